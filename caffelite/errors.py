@@ -1,0 +1,33 @@
+"""The errors a user can cause or meet. Each message is one sentence a person can act on."""
+
+
+class Error(Exception):
+    """Base of every error caffelite raises on purpose; the command line prints it as one line and exits with 1."""
+
+
+class SchemaError(Error):
+    """A prototxt or a solver file does not say what it must; names file, line and column."""
+
+
+class NetError(Error):
+    """Layers do not fit together: a missing bottom, a wrong count, a parameter that is not allowed."""
+
+
+class ShapeError(NetError):
+    """Two shapes do not fit; names the layer, the axis and both numbers."""
+
+
+class WeightsError(Error):
+    """A weights or state file cannot be read, or does not fit the net."""
+
+
+class DataError(Error):
+    """A data source, a mean file or a data set cannot be read or does not fit."""
+
+
+class SolverError(Error):
+    """A solver's settings contradict each other or cannot be followed."""
+
+
+class MissingExtraError(Error):
+    """An optional package or program is needed; the message says what to install."""

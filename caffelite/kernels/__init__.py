@@ -1,0 +1,1 @@
+"""Compiled functions of arrays; they know nothing of layers, blobs or nets."""

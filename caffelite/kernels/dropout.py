@@ -1,0 +1,50 @@
+"""Dropout: a mask of random bits, and the two passes through it."""
+
+import numpy as np
+
+from caffelite.kernels.arrays import CHUNK
+from caffelite.kernels.functions import random32
+from caffelite.kernels.launch import Call, call, kernel
+
+
+@kernel
+def _forward(begin, end, worker, x, y, mask, seed, passes, ratio, scale):  # type: ignore[no-untyped-def]
+    """mask = random number >= ratio, y = x * mask * scale; a task is CHUNK elements."""
+    limit, factor = np.float32(ratio), np.float32(scale)
+    for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
+        kept = random32(seed, passes[0], i) >= limit
+        mask[i] = kept
+        y[i] = x[i] * factor if kept else np.float32(0)
+
+
+@kernel
+def _backward(begin, end, worker, dy, dx, mask, scale):  # type: ignore[no-untyped-def]
+    """dx = dy * mask * scale; a task is CHUNK elements."""
+    factor = np.float32(scale)
+    for i in range(begin * CHUNK, min(end * CHUNK, len(dy))):
+        dx[i] = dy[i] * factor if mask[i] else np.float32(0)
+
+
+@kernel
+def _scaled(begin, end, worker, x, y, scale):  # type: ignore[no-untyped-def]
+    """y = x * scale; a task is CHUNK elements."""
+    factor = np.float32(scale)
+    for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
+        y[i] = x[i] * factor
+
+
+def forward(
+    x: np.ndarray, y: np.ndarray, mask: np.ndarray, seed: int, passes: np.ndarray, ratio: float, scale: float
+) -> Call:
+    """Return the call that draws a mask for pass number ``passes[0]`` and applies it."""
+    return call(_forward, -(-x.size // CHUNK), x, y, mask, seed, passes, float(ratio), float(scale), work=x.size * 8)
+
+
+def backward(dy: np.ndarray, dx: np.ndarray, mask: np.ndarray, scale: float) -> Call:
+    """Return the call that applies the same mask to the gradient."""
+    return call(_backward, -(-dy.size // CHUNK), dy, dx, mask, float(scale), work=dy.size)
+
+
+def scaled(x: np.ndarray, y: np.ndarray, scale: float) -> Call:
+    """Return the call that multiplies by one number."""
+    return call(_scaled, -(-x.size // CHUNK), x, y, float(scale), work=x.size)

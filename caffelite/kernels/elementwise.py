@@ -1,0 +1,143 @@
+"""The one element-wise kernel: a chain of scalar functions, composed and compiled into one loop.
+
+This is the place where element-wise layers are fused: ``y = f3(f2(f1(x)))`` reads and writes memory once.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+
+from caffelite.kernels import settings
+from caffelite.kernels.arrays import CHUNK
+from caffelite.kernels.launch import Call, call, specialised
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A scalar function and its derivative.
+
+    Attributes
+    ----------
+    name : str
+        Machine code is kept under it.
+    forward : callable
+        ``y = forward(x, p, o)`` with constants ``p[o]``, ``p[o + 1]`` …
+    gradient : callable
+        ``dy/dx = gradient(x, y, p, o)``.
+    reads : str
+        What ``gradient`` reads: ``"x"`` or ``"y"``, or ``""``.
+    constants : int
+        How many.
+    """
+
+    name: str
+    forward: Callable[..., Any]
+    gradient: Callable[..., Any]
+    reads: str = "y"
+    constants: int = 0
+
+
+_FUNCTIONS: dict[str, Function] = {}
+
+
+def define(function: Function) -> Function:
+    """Make a function known to the kernel."""
+    _FUNCTIONS[function.name] = function
+    return function
+
+
+def _compiled(python: Callable[..., Any]) -> Any:
+    return numba.njit(python, fastmath=settings.FASTMATH, error_model="numpy")
+
+
+def _composed(chain: tuple[str, ...]) -> tuple[Any, Any]:
+    """Return ``value(x, p)`` and ``slope(x, p)`` of a chain of functions."""
+    value: Any = _compiled(lambda x, p: x)
+    slope: Any = _compiled(lambda x, p: np.float32(1))
+    offset = 0
+    for name in chain:
+        function = _FUNCTIONS[name]
+        value, slope = _extended(value, slope, function, offset)
+        offset += function.constants
+    return value, slope
+
+
+def _extended(value: Any, slope: Any, function: Function, offset: int) -> tuple[Any, Any]:
+    forward, gradient = _compiled(function.forward), _compiled(function.gradient)
+
+    def next_value(x, p):  # type: ignore[no-untyped-def]
+        return forward(value(x, p), p, offset)
+
+    def next_slope(x, p):  # type: ignore[no-untyped-def]
+        before = value(x, p)
+        return slope(x, p) * gradient(before, forward(before, p, offset), p, offset)
+
+    return _compiled(next_value), _compiled(next_slope)
+
+
+@specialised
+def _forward(*chain: str) -> Callable[..., None]:
+    value, _ = _composed(chain)
+
+    def forward(begin, end, worker, x, y, p):  # type: ignore[no-untyped-def]
+        """y = f(x); a task is CHUNK elements."""
+        for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
+            y[i] = value(x[i], p)
+
+    return forward
+
+
+@specialised
+def _backward(*chain: str) -> Callable[..., None]:
+    _, slope = _composed(chain)
+
+    def backward(begin, end, worker, x, dy, dx, p):  # type: ignore[no-untyped-def]
+        """dx = dy * f'(x); a task is CHUNK elements."""
+        for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
+            dx[i] = dy[i] * slope(x[i], p)
+
+    return backward
+
+
+@specialised
+def _backward_from_top(name: str) -> Callable[..., None]:
+    gradient = _compiled(_FUNCTIONS[name].gradient)
+
+    def backward(begin, end, worker, y, dy, dx, p):  # type: ignore[no-untyped-def]
+        """dx = dy * f'(.), the derivative from y; a task is CHUNK elements."""
+        for i in range(begin * CHUNK, min(end * CHUNK, len(y))):
+            dx[i] = dy[i] * gradient(y[i], y[i], p, 0)
+
+    return backward
+
+
+#: What a transcendental function costs, in simple operations.
+_COST = 10
+
+
+def forward(chain: Sequence[Function], constants: Sequence[float], x: np.ndarray, y: np.ndarray) -> Call:
+    """Return the call that computes ``y`` = the chain of functions of ``x``; ``y`` may be ``x``.
+
+    Parameters
+    ----------
+    chain : sequence of Function
+    constants : sequence of float
+        Of all functions, one after the other.
+    x, y : ndarray of float32, one axis
+    """
+    p = np.array([*constants, 0], np.float32)
+    return call(_forward(*[f.name for f in chain]), -(-x.size // CHUNK), x, y, p, work=x.size * _COST)
+
+
+def backward(
+    chain: Sequence[Function], constants: Sequence[float], x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray
+) -> Call:
+    """Return the call that computes ``dx`` from ``dy``; one function reads ``x`` or ``y`` as it says, a chain ``x``."""
+    p = np.array([*constants, 0], np.float32)
+    tasks, work = -(-x.size // CHUNK), x.size * _COST
+    if len(chain) == 1 and chain[0].reads != "x":
+        return call(_backward_from_top(chain[0].name), tasks, y, dy, dx, p, work=work)
+    return call(_backward(*[f.name for f in chain]), tasks, x, dy, dx, p, work=work)

@@ -1,0 +1,252 @@
+"""How a kernel is compiled, kept and started.
+
+A kernel is a serial Python function ``f(begin, end, worker, *arguments)`` that does the tasks ``begin`` to
+``end - 1`` of a list of independent ones; ``worker`` numbers the thread, for scratch memory. :func:`call` binds one
+to its arrays and returns a :class:`Call` that costs about half a microsecond plus the thread launch to run.
+
+Every kernel has the same machine-level signature, so one parallel driver serves all of them: numba's slow
+``parallel=True`` pipeline runs once, and what is specialised to a shape stays small and serial. Machine code is
+kept on disk under a key of our own (name, static values, argument types), one file a key, written by rename:
+numba's own cache cannot find a closure over compiled functions again in another process.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+from caffelite.kernels import settings
+
+Argument = np.ndarray | int | float
+
+_ENTRY = types.void(types.intp, types.intp, types.intp, types.voidptr)
+
+
+def _unpacker(argument_types: tuple[types.Type, ...]) -> Any:
+    """Make the intrinsic that reads the arguments of a kernel from a table of 8-byte words."""
+
+    @intrinsic
+    def unpack(typing_context, context):  # type: ignore[no-untyped-def]
+        result = types.Tuple(argument_types)
+
+        def generate(code_context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            word = ir.IntType(64)
+            table = builder.bitcast(arguments[0], word.as_pointer())
+            position = 0
+            values = []
+            for kind in argument_types:
+                size = _words(kind)
+                address = builder.gep(table, [ir.Constant(ir.IntType(32), position)])
+                data = code_context.get_value_type(kind)
+                values.append(builder.load(builder.bitcast(address, data.as_pointer())))
+                position += size
+            return code_context.make_tuple(builder, result, values)
+
+        return result(types.voidptr), generate
+
+    return unpack
+
+
+def _words(kind: types.Type) -> int:
+    # An array is numba's struct {meminfo, parent, items, itemsize, data, shape[n], strides[n]}.
+    return 5 + 2 * kind.ndim if isinstance(kind, types.Array) else 1
+
+
+def _pack(arguments: tuple[Argument, ...]) -> np.ndarray:
+    """Lay the arguments out as :func:`_unpacker` reads them."""
+    words: list[int] = []
+    for argument in arguments:
+        if isinstance(argument, np.ndarray):
+            words += [0, 0, argument.size, argument.itemsize, argument.ctypes.data, *argument.shape, *argument.strides]
+        elif isinstance(argument, float):
+            words.append(int(np.float64(argument).view(np.int64)))
+        else:
+            words.append(int(argument))
+    return np.array(words, dtype=np.int64)
+
+
+def _type_of(argument: Argument) -> types.Type:
+    if isinstance(argument, np.ndarray):
+        if not argument.flags.c_contiguous:
+            raise TypeError("a kernel takes C-contiguous arrays")
+        return types.Array(numba.from_dtype(argument.dtype), argument.ndim, "C")
+    return types.float64 if isinstance(argument, float) else types.intp
+
+
+@intrinsic
+def _invoke(typing_context, address, begin, end, worker, context):  # type: ignore[no-untyped-def]
+    """Call the machine code at ``address``."""
+
+    def generate(code_context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        word = ir.IntType(64)
+        pointer = cgutils.voidptr_t
+        kind = ir.FunctionType(ir.VoidType(), [word, word, word, pointer])
+        function = builder.inttoptr(arguments[0], kind.as_pointer())
+        builder.call(function, [*arguments[1:4], builder.inttoptr(arguments[4], pointer)])
+        return code_context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), generate
+
+
+@numba.njit("void(intp, intp, intp)", nogil=True, cache=True)
+def _run_serial(address, context, tasks):  # type: ignore[no-untyped-def]
+    _invoke(address, 0, tasks, 0, context)
+
+
+@numba.njit("void(intp, intp, intp, intp)", parallel=True, nogil=True, cache=True)
+def _run_parallel(address, context, tasks, workers):  # type: ignore[no-untyped-def]
+    for worker in numba.prange(workers):
+        begin = tasks * worker // workers
+        end = tasks * (worker + 1) // workers
+        if begin < end:
+            _invoke(address, begin, end, worker, context)
+
+
+class Kernel:
+    """A compiled function of arrays, in as many versions as there are argument types.
+
+    Attributes
+    ----------
+    function : callable
+        The Python function ``f(begin, end, worker, *arguments)``.
+    name : str
+        Module, function and static values: what the machine code is kept under.
+    """
+
+    def __init__(self, function: Callable[..., None], name: str) -> None:
+        self.function = function
+        self.name = name
+        self.__doc__ = function.__doc__
+        self._versions: dict[tuple[types.Type, ...], tuple[int, Any]] = {}
+
+    def address(self, argument_types: tuple[types.Type, ...]) -> int:
+        """Return the address of the machine code for these argument types, compiling it if it is not kept."""
+        if argument_types not in self._versions:
+            self._versions[argument_types] = self._load(argument_types) or self._compile(argument_types)
+        return self._versions[argument_types][0]
+
+    def _file(self, argument_types: tuple[types.Type, ...]) -> Path:
+        key = f"{self.name} {argument_types}"
+        return settings.code_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.code"
+
+    def _load(self, argument_types: tuple[types.Type, ...]) -> tuple[int, Any] | None:
+        try:
+            content = self._file(argument_types).read_bytes()
+        except OSError:
+            return None
+        head, _, body = content.partition(b"\n")
+        facts = json.loads(head)
+        code, bitcode = body[: facts["code"]], body[facts["code"] :]
+        target = cpu_target.target_context
+        target.refresh()
+        library = target.codegen().unserialize_library((facts["library"], "object", (code, bitcode)))
+        return library.get_pointer_to_function(facts["symbol"]), library
+
+    def _compile(self, argument_types: tuple[types.Type, ...]) -> tuple[int, Any]:
+        body = numba.njit(self.function, fastmath=settings.FASTMATH, error_model="numpy", boundscheck=False)
+        unpack = _unpacker(argument_types)
+
+        def entry(begin, end, worker, context):  # type: ignore[no-untyped-def]
+            body(begin, end, worker, *unpack(context))
+
+        compiled = numba.cfunc(_ENTRY, nopython=True)(entry)
+        library, symbol = compiled._library, compiled._wrapper_name
+        name, _, (code, bitcode) = library.serialize_using_object_code()
+        head = json.dumps({"kernel": self.name, "library": name, "symbol": symbol, "code": len(code)})
+        self._keep(self._file(argument_types), head.encode() + b"\n" + code + bitcode)
+        return compiled.address, compiled
+
+    @staticmethod
+    def _keep(path: Path, content: bytes) -> None:
+        # A full disk or a folder that cannot be written costs a compile next time, nothing else.
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=path.parent)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+            os.replace(temporary, path)
+        except OSError:
+            pass
+
+
+def kernel(function: Callable[..., None]) -> Kernel:
+    """Turn ``f(begin, end, worker, *arguments)`` into a :class:`Kernel`."""
+    return Kernel(function, f"{function.__module__}.{function.__qualname__}")
+
+
+def specialised(factory: Callable[..., Callable[..., None]]) -> Callable[..., Kernel]:
+    """Turn a function of static values that returns a kernel's function into one that returns the kernel.
+
+    The static values (numbers, strings, tuples of them) become constants of the machine code.
+    """
+    made: dict[tuple[Any, ...], Kernel] = {}
+
+    def get(*static: Any) -> Kernel:
+        if static not in made:
+            made[static] = Kernel(factory(*static), f"{factory.__module__}.{factory.__qualname__}{static}")
+        return made[static]
+
+    get.__doc__ = factory.__doc__
+    return get
+
+
+class Call:
+    """A kernel bound to its arguments: calling it runs it.
+
+    The arrays are held by address, so what is written to them before the call is what the kernel sees.
+    """
+
+    __slots__ = ("kernel", "arguments", "tasks", "workers", "_address", "_table", "_context")
+
+    def __init__(self, kernel: Kernel, tasks: int, arguments: tuple[Argument, ...], workers: int) -> None:
+        self.kernel = kernel
+        self.arguments = arguments
+        self.tasks = tasks
+        self.workers = min(workers, max(tasks, 1))
+        self._address = kernel.address(tuple(_type_of(a) for a in arguments))
+        self._table = _pack(arguments)
+        self._context = self._table.ctypes.data
+
+    def __call__(self) -> None:
+        if self.workers == 1:
+            _run_serial(self._address, self._context, self.tasks)
+        else:
+            _run_parallel(self._address, self._context, self.tasks, self.workers)
+
+    def __repr__(self) -> str:
+        return f"<Call of {self.kernel.name}, {self.tasks} tasks on {self.workers} threads>"
+
+
+#: Below this many operations a second thread costs more than it saves: its launch takes about 2 µs.
+SERIAL_WORK = 40_000
+
+
+def call(kernel: Kernel, tasks: int, *arguments: Argument, work: float | None = None) -> Call:
+    """Bind a kernel to its arguments.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    tasks : int
+        Number of independent tasks; they are dealt out to the threads in contiguous runs.
+    *arguments : ndarray, int or float
+        C-contiguous arrays and numbers, after ``begin, end, worker`` of the kernel's function.
+    work : float, optional
+        Simple operations in all (an addition of two floats is one). Little work runs on one thread.
+
+    Returns
+    -------
+    Call
+    """
+    workers = 1 if work is not None and work < SERIAL_WORK else settings.threads()
+    return Call(kernel, tasks, arguments, workers)

@@ -1,0 +1,105 @@
+"""Softmax over one axis, and the loss on it. Arrays are [outer][channels][inner]."""
+
+import numpy as np
+
+from caffelite.kernels.functions import exp32, log32
+from caffelite.kernels.launch import Call, call, kernel
+
+_TINY = np.float32(1.1754943508222875e-38)
+_IGNORE_NOTHING = -(1 << 40)
+
+
+@kernel
+def _forward(begin, end, worker, x, y, channels, inner):  # type: ignore[no-untyped-def]
+    """y = exp(x - max) / sum; a task is an outer index."""
+    for n in range(begin, end):
+        base = n * channels * inner
+        for i in range(inner):
+            largest = x[base + i]
+            for c in range(1, channels):
+                largest = max(largest, x[base + c * inner + i])
+            total = np.float32(0)
+            for c in range(channels):
+                e = exp32(x[base + c * inner + i] - largest)
+                y[base + c * inner + i] = e
+                total += e
+            for c in range(channels):
+                y[base + c * inner + i] /= total
+
+
+@kernel
+def _backward(begin, end, worker, y, dy, dx, channels, inner):  # type: ignore[no-untyped-def]
+    """dx = (dy - sum of dy * y) * y; a task is an outer index."""
+    for n in range(begin, end):
+        base = n * channels * inner
+        for i in range(inner):
+            total = np.float32(0)
+            for c in range(channels):
+                total += dy[base + c * inner + i] * y[base + c * inner + i]
+            for c in range(channels):
+                place = base + c * inner + i
+                dx[place] = (dy[place] - total) * y[place]
+
+
+@kernel
+def _loss(begin, end, worker, p, labels, losses, counts, wrong, channels, inner, ignore):  # type: ignore[no-untyped-def]
+    """losses[n] = -sum of log p[label], counts[n] = labels that count; a task is an outer index."""
+    for n in range(begin, end):
+        total, count = np.float32(0), 0
+        for i in range(inner):
+            label = np.int64(labels[n * inner + i])
+            if label == ignore:
+                continue
+            if label < 0 or label >= channels:
+                wrong[0] = n * inner + i + 1
+                continue
+            total -= log32(max(p[(n * channels + label) * inner + i], _TINY))
+            count += 1
+        losses[n] = total
+        counts[n] = count
+
+
+@kernel
+def _gradient(begin, end, worker, p, labels, dx, scale, channels, inner, ignore):  # type: ignore[no-untyped-def]
+    """dx = (p - one at the label) * scale[0], 0 where the label is ignored; a task is an outer index."""
+    for n in range(begin, end):
+        base = n * channels * inner
+        for i in range(channels * inner):
+            dx[base + i] = p[base + i] * scale[0]
+        for i in range(inner):
+            label = np.int64(labels[n * inner + i])
+            if label == ignore:
+                for c in range(channels):
+                    dx[base + c * inner + i] = np.float32(0)
+            elif 0 <= label < channels:
+                dx[base + label * inner + i] -= scale[0]
+
+
+def forward(x: np.ndarray, y: np.ndarray, outer: int, channels: int, inner: int) -> Call:
+    """Return the call that computes the softmax of ``x``."""
+    return call(_forward, outer, x.reshape(-1), y.reshape(-1), channels, inner, work=x.size * 10)
+
+
+def backward(y: np.ndarray, dy: np.ndarray, dx: np.ndarray, outer: int, channels: int, inner: int) -> Call:
+    """Return the call of the gradient, from the output."""
+    return call(_backward, outer, y.reshape(-1), dy.reshape(-1), dx.reshape(-1), channels, inner, work=y.size * 4)
+
+
+def loss(
+    p: np.ndarray, labels: np.ndarray, losses: np.ndarray, counts: np.ndarray, wrong: np.ndarray, channels: int,
+    inner: int, ignore: int | None,
+) -> Call:  # fmt: skip
+    """Return the call that computes, for each outer index, the sum of -log p[label] and how many labels count.
+
+    ``wrong`` (int64, [1]) is set to 1 + the index of a label that is no class.
+    """
+    return call(_loss, losses.size, p.reshape(-1), labels.reshape(-1), losses, counts, wrong, channels, inner,
+                _IGNORE_NOTHING if ignore is None else ignore, work=labels.size * 20)  # fmt: skip
+
+
+def gradient(
+    p: np.ndarray, labels: np.ndarray, dx: np.ndarray, scale: np.ndarray, channels: int, inner: int, ignore: int | None
+) -> Call:
+    """Return the call of the gradient of the loss to what the softmax was taken of, times ``scale[0]``."""
+    return call(_gradient, p.size // (channels * inner), p.reshape(-1), labels.reshape(-1), dx.reshape(-1), scale,
+                channels, inner, _IGNORE_NOTHING if ignore is None else ignore, work=p.size * 2)  # fmt: skip

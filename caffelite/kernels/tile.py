@@ -1,0 +1,170 @@
+"""The register tile: the one piece of code that convolution and inner product are loops around.
+
+``out[m, v] = sum over k of x[offset(k) + offset(m)] * w[k, v]``, with m over a few rows and columns of positions
+and v over a few vectors of output channels, all sums held in registers. It is written as explicit vector
+instructions, so that nothing depends on the auto-vectorizer. The idea: Georganas et al., "High-Performance Deep
+Learning via a Single Building Block", 2019.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, register_jitable
+
+from caffelite.kernels import settings
+
+_F32 = ir.FloatType()
+_I64 = ir.IntType(64)
+_I32 = ir.IntType(32)
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+    return context.make_array(array_type)(context, builder, array).data
+
+
+def _load(builder: Any, pointer: Any, vector: Any) -> Any:
+    value = builder.load(builder.bitcast(pointer, vector.as_pointer()))
+    value.align = 4
+    return value
+
+
+def _store(builder: Any, value: Any, pointer: Any) -> None:
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = 4
+
+
+@intrinsic(prefer_literal=True)
+def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base, shape):  # type: ignore[no-untyped-def]
+    # ``shape`` is a tuple of literals: rows, columns, vectors, step, width, accumulate.
+    rows, columns, vectors, step, width, accumulate = (int(item.literal_value) for item in shape)
+    signature = types.void(x, types.intp, k_offsets, types.intp, r_offsets, w, types.intp, out, types.intp, shape)
+
+    def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        vector = ir.VectorType(_F32, width)
+        zeros = ir.Constant(ir.VectorType(_I32, width), [0] * width)
+        undefined = ir.Constant(vector, ir.Undefined)
+        x_pointer = builder.gep(_pointer(context, builder, sig.args[0], args[0]), [args[1]])
+        k_pointer = _pointer(context, builder, sig.args[2], args[2])
+        r_pointer = _pointer(context, builder, sig.args[4], args[4])
+        w_pointer = builder.gep(_pointer(context, builder, sig.args[5], args[5]), [args[6]])
+        out_pointer = builder.gep(_pointer(context, builder, sig.args[7], args[7]), [args[8]])
+        fma = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{width}f32"
+        )
+        row_offsets = [builder.load(builder.gep(r_pointer, [_I64(r)])) for r in range(rows)]
+        places = [(r, c, v) for r in range(rows) for c in range(columns) for v in range(vectors)]
+        if accumulate:
+            start = [_load(builder, builder.gep(out_pointer, [_I64(i * width)]), vector) for i in range(len(places))]
+        else:
+            start = [ir.Constant(vector, [0.0] * width)] * len(places)
+
+        before = builder.block
+        loop = builder.append_basic_block("tile.k")
+        after = builder.append_basic_block("tile.end")
+        builder.cbranch(builder.icmp_signed(">", args[3], _I64(0)), loop, after)
+
+        builder.position_at_end(loop)
+        k = builder.phi(_I64)
+        k.add_incoming(_I64(0), before)
+        sums = []
+        for value in start:
+            phi = builder.phi(vector)
+            phi.add_incoming(value, before)
+            sums.append(phi)
+        here = builder.gep(x_pointer, [builder.load(builder.gep(k_pointer, [k]))])
+        weights_here = builder.gep(w_pointer, [builder.mul(k, _I64(vectors * width))])
+        weights = [_load(builder, builder.gep(weights_here, [_I64(v * width)]), vector) for v in range(vectors)]
+        results = []
+        for r in range(rows):
+            row = builder.gep(here, [row_offsets[r]])
+            for c in range(columns):
+                scalar = builder.load(builder.gep(row, [_I64(c * step)]))
+                splat = builder.insert_element(undefined, scalar, _I32(0))
+                splat = builder.shuffle_vector(splat, undefined, zeros)
+                for v in range(vectors):
+                    results.append(builder.call(fma, [splat, weights[v], sums[len(results)]]))
+        following = builder.add(k, _I64(1))
+        k.add_incoming(following, loop)
+        for phi, value in zip(sums, results, strict=True):
+            phi.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed("<", following, args[3]), loop, after)
+
+        builder.position_at_end(after)
+        finals = [builder.phi(vector) for _ in places]
+        for i, (phi, value, result) in enumerate(zip(finals, start, results, strict=True)):
+            phi.add_incoming(value, before)
+            phi.add_incoming(result, loop)
+            _store(builder, phi, builder.gep(out_pointer, [_I64(i * width)]))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@register_jitable
+def _plain_tile(x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base, shape):  # type: ignore[no-untyped-def]
+    rows, columns, vectors, step, width, accumulate = shape
+    lanes = vectors * width
+    for r in range(rows):
+        for c in range(columns):
+            place = out_base + (r * columns + c) * lanes
+            if not accumulate:
+                out[place : place + lanes] = 0
+            for k in range(count):
+                value = x[x_base + k_offsets[k] + r_offsets[r] + c * step]
+                for lane in range(lanes):
+                    out[place + lane] += value * w[w_base + k * lanes + lane]
+
+
+@intrinsic(prefer_literal=True)
+def _vector_transpose(typing_context, source, source_base, source_step, target, target_base, target_step, width):  # type: ignore[no-untyped-def]
+    size = int(width.literal_value)
+    signature = types.void(source, *[types.intp] * 2, target, *[types.intp] * 2, width)
+
+    def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        vector = ir.VectorType(_F32, size)
+        read = builder.gep(_pointer(context, builder, sig.args[0], args[0]), [args[1]])
+        write = builder.gep(_pointer(context, builder, sig.args[3], args[3]), [args[4]])
+        lines = [
+            _load(builder, builder.gep(read, [builder.mul(args[2], _I64(i))]), vector) for i in range(size)
+        ]
+        # Each round swaps the off-diagonal blocks of half the size: after log2(size) rounds all is transposed.
+        half = size // 2
+        while half:
+            low = [i + size * (i // half % 2) - half * (i // half % 2) for i in range(size)]
+            high = [(i + half if not i // half % 2 else i + size) for i in range(size)]
+            for i in range(size):
+                if i & half:
+                    continue
+                a, b = lines[i], lines[i + half]
+                lines[i] = builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, size), low))
+                lines[i + half] = builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, size), high))
+            half //= 2
+        for i, line in enumerate(lines):
+            _store(builder, line, builder.gep(write, [builder.mul(args[5], _I64(i))]))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@register_jitable
+def _plain_transpose(source, source_base, source_step, target, target_base, target_step, width):  # type: ignore[no-untyped-def]
+    for i in range(width):
+        for j in range(width):
+            target[target_base + j * target_step + i] = source[source_base + i * source_step + j]
+
+
+#: Lanes of a vector; on the plain path still a block size.
+WIDTH = settings.vector_width() or 8
+
+#: Vector registers that may hold sums: the machine's, less what the operands need.
+SUMS = 28 if WIDTH == 16 else 12
+
+#: ``tile(x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base, shape)`` with flat float32 arrays, int64
+#: offset tables and ``shape = (rows, columns, vectors, step, WIDTH, accumulate)`` of constants.
+#: Writes (or with ``accumulate`` adds to) ``out[out_base:]``, laid out [rows][columns][vectors * WIDTH]; ``w`` from
+#: ``w_base`` is laid out [count][vectors * WIDTH].
+tile = _vector_tile if settings.vector_width() else _plain_tile
+
+#: ``transpose(source, source_base, source_step, target, target_base, target_step, WIDTH)`` transposes one
+#: WIDTH x WIDTH block between flat float32 arrays; the steps are the distances of lines.
+transpose = _vector_transpose if settings.vector_width() else _plain_transpose

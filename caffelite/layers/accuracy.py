@@ -1,0 +1,61 @@
+"""Accuracy: how many predictions are right."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from caffelite.errors import DataError
+from caffelite.layers.base import Blob, Layer, Shape, Step, count, layer, text_of
+
+
+@layer("Accuracy")
+class Accuracy(Layer):
+    """The share of predictions whose label is among the ``top_k`` highest scores.
+
+    Bottoms: scores (classes along ``axis``, 1), labels. Tops: the share; a second top has it for each class.
+    ``accuracy_param``: ``top_k`` (1), ``axis``, ``ignore_label``. A score equal to the label's counts as higher, so
+    that a net that gives all classes the same score is right about nothing.
+    """
+
+    bottoms = 2
+    tops = (1, 2)
+    differentiable = False
+
+    def _sizes(self, x: Shape) -> tuple[int, int, int]:
+        axis = self.axis(self.param.accuracy_param.axis, x)
+        return count(x[:axis]), x[axis], count(x[axis + 1 :])
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        outer, classes, inner = self._sizes(bottoms[0])
+        top_k = self.param.accuracy_param.top_k
+        if top_k > classes or top_k < 1:
+            self.error(f"top_k is {top_k}, expected 1 to the number of classes, {classes}", "top_k")
+        if count(bottoms[1]) != outer * inner:
+            self.shape_error(f"takes one label a prediction: {text_of(bottoms[0])} makes {outer * inner} predictions, but "
+                             f"the labels are {text_of(bottoms[1])}", "bottom", 1)
+        return [(), (classes,)][: len(self.param.top)]
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        outer, classes, inner = self._sizes(bottoms[0].shape)
+        settings = self.param.accuracy_param
+        scores = bottoms[0].data.reshape(outer, classes, inner).transpose(0, 2, 1)
+        labels = bottoms[1].data.reshape(outer, inner)
+        ignored = settings.ignore_label if settings.HasField("ignore_label") else None
+
+        def measure() -> None:
+            wanted = labels.astype(np.int64)
+            counted = np.ones_like(wanted, bool) if ignored is None else wanted != ignored
+            outside = counted & ((wanted < 0) | (wanted >= classes))
+            if outside.any():
+                raise DataError(f"{self.where('bottom', 1)}: label {wanted[outside][0]} is not one of the {classes} "
+                                f"classes (0 to {classes - 1})")
+            own = np.take_along_axis(scores, np.where(counted, wanted, 0)[..., None], axis=2)
+            # The label's own score is among those at least as high as it.
+            right = ((scores >= own).sum(axis=2) <= settings.top_k) & counted
+            tops[0].flat[0] = right.sum() / max(counted.sum(), 1)
+            if len(tops) > 1:
+                all_of = np.bincount(wanted[counted], minlength=classes)
+                right_of = np.bincount(wanted[right], minlength=classes)
+                tops[1].data[:] = right_of / np.maximum(all_of, 1)
+
+        return [measure]

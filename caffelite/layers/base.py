@@ -1,0 +1,244 @@
+"""What a layer is: its facts, its shapes, its parameters, and the calls that compute forward and gradient."""
+
+import difflib
+import importlib
+import math
+import pkgutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+import numpy as np
+
+from caffelite.errors import NetError, ShapeError
+
+Shape = tuple[int, ...]
+Step = Callable[[], None]
+TRAIN, TEST = 0, 1
+
+
+@dataclass(slots=True)
+class Blob:
+    """An array and its gradient, as a layer sees them.
+
+    Attributes
+    ----------
+    name : str
+        The name in the prototxt; for a parameter, the layer's name and the index.
+    data : ndarray of float32
+        The values, C-contiguous; scalars have shape ``()``.
+    diff : ndarray of float32 or None
+        The gradient, of the same shape; None where none is wanted.
+    """
+
+    name: str
+    data: np.ndarray
+    diff: np.ndarray | None = None
+
+    @property
+    def shape(self) -> Shape:
+        return self.data.shape
+
+    @property
+    def flat(self) -> np.ndarray:
+        """``data`` as one row (a view)."""
+        return self.data.reshape(-1)
+
+    @property
+    def flat_diff(self) -> np.ndarray:
+        """``diff`` as one row (a view); only where a gradient is wanted."""
+        assert self.diff is not None
+        return self.diff.reshape(-1)
+
+
+@dataclass(slots=True)
+class Parameter:
+    """A parameter blob that a layer asks for.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    filler : FillerParameter message or None
+        How it starts; None is zero.
+    learned : bool
+        False for what the layer keeps itself (statistics): never touched by a solver, no gradient.
+    """
+
+    shape: Shape
+    filler: Any = None
+    learned: bool = True
+
+
+@dataclass(slots=True)
+class Context:
+    """What a layer may know of the net around it.
+
+    Attributes
+    ----------
+    phase : int
+        ``TRAIN`` (0) or ``TEST`` (1).
+    seed : int
+        From it every random number of the net is derived.
+    folder : Path
+        Where relative paths of the prototxt start (the current folder, as in Caffe).
+    global_stats : bool or None
+        Overrides ``use_global_stats`` of every BatchNorm in the net; None leaves it as set.
+    """
+
+    phase: int = TRAIN
+    seed: int = 1
+    folder: Path = field(default_factory=Path)
+    global_stats: bool | None = None
+
+
+class Layer:
+    """Base of all layers.
+
+    A layer declares facts about its type as class attributes; the graph, the plan, the diagram, the documentation
+    and the tests read them. ``forward`` and ``backward`` are called once, when the net is planned, and return the
+    steps to run each time: bound kernel calls (``caffelite.kernels.launch.call``) or any callables. So the arrays
+    they are given are the arrays of every iteration.
+
+    Gradients: ``backward`` *writes* ``bottom.diff`` where it is not None (the plan sums over several readers) and
+    *adds to* ``parameter.diff`` where that is not None.
+    """
+
+    #: The name in a prototxt (set by :func:`layer`).
+    type: ClassVar[str] = ""
+    #: Number of bottoms and tops: exactly n, or (least, most) with None for no limit.
+    bottoms: ClassVar[int | tuple[int, int | None]] = 1
+    tops: ClassVar[int | tuple[int, int | None]] = 1
+    #: The top may be written over the bottom: element i of the top depends on element i of the bottom alone, or
+    #: the kernels are written so that overwriting does no harm.
+    in_place: ClassVar[bool] = False
+    #: The top is the bottom's memory with another shape; nothing is computed.
+    view: ClassVar[bool] = False
+    #: The first top is a loss, with weight 1 unless ``loss_weight`` says otherwise.
+    loss: ClassVar[bool] = False
+    #: Which data ``backward`` reads: "bottom", "top". What it does not read may be overwritten meanwhile.
+    backward_reads: frozenset[str] = frozenset({"bottom", "top"})
+    #: The bottoms that never get a gradient (labels). An empty range of gradients: ``differentiable = False``.
+    without_gradient: ClassVar[tuple[int, ...]] = ()
+    #: False: no bottom ever gets a gradient (Accuracy, ArgMax).
+    differentiable: ClassVar[bool] = True
+    #: The layer brings data into the net (no bottoms); its calls cannot be skipped.
+    source: ClassVar[bool] = False
+
+    def __init__(self, param: Any, context: Context, place: Callable[..., str]) -> None:
+        self.param = param
+        self.name: str = param.name
+        self.context = context
+        self.place = place
+        #: The parameter blobs, set by the net before ``forward`` is asked for.
+        self.blobs: list[Blob] = []
+        #: Named arrays, beside the parameters, that a snapshot must hold for a run to go on bit for bit.
+        self.state: dict[str, np.ndarray] = {}
+        self.setup()
+
+    # What a layer type defines.
+
+    def setup(self) -> None:
+        """Read and check the layer's own settings (no shapes known yet)."""
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        """Return the shapes of the tops for these shapes of the bottoms; raise ShapeError where they do not fit."""
+        return bottoms[:1]
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        """Return the parameter blobs, in Caffe's order."""
+        return []
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Iterable[Step]:
+        """Return the steps that compute the tops."""
+        return []
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Iterable[Step]:
+        """Return the steps that compute the gradients of bottoms and parameters from those of the tops."""
+        return []
+
+    def close(self) -> None:
+        """Give back what the layer holds outside the net: files, threads."""
+
+    # What a layer may call.
+
+    @property
+    def seed(self) -> int:
+        """A seed of this layer's own: a function of the net's seed and the layer's name."""
+        value = self.context.seed & 0xFFFFFFFF
+        for letter in self.name.encode():
+            value = (value * 1099511628211 ^ letter) & 0x7FFFFFFFFFFFFFFF
+        return value
+
+    def where(self, setting: str | None = None, index: int | None = None) -> str:
+        """Return ``file:line:column: layer "name"``, of the layer or of one of its settings."""
+        return f'{self.place(setting, index)}: layer "{self.name}"'
+
+    def error(self, text: str, setting: str | None = None, index: int | None = None) -> NoReturn:
+        """Raise a NetError that names the place."""
+        raise NetError(f"{self.where(setting, index)}: {text}")
+
+    def shape_error(self, text: str, setting: str | None = None, index: int | None = None) -> NoReturn:
+        """Raise a ShapeError that names the place."""
+        raise ShapeError(f"{self.where(setting, index)}: {text}")
+
+    def axis(self, axis: int, shape: Shape, setting: str = "axis") -> int:
+        """Return ``axis`` as 0 … n-1, negative ones counted from the end; raise ShapeError outside."""
+        if not -len(shape) <= axis < len(shape):
+            self.shape_error(f"{setting} {axis} does not exist in a blob of shape {text_of(shape)}")
+        return axis % len(shape)
+
+
+def text_of(shape: Shape) -> str:
+    """Write a shape as people do: ``100×32×16×16``."""
+    return "×".join(str(n) for n in shape) if shape else "scalar"
+
+
+def count(shape: Sequence[int]) -> int:
+    """Return the number of elements of a shape."""
+    return math.prod(shape)
+
+
+_REGISTRY: dict[str, type[Layer]] = {}
+_L = TypeVar("_L", bound=type[Layer])
+
+
+def layer(*names: str) -> Callable[[_L], _L]:
+    """Register a layer class under one or more type names."""
+
+    def register(cls: _L) -> _L:
+        cls.type = names[0]
+        for name in names:
+            if name in _REGISTRY:
+                raise ValueError(f"layer type {name} is defined twice")
+            _REGISTRY[name] = cls
+        return cls
+
+    return register
+
+
+@cache
+def registry() -> dict[str, type[Layer]]:
+    """Return all layer types: every module of this package is imported, and registers what it defines."""
+    import caffelite.layers as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return _REGISTRY
+
+
+def layer_class(type_name: str, place: str, layer_name: str) -> type[Layer]:
+    """Return the class of a layer type; raise NetError with the nearest names where there is none."""
+    known = registry()
+    if type_name in known:
+        return known[type_name]
+    folded = {name.lower(): name for name in known}
+    near = [folded[n] for n in difflib.get_close_matches(type_name.lower(), folded, n=3, cutoff=0.6)]
+    hint = f'; did you mean {" or ".join(quoted(n) for n in near)}?' if near else ""
+    raise NetError(f'{place}: layer "{layer_name}": there is no layer type {quoted(type_name)}{hint}')
+
+
+def quoted(name: str) -> str:
+    """Quote a name as error messages do."""
+    return f'"{name}"'

@@ -1,0 +1,89 @@
+"""BatchNorm: zero mean and unit variance for each channel."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from caffelite.kernels import batchnorm
+from caffelite.layers.base import TRAIN, Blob, Layer, Parameter, Shape, Step, count, layer
+
+
+@layer("BatchNorm")
+class BatchNorm(Layer):
+    """Normalise each channel: ``y = (x - mean) / sqrt(variance + eps)``.
+
+    ``batch_norm_param``: ``use_global_stats``, ``moving_average_fraction`` (0.999), ``eps`` (1e-5).
+
+    *Which statistics.* With ``use_global_stats: false`` mean and variance are those of this batch, over all axes but
+    the channels: for a batch of m maps of p × q they are taken over m·p·q values. With ``true`` they are the stored
+    ones. Unset, it is false in the TRAIN phase and true in TEST: leave it unset unless you know better.
+
+    *The three blobs* hold no parameters but sums: of means, of variances, and the factor both are to be divided by.
+    Each training pass does ``blob = blob * moving_average_fraction + new`` to all three (new is the batch's mean; its
+    variance times m/(m-1), the unbiased estimate; and 1). So ``blob[0] / blob[2]`` is an exponentially weighted mean
+    that is right from the first batch on. A factor of 0 means that nothing was ever stored; means and variances count
+    as 0 then.
+
+    *Learning.* The layer keeps the blobs itself; a solver must not touch them. ``param { lr_mult: 0 }``, up to three
+    times, is the default; any other rate is an error. There is no scale and no shift here: a Scale layer with
+    ``bias_term: true`` behind it has them.
+
+    *The gradient* goes through mean and variance: ``dx = (dy - mean(dy) - y · mean(dy · y)) / sqrt(variance + eps)``;
+    with stored statistics only through x.
+
+    What people get wrong: ``use_global_stats: true`` while training from scratch (the stored statistics never change);
+    ``false`` in TEST (results depend on the batch); a train and a test layer of different names (the statistics are
+    shared by name); a batch of one.
+
+    Ioffe and Szegedy, "Batch Normalization", 2015. Numbers as BVLC Caffe 1.0.
+    """
+
+    in_place = True
+    backward_reads = frozenset({"top"})
+
+    def setup(self) -> None:
+        self.settings = self.param.batch_norm_param
+        for i, spec in enumerate(self.param.param):
+            if spec.lr_mult != 0 and spec.HasField("lr_mult"):
+                self.error(
+                    f"BatchNorm keeps its statistics itself, so a solver must not learn them: lr_mult must be 0, not "
+                    f"{spec.lr_mult:g} (a scale and a shift that are learned belong into a Scale layer behind it)",
+                    "param", i,
+                )  # fmt: skip
+        use = self.context.phase != TRAIN
+        if self.settings.HasField("use_global_stats"):
+            use = self.settings.use_global_stats
+        if self.context.global_stats is not None:
+            use = self.context.global_stats
+        self.use_global_stats = use
+        if use:
+            self.backward_reads = frozenset()
+
+    @staticmethod
+    def _sizes(x: Shape) -> tuple[int, int]:
+        """Return channels and the number of values a channel has in one image."""
+        return (1, 1) if len(x) < 2 else (x[1], count(x[2:]))
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        channels, _ = self._sizes(bottoms[0])
+        return [Parameter(shape, learned=False) for shape in ((channels,), (channels,), (1,))]
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        x, y = bottoms[0].flat, tops[0].flat
+        channels, length = self._sizes(bottoms[0].shape)
+        stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
+        self.inverse = np.zeros(channels, np.float32)
+        if self.use_global_stats:
+            mean = np.zeros(channels, np.float32)
+            return [*batchnorm.forward_global(x, y, channels, length, self.settings.eps, stored, mean, self.inverse)]
+        return [batchnorm.forward(x, y, channels, length, self.settings.eps, self.settings.moving_average_fraction,
+                                  stored, self.inverse)]  # fmt: skip
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        if bottoms[0].diff is None:
+            return []
+        channels, length = self._sizes(bottoms[0].shape)
+        dx, dy = bottoms[0].flat_diff, tops[0].flat_diff
+        if self.use_global_stats:
+            return [batchnorm.backward_global(dy, dx, channels, length, self.inverse)]
+        return [batchnorm.backward(tops[0].flat, dy, dx, channels, length, self.inverse)]

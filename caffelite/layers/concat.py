@@ -1,0 +1,92 @@
+"""Concat and Slice: join blobs along an axis, and cut one apart."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
+
+
+def _parts(whole: np.ndarray, axis: int, sizes: Sequence[int]) -> list[np.ndarray]:
+    return np.split(whole, np.cumsum(sizes)[:-1], axis=axis)
+
+
+@layer("Concat")
+class Concat(Layer):
+    """Join bottoms along ``concat_param { axis: 1 }`` (older: ``concat_dim``)."""
+
+    bottoms = (1, None)
+    backward_reads = frozenset()
+
+    def _axis(self, x: Shape) -> int:
+        settings = self.param.concat_param
+        if settings.HasField("concat_dim"):
+            if settings.HasField("axis"):
+                self.error("give either axis or the older concat_dim, not both", "axis")
+            return self.axis(settings.concat_dim, x, "concat_dim")
+        return self.axis(settings.axis, x)
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        first = bottoms[0]
+        axis = self._axis(first)
+        for j, other in enumerate(bottoms):
+            if len(other) != len(first) or other[:axis] + other[axis + 1 :] != first[:axis] + first[axis + 1 :]:
+                self.shape_error(f"its bottoms must agree outside axis {axis}, but {self.param.bottom[0]} is "
+                                 f"{text_of(first)} and {self.param.bottom[j]} is {text_of(other)}", "bottom", j)
+        return [(*first[:axis], sum(x[axis] for x in bottoms), *first[axis + 1 :])]
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        axis = self._axis(bottoms[0].shape)
+        parts = _parts(tops[0].data, axis, [x.shape[axis] for x in bottoms])
+        return [partial(np.copyto, part, x.data) for part, x in zip(parts, bottoms, strict=True)]
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        if tops[0].diff is None:
+            return []
+        axis = self._axis(bottoms[0].shape)
+        parts = _parts(tops[0].diff, axis, [x.shape[axis] for x in bottoms])
+        return [partial(np.copyto, x.diff, part) for part, x in zip(parts, bottoms, strict=True) if x.diff is not None]
+
+
+@layer("Slice")
+class Slice(Layer):
+    """Cut the bottom along ``slice_param { axis: 1 }`` (older: ``slice_dim``), at each ``slice_point`` or evenly."""
+
+    tops = (1, None)
+    backward_reads = frozenset()
+
+    def _cut(self, x: Shape) -> tuple[int, list[int]]:
+        settings, many = self.param.slice_param, len(self.param.top)
+        if settings.HasField("slice_dim"):
+            if settings.HasField("axis"):
+                self.error("give either axis or the older slice_dim, not both", "axis")
+            axis = self.axis(settings.slice_dim, x, "slice_dim")
+        else:
+            axis = self.axis(settings.axis, x)
+        points = list(settings.slice_point)
+        if not points:
+            if x[axis] % many:
+                self.shape_error(f"axis {axis} of {text_of(x)} cannot be cut into {many} equal parts")
+            return axis, [x[axis] // many] * many
+        if len(points) != many - 1:
+            self.error(f"{many} tops need {many - 1} slice_point, not {len(points)}", "slice_point")
+        edges = [0, *points, x[axis]]
+        sizes = [b - a for a, b in zip(edges, edges[1:], strict=False)]
+        if min(sizes) <= 0:
+            self.shape_error(f"slice_point must rise from 1 to below {x[axis]}, the size of axis {axis}", "slice_point")
+        return axis, sizes
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        axis, sizes = self._cut(bottoms[0])
+        return [(*bottoms[0][:axis], size, *bottoms[0][axis + 1 :]) for size in sizes]
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        parts = _parts(bottoms[0].data, *self._cut(bottoms[0].shape))
+        return [partial(np.copyto, y.data, part) for part, y in zip(parts, tops, strict=True)]
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        if bottoms[0].diff is None:
+            return []
+        parts = _parts(bottoms[0].diff, *self._cut(bottoms[0].shape))
+        return [partial(np.copyto, part, y.diff) for part, y in zip(parts, tops, strict=True) if y.diff is not None]

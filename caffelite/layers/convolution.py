@@ -1,0 +1,214 @@
+"""Convolution over one, two or three spatial axes."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from caffelite.kernels import convolution, convolution_weights
+from caffelite.kernels.arrays import zeros
+from caffelite.kernels.convolution import Geometry
+from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, layer, text_of
+
+
+@layer("Convolution")
+class Convolution(Layer):
+    """Slide filters over the input: ``y[o] = b[o] + sum over c, i, j of w[o, c, i, j] * x[c, y*s + i*d - p, …]``.
+
+    ``convolution_param``: ``num_output``; ``kernel_size``, ``stride``, ``pad``, ``dilation`` (one value, or one a
+    spatial axis; or the ``_h``/``_w`` forms); ``group``; ``bias_term``; ``axis`` (the channel axis; what comes before
+    it are images); ``weight_filler``, ``bias_filler``. Several bottoms with as many tops share the filters.
+
+    Blobs: filters, ``num_output × channels / group × kernel``; bias, ``num_output``. As everywhere in this field the
+    filters are not flipped. A partial window at the end of a row is left out (Pooling keeps it). ``engine`` and
+    ``force_nd_im2col`` choose an implementation in Caffe and mean nothing here.
+    """
+
+    bottoms = (1, None)
+    tops = (1, None)
+    backward_reads = frozenset({"bottom"})
+
+    def setup(self) -> None:
+        self.settings = self.param.convolution_param
+        if not self.settings.num_output:
+            self.error("convolution_param needs num_output of at least 1", "num_output")
+        if self.settings.group < 1 or self.settings.num_output % self.settings.group:
+            self.error(f"num_output {self.settings.num_output} is not divisible by group {self.settings.group}", "group")
+        if len(self.param.bottom) != len(self.param.top):
+            self.error(f"{len(self.param.bottom)} bottoms need as many tops, not {len(self.param.top)}")
+
+    def _per_axis(self, name: str, axes: int, default: int | None) -> tuple[int, ...]:
+        """Return a setting for each spatial axis, from whichever form it is given in."""
+        settings = self.settings
+        short = name.removesuffix("_size")
+        values = list(getattr(settings, name))
+        forms = [f"{short}_h", f"{short}_w"]
+        split = [form for form in forms if form in settings.DESCRIPTOR.fields_by_name and settings.HasField(form)]
+        if split:
+            if values:
+                self.error(f"give either {name} or {forms[0]} and {forms[1]}, not both", split[0])
+            if len(split) != 2 or axes != 2:
+                self.error(f"{forms[0]} and {forms[1]} go together, for two spatial axes", split[0])
+            values = [getattr(settings, form) for form in forms]
+        if not values:
+            if default is None:
+                self.error(f"convolution_param needs {name} (or {forms[0]} and {forms[1]})")
+            values = [default]
+        if len(values) not in (1, axes):
+            self.error(f"{name} is given {len(values)} times for {axes} spatial axes", name)
+        if name != "pad" and min(values) < 1:
+            self.error(f"{name} is {min(values)}, expected at least 1", split[0] if split else name)
+        return tuple(values) if len(values) == axes else tuple(values) * axes
+
+    def _sizes(self, x: Shape) -> tuple[int, int, list[tuple[int, ...]]]:
+        """Return images, channels and [input, kernel, stride, pad, dilation] for each spatial axis."""
+        axis = self.axis(self.settings.axis, x)
+        spatial = x[axis + 1 :]
+        if not 1 <= len(spatial) <= 3:
+            self.shape_error(f"its bottom of shape {text_of(x)} has {len(spatial)} spatial axes after the channel axis "
+                             f"{axis}, expected 1 to 3")
+        axes = len(spatial)
+        if x[axis] % self.settings.group:
+            self.shape_error(f"its bottom has {x[axis]} channels, not divisible by group {self.settings.group}", "group")
+        settings = [self._per_axis(name, axes, default) for name, default in
+                    (("kernel_size", None), ("stride", 1), ("pad", 0), ("dilation", 1))]  # fmt: skip
+        kernel, _, pad, dilation = settings
+        for n, k, p, d in zip(spatial, kernel, pad, dilation, strict=True):
+            if n + 2 * p < d * (k - 1) + 1:
+                self.shape_error(f"a kernel that spans {d * (k - 1) + 1} does not fit into {n} with pad {p}",
+                                 "kernel_size")
+        return math.prod(x[:axis]), x[axis], [spatial, *settings]
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        if any(x != bottoms[0] for x in bottoms):
+            self.shape_error(f"its bottoms have different shapes: {', '.join(map(text_of, bottoms))}")
+        axis = self.axis(self.settings.axis, bottoms[0])
+        _, _, (spatial, kernel, stride, pad, dilation) = self._sizes(bottoms[0])
+        sizes = ((n + 2 * p - d * (k - 1) - 1) // s + 1
+                 for n, k, s, p, d in zip(spatial, kernel, stride, pad, dilation, strict=True))  # fmt: skip
+        return [(*bottoms[0][:axis], self.settings.num_output, *sizes)] * len(bottoms)
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        _, channels, (_, kernel, *_) = self._sizes(bottoms[0])
+        weights = (self.settings.num_output, channels // self.settings.group, *kernel)
+        found = [Parameter(weights, self.settings.weight_filler)]
+        if self.settings.bias_term:
+            found.append(Parameter((self.settings.num_output,), self.settings.bias_filler))
+        return found
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        steps: list[Step] = []
+        for x, y in zip(bottoms, tops, strict=True):
+            steps += self._plane(x).forward(x.data, *self._weights(), y.data)
+        return steps
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        steps: list[Step] = []
+        for x, y in zip(bottoms, tops, strict=True):
+            assert y.diff is not None
+            gradients = [blob.diff for blob in self.blobs]
+            gradients += [None] * (2 - len(gradients))
+            steps += self._plane(x).backward(x.data, self._weights()[0], y.diff, x.diff, gradients[0], gradients[1])
+        return steps
+
+    def _weights(self) -> tuple[np.ndarray, np.ndarray | None]:
+        return self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None
+
+    def _plane(self, x: Blob) -> "_Planes":
+        images, channels, sizes = self._sizes(x.shape)
+        kind = _Volumes if len(sizes[0]) == 3 else _Planes
+        return kind(images, channels, self.settings.num_output, self.settings.group, sizes)
+
+
+class _Planes:
+    """One or two spatial axes: arrays are only seen with another shape."""
+
+    def __init__(self, images: int, channels: int, outputs: int, group: int, sizes: list[Any]) -> None:
+        self.images, self.channels, self.outputs, self.group = images, channels, outputs, group
+        # A row is a plane of height 1.
+        fills = (1, 1, 1, 0, 1)
+        self.sizes = [(fill,) * (2 - len(size)) + tuple(size) for size, fill in zip(sizes, fills, strict=True)]
+
+    def geometry(self) -> Geometry:
+        size, kernel, stride, pad, dilation = self.sizes
+        return Geometry(self.images, self.channels, self.outputs, size, kernel, stride, pad, dilation, self.group)
+
+    def forward(self, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray) -> list[Step]:
+        g = self.geometry()
+        return [*convolution.forward(g, _maps(x, g.images, g.channels, g.size), w, b,
+                                     _maps(y, g.images, g.outputs, g.output_size))]  # fmt: skip
+
+    def backward(
+        self, x: np.ndarray, w: np.ndarray, dy: np.ndarray, dx: np.ndarray | None, dw: np.ndarray | None,
+        db: np.ndarray | None,
+    ) -> list[Step]:  # fmt: skip
+        g = self.geometry()
+        dy = _maps(dy, g.images, g.outputs, g.output_size)
+        steps: list[Step] = []
+        if dw is not None or db is not None:
+            steps += convolution_weights.backward_weights(g, _maps(x, g.images, g.channels, g.size), dy, dw, db)
+        if dx is not None:
+            steps += convolution.backward_data(g, dy, w, _maps(dx, g.images, g.channels, g.size))
+        return steps
+
+
+class _Volumes(_Planes):
+    """Three spatial axes: each output slice is a two-dimensional convolution over the slices it spans."""
+
+    def __init__(self, images: int, channels: int, outputs: int, group: int, sizes: list[Any]) -> None:
+        depth = [size[0] for size in sizes]
+        self.depth, self.kernel, self.stride, self.pad, self.dilation = depth
+        self.slices = (self.depth + 2 * self.pad - self.dilation * (self.kernel - 1) - 1) // self.stride + 1
+        self.volumes, self.volume_channels = images, channels
+        super().__init__(images * self.slices, channels * self.kernel, outputs, group, [s[1:] for s in sizes])
+        g = self.geometry()
+        self.gathered = zeros((images, self.slices, channels, self.kernel, *g.size))
+        self.result = zeros((images, self.slices, outputs, *g.output_size))
+
+    def _pairs(self) -> list[tuple[int, int, int]]:
+        """List (output slice, kernel slice, input slice) where the input slice exists."""
+        return [
+            (z, k, z * self.stride + k * self.dilation - self.pad)
+            for z in range(self.slices) for k in range(self.kernel)
+            if 0 <= z * self.stride + k * self.dilation - self.pad < self.depth
+        ]  # fmt: skip
+
+    def _gather(self, x: np.ndarray) -> Step:
+        volume = x.reshape(self.volumes, self.volume_channels, self.depth, *self.sizes[0])
+
+        def gather() -> None:
+            for z, k, source in self._pairs():
+                self.gathered[:, z, :, k] = volume[:, :, source]
+
+        return gather
+
+    def forward(self, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray) -> list[Step]:
+        target = y.reshape(self.volumes, self.outputs, self.slices, *self.result.shape[3:])
+        turned = self.result.transpose(0, 2, 1, 3, 4)
+        spread: Callable[[], None] = partial(np.copyto, target, turned)
+        return [self._gather(x), *super().forward(self.gathered, w, b, self.result), spread]
+
+    def backward(
+        self, x: np.ndarray, w: np.ndarray, dy: np.ndarray, dx: np.ndarray | None, dw: np.ndarray | None,
+        db: np.ndarray | None,
+    ) -> list[Step]:  # fmt: skip
+        source = dy.reshape(self.volumes, self.outputs, self.slices, *self.result.shape[3:])
+        steps: list[Step] = [self._gather(x), partial(np.copyto, self.result, source.transpose(0, 2, 1, 3, 4))]
+        spread = zeros(self.gathered.shape) if dx is not None else None
+        steps += super().backward(self.gathered, w, self.result, spread, dw, db)
+        if dx is not None and spread is not None:
+            volume = dx.reshape(self.volumes, self.volume_channels, self.depth, *self.sizes[0])
+
+            def scatter() -> None:
+                volume.fill(0)
+                for z, k, target in self._pairs():
+                    volume[:, :, target] += spread[:, z, :, k]
+
+            steps.append(scatter)
+        return steps
+
+
+def _maps(array: np.ndarray, images: int, channels: int, size: tuple[int, int]) -> np.ndarray:
+    return array.reshape(images, channels, *size)

@@ -1,0 +1,87 @@
+"""Eltwise: combine blobs of one shape, element by element."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from caffelite.kernels import arrays
+from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
+
+_PROD, _SUM = 0, 1
+
+
+@layer("Eltwise")
+class Eltwise(Layer):
+    """The product, the sum or the largest of two or more bottoms.
+
+    ``eltwise_param``: ``operation`` PROD, SUM (with a ``coeff`` for each bottom, 1 by default) or MAX;
+    ``stable_prod_grad`` (true: the gradient of a product multiplies the other bottoms; false: it divides the top by
+    this one, which fails where that is 0). Of equal values MAX takes the first bottom's.
+    """
+
+    bottoms = (2, None)
+
+    def setup(self) -> None:
+        self.settings = self.param.eltwise_param
+        self.coeffs = list(self.settings.coeff)
+        if self.coeffs and len(self.coeffs) != len(self.param.bottom):
+            self.error(f"coeff is given {len(self.coeffs)} times for {len(self.param.bottom)} bottoms", "coeff")
+        if self.coeffs and self.settings.operation == _PROD:
+            self.error("coeff goes with operation SUM", "coeff")
+        if not self.coeffs:
+            self.coeffs = [1.0] * len(self.param.bottom)
+        self.backward_reads = frozenset() if self.settings.operation == _SUM else frozenset({"bottom", "top"})
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        for j, other in enumerate(bottoms):
+            if other != bottoms[0]:
+                self.shape_error(f"its bottoms must have the same shape, but {self.param.bottom[0]} is "
+                                 f"{text_of(bottoms[0])} and {self.param.bottom[j]} is {text_of(other)}", "bottom", j)
+        return bottoms[:1]
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        y = tops[0].data
+        arrays_in = [x.data for x in bottoms]
+        if self.settings.operation == _PROD:
+            return [partial(np.multiply, arrays_in[0], arrays_in[1], out=y),
+                    *[partial(np.multiply, y, x, out=y) for x in arrays_in[2:]]]  # fmt: skip
+        if self.settings.operation == _SUM:
+            return self._sum(arrays_in, y)
+        return [partial(np.maximum, arrays_in[0], arrays_in[1], out=y),
+                *[partial(np.maximum, y, x, out=y) for x in arrays_in[2:]]]  # fmt: skip
+
+    def _sum(self, terms: list[np.ndarray], y: np.ndarray) -> list[Step]:
+        if all(coeff == 1 for coeff in self.coeffs):
+            return [partial(np.add, terms[0], terms[1], out=y), *[partial(np.add, y, x, out=y) for x in terms[2:]]]
+        scratch = arrays.zeros(y.shape)
+        steps: list[Step] = [partial(np.multiply, terms[0], np.float32(self.coeffs[0]), out=y)]
+        for x, coeff in zip(terms[1:], self.coeffs[1:], strict=True):
+            steps += [partial(np.multiply, x, np.float32(coeff), out=scratch), partial(np.add, y, scratch, out=y)]
+        return steps
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        steps: list[Step] = []
+        for j, blob in enumerate(bottoms):
+            if blob.diff is not None and tops[0].diff is not None:
+                steps += self._gradient(j, blob.diff, [x.data for x in bottoms], tops[0].data, tops[0].diff)
+        return steps
+
+    def _gradient(self, j: int, dx: np.ndarray, x: list[np.ndarray], y: np.ndarray, dy: np.ndarray) -> list[Step]:
+        if self.settings.operation == _SUM:
+            return [partial(np.multiply, dy, np.float32(self.coeffs[j]), out=dx)]
+        if self.settings.operation == _PROD:
+            if self.settings.stable_prod_grad:
+                others = [other for k, other in enumerate(x) if k != j]
+                return [partial(np.multiply, dy, others[0], out=dx),
+                        *[partial(np.multiply, dx, other, out=dx) for other in others[1:]]]  # fmt: skip
+            return [partial(np.divide, y, x[j], out=dx), partial(np.multiply, dx, dy, out=dx)]
+        return [partial(_pass_largest, j, x, y, dy, dx)]
+
+
+def _pass_largest(j: int, x: list[np.ndarray], y: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> None:
+    """Give the gradient to bottom ``j`` where it is the first that is the largest."""
+    mine = x[j] == y
+    for earlier in x[:j]:
+        mine &= earlier != y
+    np.multiply(dy, mine, out=dx)

@@ -1,0 +1,82 @@
+"""Fillers: how a parameter blob starts."""
+
+import difflib
+import math
+from typing import Any
+
+import numpy as np
+
+from caffelite.errors import NetError
+
+TYPES = ("constant", "uniform", "gaussian", "xavier", "msra", "positive_unitball", "bilinear")
+_FAN_IN, _FAN_OUT = 0, 1
+
+
+def fill(array: np.ndarray, filler: Any, rng: np.random.Generator, where: str) -> None:
+    """Fill an array as a FillerParameter says.
+
+    Parameters
+    ----------
+    array : ndarray of float32
+    filler : FillerParameter message or None
+        None: zeros.
+    rng : numpy.random.Generator
+    where : str
+        For errors: place and layer.
+
+    Raises
+    ------
+    NetError
+        An unknown type, or one that does not fit the shape.
+
+    Notes
+    -----
+    With n the fan-in (``count / shape[0]``), the fan-out (``count / shape[1]``) or their mean, as ``variance_norm``
+    says: xavier is uniform in ±sqrt(3 / n) (Glorot and Bengio, 2010), msra is gaussian with variance 2 / n (He et al.,
+    2015). ``sparse`` keeps about that many inputs of each output. positive_unitball makes each row positive with sum
+    1; bilinear makes filters that interpolate.
+    """
+    kind = filler.type if filler is not None else "constant"
+    if kind == "constant":
+        array.fill(filler.value if filler is not None else 0)
+    elif kind == "uniform":
+        array[...] = rng.uniform(filler.min, filler.max, array.shape)
+    elif kind == "gaussian":
+        array[...] = rng.normal(filler.mean, filler.std, array.shape)
+        if filler.sparse >= 0:
+            outputs = array.shape[0] if array.shape else 1
+            array *= rng.random(array.shape) < min(filler.sparse / outputs, 1.0)
+    elif kind == "xavier":
+        limit = math.sqrt(3.0 / _fan(array, filler))
+        array[...] = rng.uniform(-limit, limit, array.shape)
+    elif kind == "msra":
+        array[...] = rng.normal(0, math.sqrt(2.0 / _fan(array, filler)), array.shape)
+    elif kind == "positive_unitball":
+        values = rng.random((array.shape[0], array.size // array.shape[0]))
+        array[...] = (values / values.sum(axis=1, keepdims=True)).reshape(array.shape)
+    elif kind == "bilinear":
+        _bilinear(array, where)
+    else:
+        near = difflib.get_close_matches(kind, TYPES, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"it can be {', '.join(TYPES)}"
+        raise NetError(f'{where}: there is no filler type "{kind}"; {hint}')
+
+
+def _fan(array: np.ndarray, filler: Any) -> float:
+    shape = array.shape
+    fan_in = array.size / shape[0] if shape else 1
+    # Caffe's shape(1) of a vector is an error there; its fan-out is taken as its size.
+    fan_out = array.size / shape[1] if len(shape) > 1 else array.size
+    if filler.variance_norm == _FAN_IN:
+        return fan_in
+    return fan_out if filler.variance_norm == _FAN_OUT else (fan_in + fan_out) / 2
+
+
+def _bilinear(array: np.ndarray, where: str) -> None:
+    if array.ndim != 4 or array.shape[2] != array.shape[3]:
+        raise NetError(f"{where}: a bilinear filler takes square filters (4 axes), not {'×'.join(map(str, array.shape))}")
+    size = array.shape[3]
+    factor = math.ceil(size / 2)
+    centre = (2 * factor - 1 - factor % 2) / (2.0 * factor)
+    ramp = 1 - np.abs(np.arange(size) / factor - centre)
+    array[...] = ramp[:, None] * ramp[None, :]

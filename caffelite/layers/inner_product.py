@@ -1,0 +1,67 @@
+"""InnerProduct: every output sees every input."""
+
+from collections.abc import Sequence
+
+from caffelite.kernels.bias import add_rows
+from caffelite.kernels.inner_product import product
+from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, count, layer, text_of
+
+
+@layer("InnerProduct")
+class InnerProduct(Layer):
+    """A full matrix: ``y = x Wᵀ + b`` for each row x of the bottom.
+
+    ``inner_product_param``: ``num_output``; ``bias_term``; ``axis`` (from it on, all axes are one row; 1 by default);
+    ``transpose`` (the weights are stored ``inputs × num_output``); ``weight_filler``, ``bias_filler``.
+
+    Blobs: weights, ``num_output × inputs``; bias, ``num_output``.
+    """
+
+    backward_reads = frozenset({"bottom"})
+
+    def setup(self) -> None:
+        self.settings = self.param.inner_product_param
+        if not self.settings.num_output:
+            self.error("inner_product_param needs num_output of at least 1", "num_output")
+
+    def _size(self, x: Shape) -> tuple[int, int, int]:
+        axis = self.axis(self.settings.axis, x)
+        if count(x) == 0:
+            self.shape_error(f"its bottom is empty: {text_of(x)}")
+        return count(x[:axis]), self.settings.num_output, count(x[axis:])
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        axis = self.axis(self.settings.axis, bottoms[0])
+        return [(*bottoms[0][:axis], self.settings.num_output)]
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        _, outputs, inputs = self._size(bottoms[0])
+        shape = (inputs, outputs) if self.settings.transpose else (outputs, inputs)
+        found = [Parameter(shape, self.settings.weight_filler)]
+        if self.settings.bias_term:
+            found.append(Parameter((outputs,), self.settings.bias_filler))
+        return found
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        rows, outputs, inputs = self._size(bottoms[0].shape)
+        w = (outputs, 1) if self.settings.transpose else (1, inputs)
+        bias = self.blobs[1].data if len(self.blobs) > 1 else None
+        return [*product(bottoms[0].data, (inputs, 1), self.blobs[0].data, w, tops[0].data, (rows, outputs, inputs),
+                         bias)]  # fmt: skip
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        x, dy = bottoms[0], tops[0].diff
+        assert dy is not None
+        rows, outputs, inputs = self._size(x.shape)
+        steps: list[Step] = []
+        dw = self.blobs[0].diff
+        if dw is not None and self.settings.transpose:
+            steps += product(x.data, (1, inputs), dy, (outputs, 1), dw, (inputs, outputs, rows), add=True)
+        elif dw is not None:
+            steps += product(dy, (1, outputs), x.data, (inputs, 1), dw, (outputs, inputs, rows), add=True)
+        if len(self.blobs) > 1 and self.blobs[1].diff is not None:
+            steps.append(add_rows(dy, outputs, self.blobs[1].diff))
+        if x.diff is not None:
+            w = (1, outputs) if self.settings.transpose else (inputs, 1)
+            steps += product(dy, (outputs, 1), self.blobs[0].data, w, x.diff, (rows, inputs, outputs))
+        return steps

@@ -1,0 +1,37 @@
+"""What losses share: what their sum is divided by."""
+
+from typing import Any
+
+from caffelite.layers.base import Layer
+
+FULL, VALID, BATCH_SIZE, NONE = 0, 1, 2, 3
+
+
+class Loss(Layer):
+    """A layer whose top is a loss, averaged as ``loss_param`` says.
+
+    ``loss_param``: ``normalization`` VALID (labels that are not ignored), FULL (all), BATCH_SIZE (images), NONE;
+    ``ignore_label``; the older ``normalize`` (true: VALID, false: BATCH_SIZE).
+    """
+
+    loss = True
+
+    def normalization(self, default: int) -> int:
+        """Return the mode, where ``default`` holds if nothing is set."""
+        settings: Any = self.param.loss_param
+        if settings.HasField("normalization"):
+            return int(settings.normalization)
+        if settings.HasField("normalize"):
+            return VALID if settings.normalize else BATCH_SIZE
+        return default
+
+    @property
+    def ignored(self) -> int | None:
+        """The label that does not count."""
+        settings: Any = self.param.loss_param
+        return int(settings.ignore_label) if settings.HasField("ignore_label") else None
+
+    @staticmethod
+    def divisor(mode: int, images: int, places: int, valid: int) -> float:
+        """Return what the sum of losses is divided by; at least 1, so that a batch without labels has loss 0."""
+        return float(max({FULL: images * places, VALID: valid, BATCH_SIZE: images, NONE: 1}[mode], 1))

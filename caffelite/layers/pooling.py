@@ -1,0 +1,106 @@
+"""Pooling: the largest or the mean of each window."""
+
+from collections.abc import Sequence
+
+from caffelite.kernels import pooling
+from caffelite.kernels.pooling import Windows
+from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
+
+_MAX, _AVE = 0, 1
+_CEIL = 0
+
+
+@layer("Pooling")
+class Pooling(Layer):
+    """Reduce each ``kernel_size`` window of a map to its largest (``MAX``) or mean (``AVE``) value.
+
+    ``pooling_param``: ``pool``; ``kernel_size``, ``stride``, ``pad`` (or ``_h``/``_w``); ``global_pooling`` (one
+    window, the whole map); ``round_mode``. A second top of MAX holds the place of the largest in its map.
+
+    A partial window at the end counts (the size is rounded up, where Convolution rounds down), unless it would begin
+    in the padding. AVE divides by the elements of the window that lie in the map or its padding. Of equal values MAX
+    takes the first.
+    """
+
+    tops = (1, 2)
+    backward_reads = frozenset()
+
+    def setup(self) -> None:
+        p = self.settings = self.param.pooling_param
+        if p.pool not in (_MAX, _AVE):
+            self.error("pool STOCHASTIC is not supported; MAX and AVE are", "pool")
+        if p.pool == _AVE and len(self.param.top) > 1:
+            self.error("a second top (the places of the largest values) goes with pool MAX")
+        if p.global_pooling:
+            if p.HasField("kernel_size") or p.HasField("kernel_h") or p.HasField("kernel_w"):
+                self.error("global_pooling takes no kernel size", "global_pooling")
+            self.kernel, self.stride, self.pad = (0, 0), (1, 1), (0, 0)
+            return
+        self.kernel = self._pair("kernel_size", "kernel", None)
+        self.stride = self._pair("stride", "stride", 1)
+        self.pad = self._pair("pad", "pad", 0)
+        for k, q in zip(self.kernel, self.pad, strict=True):
+            if q >= k:
+                self.error(f"pad {q} must be smaller than the kernel, {k}", "pad")
+
+    def _pair(self, name: str, short: str, default: int | None) -> tuple[int, int]:
+        p = self.settings
+        split = p.HasField(f"{short}_h") or p.HasField(f"{short}_w")
+        if split and p.HasField(name):
+            self.error(f"give either {name} or {short}_h and {short}_w, not both", name)
+        if split:
+            if not (p.HasField(f"{short}_h") and p.HasField(f"{short}_w")) and default is None:
+                self.error(f"{short}_h and {short}_w go together")
+            values = (getattr(p, f"{short}_h"), getattr(p, f"{short}_w"))
+        elif p.HasField(name) or default is not None:
+            values = (getattr(p, name),) * 2
+        else:
+            self.error(f"pooling_param needs {name} (or {short}_h and {short}_w, or global_pooling)")
+        if name != "pad" and min(values) < 1:
+            self.error(f"{name} is {min(values)}, expected at least 1", name)
+        return values
+
+    def _windows(self, x: Shape) -> Windows:
+        if len(x) != 4:
+            self.shape_error(f"takes a bottom of 4 axes (images × channels × height × width), not {text_of(x)}")
+        size = (x[2], x[3])
+        kernel = size if self.settings.global_pooling else self.kernel
+        output = tuple(self._output(*sizes) for sizes in zip(size, kernel, self.stride, self.pad, strict=True))
+        return Windows(size, kernel, self.stride, self.pad, (output[0], output[1]))
+
+    def _output(self, size: int, kernel: int, stride: int, pad: int) -> int:
+        room = size + 2 * pad - kernel
+        if room < 0:
+            self.shape_error(f"a window of {kernel} does not fit into {size} with pad {pad}", "kernel_size")
+        up = self.settings.round_mode == _CEIL
+        if self.settings.HasField("ceil_mode"):  # the name other forks have for it
+            up = self.settings.ceil_mode
+        many = (-(-room // stride) if up else room // stride) + 1
+        if pad and (many - 1) * stride >= size + pad:
+            many -= 1
+        return many
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        return [(*bottoms[0][:2], *self._windows(bottoms[0]).output_size)] * len(self.param.top)
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        x, y = bottoms[0], tops[0]
+        g = self._windows(x.shape)
+        if self.settings.pool == _AVE:
+            return [pooling.average_forward(g, x.data, y.data)]
+        wanted = x.diff is not None or len(tops) > 1
+        self.index = pooling.index_array(g, x.shape[0] * x.shape[1]) if wanted else None
+        steps: list[Step] = [pooling.max_forward(g, x.data, y.data, self.index)]
+        if len(tops) > 1 and self.index is not None:
+            steps.append(pooling.mask(g, self.index, tops[1].data))
+        return steps
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        dx, dy = bottoms[0].diff, tops[0].diff
+        if dx is None or dy is None:
+            return []
+        g = self._windows(bottoms[0].shape)
+        if self.settings.pool == _AVE:
+            return [pooling.average_backward(g, dy, dx)]
+        assert self.index is not None
+        return [pooling.max_backward(g, dy, self.index, dx)]

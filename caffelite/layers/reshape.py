@@ -1,0 +1,65 @@
+"""Flatten and Reshape: the same values with another shape."""
+
+import math
+from collections.abc import Sequence
+
+from caffelite.layers.base import Layer, Shape, count, layer, text_of
+
+
+@layer("Flatten")
+class Flatten(Layer):
+    """Make one axis of the axes from ``axis`` (1) to ``end_axis`` (-1), both included; nothing is copied."""
+
+    view = True
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        x, settings = bottoms[0], self.param.flatten_param
+        first = self.axis(settings.axis, x)
+        last = self.axis(settings.end_axis, x, "end_axis")
+        if last < first:
+            self.shape_error(f"end_axis {last} comes before axis {first}", "end_axis")
+        return [(*x[:first], count(x[first : last + 1]), *x[last + 1 :])]
+
+
+@layer("Reshape")
+class Reshape(Layer):
+    """Give the bottom another shape; nothing is copied.
+
+    ``reshape_param``: ``shape`` (0: as the bottom has it at this place; one -1: what is left), ``axis`` and
+    ``num_axes``: which axes of the bottom the shape replaces (all).
+    """
+
+    view = True
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        x, settings = bottoms[0], self.param.reshape_param
+        axes = len(x)
+        first = settings.axis if settings.axis >= 0 else axes + settings.axis + 1
+        if not 0 <= first <= axes:
+            self.shape_error(f"axis {settings.axis} does not exist in a blob of shape {text_of(x)}", "axis")
+        last = axes if settings.num_axes == -1 else first + settings.num_axes
+        if not first <= last <= axes:
+            self.shape_error(f"axis {first} and num_axes {settings.num_axes} go beyond its bottom of shape {text_of(x)}",
+                             "num_axes")
+        wanted = list(settings.shape.dim)
+        for i, n in enumerate(wanted):
+            if n == 0:
+                if first + i >= axes:
+                    self.shape_error(f"dim {i} is 0 (copy), but its bottom of shape {text_of(x)} has no axis "
+                                     f"{first + i}", "dim", i)
+                wanted[i] = x[first + i]
+            elif n < -1:
+                self.shape_error(f"dim {i} is {n}, expected -1 or more", "dim", i)
+        if wanted.count(-1) > 1:
+            self.shape_error("-1 is given more than once", "dim")
+        outside = count(x[:first]) * count(x[last:])
+        known = math.prod(n for n in wanted if n != -1)
+        if -1 in wanted:
+            if not known or count(x) % (known * outside):
+                self.shape_error(f"{text_of(x)} ({count(x)} values) cannot be divided by {known * outside}", "dim")
+            wanted[wanted.index(-1)] = count(x) // (known * outside)
+        shape = (*x[:first], *wanted, *x[last:])
+        if count(shape) != count(x):
+            self.shape_error(f"{text_of(x)} ({count(x)} values) cannot be given the shape {text_of(shape)} "
+                             f"({count(shape)} values)", "dim")
+        return [shape]

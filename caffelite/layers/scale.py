@@ -1,0 +1,136 @@
+"""Scale and Bias: a factor and an offset for each channel, learned or from a second bottom."""
+
+from collections.abc import Sequence
+
+from caffelite.kernels import scale as kernels
+from caffelite.kernels.arrays import copy
+from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, count, layer, quoted, text_of
+from caffelite.schema.messages import FillerParameter
+
+
+class _Broadcast(Layer):
+    """A small array, learned or the second bottom, spread over the axes of the first."""
+
+    bottoms = (1, 2)
+    in_place = True
+
+    @property
+    def learned(self) -> bool:
+        return len(self.param.bottom) == 1
+
+    def _small(self, bottoms: Sequence[Shape], axis: int, num_axes: int) -> tuple[Shape, int, int]:
+        """Return the shape of the small array, its size, and what comes after it in the large one."""
+        x = bottoms[0]
+        first = self.axis(axis, x) if x else 0
+        if self.learned:
+            if num_axes < -1:
+                self.error(f"num_axes is {num_axes}, expected -1 or more", "num_axes")
+            last = len(x) if num_axes == -1 else first + num_axes
+            if last > len(x):
+                self.shape_error(f"axis {first} and num_axes {num_axes} go beyond its bottom of shape {text_of(x)}",
+                                 "num_axes")
+            small = x[first:last]
+        else:
+            small = bottoms[1]
+            last = first + len(small)
+            if x[first:last] != small:
+                self.shape_error(
+                    f"its second bottom {quoted(self.param.bottom[1])} of shape {text_of(small)} does not fit into "
+                    f"{text_of(x)} from axis {first}", "bottom", 1,
+                )  # fmt: skip
+        return small, count(small), count(x[last:])
+
+
+@layer("Scale")
+class Scale(_Broadcast):
+    """``y = x * factor + bias``, the factor spread over the axes before and after its own.
+
+    ``scale_param``: ``axis`` (1), ``num_axes`` (1; -1: to the end; 0: a single factor), ``filler`` (1 by default),
+    ``bias_term``, ``bias_filler``. With a second bottom the factor is that blob and only the bias is learned.
+
+    Blobs: factor (unless there is a second bottom); bias, if ``bias_term``. Behind BatchNorm this is the learned scale
+    and shift (γ and β) of the paper.
+    """
+
+    backward_reads = frozenset({"bottom"})
+
+    def _sizes(self, *bottoms: Shape) -> tuple[Shape, int, int]:
+        return self._small(bottoms, self.param.scale_param.axis, self.param.scale_param.num_axes)
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        self._sizes(*bottoms)
+        return bottoms[:1]
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        shape, _, _ = self._sizes(*bottoms)
+        settings = self.param.scale_param
+        filler = settings.filler if settings.HasField("filler") else FillerParameter(type="constant", value=1)
+        found = [Parameter(shape, filler)] if self.learned else []
+        if settings.bias_term:
+            found.append(Parameter(shape, settings.bias_filler))
+        return found
+
+    def _blobs(self, bottoms: Sequence[Blob]) -> tuple[Blob, Blob | None]:
+        factor, *rest = self.blobs if self.learned else [bottoms[1], *self.blobs]
+        return factor, rest[0] if rest else None
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        _, channels, length = self._sizes(*[b.shape for b in bottoms])
+        factor, bias = self._blobs(bottoms)
+        offset = None if bias is None else bias.data
+        return [kernels.forward(bottoms[0].flat, tops[0].flat, factor.data, offset, channels, length)]
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        _, channels, length = self._sizes(*[b.shape for b in bottoms])
+        factor, bias = self._blobs(bottoms)
+        x, dy = bottoms[0], tops[0].flat_diff
+        steps: list[Step] = []
+        d_bias = None if bias is None else bias.diff
+        if self.learned and (factor.diff is not None or d_bias is not None):
+            steps.append(kernels.sums(x.flat, dy, channels, length, factor.diff, d_bias, add=True))
+        elif not self.learned:
+            if factor.diff is not None:
+                steps.append(kernels.sums(x.flat, dy, channels, length, factor.diff, None, add=False))
+            if d_bias is not None:
+                steps.append(kernels.sums(x.flat, dy, channels, length, None, d_bias, add=True))
+        if x.diff is not None:
+            steps.append(kernels.forward(dy, x.flat_diff, factor.data, None, channels, length))
+        return steps
+
+
+@layer("Bias")
+class Bias(_Broadcast):
+    """``y = x + bias``, spread as in Scale.
+
+    ``bias_param``: ``axis`` (1), ``num_axes`` (1), ``filler`` (0). With a second bottom the bias is that blob.
+    """
+
+    backward_reads = frozenset()
+
+    def _sizes(self, *bottoms: Shape) -> tuple[Shape, int, int]:
+        return self._small(bottoms, self.param.bias_param.axis, self.param.bias_param.num_axes)
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        self._sizes(*bottoms)
+        return bottoms[:1]
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        shape, _, _ = self._sizes(*bottoms)
+        return [Parameter(shape, self.param.bias_param.filler)] if self.learned else []
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        _, channels, length = self._sizes(*[b.shape for b in bottoms])
+        bias = self.blobs[0] if self.learned else bottoms[1]
+        return [kernels.forward(bottoms[0].flat, tops[0].flat, None, bias.data, channels, length)]
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        _, channels, length = self._sizes(*[b.shape for b in bottoms])
+        bias = self.blobs[0] if self.learned else bottoms[1]
+        dx, dy = bottoms[0].diff, tops[0].flat_diff
+        steps: list[Step] = []
+        if bias.diff is not None:
+            steps.append(kernels.sums(bottoms[0].flat, dy, channels, length, None, bias.diff, add=self.learned))
+        if dx is not None and dx.ctypes.data != dy.ctypes.data:
+            steps.append(copy(dy, dx))
+        return steps
+

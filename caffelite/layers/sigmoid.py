@@ -1,0 +1,18 @@
+"""Sigmoid."""
+
+import numpy as np
+
+from caffelite.kernels.elementwise import Function, define
+from caffelite.kernels.functions import sigmoid32
+from caffelite.layers.base import layer
+from caffelite.layers.elementwise import ElementWise
+
+_SIGMOID = define(Function("Sigmoid", lambda x, p, o: sigmoid32(x), lambda x, y, p, o: y * (np.float32(1) - y)))
+
+
+@layer("Sigmoid")
+class Sigmoid(ElementWise):
+    """``y = 1 / (1 + exp(-x))``; its gradient ``y (1 - y)`` is at most 1/4."""
+
+    def setup(self) -> None:
+        self.use(_SIGMOID)

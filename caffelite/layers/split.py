@@ -1,0 +1,47 @@
+"""Split and Silence: a blob several times, and a blob that nobody wants."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from caffelite.layers.base import Blob, Layer, Shape, Step, layer
+
+
+@layer("Split")
+class Split(Layer):
+    """Every top is a copy of the bottom; its gradient is the sum of theirs.
+
+    Nets do not need it here: any number of layers can read a blob. Caffe writes it into nets it has loaded.
+    """
+
+    tops = (1, None)
+    backward_reads = frozenset()
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        return [bottoms[0]] * len(self.param.top)
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        return [partial(np.copyto, y.data, bottoms[0].data) for y in tops]
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        dx = bottoms[0].diff
+        gradients = [y.diff for y in tops if y.diff is not None]
+        if dx is None or not gradients:
+            return []
+        return [partial(np.copyto, dx, gradients[0]), *[partial(np.add, dx, dy, out=dx) for dy in gradients[1:]]]
+
+
+@layer("Silence")
+class Silence(Layer):
+    """Read blobs so that they do not count as outputs of the net."""
+
+    bottoms = (1, None)
+    tops = 0
+    backward_reads = frozenset()
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        return []
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        return [partial(x.diff.fill, 0) for x in bottoms if x.diff is not None]

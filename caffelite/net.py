@@ -1,0 +1,437 @@
+"""A net: layers, parameters and a plan, run forward and backward."""
+
+import difflib
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from caffelite.errors import NetError, ShapeError, WeightsError
+from caffelite.graph import Graph, Node
+from caffelite.kernels import arrays
+from caffelite.layers.base import TRAIN, Blob, Context, Layer, Parameter, Shape, Step, count, quoted, text_of
+from caffelite.layers.fillers import fill
+from caffelite.plan import Plan
+from caffelite.schema.text import read_net
+from caffelite.schema.weights import LayerWeights, read_weights, write_caffemodel, write_hdf5
+
+_PERMISSIVE = 1  # ParamSpec.DimCheckMode
+
+
+@dataclass(eq=False, slots=True)
+class Learnable:
+    """A parameter blob that the net owns, and how a solver treats it.
+
+    Attributes
+    ----------
+    blob : Blob
+    lr_mult, decay_mult : float
+        What the learning rate and the weight decay are multiplied by; 0 for what a layer keeps itself.
+    names : list of str
+        ``layer/index`` of every layer that uses it, the owner first.
+    share_name : str
+        ``param { name }`` under which others share it, or empty.
+    """
+
+    blob: Blob
+    lr_mult: float
+    decay_mult: float
+    names: list[str]
+    share_name: str = ""
+
+
+@dataclass(slots=True)
+class LayerTime:
+    """What a layer takes.
+
+    Attributes
+    ----------
+    name, type : str
+    forward, backward : float
+        Seconds a pass.
+    """
+
+    name: str
+    type: str
+    forward: float
+    backward: float
+
+
+class Net:
+    """One phase of a net, ready to run.
+
+    Parameters
+    ----------
+    source : path or NetDocument
+        A prototxt, or one that has been read (``caffelite.schema.text``).
+    phase : int
+        ``TRAIN`` or ``TEST``.
+    weights : path, optional
+        A ``.caffemodel`` to start from.
+    level : int, optional
+    stages : sequence of str, optional
+        The rest of the net state that ``include`` rules are held against.
+    seed : int, optional
+        From it all random numbers of the net are derived.
+    keep : bool, optional
+        Every blob keeps its values and its gradient after a pass, nothing is fused.
+    global_stats : bool, optional
+        Overrides ``use_global_stats`` of every BatchNorm.
+    share : Net, optional
+        Layers of the same name use the parameters of this net.
+    learn : bool, optional
+        Whether gradients are computed at all; by default in TRAIN, and where ``force_backward`` or ``keep`` asks
+        for it.
+
+    Attributes
+    ----------
+    name : str
+    phase : int
+    layers : list of Layer
+    layer_names : list of str
+    blobs : dict of str to Blob
+        See :class:`caffelite.plan.Plan`.
+    params : dict of str to list of Blob
+        Parameter blobs by layer name.
+    inputs, outputs : list of str
+        Tops of Input layers; blobs that no layer reads.
+    learnable : list of Learnable
+        In the order of ``data`` and ``diff``.
+    data, diff : ndarray of float32
+        All parameters this net owns, and their gradients, one after the other.
+
+    Raises
+    ------
+    SchemaError, NetError, ShapeError, WeightsError
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        phase: int = TRAIN,
+        *,
+        weights: str | Path | None = None,
+        level: int = 0,
+        stages: Sequence[str] = (),
+        seed: int | None = None,
+        keep: bool = False,
+        global_stats: bool | None = None,
+        share: "Net | None" = None,
+        learn: bool | None = None,
+    ) -> None:
+        self.document = read_net(source) if isinstance(source, str | Path) else source
+        self.phase = phase
+        self.context = Context(phase, 1 if seed is None else seed, Path(), global_stats)
+        self._keep = keep
+        self.graph = Graph(self.document, self.context, level, stages)
+        self.name = self.graph.name
+        self.layers: list[Layer] = [node.layer for node in self.graph.nodes]
+        self.layer_names = [layer.name for layer in self.layers]
+        self.inputs = [top.name for node in self.graph.nodes if node.layer.type == "Input" for top in node.tops]
+        self.outputs = self.graph.outputs
+        force = self.document.message.force_backward
+        self._learns = (phase == TRAIN or force or keep) if learn is None else learn
+        self._force = force and self._learns
+        try:
+            self.graph.infer_shapes()
+            self.params: dict[str, list[Blob]] = {}
+            self.learnable: list[Learnable] = []
+            self._make_parameters(share)
+            self._make_plan()
+        except BaseException:
+            self.close()
+            raise
+        if weights is not None:
+            self.copy_from(weights)
+
+    # Building.
+
+    def _make_parameters(self, share: "Net | None") -> None:
+        wanted = [node.layer.parameters(*[v.shape for v in node.bottoms]) for node in self.graph.nodes]
+        shared: dict[str, Learnable] = {}
+        slots: list[list[Learnable]] = []
+        theirs: dict[int, Learnable] = {}
+        if share is not None:
+            theirs = {id(blob): own for own in share.learnable for blob in [own.blob]}
+        for node, parameters in zip(self.graph.nodes, wanted, strict=True):
+            specs = list(node.layer.param.param)
+            if len(specs) > len(parameters):
+                node.layer.error(f"param is given {len(specs)} times, but {node.layer.param.type} has "
+                                 f"{len(parameters)} parameter blobs", "param", len(parameters))
+            borrowed = share.params.get(node.name) if share is not None and parameters else None
+            if borrowed is not None:
+                self._check_borrowed(node, parameters, borrowed)
+                slots.append([theirs.get(id(blob)) or Learnable(blob, 0, 0, []) for blob in borrowed])
+            else:
+                slots.append([self._own_or_share(node, j, parameter, specs, shared)
+                              for j, parameter in enumerate(parameters)])
+        self._allocate_parameters()
+        for node, parameters, slot in zip(self.graph.nodes, wanted, slots, strict=True):
+            # Several layers may have one name (a pair split by phase never has, within one phase).
+            self.params.setdefault(node.name, []).extend(own.blob for own in slot)
+            for j, (parameter, own) in enumerate(zip(parameters, slot, strict=True)):
+                if own in self.learnable and own.names[0] == f"{node.name}/{j}":
+                    self._fill(node, j, parameter, own.blob)
+        self.params = {name: blobs for name, blobs in self.params.items() if blobs}
+        self._slots = slots
+
+    def _check_borrowed(self, node: Node, parameters: list[Parameter], blobs: list[Blob]) -> None:
+        if [p.shape for p in parameters] != [b.shape for b in blobs]:
+            mine = ", ".join(text_of(p.shape) for p in parameters)
+            others = ", ".join(text_of(b.shape) for b in blobs)
+            node.layer.shape_error(f"its parameters have shapes {mine}, those of the layer of the same name in the "
+                                   f"train net {others}; they cannot be shared")
+
+    def _own_or_share(
+        self, node: Node, j: int, parameter: Parameter, specs: list[Any], shared: dict[str, Learnable]
+    ) -> Learnable:
+        layer = node.layer
+        spec = specs[j] if j < len(specs) else None
+        lr_mult = (spec.lr_mult if spec is not None else 1.0) if parameter.learned else 0.0
+        decay_mult = (spec.decay_mult if spec is not None else 1.0) if parameter.learned else 0.0
+        name = spec.name if spec is not None else ""
+        owner = shared.get(name) if name else None
+        if owner is None:
+            # The memory comes later, when the size of all parameters is known.
+            blob = Blob(f"{layer.name}/{j}", np.broadcast_to(np.float32(0), parameter.shape))
+            own = Learnable(blob, lr_mult, decay_mult, [f"{layer.name}/{j}"], name)
+            self.learnable.append(own)
+            if name:
+                shared[name] = own
+            return own
+        same = (
+            count(owner.blob.shape) == count(parameter.shape)
+            if spec is not None and spec.share_mode == _PERMISSIVE
+            else owner.blob.shape == parameter.shape
+        )
+        if not same:
+            layer.shape_error(f"shares parameter {quoted(name)} of {owner.names[0]}, but needs shape "
+                              f"{text_of(parameter.shape)} where that has {text_of(owner.blob.shape)}", "param", j)
+        for setting, mine, others in (("lr_mult", lr_mult, owner.lr_mult), ("decay_mult", decay_mult,
+                                                                            owner.decay_mult)):
+            if spec is not None and spec.HasField(setting):
+                if others != mine and not _defaulted(owner, setting):
+                    layer.error(f"shares parameter {quoted(name)} with {owner.names[0]}, but {setting} is {mine:g} "
+                                f"here and {others:g} there", "param", j)
+                setattr(owner, setting, mine)
+        owner.names.append(f"{layer.name}/{j}")
+        return owner
+
+    def _allocate_parameters(self) -> None:
+        size = sum(count(own.blob.shape) for own in self.learnable)
+        self.data = arrays.zeros(size)
+        self.diff = arrays.zeros(size if self._learns else 0)
+        start = 0
+        for own in self.learnable:
+            shape = own.blob.shape
+            end = start + count(shape)
+            own.blob.data = self.data[start:end].reshape(shape)
+            own.blob.diff = self.diff[start:end].reshape(shape) if self._learns else None
+            start = end
+
+    def _fill(self, node: Node, j: int, parameter: Parameter, blob: Blob) -> None:
+        # A stream of its own for each blob: editing one layer does not change how the others start.
+        rng = np.random.default_rng([self.context.seed & 0xFFFFFFFF, zlib.crc32(node.name.encode()), j])
+        fill(blob.data, parameter.filler, rng, node.layer.where())
+
+    def _make_plan(self) -> None:
+        rates = [any(own.lr_mult for own in slot) for slot in self._slots]
+        if self._learns:
+            self.graph.mark_gradients(rates, self._force)
+        for node, slot in zip(self.graph.nodes, self._slots, strict=True):
+            node.layer.blobs = [self._as_seen_by(node, j, own) for j, own in enumerate(slot)]
+        plan = Plan(self.graph, self._keep)
+        self.plan = plan
+        self.blobs = plan.blobs
+        self._forward: list[Step] = [step for unit in plan.units for step in unit.forward]
+        self._backward: list[Step] = [step for unit in reversed(plan.units) for step in unit.backward]
+        self._losses = [
+            (version.loss_weight, plan.blobs[version.name].flat)
+            for node in self.graph.nodes
+            for version in node.tops
+            if version.loss_weight and self.graph.names[version.name] is version and version.name in plan.blobs
+        ]
+
+    def _as_seen_by(self, node: Node, j: int, own: Learnable) -> Blob:
+        """Return the blob with the shape this layer wants, without a gradient where none is learned."""
+        wanted = node.layer.parameters(*[v.shape for v in node.bottoms])[j]
+        learned = node.backward and wanted.learned and own.blob.diff is not None
+        learned = learned and (own.lr_mult != 0 or self._force)
+        diff = own.blob.diff.reshape(wanted.shape) if learned and own.blob.diff is not None else None
+        return Blob(own.blob.name, own.blob.data.reshape(wanted.shape), diff)
+
+    def reshape(self) -> None:
+        """Plan again for the shapes that the Input layers now have; parameters stay as they are."""
+        before = [[p.shape for p in self._parameters_of(node)] for node in self.graph.nodes]
+        self.graph.infer_shapes()
+        for node, shapes in zip(self.graph.nodes, before, strict=True):
+            after = [p.shape for p in self._parameters_of(node)]
+            if after != shapes:
+                node.layer.shape_error(f"with the new input its parameters would need shapes "
+                                       f"{', '.join(map(text_of, after))}, but they are "
+                                       f"{', '.join(map(text_of, shapes))}")
+        self._make_plan()
+
+    @staticmethod
+    def _parameters_of(node: Node) -> list[Parameter]:
+        return node.layer.parameters(*[v.shape for v in node.bottoms])
+
+    def close(self) -> None:
+        """Stop the threads and close the files of the layers."""
+        for layer in self.layers:
+            layer.close()
+
+    # Running.
+
+    def forward(self) -> float:
+        """Run all layers.
+
+        Returns
+        -------
+        float
+            The sum of all losses, each times its weight; 0 where there is none.
+        """
+        for step in self._forward:
+            step()
+        return self.loss()
+
+    def loss(self) -> float:
+        """Return the weighted sum of the losses of the last forward pass."""
+        return sum(weight * float(values.sum()) for weight, values in self._losses)
+
+    def backward(self) -> None:
+        """Compute all gradients; those of parameters are added to what is there."""
+        for step in self._backward:
+            step()
+
+    def zero_grad(self) -> None:
+        """Set the gradients of all parameters to zero."""
+        self.diff.fill(0)
+
+    def profile(self, iterations: int, backward: bool = True) -> list[LayerTime]:
+        """Run forward and backward ``iterations`` times and return the mean time of each layer.
+
+        A chain that runs as one kernel is one entry.
+        """
+        times = [[0.0, 0.0] for _ in self.plan.units]
+        for _ in range(iterations):
+            for i, unit in enumerate(self.plan.units):
+                times[i][0] -= perf_counter()
+                for step in unit.forward:
+                    step()
+                times[i][0] += perf_counter()
+            for i, unit in reversed(list(enumerate(self.plan.units)) if backward else []):
+                times[i][1] -= perf_counter()
+                for step in unit.backward:
+                    step()
+                times[i][1] += perf_counter()
+        return [
+            LayerTime("+".join(n.name for n in unit.nodes), "+".join(n.layer.param.type for n in unit.nodes),
+                      spent[0] / iterations, spent[1] / iterations)
+            for unit, spent in zip(self.plan.units, times, strict=True)
+        ]
+
+    # State and weights.
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return, by ``layer/name``, the arrays beside the parameters that a resumed run needs (live, not copies)."""
+        return {f"{layer.name}/{key}": array for layer in self.layers for key, array in layer.state.items()}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Set what :meth:`state` returned; entries that this net does not have are ignored."""
+        for key, array in self.state().items():
+            if key in state:
+                if state[key].shape != array.shape:
+                    raise WeightsError(f"state {quoted(key)} has shape {text_of(state[key].shape)}, "
+                                       f"expected {text_of(array.shape)}")
+                array[...] = state[key]
+
+    def copy_from(self, source: str | Path | Iterable[LayerWeights]) -> list[str]:
+        """Set the parameters of the layers that a weights file names; other layers are left as they are.
+
+        Parameters
+        ----------
+        source : path or iterable of LayerWeights
+
+        Returns
+        -------
+        list of str
+            The layers that were set.
+
+        Raises
+        ------
+        WeightsError
+            The file cannot be read, a layer has another number of blobs, or none of its layers is in the net.
+        ShapeError
+            A blob has another shape.
+        """
+        file = str(source) if isinstance(source, str | Path) else "weights"
+        found = read_weights(source) if isinstance(source, str | Path) else list(source)
+        found = [weights for weights in found if weights.blobs]
+        done: list[str] = []
+        for weights in found:
+            blobs = self.params.get(weights.name)
+            if blobs is None:
+                continue
+            if len(blobs) != len(weights.blobs):
+                raise WeightsError(f'{file}: layer "{weights.name}" has {len(weights.blobs)} blobs, the net has '
+                                   f"{len(blobs)}; rename the layer to leave it as it is")
+            for j, (blob, values) in enumerate(zip(blobs, weights.blobs, strict=True)):
+                if not _same_shape(blob.shape, values.shape):
+                    raise ShapeError(f'{file}: layer "{weights.name}": blob {j} has shape {text_of(values.shape)}, '
+                                     f"the net has {text_of(blob.shape)}; rename the layer to leave it as it is")
+            done.append(weights.name)
+            for blob, values in zip(blobs, weights.blobs, strict=True):
+                blob.data[...] = values.reshape(blob.shape)
+        if found and not done and self.params:
+            near = difflib.get_close_matches(found[0].name, self.params, n=1)
+            hint = f" (nearest: {quoted(near[0])})" if near else ""
+            raise WeightsError(f"{file}: none of its {len(found)} layers with weights is in the net "
+                               f"{quoted(self.name)}; its first is {quoted(found[0].name)}{hint}")
+        return done
+
+    def weights(self) -> dict[str, list[np.ndarray]]:
+        """Return the parameters by layer name (live, not copies)."""
+        return {name: [blob.data for blob in blobs] for name, blobs in self.params.items()}
+
+    def save(self, path: str | Path) -> None:
+        """Write the parameters: as HDF5 where the name ends in ``.h5``, else as a ``.caffemodel``.
+
+        The file is written under a temporary name and renamed.
+        """
+        if str(path).endswith(".h5"):
+            write_hdf5(path, self.weights())
+        else:
+            write_caffemodel(path, self._message(), self.weights())
+
+    def _message(self) -> Any:
+        """Return the net as it is run: the layers of this phase."""
+        message = type(self.document.message)()
+        message.name = self.name
+        for layer in self.layers:
+            message.layer.add().CopyFrom(layer.param)
+            message.layer[-1].phase = self.phase
+        return message
+
+
+def _defaulted(owner: Learnable, setting: str) -> bool:
+    return getattr(owner, setting) == 1.0
+
+
+def _same_shape(one: Shape, other: Shape) -> bool:
+    """Whether two shapes agree; old files write every blob with four axes, the missing ones 1."""
+
+    def bare(shape: Shape) -> list[int]:
+        values = list(shape)
+        while len(values) > 1 and values[0] == 1:
+            values.pop(0)
+        return values
+
+    return one == other or (4 in (len(one), len(other)) and bare(one) == bare(other))
+
+
+__all__ = ["Learnable", "LayerTime", "Net", "NetError"]

@@ -1,0 +1,292 @@
+"""The plan: which layers run as one kernel, in which order, in which memory.
+
+Buffers are assigned by lifetime: forward and backward are one row of moments, each array lives from the moment it is
+first written to the moment it is last read, and arrays that do not live at the same time share memory. A net that is
+to be looked into is planned with ``keep``: every blob has memory of its own and nothing is fused.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from caffelite.graph import Graph, Node, Version
+from caffelite.kernels import arrays
+from caffelite.layers.base import Blob, Shape, Step, count
+from caffelite.layers.elementwise import ElementWise, fused_backward, fused_forward
+
+_FOREVER = 1 << 60
+
+
+@dataclass(eq=False, slots=True)
+class Storage:
+    """Memory for ``size`` floats, and the moments between which it is in use."""
+
+    size: int
+    first: int = _FOREVER
+    last: int = -1
+    array: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def use(self, moment: int) -> None:
+        self.first = min(self.first, moment)
+        self.last = max(self.last, moment)
+
+    def keep(self) -> None:
+        self.first, self.last = -1, _FOREVER
+
+    def view(self, shape: Shape) -> np.ndarray:
+        return self.array[: count(shape)].reshape(shape)
+
+
+@dataclass(eq=False, slots=True)
+class Unit:
+    """One layer, or a chain of element-wise layers that run as one kernel.
+
+    Attributes
+    ----------
+    nodes : list of Node
+    forward, backward : list of callable
+        The steps to run, in order.
+    """
+
+    nodes: list[Node]
+    forward: list[Step] = field(default_factory=list)
+    backward: list[Step] = field(default_factory=list)
+
+    @property
+    def bottoms(self) -> list[Version]:
+        return self.nodes[0].bottoms
+
+    @property
+    def tops(self) -> list[Version]:
+        return self.nodes[-1].tops
+
+    @property
+    def backward_reads(self) -> frozenset[str]:
+        return self.nodes[0].layer.backward_reads if len(self.nodes) == 1 else frozenset({"bottom"})
+
+    @property
+    def is_view(self) -> bool:
+        return self.nodes[0].layer.view
+
+    def gradients(self) -> Iterator[tuple[int, Version]]:
+        """Yield the bottoms that get a share of their gradient here."""
+        for j, wanted in enumerate(self.nodes[0].propagate):
+            if wanted:
+                yield j, self.bottoms[j]
+
+
+class Plan:
+    """Memory and steps for a graph whose shapes and gradients are known.
+
+    Parameters
+    ----------
+    graph : Graph
+    keep : bool
+        Every blob keeps its memory, nothing is fused.
+
+    Attributes
+    ----------
+    units : list of Unit
+        In forward order.
+    blobs : dict of str to Blob
+        With ``keep`` the last version of each blob; without, those that hold values between calls: the tops of
+        source layers, and the net's outputs.
+    bytes : int
+        Memory taken for blobs and their gradients.
+    """
+
+    def __init__(self, graph: Graph, keep: bool = False) -> None:
+        self.keep = keep
+        self.units = list(_units(graph, keep))
+        self._data: dict[Version, Storage] = {}
+        self._diff: dict[Version, Storage] = {}
+        # What a unit writes its share of a bottom's gradient to, and what has to be added up afterwards.
+        self._share: dict[tuple[Unit, int], Storage] = {}
+        self._sums: dict[Unit, list[tuple[Storage, Storage, bool]]] = {unit: [] for unit in self.units}
+        outputs = {graph.names[name] for name in graph.outputs}
+        self._assign_data(outputs)
+        self._assign_diff()
+        self.bytes = self._allocate()
+        for unit in self.units:
+            self._bind(unit)
+        self.blobs = {
+            name: self._blob(version)
+            for name, version in graph.names.items()
+            if keep or version in outputs or version.producer.layer.source
+        }
+
+    def _backward_moment(self, position: int) -> int:
+        return 2 * len(self.units) - 1 - position
+
+    def _assign_data(self, outputs: set[Version]) -> None:
+        for now, unit in enumerate(self.units):
+            reads = unit.backward_reads if unit.nodes[0].backward else frozenset()
+            for j, version in enumerate(unit.tops):
+                if unit.is_view and j == 0:
+                    self._data[version] = self._data[unit.bottoms[0]]
+                else:
+                    self._data[version] = Storage(count(version.shape))
+                storage = self._data[version]
+                storage.use(now)
+                if self.keep or unit.nodes[0].layer.source:
+                    storage.keep()
+                if version in outputs:
+                    storage.last = _FOREVER
+                if "top" in reads:
+                    storage.use(self._backward_moment(now))
+            for version in unit.bottoms:
+                self._data[version].use(now)
+                if "bottom" in reads:
+                    self._data[version].use(self._backward_moment(now))
+        for now, unit in enumerate(self.units):
+            if not self.keep and unit.nodes[0].layer.in_place and unit.bottoms:
+                self._merge(self._data, self._data[unit.bottoms[0]], self._data[unit.tops[0]], now)
+
+    @staticmethod
+    def _merge(table: dict[Version, Storage], old: Storage, new: Storage, now: int) -> None:
+        """Let ``new``, first written at this moment, take over ``old``, last read at it."""
+        if old is not new and old.last == now == new.first and old.size == new.size:
+            old.last = new.last
+            for version, storage in table.items():
+                if storage is new:
+                    table[version] = old
+
+    def _assign_diff(self) -> None:
+        readers: dict[Version, list[tuple[int, Unit, int]]] = {}
+        for position in reversed(range(len(self.units))):
+            unit = self.units[position]
+            for j, version in unit.gradients():
+                readers.setdefault(version, []).append((position, unit, j))
+        for position in reversed(range(len(self.units))):
+            for version in self.units[position].tops:
+                if version.gradient:
+                    self._assign_version_diff(version, position, readers.get(version, []))
+        for position in reversed(range(len(self.units))):
+            self._share_in_place(self.units[position], self._backward_moment(position))
+
+    def _assign_version_diff(self, version: Version, position: int, readers: list[tuple[int, Unit, int]]) -> None:
+        # Readers come in the order in which they run backward: the first writes, the others are added.
+        external = bool(version.loss_weight) or not readers
+        only = readers[0][1] if len(readers) == 1 and not external else None
+        if only is not None and only.is_view:
+            storage = self._diff[only.tops[0]]
+            self._share[only, readers[0][2]] = storage
+        else:
+            storage = Storage(count(version.shape))
+            for i, (reader_position, unit, j) in enumerate(readers):
+                self._take_share(storage, unit, j, first=i == 0 and not external)
+                storage.use(self._backward_moment(reader_position))
+                self._share[unit, j].use(self._backward_moment(reader_position))
+        self._diff[version] = storage
+        storage.use(self._backward_moment(position))
+        if external or self.keep:
+            storage.keep()
+
+    def _take_share(self, total: Storage, unit: Unit, j: int, first: bool) -> None:
+        if unit.is_view:
+            self._share[unit, j] = self._diff[unit.tops[0]]
+            self._sums[unit].append((self._share[unit, j], total, first))
+        elif first:
+            self._share[unit, j] = total
+        else:
+            self._share[unit, j] = Storage(total.size)
+            self._sums[unit].append((self._share[unit, j], total, False))
+
+    def _share_in_place(self, unit: Unit, now: int) -> None:
+        node = unit.nodes[0]
+        if not (node.layer.in_place and node.backward and node.propagate[0] and unit.tops[0] in self._diff):
+            return
+        share, top = self._share[unit, 0], self._diff[unit.tops[0]]
+        bottom = unit.bottoms[0]
+        if share is not self._diff[bottom] or share is top or share.size != top.size:
+            return
+        if self.keep:
+            # As in Caffe, a blob written in place has one gradient, which each layer overwrites on the way back.
+            mergeable = bottom.name == unit.tops[0].name and not unit.tops[0].loss_weight
+        else:
+            mergeable = top.last == now == share.first
+        if mergeable:
+            top.use(share.last)
+            for version, storage in self._diff.items():
+                if storage is share:
+                    self._diff[version] = top
+            for key, storage in self._share.items():
+                if storage is share:
+                    self._share[key] = top
+            for sums in self._sums.values():
+                sums[:] = [(top if a is share else a, top if b is share else b, c) for a, b, c in sums]
+
+    def _allocate(self) -> int:
+        storages = {id(s): s for table in (self._data, self._diff, self._share) for s in table.values()}
+        arenas: list[tuple[list[Storage], int, int]] = []  # storages, size, last moment
+        for storage in sorted(storages.values(), key=lambda s: (s.first, -s.size)):
+            free = [i for i, (_, _, last) in enumerate(arenas) if last < storage.first]
+            if free:
+                # The smallest that is large enough, else the largest, which grows.
+                best = min(free, key=lambda i: (arenas[i][1] < storage.size, abs(arenas[i][1] - storage.size)))
+                members, size, _ = arenas[best]
+                arenas[best] = ([*members, storage], max(size, storage.size), storage.last)
+            else:
+                arenas.append(([storage], storage.size, storage.last))
+        for members, size, _ in arenas:
+            memory = arrays.zeros(size)
+            for storage in members:
+                storage.array = memory
+        return 4 * sum(size for _, size, _ in arenas)
+
+    def _blob(self, version: Version) -> Blob:
+        diff = self._diff[version].view(version.shape) if version in self._diff else None
+        return Blob(version.name, self._data[version].view(version.shape), diff)
+
+    def _bind(self, unit: Unit) -> None:
+        bottoms = [self._blob(version) for version in unit.bottoms]
+        tops = [self._blob(version) for version in unit.tops]
+        for j, blob in enumerate(bottoms):
+            share = self._share.get((unit, j))
+            blob.diff = None if share is None else share.view(blob.shape)
+        for version, blob in zip(unit.tops, tops, strict=True):
+            if version.loss_weight and blob.diff is not None:
+                blob.diff.fill(version.loss_weight)
+                if any(reader.backward and reader.propagate[j] for reader, j in version.readers):
+                    # Its readers add to the weight, so it has to be set anew each time, before any of them runs.
+                    self.units[-1].backward.insert(0, partial(blob.diff.fill, version.loss_weight))
+        layers = [node.layer for node in unit.nodes]
+        if len(layers) > 1:
+            unit.forward += fused_forward(layers, bottoms[0], tops[0])
+        elif not unit.is_view:
+            unit.forward += layers[0].forward(bottoms, tops)
+        if not unit.nodes[0].backward:
+            return
+        if len(layers) > 1:
+            unit.backward += fused_backward(layers, bottoms[0], tops[0])
+        elif not unit.is_view:
+            unit.backward += layers[0].backward(bottoms, tops)
+        for share, total, first in self._sums[unit]:
+            unit.backward.append((arrays.copy if first else arrays.accumulate)(share.array[: share.size], total.array[: total.size]))
+
+
+def _units(graph: Graph, keep: bool) -> Iterator[Unit]:
+    chain: list[Node] = []
+    for node in graph.nodes:
+        if chain and not keep and _continues(chain[-1], node):
+            chain.append(node)
+            continue
+        if chain:
+            yield Unit(chain)
+        chain = [node]
+    if chain:
+        yield Unit(chain)
+
+
+def _continues(before: Node, node: Node) -> bool:
+    """Whether ``node`` is element-wise like ``before`` and the only one to read what it makes."""
+    return (
+        isinstance(before.layer, ElementWise)
+        and isinstance(node.layer, ElementWise)
+        and before.tops[0].readers == [(node, 0)]
+        and not before.tops[0].loss_weight
+        and before.backward == node.backward
+        and before.propagate == node.propagate
+    )

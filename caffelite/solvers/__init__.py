@@ -1,0 +1,1 @@
+"""Training: update rules, learning rate policies, the loop, snapshots."""

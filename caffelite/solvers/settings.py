@@ -1,0 +1,158 @@
+"""Reading a solver file, checking it, and the settings of a solver for a net that has none."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from caffelite.errors import SolverError
+from caffelite.graph import included
+from caffelite.kernels.update import RULES
+from caffelite.layers.base import TEST, TRAIN, quoted
+from caffelite.schema import messages
+from caffelite.schema.text import Document, read_net, read_solver
+from caffelite.schema.upgrade import upgrade_solver
+from caffelite.solvers.policies import check_policy
+
+#: The seed where ``random_seed`` is not given: runs are repeatable without asking. (Caffe takes the clock.)
+DEFAULT_SEED = 1
+#: Fields from this number on are those of forks.
+_FORKS = 20000
+_GPU = 1  # SolverParameter.SolverMode
+
+#: What a net without a solver is trained with.
+DEFAULTS: dict[str, Any] = {
+    "type": "SGD", "base_lr": 0.01, "lr_policy": "fixed", "momentum": 0.9, "weight_decay": 0.0005,
+    "max_iter": 10000, "display": 100, "random_seed": DEFAULT_SEED,
+}  # fmt: skip
+
+
+def load_solver(source: Any) -> Document:
+    """Return a solver as a document of its own.
+
+    Parameters
+    ----------
+    source : path, Document or SolverParameter message
+        A message or a document is copied, so that what is changed later does not change this solver.
+
+    Raises
+    ------
+    SchemaError
+    """
+    if isinstance(source, str | Path):
+        document = read_solver(source)
+        _set_prefix(document.message, Path(source))
+        return document
+    given = source if isinstance(source, Document) else Document(source, "solver")
+    message = messages.SolverParameter()
+    message.CopyFrom(given.message)
+    document = upgrade_solver(Document(message, given.filename, given.places, given.unknown))
+    if message.HasField("snapshot_prefix") and Path(message.snapshot_prefix).is_dir():
+        _set_prefix(message, Path(given.filename))
+    return document
+
+
+def _set_prefix(solver: Any, file: Path) -> None:
+    """Name snapshots after the solver file where no prefix is given, or only a folder."""
+    if not solver.HasField("snapshot_prefix"):
+        solver.snapshot_prefix = str(file.with_suffix(""))
+    elif Path(solver.snapshot_prefix).is_dir():
+        solver.snapshot_prefix = str(Path(solver.snapshot_prefix) / file.stem)
+
+
+def default_solver_for(net: str | Path) -> Any:
+    """Return a SolverParameter message with documented defaults for a net that has no solver.
+
+    SGD with momentum 0.9, learning rate 0.01 (fixed), weight decay 0.0005, 10,000 iterations, a line every 100; if
+    the net has layers of its own for TEST, the whole test set every 1,000 iterations; a snapshot at the end, named
+    after the net.
+
+    Parameters
+    ----------
+    net : path
+        A net prototxt.
+
+    Raises
+    ------
+    SchemaError
+        The net cannot be read.
+    """
+    solver = messages.SolverParameter(net=str(net), **DEFAULTS)
+    solver.snapshot_prefix = str(Path(net).with_suffix(""))
+    document = read_net(net)
+    states = [[included(layer, phase, 0, (), document.place(i)) for phase in (TRAIN, TEST)]
+              for i, layer in enumerate(document.message.layer)]  # fmt: skip
+    if any(in_test and not in_train for in_train, in_test in states):
+        solver.test_iter.append(0)
+        solver.test_interval = 1000
+    return solver
+
+
+def check_solver(document: Document) -> list[str]:
+    """Check the settings that concern the training itself.
+
+    Returns
+    -------
+    list of str
+        What will be done otherwise than the file says, one sentence each.
+
+    Raises
+    ------
+    SolverError
+        Names file, line and column.
+    """
+    solver = document.message
+    _check_rule(document)
+    check_policy(document)
+    _at_least(document, average_loss=1, iter_size=1, test_interval=0, snapshot=0, display=0, max_iter=0)
+    for j, count in enumerate(solver.test_iter):
+        if count < 0:
+            raise SolverError(f"{document.setting('test_iter', j)}: test_iter is {count}, expected 1 or more, or 0 for "
+                              "the whole test set")
+    if solver.regularization_type not in ("L1", "L2"):
+        raise SolverError(f"{document.setting('regularization_type')}: regularization_type is "
+                          f'{quoted(solver.regularization_type)}, expected "L1" or "L2"')
+    if solver.snapshot and not solver.HasField("snapshot_prefix"):
+        raise SolverError(f"{document.setting('snapshot')}: snapshot is given, but no snapshot_prefix that says where")
+    return _notes(document)
+
+
+def _check_rule(document: Document) -> None:
+    solver = document.message
+    if solver.type not in RULES:
+        known = {name.lower(): name for name in RULES}
+        near = difflib.get_close_matches(solver.type.lower(), known, n=1)
+        hint = f"did you mean {quoted(known[near[0]])}?" if near else f"it can be {', '.join(map(quoted, RULES))}"
+        raise SolverError(f"{document.setting('type')}: there is no solver type {quoted(solver.type)}; {hint}")
+    if solver.type in ("AdaGrad", "RMSProp") and solver.momentum:
+        raise SolverError(f"{document.setting('momentum')}: {solver.type} does not use momentum; leave it out")
+    for setting in ("momentum", "momentum2", "rms_decay"):
+        value = getattr(solver, setting)
+        used = setting == "momentum" or setting == {"Adam": "momentum2", "RMSProp": "rms_decay"}.get(solver.type)
+        # Adam divides by 1 - momentum, and a mean that keeps all of itself never learns of anything.
+        strict = solver.type in ("Adam", "AdaDelta") or setting != "momentum"
+        if used and strict and not 0 <= value < 1:
+            raise SolverError(f"{document.setting(setting)}: {setting} is {value:g}, expected 0 or more and less than 1")
+
+
+def _at_least(document: Document, **limits: int) -> None:
+    for setting, least in limits.items():
+        value = getattr(document.message, setting)
+        if value < least:
+            raise SolverError(f"{document.setting(setting)}: {setting} is {value}, expected {least} or more")
+
+
+def _notes(document: Document) -> list[str]:
+    solver = document.message
+    notes = []
+    if solver.HasField("solver_mode") and solver.solver_mode == _GPU:
+        notes.append(f"{document.setting('solver_mode')}: solver_mode is GPU; it runs on the CPU")
+    if solver.snapshot_diff:
+        notes.append(f"{document.setting('snapshot_diff')}: snapshot_diff: snapshots hold no gradients")
+    if solver.debug_info:
+        notes.append(f"{document.setting('debug_info')}: debug_info: the values of each layer are not printed")
+    if solver.test_interval and not (solver.test_iter or solver.test_net or solver.test_net_param):
+        notes.append(f"{document.setting('test_interval')}: test_interval is given without test_iter; nothing is tested")
+    for field, _ in solver.ListFields():
+        if field.number >= _FORKS:
+            notes.append(f"{document.setting(field.name)}: {field.name} belongs to a fork of Caffe; it has no effect")
+    return notes
