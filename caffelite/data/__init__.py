@@ -1,1 +1,1 @@
-"""Where data comes from: databases of records, what is done to them, data sets and where they are had."""
+"""Where the numbers come from: databases, image transformations, prefetching, and the example data sets."""

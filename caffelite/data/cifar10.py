@@ -1,11 +1,12 @@
 """CIFAR-10: 50,000 + 10,000 colour photographs of 32×32 pixels in ten classes.
 
-Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009. In the binary version a record
-is a byte for the label and 3 × 32 × 32 bytes, red, green, blue; in the Python version a file is a pickled dictionary
-with the same pixels. Caffe's ``convert_cifar_data`` keeps the order of files, records and channels, and so do we.
+Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009. In the binary version a
+record is a byte for the label and 3 × 32 × 32 bytes, red, green, blue; in the Python version a file is a
+pickled dictionary with the same pixels. Caffe's ``convert_cifar_data`` keeps the order of files, records and
+channels, and so do we.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,8 @@ _REMOTE = Remote(
 
 
 def find(root: Path, scratch: Path) -> Splits | None:
-    """Find the six files in a folder or its usual subfolders, else an archive, which is unpacked into ``scratch``.
+    """Find the six files in a folder or its usual subfolders, else an archive, which is unpacked into
+    ``scratch``.
 
     Raises
     ------
@@ -67,5 +69,54 @@ def find(root: Path, scratch: Path) -> Splits | None:
     return None
 
 
-def _splits(files: list[Path], read: "type[_Reader]") -> Splits:
+def _splits(files: list[Path], read: Callable[[Path], Iterator[Chunk]]) -> Splits:
     return Splits(lambda: _each(files[:-1], read), lambda: _each(files[-1:], read))
+
+
+def _each(files: list[Path], read: Callable[[Path], Iterator[Chunk]]) -> Iterator[Chunk]:
+    for file in files:
+        for images, labels in read(file):
+            if labels.max() > 9:
+                raise DataError(f"{file} is not of CIFAR-10: there is a label {labels.max()} in it")
+            yield images.reshape(-1, 3, 32, 32), labels
+
+
+def _read_binary(file: Path) -> Iterator[Chunk]:
+    with opened(file) as stream:
+        for rows in read_records(stream, 1 + _PIXELS, file):
+            yield rows[:, 1:], rows[:, 0]
+
+
+def _read_pickled(file: Path) -> Iterator[Chunk]:
+    with opened(file) as stream:
+        content = stream.read(_LARGEST_PICKLE + 1)
+    if len(content) > _LARGEST_PICKLE:
+        raise DataError(f"{file} is larger than any file of CIFAR-10")
+    found = read_arrays(content, str(file))
+    keys = {key.decode() if isinstance(key, bytes) else key: key for key in found} if isinstance(found, dict) else {}
+    if not {"data", "labels"} <= keys.keys():
+        raise DataError(f"{file} is not of CIFAR-10: no data and labels are in it")
+    data, labels = found[keys["data"]], np.array(found[keys["labels"]])
+    fits = isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.shape == (len(labels), _PIXELS)
+    if not fits or labels.dtype.kind not in "iu" or labels.ndim != 1 or labels.min() < 0:
+        raise DataError(f"{file} is not of CIFAR-10: its data or labels are of another form")
+    for start in range(0, len(data), CHUNK):
+        yield data[start : start + CHUNK], labels[start : start + CHUNK]
+
+
+def build(splits: Splits, folder: Path) -> tuple[int, int]:
+    """Write both databases and the mean of the training images; return the numbers of images."""
+    train = write_images(folder / TRAIN_LMDB, splits.train(), 5, folder / MEAN_FILE)
+    return train, write_images(folder / TEST_LMDB, splits.test(), 5)
+
+
+CIFAR10 = DataSet(
+    name="cifar10",
+    title="CIFAR-10",
+    files=(TRAIN_LMDB, TEST_LMDB, MEAN_FILE),
+    remotes=(_REMOTE,),
+    wanted="data_batch_1.bin … test_batch.bin, the Python version of them, or cifar-10-binary.tar.gz",
+    find=find,
+    builtin=Splits(lambda: synthetic.shapes(0, 50_000), lambda: synthetic.shapes(50_000, 10_000)),
+    build=build,
+)

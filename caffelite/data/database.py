@@ -1,120 +1,176 @@
-"""Databases of records, as the ``source`` and ``backend`` of a Data layer name them."""
+"""LMDB databases of Datum records, read in place and written as Caffe's tools do."""
 
+import ctypes
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import lmdb
+import numpy as np
 
-from caffelite.data.lmdb_file import Database
 from caffelite.errors import DataError
 
-_RECORDS_A_TRANSACTION = 1000
-_FIRST_MAP = 16 << 20
+_OPEN: dict[str, "Database"] = {}
 
 
-def open_database(source: str | Path, backend: str = "LMDB") -> Database:
-    """Open a database for reading.
+class Database:
+    """An LMDB, opened for reading; records are found by position, in the order of their keys.
 
-    Parameters
+    The memory map is read where it lies: what is kept of a record is its address.
+
+    Attributes
     ----------
-    source : path
-        A folder, relative to the current one, as in Caffe.
-    backend : {"LMDB", "LEVELDB"}
-        What the prototxt says. An LMDB is read whatever it says: ``backend`` is LEVELDB where it is left out.
+    path : str
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.users = 0
+        try:
+            self._environment = lmdb.open(path, readonly=True, lock=False, subdir=os.path.isdir(path), max_readers=1)
+        except lmdb.Error as error:
+            raise DataError(_open_error(path, error)) from None
+        try:
+            self._check_size()
+            self._transaction = self._environment.begin(buffers=True)
+            self._count = int(self._transaction.stat()["entries"])
+            if self._count == 0:
+                raise DataError(f"{path}: the database is empty")
+            self._addresses = np.zeros(self._count, np.int64)
+            self._lengths = np.zeros(self._count, np.int64)
+            self._known = 0
+            self._cursor = iter(self._transaction.cursor().iternext(keys=False))
+        except lmdb.Error as error:
+            self._environment.close()
+            raise DataError(f"{path}: the database cannot be read: {error}") from None
+        except BaseException:
+            self._environment.close()
+            raise
+
+    def _check_size(self) -> None:
+        # A map of a file that is cut off ends the process when its missing part is read.
+        info, stat = self._environment.info(), self._environment.stat()
+        needed = (info["last_pgno"] + 1) * stat["psize"]
+        file = Path(self.path, "data.mdb") if os.path.isdir(self.path) else Path(self.path)
+        if file.stat().st_size < needed:
+            raise DataError(f"{self.path}: the database is cut off: {file.stat().st_size} bytes of {needed}")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def locate(self, first: int, addresses: np.ndarray, lengths: np.ndarray) -> None:
+        """Set the addresses and lengths of as many records as the arrays hold, from position ``first`` on, in a circle."""
+        positions = (first + np.arange(len(addresses))) % self._count
+        self._index(int(positions.max()) + 1)
+        addresses[:] = self._addresses[positions]
+        lengths[:] = self._lengths[positions]
+
+    def record(self, position: int) -> bytes:
+        """Return a copy of one record."""
+        self._index(position % self._count + 1)
+        i = position % self._count
+        return ctypes.string_at(int(self._addresses[i]), int(self._lengths[i]))
+
+    def _index(self, end: int) -> None:
+        for i in range(self._known, end):
+            value = np.frombuffer(next(self._cursor), np.uint8)
+            self._addresses[i] = value.__array_interface__["data"][0]
+            self._lengths[i] = value.size
+        self._known = max(self._known, end)
+
+    def close(self) -> None:
+        """Give the database back; it is closed when all that opened it have done so."""
+        self.users -= 1
+        if self.users == 0:
+            _OPEN.pop(self.path, None)
+            del self._cursor
+            self._transaction.abort()
+            self._environment.close()
+
+
+def _open_error(path: str, error: Exception) -> str:
+    if not os.path.exists(path):
+        return f"{path}: there is no such database"
+    if os.path.isdir(path) and any(name.startswith("MANIFEST") for name in os.listdir(path)):
+        return f"{path}: this is a LevelDB; convert it to LMDB (convert_imageset -backend lmdb), which is what is read"
+    if os.path.isdir(path) and not os.path.exists(os.path.join(path, "data.mdb")):
+        return f"{path}: not an LMDB: the folder has no data.mdb"
+    return f"{path}: not an LMDB, or damaged: {str(error).removeprefix(path + ': ')}"
+
+
+def open_database(source: str | Path) -> Database:
+    """Open an LMDB for reading; one that is open already is shared.
 
     Raises
     ------
     DataError
-        The database is missing, empty, cut off, damaged, or of a kind that is not read.
+        It is missing, not an LMDB, cut off or empty.
     """
-    path = Path(source)
-    if (path / "CURRENT").is_file() and not (path / "data.mdb").is_file():
-        raise DataError(
-            f"{source} is a LevelDB, which caffelite does not read: copy its records into an LMDB once "
-            '(docs/data.md, "From LevelDB", has the few lines) and name that with backend: LMDB'
-        )
-    if backend not in ("LMDB", "LEVELDB"):
-        raise DataError(f'there is no database backend "{backend}"; LMDB is the one that is read')
-    return Database(path)
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder beside ``path`` that takes its place at the end, or is removed on an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o777 & ~mask)
-        replace(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-def replace(made: Path, path: Path) -> None:
-    """Rename a folder or file to ``path``, in place of what is there."""
-    if made.is_dir() and path.exists():
-        # A folder that is not empty cannot be renamed over; the old one goes aside first.
-        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-        os.replace(path, aside / path.name)
-        os.replace(made, path)
-        shutil.rmtree(aside, ignore_errors=True)
-    else:
-        os.replace(made, path)
+    path = os.path.realpath(source) if os.path.exists(source) else str(source)
+    if path not in _OPEN:
+        _OPEN[path] = Database(path)
+    _OPEN[path].users += 1
+    return _OPEN[path]
 
 
 def write_database(path: str | Path, records: Iterable[tuple[bytes, bytes]]) -> int:
-    """Write an LMDB that Caffe can read, whole or not at all.
+    """Write an LMDB as Caffe's tools do, whole or not at all.
 
     Parameters
     ----------
     path : path
-        The folder. What was there before is replaced when the new one is complete.
-    records : iterable of (bytes, bytes)
-        Key and value, the value a serialized Datum. They are read in the order of the keys, not in this one.
+        A folder; what is there is replaced.
+    records : iterable of (key, value)
+        In the order of their keys.
 
     Returns
     -------
     int
-        The number of records written.
-
-    Raises
-    ------
-    DataError
-        There is no record, a key is empty or too long, or the disk is full.
+        The number of records.
     """
-    count = 0
-    with new_folder(Path(path)) as folder:
-        try:
-            # Without a lock file: nobody else knows the folder yet, and Caffe makes one when it reads.
-            with lmdb.open(str(folder), map_size=_FIRST_MAP, lock=False, sync=False) as environment:
-                source = iter(records)
-                while group := list(islice(source, _RECORDS_A_TRANSACTION)):
-                    _put(environment, group)
-                    count += len(group)
-                environment.sync(True)
-        except lmdb.Error as error:
-            raise DataError(f"{path} cannot be written: {error}") from None
-        if count == 0:
-            raise DataError(f"{path} is not written: there is no record for it")
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        temporary.chmod(0o755)
+        count = _fill(temporary, records)
+        if target.exists():
+            shutil.rmtree(target)
+        temporary.rename(target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     return count
 
 
-def _put(environment: lmdb.Environment, group: list[tuple[bytes, bytes]]) -> None:
-    """Write records in one transaction; as often as the map is full, double it and begin again."""
+def _fill(folder: Path, records: Iterable[tuple[bytes, bytes]]) -> int:
+    environment: Any = lmdb.open(str(folder), map_size=1 << 26, sync=False, metasync=False)
+    count = 0
+    try:
+        batch: list[tuple[bytes, bytes]] = []
+        for record in records:
+            batch.append(record)
+            count += 1
+            if len(batch) == 1000:
+                _put(environment, batch)
+                batch = []
+        _put(environment, batch)
+        environment.sync(True)
+    finally:
+        environment.close()
+    (folder / "lock.mdb").unlink(missing_ok=True)
+    return count
+
+
+def _put(environment: Any, batch: list[tuple[bytes, bytes]]) -> None:
     while True:
         try:
             with environment.begin(write=True) as transaction:
-                for key, value in group:
-                    transaction.put(key, value)
+                for key, value in batch:
+                    transaction.put(key, value, append=True)
             return
         except lmdb.MapFullError:
             environment.set_mapsize(environment.info()["map_size"] * 2)

@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from caffelite.errors import DataError
 
-#: A server that has not answered by then counts as out of reach; without a network, a handful of these is the wait.
+#: A server that has not answered by then counts as out of reach; without a network, a handful of these is the
+#: wait.
 OPEN_SECONDS = 5.0
 _READ_SECONDS = 20.0
 _BLOCK = 1 << 16
@@ -54,8 +55,8 @@ def cache_folder(name: str) -> Path:
 def download(remotes: Sequence[Remote], folder: Path, say: Callable[[str], None] = print) -> None:
     """Download the files that are not in ``folder`` yet.
 
-    What has come of a file stays as ``NAME.part`` when the connection breaks, and the next call goes on from there.
-    A file gets its name when its SHA-256 is right.
+    What has come of a file stays as ``NAME.part`` when the connection breaks, and the next call goes on from
+    there. A file gets its name when its SHA-256 is right.
 
     Raises
     ------

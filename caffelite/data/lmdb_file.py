@@ -1,8 +1,9 @@
 """Reading an LMDB as Caffe's tools write it: a file of records in the order of their keys.
 
-The file is mapped and its tree is walked by kernels (``caffelite.kernels.records``), not by the LMDB library: the
-library believes what stands in a file and takes the process down with it when that is wrong, it refuses to open a
-file twice in a process, and its version 1.0 cannot read what Caffe wrote. A batch is read without a call a record.
+The file is mapped and its tree is walked by kernels (``caffelite.kernels.records``), not by the LMDB library:
+the library believes what stands in a file and takes the process down with it when that is wrong, it refuses
+to open a file twice in a process, and its version 1.0 cannot read what Caffe wrote. A batch is read without a
+call a record.
 """
 
 import mmap
@@ -45,7 +46,8 @@ class Database:
         self._stack = np.zeros((DEEPEST, 2), np.int64)
         self._stack[0, 0] = root
         if self.content.size < (last_page + 1) * self.page_size:
-            # Cut off, or its last pages were never used: the tree tells which, and better now than in an hour.
+            # Cut off, or its last pages were never used: the tree tells which, and better now than in an
+            # hour.
             self.nodes(self._count)
 
     def __len__(self) -> int:

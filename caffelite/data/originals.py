@@ -44,14 +44,13 @@ class DataSet:
         The name in commands, and the name people use.
     files : tuple of str
         What the example nets name, in the folder ``data``.
-    folders : tuple of str
-        Folders that people keep the originals in.
     remotes : tuple of Remote
         The originals, as they can be downloaded.
     wanted : str
         Names of originals, for errors.
     find : callable
-        Takes a folder and an empty one for unpacking; returns the parts, or None if the originals are not there.
+        Takes a folder and an empty one for unpacking; returns the parts, or None if the originals are not
+        there.
     builtin : Splits
         Drawn images, for where no originals can be had.
     build : callable
@@ -61,7 +60,6 @@ class DataSet:
     name: str
     title: str
     files: tuple[str, ...]
-    folders: tuple[str, ...]
     remotes: tuple[Remote, ...]
     wanted: str
     find: Callable[[Path, Path], Splits | None]

@@ -1,7 +1,7 @@
 """Reading arrays out of a pickle file without unpickling it.
 
-A pickle is a program; Python's own reader runs it, and it may call anything. This one knows the few instructions
-that make numbers, strings, lists, dictionaries and NumPy arrays, and refuses every other.
+A pickle is a program; Python's own reader runs it, and it may call anything. This one knows the few
+instructions that make numbers, strings, lists, dictionaries and NumPy arrays, and refuses every other.
 """
 
 import pickletools

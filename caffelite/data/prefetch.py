@@ -14,8 +14,8 @@ Batch = tuple[np.ndarray, np.ndarray]
 class Prefetcher:
     """Fills batches ahead on a thread of its own.
 
-    The thread starts with the first :meth:`next` and spends its time in kernels without the GIL. Its arrays are made
-    once and go round. What a snapshot needs to go on bit for bit is :attr:`position` alone.
+    The thread starts with the first :meth:`next` and spends its time in kernels without the GIL. Its arrays
+    are made once and go round. What a snapshot needs to go on bit for bit is :attr:`position` alone.
 
     Parameters
     ----------

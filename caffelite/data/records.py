@@ -167,8 +167,9 @@ class RecordReader:
         Returns
         -------
         callable
-            Takes the number of the first record, counted on and on; its records are that number modulo the size of
-            the database, and those after it. Raises DataError for a record that is damaged or of another shape.
+            Takes the number of the first record, counted on and on; its records are that number modulo the
+            size of the database, and those after it. Raises DataError for a record that is damaged or of
+            another shape.
         """
         count, size = len(data), len(self.database)
         nodes = np.zeros(count, np.int64)

@@ -1,66 +1,219 @@
-"""Batches of a database as a Data layer gives them out."""
+"""Batches from a database, made ahead on a thread of their own."""
 
-from collections.abc import Callable
+import io
+import queue
+import threading
+from time import perf_counter
+from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
-from caffelite.data.records import RecordReader
+from caffelite.data.database import Database
 from caffelite.data.transform import Transformer
+from caffelite.errors import DataError, MissingExtraError
+from caffelite.kernels import arrays
+from caffelite.kernels import transform as kernels
+from caffelite.layers.base import text_of
+from caffelite.schema.messages import Datum
+
+
+def decode(record: bytes, what: str, color: bool | None = None) -> tuple[np.ndarray, int]:
+    """Return the image of a Datum, channels x height x width, uint8 or float32, and its label.
+
+    Encoded images (PNG, JPEG) are decoded to blue, green, red, as Caffe's OpenCV does.
+
+    Raises
+    ------
+    DataError
+        The record is no Datum, or its values do not fill its shape.
+    MissingExtraError
+        An encoded image, and Pillow is not installed.
+    """
+    datum = Datum()
+    try:
+        datum.ParseFromString(record)
+    except DecodeError:
+        raise DataError(f"{what} is not a Datum") from None
+    if datum.encoded:
+        return _decode_image(datum.data, what, color), datum.label
+    shape = (datum.channels, datum.height, datum.width)
+    values = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
+    if min(shape) < 1 or values.size != int(np.prod(shape, dtype=object)):
+        raise DataError(f"{what} has {values.size} values for the shape {text_of(shape)}")
+    return values.reshape(shape), datum.label
+
+
+def _decode_image(data: bytes, what: str, color: bool | None) -> np.ndarray:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingExtraError("encoded images need Pillow: pip install 'caffelite[images]'") from None
+    try:
+        image = Image.open(io.BytesIO(data))
+        wanted = color if color is not None else image.mode not in ("L", "1", "I;16", "I")
+        pixels = np.asarray(image.convert("RGB" if wanted else "L"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{what} is not an image that can be decoded: {error}") from None
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))
+
+
+class Batch:
+    """Memory for one batch, and the calls that fill it."""
+
+    def __init__(self, stream: "RecordStream") -> None:
+        n, shape = stream.batch_size, stream.shape
+        self.data = arrays.zeros((n, shape[0], *stream.transformer.size))
+        self.label = arrays.zeros(n)
+        self.position = 0
+        self._first = np.zeros(1, np.int64)
+        self._addresses, self._lengths = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self._pixels, self._status = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self._staged = arrays.zeros((n, *shape), np.uint8 if stream.kind == "uint8" else np.float32)
+        self._stream = stream
+        t = stream.transformer
+        self._parse = kernels.parse(self._addresses, self._lengths, shape, self._pixels, self.label, self._status)
+        self._transform = kernels.transform(stream.kind, self._pixels, t.mean, self.data, t.scale, t.random_crop,
+                                            t.mirror, stream.seed, self._first)  # fmt: skip
+
+    def fill(self, position: int) -> None:
+        """Fill the batch with the records from ``position`` of the run on."""
+        self.position = position
+        self._first[0] = position
+        stream = self._stream
+        if stream.in_place:
+            stream.database.locate(position, self._addresses, self._lengths)
+            self._parse()
+            if self._status.any():
+                bad = int(np.flatnonzero(self._status)[0])
+                self._explain(position + bad, int(self._status[bad]))
+        else:
+            for i in range(stream.batch_size):
+                what = stream.name(position + i)
+                image, label = decode(stream.database.record(position + i), what, stream.color)
+                if image.shape != stream.shape:
+                    raise DataError(f"{what} has shape {text_of(image.shape)}, the first {text_of(stream.shape)}")
+                self._staged[i] = image
+                self.label[i] = label
+            size = self._staged[0].nbytes
+            self._pixels[:] = self._staged.ctypes.data + size * np.arange(stream.batch_size)
+        self._transform()
+
+    def _explain(self, position: int, status: int) -> None:
+        what = self._stream.name(position)
+        if status == kernels.BROKEN:
+            raise DataError(f"{what} is not a Datum, or cut off")
+        image, _ = decode(self._stream.database.record(position), what)
+        raise DataError(f"{what} has shape {text_of(image.shape)} ({image.dtype}), the first "
+                        f"{text_of(self._stream.shape)} (uint8)")
 
 
 class RecordStream:
-    """The records of a database, one batch after another, transformed.
+    """The records of a database as batches, one after the other, in a circle.
 
-    Record number n of a run is record n modulo the size of the database, and what is drawn at random for it is a
-    function of the transformer's seed and n: a batch is determined by the number of its first record alone. As in
-    Caffe 1.0, ``rand_skip`` does nothing.
+    What a batch holds is a function of its position and the seed alone, so that a run can be taken up
+    anywhere.
 
     Parameters
     ----------
-    reader : RecordReader
-    transformer : Transformer
-        For the shape of the reader.
+    database : Database
     batch_size : int
+    param : TransformationParameter message
+    phase, seed : int
+    where : callable
+        ``where(setting)`` gives the place for errors.
 
     Attributes
     ----------
-    data_shape, label_shape : tuple of int
-        Of a batch: (N, C, h, w) and (N,).
+    shape : (int, int, int)
+        Channels, height and width of the records.
     """
 
-    def __init__(self, reader: RecordReader, transformer: Transformer, batch_size: int) -> None:
-        self.reader, self.transformer, self.batch_size = reader, transformer, batch_size
-        self.data_shape = (batch_size, *transformer.output_shape)
-        self.label_shape = (batch_size,)
-        self._stored = np.zeros((batch_size, *reader.shape), reader.dtype)
+    def __init__(self, database: Database, batch_size: int, param: Any, phase: int, seed: int, where: Any) -> None:
+        self.database, self.batch_size, self.seed = database, batch_size, seed
+        self.color = True if param.force_color else False if param.force_gray else None
+        image, _ = decode(database.record(0), self.name(0), self.color)
+        self.shape: tuple[int, int, int] = image.shape  # type: ignore[assignment]
+        datum = Datum.FromString(database.record(0))
+        self.kind = "float32" if image.dtype == np.float32 else "uint8"
+        self.in_place = self.kind == "uint8" and not datum.encoded
+        self.transformer = Transformer(param, self.shape, phase, where)
 
-    def __len__(self) -> int:
-        """Return the number of records in the database."""
-        return len(self.reader.database)
+    def name(self, position: int) -> str:
+        """Return what a record is called in errors."""
+        return f"{self.database.path}: record {position % len(self.database)}"
 
-    def bind(self, data: np.ndarray, labels: np.ndarray) -> Callable[[int], None]:
-        """Return the function that writes the batch that begins with a record number.
 
-        Functions of one stream share memory: they are called from one thread at a time.
+class Prefetcher:
+    """A thread that fills batches ahead of their use.
 
-        Parameters
-        ----------
-        data : (N, C, h, w) float32
-        labels : (N,) float32
-        """
-        read = self.reader.bind(self._stored, labels)
-        transform = self.transformer.bind(self._stored, data)
+    Parameters
+    ----------
+    stream : RecordStream
+    depth : int
+        How many batches it may be ahead.
 
-        def fill(first: int) -> None:
-            read(first)
-            transform(first)
+    Attributes
+    ----------
+    position : int
+        Number of the next record to be handed out.
+    waited : float
+        Seconds spent waiting for a batch.
+    """
 
-        return fill
+    def __init__(self, stream: RecordStream, depth: int) -> None:
+        self.stream = stream
+        self.position = 0
+        self.waited = 0.0
+        self._batches = [Batch(stream) for _ in range(depth)]
+        self._thread: threading.Thread | None = None
+        self._free: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._full: queue.SimpleQueue[Batch | BaseException] = queue.SimpleQueue()
 
-    def fill(self, first: int, data: np.ndarray, labels: np.ndarray) -> None:
-        """Write one batch; where many go to the same arrays, :meth:`bind` once is faster."""
-        self.bind(data, labels)(first)
+    def next(self, data: np.ndarray, label: np.ndarray | None) -> None:
+        """Copy the next batch into ``data`` and ``label``; errors of the thread come out here."""
+        if self._thread is None:
+            self._start()
+        try:
+            batch = self._full.get_nowait()
+        except queue.Empty:
+            start = perf_counter()
+            batch = self._full.get()
+            self.waited += perf_counter() - start
+        if isinstance(batch, BaseException):
+            self.close()
+            raise batch
+        np.copyto(data, batch.data)
+        if label is not None:
+            np.copyto(label, batch.label)
+        self.position = batch.position + self.stream.batch_size
+        self._free.put(batch)
+
+    def seek(self, position: int) -> None:
+        """Go on from another record."""
+        self.close()
+        self.position = position
+
+    def _start(self) -> None:
+        self._free, self._full = queue.SimpleQueue(), queue.SimpleQueue()
+        for batch in self._batches:
+            self._free.put(batch)
+        arguments = (self.position, self._free, self._full)
+        self._thread = threading.Thread(target=self._run, args=arguments, name="caffelite-prefetch", daemon=True)
+        self._thread.start()
+
+    def _run(self, position: int, free: Any, full: Any) -> None:
+        try:
+            while (batch := free.get()) is not None:
+                batch.fill(position)
+                position += self.stream.batch_size
+                full.put(batch)
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that uses the data
+            full.put(error)
 
     def close(self) -> None:
-        """Close the database."""
-        self.reader.database.close()
+        """Stop the thread."""
+        if self._thread is not None:
+            self._free.put(None)
+            self._thread.join()
+            self._thread = None

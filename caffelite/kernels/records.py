@@ -1,9 +1,10 @@
 """Finding and reading records in the memory map of an LMDB file, without the GIL.
 
-The file is a B+ tree of pages in a fixed layout (LMDB 0.9, data version 1, 64-bit, little-endian): a page header of
-16 bytes, two-byte pointers to the nodes, and the nodes, each with a header of 8 bytes, a key and a value or (in a
-branch, or for a long value) the number of another page. Nothing in the file is trusted: every position is checked
-against the size of the page and of the file, so a damaged file gives an error and never a crash.
+The file is a B+ tree of pages in a fixed layout (LMDB 0.9, data version 1, 64-bit, little-endian): a page
+header of 16 bytes, two-byte pointers to the nodes, and the nodes, each with a header of 8 bytes, a key and a
+value or (in a branch, or for a long value) the number of another page. Nothing in the file is trusted: every
+position is checked against the size of the page and of the file, so a damaged file gives an error and never a
+crash.
 
 Source: ``mdb.c`` and ``lmdb.h`` of OpenLDAP's LMDB 0.9, which document the layout.
 """
@@ -58,11 +59,11 @@ def walk(begin, end, worker, content, page_size, stack, state, nodes):  # type: 
         The file.
     page_size : int
     stack : (DEEPEST, 2) int64
-        The pages from the root to where the walk stands, each with the number of the node to go to next. To start:
-        the root's page and 0.
+        The pages from the root to where the walk stands, each with the number of the node to go to next. To
+        start: the root's page and 0.
     state : (4,) int64
-        The level in the stack (to start 0; -1 when the tree has ended), how many records are found, how many pages
-        were entered, and 1 if the tree is damaged.
+        The level in the stack (to start 0; -1 when the tree has ended), how many records are found, how many
+        pages were entered, and 1 if the tree is damaged.
     nodes : (n,) int64
         Where in the file the node of each record begins.
     """
@@ -89,7 +90,8 @@ def walk(begin, end, worker, content, page_size, stack, state, nodes):  # type: 
         flags = unsigned(content, node + 4, 2)
         stack[level, 1] += 1
         if kind == BRANCH:
-            # A tree visits each of its pages once; more visits than pages means that the branches run in circles.
+            # A tree visits each of its pages once; more visits than pages means that the branches run in
+            # circles.
             state[PAGES] += 1
             if level + 1 == DEEPEST or state[PAGES] > pages:
                 return
@@ -121,7 +123,8 @@ def gather(  # type: ignore[no-untyped-def]
     nodes : (N,) int64
         Where the nodes of the records begin, as :func:`walk` finds them.
     header : (h,) uint8
-        The bytes of every record up to its pixels: channels, height, width, and the tag and size of the pixels.
+        The bytes of every record up to its pixels: channels, height, width, and the tag and size of the
+        pixels.
     data : (N, size) uint8
         The pixels are written here.
     labels : (N,) float32

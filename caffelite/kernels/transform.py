@@ -1,41 +1,192 @@
-"""From stored images to a batch: crop, mirror, subtract the mean, scale."""
+"""Images from database records: found in the record, cropped, mirrored, and made into numbers.
+
+These run on a thread of their own beside training, without Python's lock.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
+from llvmlite import ir
+from numba import carray
+from numba.core import types
+from numba.extending import intrinsic, register_jitable
 
-from caffelite.kernels.launch import kernel
+from caffelite.kernels.functions import random32
+from caffelite.kernels.launch import Call, kernel, specialised
+
+#: What :func:`parse` reports of a record.
+RAW, BROKEN, OTHER_SHAPE, NOT_RAW = 0, 1, 2, 3
+
+
+def _pointer_type(dtype: types.Type) -> types.Type:
+    return types.CPointer(dtype)
+
+
+@intrinsic
+def _bytes_at(typing_context, address):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+
+    return _pointer_type(types.uint8)(types.intp), generate
+
+
+@intrinsic
+def _floats_at(typing_context, address):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(arguments[0], ir.FloatType().as_pointer())
+
+    return _pointer_type(types.float32)(types.intp), generate
+
+
+@register_jitable
+def _varint(record, position):  # type: ignore[no-untyped-def]
+    """Return a number of the wire format and the place after it; place -1 where it is cut off."""
+    value = np.uint64(0)
+    shift = np.uint64(0)
+    while position < len(record) and shift < 70:
+        byte = record[position]
+        position += 1
+        value |= np.uint64(byte & 0x7F) << shift
+        if byte < 0x80:
+            return np.int64(value), position
+        shift += np.uint64(7)
+    return np.int64(0), -1
 
 
 @kernel
-def transform(begin, end, worker, source, mean, scale, tops, lefts, flips, output):  # type: ignore[no-untyped-def]
-    """Compute (source - mean) · scale for a window of each image.
+def _parse(begin, end, worker, addresses, lengths, channels, height, width, pixels, labels, status):  # type: ignore[no-untyped-def]
+    """Find the pixels and the label of each Datum; a task is a record."""
+    for n in range(begin, end):
+        record = carray(_bytes_at(addresses[n]), (lengths[n],))
+        shape = (np.int64(0), np.int64(0), np.int64(0))
+        pixels[n] = 0
+        size = np.int64(0)
+        label = np.int64(0)
+        state = RAW
+        position = 0
+        while position < len(record):
+            tag, position = _varint(record, position)
+            if position < 0:
+                break
+            number, kind = tag >> 3, tag & 7
+            if kind == 0:
+                value, position = _varint(record, position)
+                if position < 0:
+                    break
+                if number == 1:
+                    shape = (value, shape[1], shape[2])
+                elif number == 2:
+                    shape = (shape[0], value, shape[2])
+                elif number == 3:
+                    shape = (shape[0], shape[1], value)
+                elif number == 5:
+                    label = np.int64(np.int32(value))
+                elif number == 7 and value:
+                    state = NOT_RAW
+            elif kind == 2:
+                value, position = _varint(record, position)
+                if position < 0 or value < 0 or value > len(record) - position:
+                    position = -1
+                    break
+                if number == 4:
+                    pixels[n] = addresses[n] + position
+                    size = value
+                elif number == 6:
+                    state = NOT_RAW
+                position += value
+            elif kind == 5:
+                if number == 6:
+                    state = NOT_RAW
+                position += 4
+            elif kind == 1:
+                position += 8
+            else:
+                position = -1
+                break
+        if position < 0 or position > len(record):
+            state = BROKEN
+        elif state == RAW and (shape != (channels, height, width) or size != channels * height * width):
+            state = OTHER_SHAPE
+        labels[n] = np.float32(label)
+        status[n] = state
+
+
+@specialised
+def _transform(kind: str) -> Callable[..., None]:
+    at = _bytes_at if kind == "uint8" else _floats_at
+
+    def transform(begin, end, worker, pixels, mean, out, out_h, out_w, scale, train, mirror, seed, first):  # type: ignore[no-untyped-def]
+        """out = (pixel - mean) * scale of a crop, mirrored or not; a task is an image; ``first`` is its number."""
+        channels, h, w = mean.shape
+        factor = np.float32(scale)
+        for n in range(begin, end):
+            image = carray(at(pixels[n]), (channels, h, w))
+            number = first[0] + n
+            top, left = (h - out_h) // 2, (w - out_w) // 2
+            if train:
+                top = int(random32(seed, number, 0) * np.float32(h - out_h + 1))
+                left = int(random32(seed, number, 1) * np.float32(w - out_w + 1))
+            turned = mirror and random32(seed, number, 2) < np.float32(0.5)
+            for c in range(channels):
+                for y in range(out_h):
+                    row = ((n * channels + c) * out_h + y) * out_w
+                    if turned:
+                        for x in range(out_w):
+                            value = np.float32(image[c, top + y, left + x]) - mean[c, top + y, left + x]
+                            out[row + out_w - 1 - x] = value * factor
+                    else:
+                        for x in range(out_w):
+                            value = np.float32(image[c, top + y, left + x]) - mean[c, top + y, left + x]
+                            out[row + x] = value * factor
+
+    return transform
+
+
+def parse(
+    addresses: np.ndarray, lengths: np.ndarray, shape: tuple[int, int, int], pixels: np.ndarray, labels: np.ndarray,
+    status: np.ndarray,
+) -> Call:  # fmt: skip
+    """Return the call that reads Datum records in place.
 
     Parameters
     ----------
-    source : (N, C, H, W) uint8 or float32
-    mean : (C, H, W) float32
-        Subtracted where the pixel comes from, whatever the window; zeros for none.
-    scale : float
-        Used as float32, as Caffe does.
-    tops, lefts : (N,) int64
-        The first row and column of each image's window; it must lie in the image.
-    flips : (N,) bool
-        True: the window is mirrored left to right.
-    output : (N, C, h, w) float32
+    addresses, lengths : ndarray of int64
+        Where the records lie in memory.
+    shape : (int, int, int)
+        Channels, height and width they should have.
+    pixels : ndarray of int64
+        Is set to the addresses of the pixels.
+    labels : ndarray of float32
+    status : ndarray of int64
+        Is set to RAW, BROKEN, OTHER_SHAPE or NOT_RAW.
     """
-    channels = mean.shape[0]
-    rows, columns = output.shape[2:]
-    factor = np.float32(scale)
-    for i in range(begin, end):
-        top, left, flip = tops[i], lefts[i], flips[i]
-        for c in range(channels):
-            for r in range(rows):
-                # Slices, so that the loops count from zero: only then are they made of vector instructions.
-                pixels = source[i, c, top + r, left : left + columns]
-                means = mean[c, top + r, left : left + columns]
-                line = output[i, c, r]
-                if flip:
-                    for k in range(columns):
-                        line[k] = (np.float32(pixels[columns - 1 - k]) - means[columns - 1 - k]) * factor
-                else:
-                    for k in range(columns):
-                        line[k] = (np.float32(pixels[k]) - means[k]) * factor
+    return Call(_parse, len(addresses), (addresses, lengths, *shape, pixels, labels, status), 1)
+
+
+def transform(
+    kind: str, pixels: np.ndarray, mean: np.ndarray, out: np.ndarray, scale: float, random_crop: bool, mirror: bool,
+    seed: int, first: np.ndarray,
+) -> Call:  # fmt: skip
+    """Return the call that makes a batch of images from their pixels.
+
+    Parameters
+    ----------
+    kind : str
+        ``"uint8"`` or ``"float32"``: what the pixels are.
+    pixels : ndarray of int64
+        Addresses of the images, channels x height x width.
+    mean : ndarray of float32, channels x height x width
+        Is taken off, at the place of the crop.
+    out : ndarray of float32, images x channels x crop height x crop width
+    scale : float
+    random_crop : bool
+        Crop anywhere rather than in the middle.
+    mirror : bool
+        Turn every second image, at random.
+    seed : int
+    first : ndarray of int64, one value
+        Number of the first image in the run: random numbers depend on it and the seed alone.
+    """
+    arguments = (pixels, mean, out.reshape(-1), out.shape[2], out.shape[3], float(scale), int(random_crop), int(mirror),
+                 seed, first)  # fmt: skip
+    return Call(_transform(kind), len(pixels), arguments, 1)

@@ -1,1 +1,1 @@
-"""Training: update rules, learning rate policies, the loop, snapshots."""
+"""Training: update rules, learning rates, the loop, snapshots and logs."""
