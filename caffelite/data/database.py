@@ -137,13 +137,18 @@ def write_database(path: str | Path, records: Iterable[tuple[bytes, bytes]]) -> 
     try:
         temporary.chmod(0o755)
         count = _fill(temporary, records)
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.rename(target)
+        replace(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return count
+
+
+def replace(made: Path, target: Path) -> None:
+    """Put a finished file or folder in the place of another."""
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    os.replace(made, target)
 
 
 def _fill(folder: Path, records: Iterable[tuple[bytes, bytes]]) -> int:

@@ -14,7 +14,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
+from numba.cpython import slicing
 from numba.extending import intrinsic
 
 from caffelite.kernels import settings
@@ -112,6 +115,22 @@ def _run_parallel(address, context, tasks, workers):  # type: ignore[no-untyped-
             _invoke(address, begin, end, worker, context)
 
 
+@contextmanager
+def _without_negative_indices() -> Iterator[None]:
+    """Compile array accesses without numba's test for negative indices, which no kernel uses.
+
+    The test (``index + size if index < 0 else index``) keeps LLVM from seeing that a loop reads one element after the
+    other, and so from using vector instructions.
+    """
+    with global_compiler_lock:
+        original = slicing.fix_index
+        slicing.fix_index = lambda builder, index, size: index
+        try:
+            yield
+        finally:
+            slicing.fix_index = original
+
+
 class Kernel:
     """A compiled function of arrays, in as many versions as there are argument types.
 
@@ -159,7 +178,8 @@ class Kernel:
         def entry(begin, end, worker, context):  # type: ignore[no-untyped-def]
             body(begin, end, worker, *unpack(context))
 
-        compiled = numba.cfunc(_ENTRY, nopython=True)(entry)
+        with _without_negative_indices():
+            compiled = numba.cfunc(_ENTRY, nopython=True)(entry)
         library, symbol = compiled._library, compiled._wrapper_name
         name, _, (code, bitcode) = library.serialize_using_object_code()
         head = json.dumps({"kernel": self.name, "library": name, "symbol": symbol, "code": len(code)})

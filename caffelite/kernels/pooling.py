@@ -54,9 +54,9 @@ def _max_forward(width: int, step: int) -> Callable[..., None]:
                     value[i] = _LOWEST
                 if with_index:
                     for i in range(length):
-                        row_of[i] = 0
+                        row_of[i] = np.float32(0)
                     for row in range(first, last):
-                        number = np.int32(row - (oy * step_h - top))
+                        number = np.float32(row - (oy * step_h - top))
                         line = plane + row * w
                         for i in range(w):
                             v = x[line + i]
@@ -73,16 +73,16 @@ def _max_forward(width: int, step: int) -> Callable[..., None]:
                     for ox in range(out_w):
                         best = value[ox * step]
                         row = row_of[ox * step]
-                        place = row * np.int32(width)
+                        place = row * np.float32(width)
                         for j in range(1, width):
                             v = value[ox * step + j]
                             r = row_of[ox * step + j]
                             better = v > best or (v == best and r < row)
                             best = v if better else best
-                            place = r * np.int32(width) + np.int32(j) if better else place
+                            place = r * np.float32(width) + np.float32(j) if better else place
                             row = r if better else row
                         y[out + ox] = best
-                        index[out + ox] = place
+                        index[out + ox] = np.int32(place)
                 else:
                     for ox in range(out_w):
                         best = value[ox * step]
@@ -173,8 +173,8 @@ def _average_backward(width: int, step: int) -> Callable[..., None]:
     return average_backward
 
 
-def _row_scratch(g: Windows, dtype: type = np.float32) -> np.ndarray:
-    return arrays.zeros((settings.threads(), g.row_length), dtype)
+def _row_scratch(g: Windows) -> np.ndarray:
+    return arrays.zeros((settings.threads(), g.row_length))
 
 
 def index_array(g: Windows, planes: int) -> np.ndarray:
@@ -189,7 +189,7 @@ def max_forward(g: Windows, x: np.ndarray, y: np.ndarray, index: np.ndarray | No
     return call(
         _max_forward(g.kernel[1], g.stride[1]), planes, x.reshape(-1), y.reshape(-1),
         np.empty(0, np.uint8) if index is None else index, int(index is not None), *g.size, g.kernel[0], g.stride[0],
-        *g.pad, *g.output_size, _row_scratch(g), _row_scratch(g, np.int32), work=y.size * g.kernel[0] * 4,
+        *g.pad, *g.output_size, _row_scratch(g), _row_scratch(g), work=y.size * g.kernel[0] * 4,
     )  # fmt: skip
 
 
