@@ -394,6 +394,17 @@ class Net:
                                f"{quoted(self.name)}; its first is {quoted(found[0].name)}{hint}")
         return done
 
+    def share_with(self, other: "Net") -> None:
+        """Use the parameters of another net, for layers of the same name, and plan again."""
+        theirs = {id(own.blob): own for own in other.learnable}
+        for i, node in enumerate(self.graph.nodes):
+            borrowed = other.params.get(node.name)
+            if borrowed is not None and self._slots[i]:
+                self._check_borrowed(node, self._parameters_of(node), borrowed)
+                self._slots[i] = [theirs.get(id(blob)) or Learnable(blob, 0, 0, []) for blob in borrowed]
+                self.params[node.name] = borrowed
+        self._make_plan()
+
     def weights(self) -> dict[str, list[np.ndarray]]:
         """Return the parameters by layer name (live, not copies)."""
         return {name: [blob.data for blob in blobs] for name, blobs in self.params.items()}

@@ -19,7 +19,7 @@ import numpy as np
 MODELS = Path(__file__).resolve().parent.parent / "models"
 
 
-def caffelite_step(name: str, shape: tuple[int, ...]) -> Callable[[], None]:
+def caffelite_step(name: str, shape: tuple[int, ...], deviation: float) -> Callable[[], None]:
     from caffelite.schema.text import net_from_message, read_net, read_solver
     from caffelite.solvers.logs import Listener
     from caffelite.solvers.solver import Solver
@@ -38,7 +38,7 @@ def caffelite_step(name: str, shape: tuple[int, ...]) -> Callable[[], None]:
         solver.ClearField(field)
     made = Solver(document, Listener())
     rng = np.random.default_rng(1)
-    made.net.blobs["data"].data[...] = rng.standard_normal(shape)
+    made.net.blobs["data"].data[...] = rng.standard_normal(shape) * deviation
     made.net.blobs["label"].data[...] = rng.integers(0, 10, shape[0])
     return lambda: made.step(1)
 
@@ -66,8 +66,8 @@ def main() -> None:
 
     rows = []
     for name in options.nets or PEERS:
-        shape = PEERS[name][1]
-        ours, theirs = caffelite_step(name, shape), Trainer(name, options.threads).step
+        _, shape, deviation = PEERS[name]
+        ours, theirs = caffelite_step(name, shape, deviation), Trainer(name, options.threads).step
         for step in (ours, theirs):
             timed(step, 5)
         steps = max(int(options.seconds / statistics.median(timed(theirs, 5))), 3)

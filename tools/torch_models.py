@@ -73,14 +73,14 @@ def _mlp(norm: bool) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(100, 10))
 
 
-#: name -> (model, shape of a batch, classes)
+#: name -> (model, shape of a batch, standard deviation of its values: pixels as the nets get them)
 MODELS = {
-    "cifar10_bn": (_cifar10_bn, (100, 3, 32, 32)),
-    "cifar10_full": (_cifar10_full, (100, 3, 32, 32)),
-    "cifar10_quick": (_cifar10_quick, (100, 3, 32, 32)),
-    "lenet": (_lenet, (64, 1, 28, 28)),
-    "mnist_mlp": (lambda: _mlp(False), (60, 1, 28, 28)),
-    "mnist_mlp_bn": (lambda: _mlp(True), (60, 1, 28, 28)),
+    "cifar10_bn": (_cifar10_bn, (100, 3, 32, 32), 60.0),
+    "cifar10_full": (_cifar10_full, (100, 3, 32, 32), 60.0),
+    "cifar10_quick": (_cifar10_quick, (100, 3, 32, 32), 60.0),
+    "lenet": (_lenet, (64, 1, 28, 28), 0.3),
+    "mnist_mlp": (lambda: _mlp(False), (60, 1, 28, 28), 0.3),
+    "mnist_mlp_bn": (lambda: _mlp(True), (60, 1, 28, 28), 0.3),
 }
 
 
@@ -90,10 +90,10 @@ class Trainer:
     def __init__(self, name: str, threads: int) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(1)
-        make, shape = MODELS[name]
+        make, shape, deviation = MODELS[name]
         self.model = make()
         self.model.train()
-        self.x = torch.randn(shape)
+        self.x = torch.randn(shape) * deviation
         self.y = torch.randint(0, 10, shape[:1])
         self.loss = nn.CrossEntropyLoss()
         self.optimiser = torch.optim.SGD(self.model.parameters(), lr=0.001, momentum=0.9, weight_decay=0.0005)

@@ -32,6 +32,9 @@ from caffelite.kernels import settings
 
 Argument = np.ndarray | int | float
 
+#: Is told the name of each kernel that has to be compiled: a program can say why it takes a moment.
+on_compile: Callable[[str], None] | None = None
+
 _ENTRY = types.void(types.intp, types.intp, types.intp, types.voidptr)
 
 
@@ -172,6 +175,8 @@ class Kernel:
         return library.get_pointer_to_function(facts["symbol"]), library
 
     def _compile(self, argument_types: tuple[types.Type, ...]) -> tuple[int, Any]:
+        if on_compile is not None:
+            on_compile(self.name)
         body = numba.njit(self.function, fastmath=settings.FASTMATH, error_model="numpy", boundscheck=False)
         unpack = _unpacker(argument_types)
 

@@ -1,0 +1,1 @@
+"""Caffe's Python interface: the same names, doing the same."""
