@@ -14,7 +14,17 @@ import numpy as np
 from caffelite.data import synthetic
 from caffelite.data.build import write_images
 from caffelite.data.download import Remote
-from caffelite.data.originals import CHUNK, Chunk, DataSet, Splits, find_file, opened, places, read_records, unpack
+from caffelite.data.originals import (
+    CHUNK,
+    Chunk,
+    DataSet,
+    Splits,
+    find_file,
+    opened,
+    places,
+    read_records,
+    unpack,
+)
 from caffelite.data.pickled import read_arrays
 from caffelite.errors import DataError
 
@@ -22,7 +32,8 @@ TRAIN_LMDB, TEST_LMDB, MEAN_FILE = "cifar10_train_lmdb", "cifar10_test_lmdb", "c
 
 _PARTS = [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]
 _FOLDERS = ("cifar-10", "cifar10", "CIFAR-10", "CIFAR10", "cifar-10-batches-bin", "cifar-10-batches-py")
-_ARCHIVES = [f"cifar-10-{kind}.{end}" for kind in ("binary", "python") for end in ("tar.gz", "tgz", "tar.xz", "tar")]
+_ENDINGS = ("tar.gz", "tgz", "tar.xz", "tar")
+_ARCHIVES = [f"cifar-10-{kind}.{ending}" for kind in ("binary", "python") for ending in _ENDINGS]
 _PIXELS = 3 * 32 * 32
 _LARGEST_PICKLE = 1 << 28
 
@@ -47,26 +58,33 @@ def find(root: Path, scratch: Path) -> Splits | None:
     DataError
         Some of the six files are there and others are not.
     """
-    missing = ""
-    for folder in places(root, _FOLDERS):
-        for ending, read in ((".bin", _read_binary), ("", _read_pickled)):
-            files = [find_file(folder, part + ending) for part in _PARTS]
-            found = [file for file in files if file]
-            if len(found) == len(_PARTS):
-                return _splits(found, read)
-            if found and not missing:
-                absent = ", ".join(part + ending for part, file in zip(_PARTS, files, strict=True) if not file)
-                missing = f"{folder} has only some files of CIFAR-10; missing: {absent}"
-    for folder in places(root, _FOLDERS):
+    found, missing = _find_files(root)
+    for folder in places(root, _FOLDERS) if found is None else ():
         for name in _ARCHIVES:
             if (folder / name).is_file():
                 unpack(folder / name, [*(part + ".bin" for part in _PARTS), *_PARTS], scratch)
-                if (splits := find(scratch, scratch)) is None:
+                found, missing = _find_files(scratch)
+                if found is None:
                     raise DataError(f"{folder / name} does not hold the files of CIFAR-10")
-                return splits
+                return found
     if missing:
         raise DataError(missing)
-    return None
+    return found
+
+
+def _find_files(root: Path) -> tuple[Splits | None, str]:
+    """Return the parts, and a sentence about files that are missing beside others."""
+    missing = ""
+    for folder in places(root, _FOLDERS):
+        for ending, read in ((".bin", _read_binary), ("", _read_pickled)):
+            files = {part + ending: find_file(folder, part + ending) for part in _PARTS}
+            found = [file for file in files.values() if file]
+            if len(found) == len(_PARTS):
+                return _splits(found, read), ""
+            if found and not missing:
+                absent = ", ".join(name for name, file in files.items() if file is None)
+                missing = f"{folder} has only some files of CIFAR-10; missing: {absent}"
+    return None, missing
 
 
 def _splits(files: list[Path], read: Callable[[Path], Iterator[Chunk]]) -> Splits:
@@ -93,7 +111,9 @@ def _read_pickled(file: Path) -> Iterator[Chunk]:
     if len(content) > _LARGEST_PICKLE:
         raise DataError(f"{file} is larger than any file of CIFAR-10")
     found = read_arrays(content, str(file))
-    keys = {key.decode() if isinstance(key, bytes) else key: key for key in found} if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        found = {}
+    keys = {key.decode("latin-1") if isinstance(key, bytes) else key: key for key in found}
     if not {"data", "labels"} <= keys.keys():
         raise DataError(f"{file} is not of CIFAR-10: no data and labels are in it")
     data, labels = found[keys["data"]], np.array(found[keys["labels"]])

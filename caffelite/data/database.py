@@ -68,7 +68,7 @@ class Database:
         addresses[:] = self._addresses[positions]
         lengths[:] = self._lengths[positions]
 
-    def record(self, position: int) -> bytes:
+    def read(self, position: int) -> bytes:
         """Return a copy of one record."""
         self._index(position % self._count + 1)
         i = position % self._count

@@ -51,7 +51,7 @@ class Prepared:
 
 
 def dataset_of(source: str | Path) -> str | None:
-    """Return the name of the data set that a source or mean file of a Data layer belongs to, by its last part."""
+    """Return the name of the data set that a source or mean file belongs to, by the last part of its path."""
     last = Path(source).name
     return next((name for name, data in DATASETS.items() if last in data.files), None)
 
@@ -118,9 +118,10 @@ def prepare(
     anew = bool(source) or again
     if present and not anew and not (present.builtin and os.access(folder, os.W_OK)):
         return _use(present, say)
-    foreign = {file for file in data.files if (folder / file).exists()}.difference(_read_marker(folder, data)[1])
-    if foreign and anew:
-        raise DataError(f"{folder / min(foreign)} was not made by caffelite; move it away to have it made anew")
+    _, ours = _read_marker(folder, data)
+    theirs = {file for file in data.files if (folder / file).exists() and file not in ours}
+    if theirs and anew:
+        raise DataError(f"{folder / min(theirs)} was not made by caffelite; move it away to have one made")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}.") as scratch:

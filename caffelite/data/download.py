@@ -1,4 +1,4 @@
-"""Fetching files whose size and SHA-256 are known: from several addresses, going on where the last try ended."""
+"""Fetching files of known size and SHA-256: from several addresses, going on where the last try ended."""
 
 import hashlib
 import http.client
@@ -131,13 +131,14 @@ def _open(url: str, start: int) -> Any:
 
 def _receive(response: Any, have: int, remote: Remote, part: Path) -> None:
     """Append a response to the file, or begin it anew if the server sends all of it."""
-    resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+    part_sent = response.headers.get("Content-Range", "")
+    resumed = response.status == 206 and part_sent.startswith(f"bytes {have}-")
     if have and response.status == 206 and not resumed:
         raise ValueError("it sends another part than was asked for")
     have = have if resumed else 0
     with (
         part.open("ab" if resumed else "wb") as target,
-        tqdm(total=remote.size, initial=have, unit="B", unit_scale=True, desc=remote.name, disable=None) as bar,
+        tqdm(None, remote.name, remote.size, initial=have, unit="B", unit_scale=True, disable=None) as bar,
     ):
         while have < remote.size and (block := response.read(min(_BLOCK, remote.size - have))):
             target.write(block)

@@ -21,7 +21,10 @@ from caffelite.errors import DataError
 TRAIN_LMDB, TEST_LMDB = "mnist_train_lmdb", "mnist_test_lmdb"
 SIAMESE_TRAIN_LMDB, SIAMESE_TEST_LMDB = "mnist_siamese_train_lmdb", "mnist_siamese_test_lmdb"
 
-_NAMES = [f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+_NAMES = [
+    *("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    *("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+]
 _FOLDERS = ("mnist", "MNIST", "raw")
 _PAIR_SEED = 1701
 _LARGEST_IMAGE = 1 << 20
@@ -32,10 +35,10 @@ _HOSTS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 _SUMS = {
-    "train-images-idx3-ubyte.gz": (9912422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
-    "train-labels-idx1-ubyte.gz": (28881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
-    "t10k-images-idx3-ubyte.gz": (1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
-    "t10k-labels-idx1-ubyte.gz": (4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+    _NAMES[0]: (9912422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+    _NAMES[1]: (28881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+    _NAMES[2]: (1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+    _NAMES[3]: (4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
 }
 
 
@@ -52,13 +55,17 @@ def find(root: Path, scratch: Path) -> Splits | None:
         files = [find_file(folder, name, name.replace("-idx", ".idx")) for name in _NAMES]
         found = [file for file in files if file]
         if len(found) == len(_NAMES):
-            return Splits(lambda: _read(*found[:2]), lambda: _read(*found[2:]))
+            return _splits(found)
         if found and not missing:
             absent = ", ".join(name for name, file in zip(_NAMES, files, strict=True) if not file)
             missing = f"{folder} has only some files of MNIST; missing: {absent}"
     if missing:
         raise DataError(missing)
     return None
+
+
+def _splits(files: list[Path]) -> Splits:
+    return Splits(lambda: _read(*files[:2]), lambda: _read(*files[2:]))
 
 
 def _read(images: Path, labels: Path) -> Iterator[Chunk]:
@@ -114,7 +121,10 @@ MNIST = DataSet(
     name="mnist",
     title="MNIST",
     files=(TRAIN_LMDB, TEST_LMDB, SIAMESE_TRAIN_LMDB, SIAMESE_TEST_LMDB),
-    remotes=tuple(Remote(name, *facts, tuple(host + name for host in _HOSTS)) for name, facts in _SUMS.items()),
+    remotes=tuple(
+        Remote(f"{name}.gz", size, sha256, tuple(f"{host}{name}.gz" for host in _HOSTS))
+        for name, (size, sha256) in _SUMS.items()
+    ),
     wanted="train-images-idx3-ubyte and the three other files",
     find=find,
     builtin=Splits(lambda: synthetic.digits(0, 60_000), lambda: synthetic.digits(60_000, 10_000)),

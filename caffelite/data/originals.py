@@ -88,7 +88,7 @@ def find_file(folder: Path, *names: str) -> Path | None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading through whatever compression its first bytes show; errors inside become DataError."""
+    """Open a file through whatever compression its first bytes show; errors inside become DataError."""
     try:
         with path.open("rb") as plain:
             start = plain.read(6)
@@ -155,7 +155,7 @@ def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
                 if not member.isfile() or name not in names:
                     continue
                 if member.size > _LARGEST_MEMBER:
-                    raise DataError(f"{archive}: {name} is of {member.size} bytes, more than any file of this set")
+                    raise DataError(f"{archive}: {name} is of {member.size} bytes, more than expected")
                 source = cast(BinaryIO, tar.extractfile(member))
                 with (folder / name).open("wb") as target:
                     while block := source.read(1 << 20):

@@ -21,10 +21,10 @@ _SIMPLE_DTYPE = re.compile(r"[|<>=]?[uif][1248]")
 _IGNORED = {"PROTO", "FRAME"}
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _VALUES = {
-    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
-    "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "UNICODE", "SHORT_BINUNICODE",
-    "BINUNICODE", "BINUNICODE8",
-}  # fmt: skip
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+}
 _EMPTY = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
@@ -56,7 +56,7 @@ _MARK = object()
 
 
 def read_arrays(content: bytes, what: str) -> Any:
-    """Return what a pickle holds: dictionaries, lists, tuples, numbers, strings and arrays.
+    """Return what a pickle holds: an array, or a dictionary of arrays, lists, numbers and strings.
 
     Parameters
     ----------
@@ -185,5 +185,12 @@ def _array(content: Any, dtype: _Dtype, shape: tuple[int, ...], fortran: bool) -
 def _finish(value: Any) -> Any:
     """Replace the arrays' holders by the arrays, in a dictionary or a single array."""
     if isinstance(value, dict):
-        return {key: item.value if isinstance(item, _Array) else item for key, item in value.items()}
-    return value.value if isinstance(value, _Array) else value
+        return {key: _finish(item) if isinstance(item, _HOLDERS) else item for key, item in value.items()}
+    if isinstance(value, _Array):
+        return value.value
+    if isinstance(value, _HOLDERS):
+        raise DataError("it ends in the middle of an array")
+    return value
+
+
+_HOLDERS = (_Name, _Dtype, _Array)

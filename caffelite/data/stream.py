@@ -18,7 +18,7 @@ from caffelite.layers.base import text_of
 from caffelite.schema.messages import Datum
 
 
-def decode(record: bytes, what: str, color: bool | None = None) -> tuple[np.ndarray, int]:
+def decode(record: bytes, what: str = "the record", color: bool | None = None) -> tuple[np.ndarray, int]:
     """Return the image of a Datum, channels x height x width, uint8 or float32, and its label.
 
     Encoded images (PNG, JPEG) are decoded to blue, green, red, as Caffe's OpenCV does.
@@ -90,7 +90,7 @@ class Batch:
         else:
             for i in range(stream.batch_size):
                 what = stream.name(position + i)
-                image, label = decode(stream.database.record(position + i), what, stream.color)
+                image, label = decode(stream.database.read(position + i), what, stream.color)
                 if image.shape != stream.shape:
                     raise DataError(f"{what} has shape {text_of(image.shape)}, the first {text_of(stream.shape)}")
                 self._staged[i] = image
@@ -103,7 +103,7 @@ class Batch:
         what = self._stream.name(position)
         if status == kernels.BROKEN:
             raise DataError(f"{what} is not a Datum, or cut off")
-        image, _ = decode(self._stream.database.record(position), what)
+        image, _ = decode(self._stream.database.read(position), what)
         raise DataError(f"{what} has shape {text_of(image.shape)} ({image.dtype}), the first "
                         f"{text_of(self._stream.shape)} (uint8)")
 
@@ -132,9 +132,9 @@ class RecordStream:
     def __init__(self, database: Database, batch_size: int, param: Any, phase: int, seed: int, where: Any) -> None:
         self.database, self.batch_size, self.seed = database, batch_size, seed
         self.color = True if param.force_color else False if param.force_gray else None
-        image, _ = decode(database.record(0), self.name(0), self.color)
+        image, _ = decode(database.read(0), self.name(0), self.color)
         self.shape: tuple[int, int, int] = image.shape  # type: ignore[assignment]
-        datum = Datum.FromString(database.record(0))
+        datum = Datum.FromString(database.read(0))
         self.kind = "float32" if image.dtype == np.float32 else "uint8"
         self.in_place = self.kind == "uint8" and not datum.encoded
         self.transformer = Transformer(param, self.shape, phase, where)

@@ -16,6 +16,8 @@ from caffelite.data.originals import CHUNK, Chunk
 _SHAPE_SEED, _DIGIT_SEED, _NOISE_SEED = 101, 202, 303
 _CLASSES = 10
 
+_Path = list[list[float]]
+
 
 class _Dice:
     """The random numbers of a run of images, one column after another."""
@@ -49,7 +51,7 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _noise(first: int, count: int, values: int) -> np.ndarray:
-    """Return (count, values) of noise of mean 0 and deviation 1, nearly normal: the sum of the bytes of a word."""
+    """Return (count, values) of noise, nearly normal with deviation 1: the sum of four random bytes."""
     words = draws(_NOISE_SEED, first, count, (values + 1) // 2)
     octets = words.view(np.uint8).reshape(count, -1, 4)
     total = octets.astype(np.float32).sum(axis=2)[:, :values]
@@ -89,8 +91,8 @@ def _draw_shapes(first: int, count: int) -> Chunk:
     ground, ink = inks[:, :3], inks[:, 3:]
     # A shape must differ from its ground: where the colours are close, the ink moves away.
     apart = (ink - ground).mean(axis=1, keepdims=True)
-    push = np.where(np.abs(apart) < light, np.where(ground.mean(axis=1, keepdims=True) > 127, -light, light) - apart, 0)
-    ink = ink + push
+    away = np.where(ground.mean(axis=1, keepdims=True) > 127, -light, light)
+    ink = ink + np.where(np.abs(apart) < light, away - apart, 0)
     image = (ground[:, :, None] + background[:, None]) * (1 - cover[:, None])
     image += (ink[:, :, None] + stripes[:, None]) * cover[:, None]
     image += _noise(first, count, 3 * 32 * 32).reshape(count, 3, -1) * grain[:, :, None]
@@ -141,14 +143,14 @@ def digits(first: int, count: int) -> Iterator[Chunk]:
     return _chunks(_draw_digits, first, count)
 
 
-def _arc(x: float, y: float, width: float, height: float, begin: float, end: float, steps: int) -> list[list[float]]:
+def _arc(x: float, y: float, width: float, height: float, begin: float, end: float, steps: int) -> _Path:
     """Return points of an ellipse's arc; angles in quarter turns, 0 to the right, 1 down."""
     turns = np.linspace(begin, end, steps + 1) * np.pi / 2
     return [[x + width * float(np.cos(t)), y + height * float(np.sin(t))] for t in turns]
 
 
 #: The pen's path through each digit, in a box from -1 to 1 with y down. All have the same number of points.
-_STROKES: list[list[list[float]]] = [
+_STROKES: list[_Path] = [
     _arc(0, 0, 0.6, 0.95, -1, 3, 10),
     [[-0.35, -0.6], [0.05, -0.95], [0.05, 0.95]],
     [*_arc(0, -0.45, 0.55, 0.5, -2.2, 0.5, 6), [-0.6, 0.95], [0.6, 0.95]],

@@ -54,8 +54,9 @@ def read_weights(path: str | Path) -> list[LayerWeights]:
         with file.open("rb") as stream:
             if file.stat().st_size == 0:
                 raise WeightsError(f"{path}: the file is empty")
-            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as data:
-                layers = _read_net(Wire(data, 0, len(data), str(path)))
+            # Closed with its last reader: an error on the way may still hold a part of it.
+            data = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        layers = _read_net(Wire(data, 0, len(data), str(path)))
     except OSError as error:
         raise WeightsError(f"{path}: {error.strerror}") from None
     if not layers:

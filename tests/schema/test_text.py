@@ -1,0 +1,133 @@
+import warnings
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+
+from caffelite.errors import SchemaError
+from caffelite.schema.messages import LayerParameter, NetParameter
+from caffelite.schema.printer import to_text, write_text
+from caffelite.schema.text import SchemaWarning, _Parser, is_net, net_from_text, parse_text, read_net, read_solver
+
+CAFFE = Path(__file__).parent.parent / "caffe"
+
+
+def test_reads_what_protobuf_reads() -> None:
+    text = """
+    name: "a" 'b' # adjacent strings are one
+    type: 'esc\\x41\\101\\n"'
+    bottom: ["x", "y"]; top: "z",
+    loss_weight: [1, -2.5e-1, .5f, inf]
+    param < lr_mult: 1. > param { decay_mult: -0 }
+    include { phase: TEST min_level: 0x1F } include: { phase: 0 not_stage: "s" }
+    convolution_param { num_output: 017 bias_term: f kernel_size: 3 engine: CAFFE }
+    """
+    ours = parse_text(text, LayerParameter).message
+    assert ours == text_format.Parse(text, LayerParameter())
+    assert ours.convolution_param.num_output == 15
+
+
+def test_tolerates_byte_order_mark_and_crlf() -> None:
+    assert parse_text('\ufeffname: "n"\r\ntype: "t"\r\n', LayerParameter).message.name == "n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('layer { nam: "x" }', '1:9: LayerParameter has no field "nam"; did you mean "name"?'),
+        ('layer {\n  name: "x" name: "y" }', '2:13: "name" is given a second time'),
+        ("layer { pooling_param { pool: MAXI } }", 'did you mean "MAX"?'),
+        ("layer { pooling_param { stride: -1 } }", "expected a whole number from 0"),
+        ("layer { pooling_param { stride: 2.5 } }", '"stride" is "2.5", expected a whole number'),
+        ('layer { pooling_param { global_pooling: "yes" } }', "expected true or false"),
+        ("layer { name: conv1 }", "expected text in quotes"),
+        ('layer { name: "open', "a string that is not closed"),
+        ('layer { name: "x"', 'found the end of the file, expected a field name or "}"'),
+        ("layer { name }", 'expected ":" after "name"'),
+        ("layer: 3", 'expected "{"'),
+        ("name: @", "found '@'"),
+        ('name: "x" }', 'found "}", expected a field name'),
+        ("state { state { } }", "has no field"),
+    ],
+)
+def test_errors_name_place_and_remedy(text: str, expected: str) -> None:
+    with pytest.raises(SchemaError) as error:
+        net_from_text(text, "net.prototxt")
+    assert str(error.value).startswith("net.prototxt:")
+    assert expected in str(error.value)
+
+
+def test_nesting_is_limited() -> None:
+    deep = "layer { " + "norm_param { scale_filler { " + "unheard_of_thing { " * 90 + "}" * 93
+    with pytest.warns(SchemaWarning):
+        parse_text(deep, NetParameter)  # what is not known is not descended into
+    with pytest.raises(SchemaError, match="nested more than"):
+        parser = _Parser("", "f")
+        parser.message(NetParameter(), (), None, 51)
+
+
+def test_unknown_fields_are_kept() -> None:
+    text = 'layer { name: "a" type: "Split" quantum_param { spin: 0.5 flavour: "up" } }\nlayer { name: "b" }\n'
+    with pytest.warns(SchemaWarning, match=r'<string>:1:33: LayerParameter has no field "quantum_param"'):
+        document = net_from_text(text)
+    written = to_text(document)
+    assert "quantum_param { spin: 0.5" in written
+    with pytest.warns(SchemaWarning):
+        assert to_text(net_from_text(written)) == written
+
+
+def test_fields_of_forks_are_known() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        document = net_from_text(
+            """layer { type: "PriorBox" prior_box_param { min_size: 30 aspect_ratio: 2 variance: 0.1 } }
+            layer { type: "Permute" permute_param { order: 0 order: 2 } }
+            layer { type: "BN" bn_param { slope_filler { type: "constant" } bn_mode: INFERENCE } }
+            layer { type: "Interp" interp_param { zoom_factor: 8 } }
+            layer { type: "SmoothL1Loss" smooth_l1_loss_param { sigma: 3 } }
+            layer { type: "Pooling" pooling_param { kernel_size: 2 ceil_mode: false } }"""
+        )
+    assert document.message.layer[3].interp_param.zoom_factor == 8
+
+
+def test_text_round_trip_with_protobuf(tmp_path: Path) -> None:
+    document = read_net(CAFFE / "net.prototxt")
+    text = to_text(document)
+    assert text_format.Parse(text, NetParameter()) == document.message
+    assert net_from_text(text).message == document.message
+    write_text(document, tmp_path / "sub" / "out.prototxt")
+    assert read_net(tmp_path / "sub" / "out.prototxt").message == document.message
+    assert "base_lr: 0.02\n" in to_text(read_solver(CAFFE / "solver.prototxt"))
+
+
+def test_places() -> None:
+    document = net_from_text('name: "n"\nlayer { name: "a"\n  bottom: "x" bottom: "y"\n  lrn_param { alpha: 2 } }\n', "f")
+    assert document.place(0) == "f:2:1"
+    assert document.place(0, "bottom", 1) == "f:3:15"
+    assert document.place(0, "alpha") == "f:4:15"
+    assert document.place(0, "top") == "f:2:1"
+
+
+def test_missing_and_binary_files(tmp_path: Path) -> None:
+    (tmp_path / "lenet.prototxt").write_text("")
+    with pytest.raises(SchemaError, match="did you mean"):
+        read_net(tmp_path / "lenett.prototxt")
+    (tmp_path / "weights").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SchemaError, match="not a text file"):
+        read_net(tmp_path / "weights")
+
+
+def test_tells_nets_from_solvers(tmp_path: Path) -> None:
+    assert is_net(CAFFE / "net.prototxt")
+    assert not is_net(CAFFE / "solver.prototxt")
+    inline = tmp_path / "s"
+    inline.write_text("net_param { layer { } } base_lr: 1")
+    assert not is_net(inline)
+
+
+def test_compiled_schema_is_that_of_the_source() -> None:
+    import hashlib
+
+    root = Path(__file__).parent.parent.parent
+    stamp = (root / "caffelite" / "schema" / "caffe.sha256").read_text().strip()
+    assert hashlib.sha256((root / "proto" / "caffe.proto").read_bytes()).hexdigest() == stamp
