@@ -1,0 +1,93 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import naive
+import numpy as np
+import pytest
+
+from caffelite.kernels.convolution import Geometry, backward_data, forward
+from caffelite.kernels.convolution_weights import backward_weights
+
+# images, channels, outputs, size, kernel, stride, pad, dilation, group
+CASES = [
+    (2, 3, 4, (6, 7), (3, 3), (1, 1), (0, 0), (1, 1), 1),
+    (2, 3, 32, (16, 16), (5, 5), (1, 1), (2, 2), (1, 1), 1),
+    (2, 4, 6, (9, 8), (3, 3), (2, 2), (1, 1), (1, 1), 1),
+    (2, 4, 6, (6, 6), (3, 3), (1, 1), (0, 0), (1, 1), 2),
+    (3, 16, 8, (5, 5), (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    (2, 3, 5, (7, 9), (2, 3), (1, 2), (1, 0), (1, 1), 1),
+    (2, 3, 4, (9, 9), (3, 3), (1, 1), (2, 2), (2, 2), 1),
+    (1, 2, 4, (11, 10), (3, 3), (2, 2), (0, 1), (3, 2), 1),
+    (2, 12, 24, (9, 9), (3, 3), (2, 2), (1, 1), (1, 1), 12),
+    (1, 3, 7, (35, 35), (11, 11), (4, 4), (0, 0), (1, 1), 1),
+    (2, 2, 3, (8, 8), (2, 2), (3, 3), (0, 0), (1, 1), 1),
+    (2, 8, 10, (6, 6), (6, 6), (1, 1), (0, 0), (1, 1), 1),
+    (2, 33, 65, (8, 8), (1, 1), (2, 2), (0, 0), (1, 1), 1),
+    (1, 2, 3, (5, 5), (3, 3), (1, 1), (4, 4), (1, 1), 1),
+    (1, 1, 50, (3, 3), (3, 3), (2, 2), (2, 2), (2, 2), 1),
+    (1, 5, 20, (1, 40), (1, 29), (1, 1), (0, 0), (1, 1), 1),
+    (1, 64, 17, (40, 40), (3, 3), (1, 1), (1, 1), (1, 1), 1),
+]
+
+
+def close(found: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * max(np.abs(expected).max(), 1e-3))
+
+
+def check(case: tuple) -> None:  # type: ignore[type-arg]
+    g = Geometry(*case)
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((g.images, g.channels, *g.size)).astype(np.float32)
+    w = rng.standard_normal((g.outputs, g.channels // g.group, *g.kernel)).astype(np.float32)
+    b = rng.standard_normal(g.outputs).astype(np.float32)
+    dy = rng.standard_normal((g.images, g.outputs, *g.output_size)).astype(np.float32)
+    rest = (g.stride, g.pad, g.dilation, g.group)
+    y, dx = np.full(dy.shape, 7, np.float32), np.full(x.shape, 7, np.float32)
+    dw, db = np.ones(w.shape, np.float32), np.ones(b.shape, np.float32)
+    calls = [*forward(g, x, w, b, y), *backward_data(g, dy, w, dx), *backward_weights(g, x, dy, dw, db)]
+    for _ in range(2):  # the second time everything but the sums comes out the same
+        for call in calls:
+            call()
+    expected_dx, expected_dw, expected_db = naive.convolution_gradients(x, w, dy, *rest)
+    close(y, naive.convolution(x, w, b, *rest))
+    close(dx, expected_dx)
+    close(dw, 1 + 2 * expected_dw)
+    close(db, 1 + 2 * expected_db)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_agrees_with_loops(case: tuple) -> None:  # type: ignore[type-arg]
+    check(case)
+
+
+def test_without_bias() -> None:
+    g = Geometry(2, 3, 5, (6, 6), (3, 3))
+    x, w = np.ones((2, 3, 6, 6), np.float32), np.ones((5, 3, 3, 3), np.float32)
+    y = np.zeros((2, 5, 4, 4), np.float32)
+    for call in forward(g, x, w, None, y):
+        call()
+    assert (y == 27).all()
+
+
+def test_two_runs_give_the_same_bits() -> None:
+    g = Geometry(5, 8, 24, (12, 12), (5, 5), (1, 1), (2, 2))
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((5, 8, 12, 12)).astype(np.float32)
+    dy = rng.standard_normal((5, 24, 12, 12)).astype(np.float32)
+    found = []
+    for _ in range(2):
+        dw, db = np.zeros((24, 8, 5, 5), np.float32), np.zeros(24, np.float32)
+        for call in backward_weights(g, x, dy, dw, db):
+            call()
+        found.append(dw.tobytes() + db.tobytes())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("width", ["0", "4", "8"])
+def test_other_vector_widths_and_plain_loops(width: str) -> None:
+    """The same numbers where the machine has other vectors, or none (a process of its own: the width is fixed in it)."""
+    code = "import test_convolution as t\nfor i in (0, 2, 3, 5, 7, 12): t.check(t.CASES[i])"
+    environment = {**os.environ, "CAFFELITE_VECTOR": width, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
