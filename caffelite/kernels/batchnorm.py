@@ -66,13 +66,14 @@ def _forward(begin, end, worker, x, y, channels, length, eps, fraction, mean_sum
 def _forward_rows(begin, end, worker, x, y, channels, eps, fraction, mean_sum, variance_sum, factor, inverse, scratch):  # type: ignore[no-untyped-def]
     """The same for x of [images][channels]; a task is _BLOCK channels."""
     images = len(x) // channels
-    mean, square = scratch[worker, 0], scratch[worker, 1]
+    mean, square, rest = scratch[worker, 0], scratch[worker, 1], scratch[worker, 2]
     for task in range(begin, end):
         first, last = task * _BLOCK, min(task * _BLOCK + _BLOCK, channels)
         wide = last - first
         for j in range(wide):
             mean[j] = np.float32(0)
             square[j] = np.float32(0)
+            rest[j] = np.float32(0)
         for n in range(images):
             row = n * channels + first
             for j in range(wide):
@@ -84,8 +85,13 @@ def _forward_rows(begin, end, worker, x, y, channels, eps, fraction, mean_sum, v
             for j in range(wide):
                 d = x[row + j] - mean[j]
                 square[j] += d * d
+                rest[j] += d
         for j in range(wide):
             c = first + j
+            # What the first pass over the rows lost to rounding.
+            rest[j] /= np.float32(images)
+            square[j] = max(square[j] - np.float32(images) * rest[j] * rest[j], np.float32(0))
+            mean[j] += rest[j]
             variance = square[j] / np.float32(images)
             unbiased = square[j] / np.float32(images - 1) if images > 1 else variance
             mean_sum[c] = mean_sum[c] * np.float32(fraction) + mean[j]
@@ -182,7 +188,7 @@ def _backward_rows(begin, end, worker, y, dy, dx, channels, inverse, scratch):  
 
 
 def _scratch() -> np.ndarray:
-    return arrays.zeros((settings.threads(), 2, _BLOCK))
+    return arrays.zeros((settings.threads(), 3, _BLOCK))
 
 
 def forward(

@@ -61,10 +61,16 @@ def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., 
                             turned[worker, q * lanes + inner] = value
                     lane += WIDTH
                 if with_bias:
+                    # A sum for the band first: adding single pixels to the sum of all loses digits.
                     place = (group * panels + panel) * lanes
+                    total = bias_sums[worker, len(bias_sums[worker]) - lanes :]
+                    for lane in range(lanes):
+                        total[lane] = np.float32(0)
                     for p in range(pixels):
                         for lane in range(lanes):
-                            bias_sums[worker, place + lane] += turned[worker, p * lanes + lane]
+                            total[lane] += turned[worker, p * lanes + lane]
+                    for lane in range(lanes):
+                        bias_sums[worker, place + lane] += total[lane]
                 for row_group in range(row_groups):
                     place = ((group * panels + panel) * row_groups + row_group) * rows * columns * lanes
                     tile(band[worker], 0, pixel_offsets, pixels, row_offsets[row_group * rows :], turned[worker], 0,
@@ -162,7 +168,7 @@ def backward_weights(
     threads = settings.threads()
     size_of_sums = g.group * many * row_groups * rows * row_length * lanes
     sums = arrays.zeros((threads, size_of_sums))
-    bias_sums = arrays.zeros((threads, g.group * many * lanes))
+    bias_sums = arrays.zeros((threads, (g.group * many + 1) * lanes))
     tasks = g.images * g.group * bands
     gather = call(
         _weights(rows, row_length, vectors, g.dilation[1]), tasks, x.reshape(-1), dy.reshape(-1), pixel_offsets,

@@ -167,7 +167,12 @@ class Kernel:
         except OSError:
             return None
         head, _, body = content.partition(b"\n")
-        facts = json.loads(head)
+        try:
+            facts = json.loads(head)
+            if len(body) != facts["size"]:
+                return None
+        except (ValueError, KeyError, TypeError):
+            return None  # cut off, or something else: it is compiled and written anew
         code, bitcode = body[: facts["code"]], body[facts["code"] :]
         target = cpu_target.target_context
         target.refresh()
@@ -187,7 +192,8 @@ class Kernel:
             compiled = numba.cfunc(_ENTRY, nopython=True)(entry)
         library, symbol = compiled._library, compiled._wrapper_name
         name, _, (code, bitcode) = library.serialize_using_object_code()
-        head = json.dumps({"kernel": self.name, "library": name, "symbol": symbol, "code": len(code)})
+        facts = {"kernel": self.name, "library": name, "symbol": symbol, "code": len(code)}
+        head = json.dumps({**facts, "size": len(code) + len(bitcode)})
         self._keep(self._file(argument_types), head.encode() + b"\n" + code + bitcode)
         return compiled.address, compiled
 

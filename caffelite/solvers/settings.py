@@ -1,21 +1,91 @@
-"""A solver's settings: which net, which rule, which learning rate."""
+"""Reading a solver file, checking it, and the settings of a solver for a net that has none."""
 
 import difflib
-import math
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from caffelite.errors import SolverError
-from caffelite.kernels.update import CORRECTION, DECAY, DELTA, MOMENTUM, RATE, SECOND
-from caffelite.schema.messages import SolverParameter
-from caffelite.schema.text import Document, NetDocument, net_from_message, read_net
+from caffelite.graph import included
+from caffelite.layers.base import TEST, TRAIN, quoted
+from caffelite.schema import messages
+from caffelite.schema.text import Document, read_net, read_solver
+from caffelite.schema.upgrade import upgrade_solver
+from caffelite.solvers.policies import check_policy, learning_rate
+from caffelite.solvers.rules import RULES
+from caffelite.solvers.sources import NetSource, source_to_train, sources_to_test
 
-RULES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
-#: What each learning-rate policy needs.
-POLICIES = {
-    "fixed": (), "step": ("gamma", "stepsize"), "exp": ("gamma",), "inv": ("gamma", "power"),
-    "multistep": ("gamma", "stepvalue"), "poly": ("power", "max_iter"), "sigmoid": ("gamma", "stepsize"),
+#: The seed where ``random_seed`` is not given: runs are repeatable without asking. (Caffe takes the clock.)
+DEFAULT_SEED = 1
+#: Fields from this number on are those of forks.
+_FORKS = 20000
+_GPU = 1  # SolverParameter.SolverMode
+
+#: What a net without a solver is trained with.
+DEFAULTS: dict[str, Any] = {
+    "type": "SGD", "base_lr": 0.01, "momentum": 0.9, "weight_decay": 0.0005,
+    "lr_policy": "multistep", "gamma": 0.1, "stepvalue": [5000, 8000], "max_iter": 10000, "display": 100,
 }  # fmt: skip
+
+
+def load_solver(source: Any) -> Document:
+    """Return a solver as a document of its own.
+
+    Parameters
+    ----------
+    source : path, Document or SolverParameter message
+        A message or a document is copied, so that what is changed later does not change this solver.
+
+    Raises
+    ------
+    SchemaError
+    """
+    if isinstance(source, str | Path):
+        document = read_solver(source)
+        _set_prefix(document.message, Path(source))
+        return document
+    given = source if isinstance(source, Document) else Document(source, "solver")
+    message = messages.SolverParameter()
+    message.CopyFrom(given.message)
+    document = upgrade_solver(Document(message, given.filename, given.places, given.unknown))
+    if message.snapshot_prefix or Path(given.filename).is_file():
+        _set_prefix(message, Path(given.filename))
+    return document
+
+
+def _set_prefix(solver: Any, file: Path) -> None:
+    """Name snapshots after the solver file where no prefix is given, or only a folder."""
+    if not solver.HasField("snapshot_prefix"):
+        solver.snapshot_prefix = str(file.with_suffix(""))
+    elif solver.snapshot_prefix.endswith("/") or Path(solver.snapshot_prefix).is_dir():
+        solver.snapshot_prefix = str(Path(solver.snapshot_prefix) / file.stem)
+
+
+def default_solver(net_path: str | Path) -> Document:
+    """Return the solver that a net without one is trained with.
+
+    SGD with momentum 0.9, weight decay 0.0005, learning rate 0.01 divided by ten at 5,000 and 8,000 of 10,000
+    iterations, a line every 100. If the net has layers of its own for TEST, the whole test set every 1,000
+    iterations.
+
+    Parameters
+    ----------
+    net_path : path
+        A net prototxt.
+
+    Raises
+    ------
+    SchemaError
+        The net cannot be read.
+    """
+    solver = messages.SolverParameter(net=str(net_path), **DEFAULTS)
+    solver.snapshot_prefix = f"snapshots/{Path(net_path).stem}"
+    net = read_net(net_path)
+    for i, layer in enumerate(net.message.layer):
+        in_train, in_test = (included(layer, phase, 0, (), net.place(i)) for phase in (TRAIN, TEST))
+        if in_test and not in_train:
+            solver.test_interval = 1000
+            solver.test_iter[:] = [0]
+    return Document(solver, f"default solver of {net_path}")
 
 
 class Settings:
@@ -28,8 +98,10 @@ class Settings:
 
     Attributes
     ----------
+    document : Document
     param : SolverParameter message
-    rule : str
+    notes : list of str
+        What will be done otherwise than the file says, one sentence each.
 
     Raises
     ------
@@ -40,135 +112,103 @@ class Settings:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.param = document.message
-        self.rule = self._choice("type", RULES)
-        self.policy = self._choice("lr_policy", tuple(POLICIES)) if self.param.lr_policy else "fixed"
-        self._check()
+        _check_rule(document)
+        check_policy(document)
+        _check_numbers(document)
+        self.notes = _notes(document)
 
-    def fail(self, text: str, setting: str | None = None) -> NoReturn:
-        """Raise a SolverError with the place of a setting."""
-        place = self.document.setting(setting) if setting else self.document.filename
-        raise SolverError(f"{place}: {text}")
-
-    def _choice(self, setting: str, known: tuple[str, ...]) -> str:
-        value: str = getattr(self.param, setting)
-        if value in known:
-            return value
-        near = difflib.get_close_matches(value.lower(), [name.lower() for name in known], n=1, cutoff=0.4)
-        hint = f'did you mean "{next(n for n in known if n.lower() == near[0])}"?' if near else f"it can be {', '.join(known)}"
-        self.fail(f'{setting} has no value "{value}"; {hint}', setting)
-
-    def _check(self) -> None:
-        p = self.param
-        for setting in POLICIES[self.policy]:
-            if setting == "stepvalue" and not p.stepvalue or setting != "stepvalue" and not p.HasField(setting):
-                self.fail(f'lr_policy "{self.policy}" needs {setting}', "lr_policy")
-        if self.policy == "step" and p.stepsize < 1:
-            self.fail(f"stepsize is {p.stepsize}, expected at least 1", "stepsize")
-        if p.iter_size < 1:
-            self.fail(f"iter_size is {p.iter_size}, expected at least 1", "iter_size")
-        if p.average_loss < 1:
-            self.fail(f"average_loss is {p.average_loss}, expected at least 1", "average_loss")
-        if self.rule in ("AdaGrad", "RMSProp") and p.momentum:
-            self.fail(f"{self.rule} has no momentum; leave it out", "momentum")
-        if self.rule == "RMSProp" and not 0 <= p.rms_decay < 1:
-            self.fail(f"rms_decay is {p.rms_decay:g}, expected at least 0 and below 1", "rms_decay")
-        if p.regularization_type not in ("L1", "L2"):
-            self.fail(f'regularization_type has no value "{p.regularization_type}"; it can be L1 or L2',
-                      "regularization_type")
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return int(self.param.random_seed) if self.param.random_seed >= 0 else DEFAULT_SEED
 
     def rate(self, iteration: int, current_step: int) -> tuple[float, int]:
-        """Return the learning rate of an iteration, and the step that the policy has reached."""
-        p = self.param
-        base, gamma = p.base_lr, p.gamma
-        if self.policy == "step":
-            current_step = iteration // p.stepsize
-            return base * gamma**current_step, current_step
-        if self.policy == "exp":
-            return base * gamma**iteration, current_step
-        if self.policy == "inv":
-            return base * (1 + gamma * iteration) ** -p.power, current_step
-        if self.policy == "multistep":
-            while current_step < len(p.stepvalue) and iteration >= p.stepvalue[current_step]:
-                current_step += 1
-            return base * gamma**current_step, current_step
-        if self.policy == "poly":
-            return base * (1 - min(iteration / p.max_iter, 1.0)) ** p.power, current_step
-        if self.policy == "sigmoid":
-            return base / (1 + math.exp(-gamma * (iteration - p.stepsize))), current_step
-        return base, current_step
+        """Return the learning rate of an iteration, and the step that the policy has come to."""
+        rate, step = learning_rate(self.param, iteration, current_step)
+        return float(rate), step
 
-    def write(self, settings: Any, rate: float, iteration: int) -> None:
-        """Write what the update needs of an iteration into its settings (the gradient's scale is left alone)."""
-        p = self.param
-        settings[RATE], settings[MOMENTUM], settings[DECAY], settings[DELTA] = rate, p.momentum, p.weight_decay, p.delta
-        settings[SECOND] = p.rms_decay if self.rule == "RMSProp" else p.momentum2
-        if self.rule == "Adam":
-            t = iteration + 1
-            settings[CORRECTION] = math.sqrt(1 - p.momentum2**t) / (1 - p.momentum**t)
+    def train_net(self) -> NetSource:
+        """Return the net to train."""
+        return source_to_train(self.document)
 
-    # Which nets.
-
-    def train_net(self) -> tuple[NetDocument, int, list[str]]:
-        """Return the net to train, its level and its stages."""
-        p = self.param
-        ways = [name for name in ("net", "net_param", "train_net", "train_net_param") if p.HasField(name)]
-        if len(ways) != 1:
-            found = " and ".join(ways) if ways else "none"
-            self.fail(f"name the net to train once, by net, net_param, train_net or train_net_param; found {found}",
-                      ways[1] if ways else None)
-        net = self._net(ways[0])
-        level, stages = _state(net.message.state, p.train_state)
-        return net, level, stages
-
-    def test_nets(self) -> list[tuple[NetDocument, int, list[str]]]:
-        """Return the nets to test, one for each ``test_iter``, with level and stages."""
-        p = self.param
-        named = [net_from_message(m, self.document.setting("test_net_param", i)) for i, m in enumerate(p.test_net_param)]
-        named += [self._read(path, self.document.setting("test_net", i)) for i, path in enumerate(p.test_net)]
-        generic = next((name for name in ("net_param", "net") if p.HasField(name)), None)
-        many = len(p.test_iter)
-        if many < len(named) or (many > len(named) and generic is None):
-            self.fail(f"test_iter is given {many} times for {len(named)} test nets", "test_iter" if many else "test_net")
-        nets = named + [self._net(generic) for _ in range(many - len(named))] if generic else named
-        if p.test_state and len(p.test_state) != many:
-            self.fail(f"test_state is given {len(p.test_state)} times for {many} test nets", "test_state")
-        if nets and not p.HasField("test_interval"):
-            self.fail("test_iter needs test_interval", "test_iter")
-        states = list(p.test_state) or [None] * many
-        return [(net, *_state(net.message.state, state)) for net, state in zip(nets, states, strict=True)]
-
-    def _net(self, way: str) -> NetDocument:
-        value = getattr(self.param, way)
-        if isinstance(value, str):
-            return self._read(value, self.document.setting(way))
-        return net_from_message(value, self.document.setting(way))
-
-    def _read(self, path: str, place: str) -> NetDocument:
-        # Caffe takes the path from the current folder; a solver that travels with its net is found as well.
-        for candidate in (Path(path), Path(self.document.filename).parent / path,
-                          Path(self.document.filename).parent / Path(path).name):  # fmt: skip
-            if candidate.exists():
-                return read_net(candidate)
-        raise SolverError(f'{place}: net "{path}" does not exist, neither from the current folder nor beside the solver')
+    def test_nets(self) -> list[NetSource]:
+        """Return the nets to test, one for each ``test_iter``."""
+        return sources_to_test(self.document)
 
 
-def _state(own: Any, given: Any) -> tuple[int, list[str]]:
-    level, stages = own.level, list(own.stage)
-    if given is not None:
-        level = given.level if given.HasField("level") else level
-        stages += given.stage
-    return level, stages
+def _check_numbers(document: Document) -> None:
+    solver = document.message
+    _at_least(document, average_loss=1, iter_size=1, test_interval=0, snapshot=0, display=0, max_iter=0)
+    for j, count in enumerate(solver.test_iter):
+        if count < 0:
+            raise SolverError(
+                f"{document.setting('test_iter', j)}: test_iter is {count}, expected 1 or more, or 0 for "
+                "the whole test set"
+            )
+    if solver.regularization_type not in ("L1", "L2"):
+        raise SolverError(
+            f"{document.setting('regularization_type')}: regularization_type is "
+            f'{quoted(solver.regularization_type)}, expected "L1" or "L2"'
+        )
+    if solver.snapshot and not solver.HasField("snapshot_prefix"):
+        raise SolverError(
+            f"{document.setting('snapshot')}: snapshot is given, but no snapshot_prefix that says where"
+        )
 
 
-def default_solver(net_path: str | Path) -> Document:
-    """Return the solver a net without one is trained with.
+def _check_rule(document: Document) -> None:
+    solver = document.message
+    if solver.type not in RULES:
+        known = {name.lower(): name for name in RULES}
+        near = difflib.get_close_matches(solver.type.lower(), known, n=1)
+        hint = (
+            f"did you mean {quoted(known[near[0]])}?"
+            if near
+            else f"it can be {', '.join(map(quoted, RULES))}"
+        )
+        raise SolverError(
+            f"{document.setting('type')}: there is no solver type {quoted(solver.type)}; {hint}"
+        )
+    if solver.type in ("AdaGrad", "RMSProp") and solver.momentum:
+        raise SolverError(
+            f"{document.setting('momentum')}: {solver.type} does not use momentum; leave it out"
+        )
+    for setting in ("momentum", "momentum2", "rms_decay"):
+        value = getattr(solver, setting)
+        used = setting == "momentum" or setting == {"Adam": "momentum2", "RMSProp": "rms_decay"}.get(
+            solver.type
+        )
+        # Adam divides by 1 - momentum, and a mean that keeps all of itself never learns of anything.
+        strict = solver.type in ("Adam", "AdaDelta") or setting != "momentum"
+        if used and strict and not 0 <= value < 1:
+            raise SolverError(
+                f"{document.setting(setting)}: {setting} is {value:g}, expected 0 or more and less than 1"
+            )
 
-    SGD with momentum 0.9, learning rate 0.01 divided by ten at 5,000 and 8,000 of 10,000 iterations, weight decay
-    0.0005; a test of 100 batches every 1,000 iterations.
-    """
-    solver = SolverParameter(
-        net=str(net_path), base_lr=0.01, momentum=0.9, weight_decay=0.0005, lr_policy="multistep", gamma=0.1,
-        stepvalue=[5000, 8000], max_iter=10000, display=100, test_iter=[100], test_interval=1000,
-        snapshot_prefix=f"snapshots/{Path(net_path).stem}",
-    )  # fmt: skip
-    return Document(solver, f"default solver of {net_path}")
+
+def _at_least(document: Document, **limits: int) -> None:
+    for setting, least in limits.items():
+        value = getattr(document.message, setting)
+        if value < least:
+            raise SolverError(f"{document.setting(setting)}: {setting} is {value}, expected {least} or more")
+
+
+def _notes(document: Document) -> list[str]:
+    solver = document.message
+    notes = []
+    if solver.HasField("solver_mode") and solver.solver_mode == _GPU:
+        notes.append(f"{document.setting('solver_mode')}: solver_mode is GPU; it runs on the CPU")
+    if solver.snapshot_diff:
+        notes.append(f"{document.setting('snapshot_diff')}: snapshot_diff: snapshots hold no gradients")
+    if solver.debug_info:
+        notes.append(
+            f"{document.setting('debug_info')}: debug_info: the values of each layer are not printed"
+        )
+    if solver.test_interval and not (solver.test_iter or solver.test_net or solver.test_net_param):
+        notes.append(f"{document.setting('test_interval')}: test_interval without test_iter tests nothing")
+    for field, _ in solver.ListFields():
+        if field.number >= _FORKS:
+            notes.append(
+                f"{document.setting(field.name)}: {field.name} belongs to a fork of Caffe; it has no effect"
+            )
+    return notes

@@ -1,19 +1,28 @@
-"""Snapshots: the state of a solver, in files that Caffe reads too."""
+"""Snapshots: the state of a solver, in files that Caffe reads too.
 
+What Caffe's file lacks for a run to go on bit for bit (positions in the data, states of random numbers, the
+window that the loss is averaged over) lies in a field that Caffe ignores.
+"""
+
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from caffelite.errors import WeightsError
+from caffelite.layers.base import quoted, text_of
+from caffelite.schema import messages
 from caffelite.schema.blobs import array_to_blob, blob_to_array
 from caffelite.schema.files import atomic_write
 from caffelite.schema.hdf5 import is_hdf5, read_hdf5_state, write_hdf5_state
-from caffelite.schema.messages import SolverState
+from caffelite.schema.wire import BYTES, Wire
+from caffelite.solvers.rules import RULES
 
 #: Kinds of arrays that a state may hold.
-_DTYPES = ("float32", "float64", "int64", "int32", "uint8")
+_DTYPES = ("float32", "float64", "int64", "int32", "uint8", "uint32", "uint64", "bool")
 
 
 @dataclass(slots=True)
@@ -41,15 +50,22 @@ class State:
 def write_state(path: str | Path, state: State) -> None:
     """Write a ``.solverstate`` (or, where the name ends in ``.h5``, HDF5), whole or not at all."""
     if str(path).endswith(".h5"):
-        facts = {"iter": state.iteration, "current_step": state.current_step, "learned_net": state.learned_net}
+        facts = {
+            "iter": state.iteration,
+            "current_step": state.current_step,
+            "learned_net": state.learned_net,
+        }
         write_hdf5_state(path, facts, state.history, state.extra)
         return
-    message = SolverState(iter=state.iteration, current_step=state.current_step, learned_net=state.learned_net)
+    message = messages.SolverState(
+        iter=state.iteration, current_step=state.current_step, learned_net=state.learned_net
+    )
     for array in state.history:
         array_to_blob(array, message.history.add())
     for name, array in state.extra.items():
-        entry = message.caffelite_state.entry.add(name=name, dtype=array.dtype.name, data=array.tobytes())
-        entry.shape.extend(array.shape)
+        message.caffelite_state.entry.add(
+            name=name, dtype=array.dtype.name, shape=array.shape, data=array.tobytes()
+        )
     with atomic_write(path) as temporary:
         temporary.write_bytes(message.SerializeToString())
 
@@ -61,35 +77,121 @@ def read_state(path: str | Path) -> State:
     ------
     WeightsError
         It is missing, cut off, or something else (weights, for instance).
+    MissingExtraError
+        An HDF5 file, and h5py is not installed.
     """
+    file = Path(path)
+    if ".caffemodel" in file.name:
+        raise _weights_given(path)
     try:
-        if is_hdf5(Path(path)):
-            facts, history, extra = read_hdf5_state(path)
+        if is_hdf5(file):
+            facts, history, extra = read_hdf5_state(file)
             return State(facts["iter"], facts["current_step"], facts["learned_net"], history, extra)
-        content = Path(path).read_bytes()
+        content = file.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path}: {error.strerror}") from None
-    message = SolverState()
+    if _is_weights(content):
+        raise _weights_given(path)
+    message = messages.SolverState()
     try:
         message.ParseFromString(content)
     except DecodeError:
-        raise WeightsError(_not_a_state(path)) from None
+        raise WeightsError(f"{path}: not a solver state, or cut off") from None
     if not message.HasField("iter"):
-        raise WeightsError(_not_a_state(path))
+        raise WeightsError(f"{path}: not a solver state: it has no iteration")
     history = [blob_to_array(blob, f"{path}: history {j}") for j, blob in enumerate(message.history)]
-    own = {}
-    for entry in message.caffelite_state.entry:
-        if entry.dtype not in _DTYPES:
-            raise WeightsError(f'{path}: state "{entry.name}" is of a kind that is not known, "{entry.dtype}"')
-        values = np.frombuffer(entry.data, entry.dtype)
-        if values.size != int(np.prod(list(entry.shape), dtype=object)):
-            raise WeightsError(f'{path}: state "{entry.name}" is cut off')
-        own[entry.name] = values.reshape(tuple(entry.shape))
+    own = {entry.name: _array(entry, path) for entry in message.caffelite_state.entry}
     return State(message.iter, message.current_step, message.learned_net, history, own)
 
 
-def _not_a_state(path: str | Path) -> str:
-    if ".caffemodel" in Path(path).name:
-        return (f"{path}: these are weights, not a solver state: start from them with --weights, "
-                "or give the .solverstate beside them")
-    return f"{path}: not a solver state, or cut off"
+def _weights_given(path: str | Path) -> WeightsError:
+    return WeightsError(
+        f"{path}: these are weights, not a solver state: start from them with --weights, "
+        "or give the .solverstate beside them"
+    )
+
+
+def _is_weights(content: bytes) -> bool:
+    """Whether bytes are a NetParameter.
+
+    Its name is text where a state has a number, and its layers are field 100.
+    """
+    try:
+        fields = Wire(memoryview(content), 0, len(content), "").fields()
+        return any(kind == BYTES and number in (1, 100) for number, kind, _, _ in fields)
+    except WeightsError:
+        return False
+
+
+def _array(entry: Any, path: str | Path) -> np.ndarray:
+    what = f"{path}: state {quoted(entry.name)}"
+    if entry.dtype not in _DTYPES:
+        raise WeightsError(f"{what} is of a kind that is not known, {quoted(entry.dtype)}")
+    dtype, shape = np.dtype(entry.dtype), tuple(entry.shape)
+    if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != len(entry.data):
+        raise WeightsError(
+            f"{what}: its shape {text_of(shape)} does not hold the {len(entry.data)} bytes there are"
+        )
+    return np.frombuffer(entry.data, dtype).reshape(shape).copy()
+
+
+def find_model(state: State, path: str | Path) -> Path:
+    """Return the weights file that belongs to a state: where the state says, else beside it.
+
+    Raises
+    ------
+    WeightsError
+        It names none, or it is in neither place.
+    """
+    if not state.learned_net:
+        raise WeightsError(f"{path}: it does not say which weights belong to it")
+    named = Path(state.learned_net)
+    beside = Path(path).parent / named.name
+    for file in (named, beside):
+        if file.is_file():
+            return file
+    raise WeightsError(
+        f"{path}: its weights {quoted(state.learned_net)} are missing, and there is no {beside} either"
+    )
+
+
+def check_history(state: State, shapes: list[tuple[int, ...]], rule: str, path: str | Path) -> None:
+    """Raise WeightsError where the history of a state does not fit a rule or a net.
+
+    Parameters
+    ----------
+    state : State
+    shapes : list of tuple of int
+        Of the net's parameter blobs.
+    rule : str
+        The solver's type.
+    path : path
+        For messages.
+    """
+    written = bytes(state.extra.get("solver/type", np.zeros(0, np.uint8))).decode(errors="replace")
+    if written and written != rule:
+        raise WeightsError(
+            f"{path}: it was written by solver type {quoted(written)}, this solver is {quoted(rule)}; "
+            "use that type, or start from the weights alone with --weights"
+        )
+    found, blobs, kept = len(state.history), len(shapes), RULES[rule]
+    if found != kept * blobs:
+        reason = (
+            f"the net has {blobs} parameter blobs, for which solver type {quoted(rule)} keeps {kept * blobs}"
+        )
+        if found == (3 - kept) * blobs:
+            others = "AdaDelta or Adam" if kept == 1 else "SGD, Nesterov, AdaGrad or RMSProp"
+            reason += f"; it was written by {others}"
+        raise WeightsError(f"{path}: it has {found} history blobs, but {reason}")
+    for j, array in enumerate(state.history):
+        wanted = shapes[j % blobs]
+        if array.size != math.prod(wanted) or _bare(array.shape) != _bare(wanted):
+            raise WeightsError(
+                f"{path}: history blob {j} has shape {text_of(array.shape)}, but the parameter blob it "
+                f"belongs to {text_of(wanted)}; it was written for another net"
+            )
+
+
+def _bare(shape: tuple[int, ...]) -> list[int]:
+    # Old files give every blob four axes.
+    return [n for n in shape if n != 1]

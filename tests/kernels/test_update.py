@@ -1,58 +1,115 @@
+"""The update kernels against the rules written out, one array operation after the other, in float64."""
+
 import numpy as np
 import pytest
 
-from caffelite.kernels.update import CORRECTION, DECAY, DELTA, MOMENTUM, RATE, SCALE, SECOND, Update
+from caffelite.kernels import update as kernels
 
-RULES = ["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"]
-
-
-def naive(rule: str, g: np.ndarray, rate: np.ndarray, h: np.ndarray, s: dict[int, float]) -> np.ndarray:
-    n = g.size
-    first, second = h[:n], h[n:]
-    if rule == "SGD":
-        first[:] = rate * g + s[MOMENTUM] * first
-        return first.copy()
-    if rule == "Nesterov":
-        before = first.copy()
-        first[:] = rate * g + s[MOMENTUM] * before
-        return (1 + s[MOMENTUM]) * first - s[MOMENTUM] * before
-    if rule == "AdaGrad":
-        first += g * g
-        return rate * g / (np.sqrt(first) + s[DELTA])
-    if rule == "RMSProp":
-        first[:] = s[SECOND] * first + (1 - s[SECOND]) * g * g
-        return rate * g / (np.sqrt(first) + s[DELTA])
-    if rule == "AdaDelta":
-        first[:] = s[MOMENTUM] * first + (1 - s[MOMENTUM]) * g * g
-        step = g * np.sqrt((second + s[DELTA]) / (first + s[DELTA]))
-        second[:] = s[MOMENTUM] * second + (1 - s[MOMENTUM]) * step * step
-        return rate * step
-    first[:] = s[MOMENTUM] * first + (1 - s[MOMENTUM]) * g
-    second[:] = s[SECOND] * second + (1 - s[SECOND]) * g * g
-    return rate * s[CORRECTION] * first / (np.sqrt(second) + s[DELTA])
+# Each rule takes gradient, both histories, rate, momentum, second momentum and delta; it returns the step and
+# both histories.
 
 
-@pytest.mark.parametrize("l1", [False, True])
-@pytest.mark.parametrize("rule", RULES)
-def test_rules(rule: str, l1: bool) -> None:
-    rng = np.random.default_rng(7)
-    sizes, multipliers = [5000, 3, 9001], [(1.0, 1.0), (2.0, 0.0), (0.0, 1.0)]
-    data = rng.standard_normal(sum(sizes)).astype(np.float32)
-    diff = np.zeros_like(data)
-    update = Update(rule, l1, data, diff, sizes, multipliers)
-    values = {RATE: 0.1, MOMENTUM: 0.9, DECAY: 0.01, SCALE: 0.5, SECOND: 0.99, DELTA: 1e-3, CORRECTION: 0.7}
-    for place, value in values.items():
-        update.settings[place] = value
-    rate = np.repeat([0.1 * m for m, _ in multipliers], sizes)
-    decay = np.repeat([0.01 * d for _, d in multipliers], sizes)
-    exact, history = data.astype(np.float64), np.zeros(2 * data.size)
-    for _ in range(3):
-        gradient = rng.standard_normal(data.size).astype(np.float32)
-        diff[:] = gradient
-        np.testing.assert_allclose(update.norm(), np.linalg.norm(gradient), rtol=1e-5)
-        update.apply()
-        g = gradient * 0.5 + decay * (np.sign(exact) if l1 else exact)
-        step = naive(rule, g, rate, history, values)
-        exact -= step
-        np.testing.assert_allclose(diff, step, rtol=2e-3, atol=2e-6)
-        np.testing.assert_allclose(data, exact, rtol=1e-4, atol=1e-5)
+def sgd(g, h1, h2, rate, momentum, second, delta):
+    h1 = rate * g + momentum * h1
+    return h1, h1, h2
+
+
+def nesterov(g, h1, h2, rate, momentum, second, delta):
+    before = h1
+    h1 = rate * g + momentum * h1
+    return (1 + momentum) * h1 - momentum * before, h1, h2
+
+
+def adagrad(g, h1, h2, rate, momentum, second, delta):
+    h1 = h1 + g**2
+    return rate * g / (np.sqrt(h1) + delta), h1, h2
+
+
+def rmsprop(g, h1, h2, rate, momentum, second, delta):
+    h1 = second * h1 + (1 - second) * g**2
+    return rate * g / (np.sqrt(h1) + delta), h1, h2
+
+
+def adadelta(g, h1, h2, rate, momentum, second, delta):
+    h1 = momentum * h1 + (1 - momentum) * g**2
+    step = g * np.sqrt(h2 + delta) / np.sqrt(h1 + delta)
+    return rate * step, h1, momentum * h2 + (1 - momentum) * step**2
+
+
+def adam(g, h1, h2, rate, momentum, second, delta):
+    h1 = momentum * h1 + (1 - momentum) * g
+    h2 = second * h2 + (1 - second) * g**2
+    return rate * h1 / (np.sqrt(h2) + delta), h1, h2
+
+
+NAIVE = {
+    "SGD": sgd,
+    "Nesterov": nesterov,
+    "AdaGrad": adagrad,
+    "RMSProp": rmsprop,
+    "AdaDelta": adadelta,
+    "Adam": adam,
+}
+
+
+def gradient(data, diff, scale, decay, l1):
+    """What a rule is given: the scaled gradient and the pull of weight decay."""
+    return scale * diff + decay * (np.sign(data) if l1 else data)
+
+
+TWO = {"AdaDelta", "Adam"}
+
+
+def _bound(rule, l1, sizes, seed=0):
+    rng = np.random.default_rng(seed)
+    size = sum(sizes)
+    data, diff = rng.standard_normal((2, size)).astype(np.float32)
+    data[:: max(size // 5, 1)] = 0  # sign(0) is 0
+    factors = [(0.0, 0.0), *((float(a), float(b)) for a, b in rng.random((len(sizes), 2)))][-len(sizes) :]
+    bound = kernels.Update(rule, l1, data, diff, sizes, factors)
+    bound.history[:] = rng.random(bound.history.size)
+    return bound, data, diff, np.repeat(np.array(factors), sizes, axis=0)
+
+
+@pytest.mark.parametrize("sizes", [[1], [3, 17, 1], [5, 9001, 0, 4096]], ids=str)
+@pytest.mark.parametrize("l1", [False, True], ids=["L2", "L1"])
+@pytest.mark.parametrize("rule", NAIVE)
+def test_one_step(rule, l1, sizes):
+    bound, data, diff, factors = _bound(rule, l1, sizes)
+    n, s = data.size, bound.settings
+    s[[kernels.RATE, kernels.MOMENTUM, kernels.DECAY, kernels.SCALE]] = 0.1, 0.9, 0.3, 0.7
+    s[[kernels.SECOND, kernels.DELTA, kernels.CORRECTION]] = 0.99, 1e-3, 0.5
+    wide = [np.float64(a) for a in (data, diff, bound.history[:n], bound.history[-n:])]
+    rate = np.float64(s[kernels.RATE]) * factors[:, 0] * (0.5 if rule == "Adam" else 1)
+    g = gradient(wide[0], wide[1], np.float64(s[kernels.SCALE]), s[kernels.DECAY] * factors[:, 1], l1)
+    numbers = [np.float64(s[k]) for k in (kernels.MOMENTUM, kernels.SECOND, kernels.DELTA)]
+    step, h1, h2 = NAIVE[rule](g, wide[2], wide[3], rate, *numbers)
+
+    bound.apply()
+
+    np.testing.assert_allclose(diff, step, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(data, wide[0] - step, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(bound.history[:n], h1, rtol=1e-5, atol=1e-6)
+    if rule in TWO:
+        np.testing.assert_allclose(bound.history[n:], h2, rtol=1e-5, atol=1e-6)
+
+
+def test_settings_are_read_at_each_call():
+    bound, data, diff, _ = _bound("SGD", False, [17])
+    before = data.copy()
+    bound.apply()
+    assert np.array_equal(data, before)
+    bound.settings[[kernels.RATE, kernels.SCALE]] = 1
+    diff[:] = 1
+    bound.apply()
+    assert not np.array_equal(data, before)
+
+
+@pytest.mark.parametrize("sizes", [[1], [3, 17, 100_000]], ids=str)
+def test_norm(sizes):
+    bound, _, diff, _ = _bound("SGD", False, sizes)
+    assert bound.norm() == pytest.approx(np.linalg.norm(np.float64(diff)), rel=1e-5)
+
+
+def test_a_net_without_parameters():
+    kernels.Update("Adam", False, np.zeros(0, np.float32), np.zeros(0, np.float32), [], []).apply()

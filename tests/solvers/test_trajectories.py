@@ -1,4 +1,4 @@
-"""Training runs agree with those of BVLC Caffe 1.0, step by step: six rules, seven policies, and the options."""
+"""Training runs agree with those of BVLC Caffe 1.0: six rules, seven policies, and the options."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from caffelite.solvers.solver import Solver
 
 with np.load(Path(__file__).parent.parent / "golden" / "solvers.npz") as file:
     RUNS = {key: file[key] for key in file.files}
-# A bias before a BatchNorm has a gradient of 0; what is computed is rounding, of some 1e-8. Rules that divide by the
-# size of the gradient, and a decay that looks at the sign alone, make a full step of it, in Caffe and here alike.
+# BatchNorm takes away what these biases add: their gradient is 0 and what is computed is rounding, of some
+# 1e-8. Rules that divide by the size of the gradient make steps of it, in Caffe and here alike, and the
+# stored mean follows them.
 BEFORE_BATCHNORM = {"conv1/1", "conv2/1"}
-AMPLIFY_ROUNDING = {"adagrad", "adam", "rmsprop", "sgd_inv_l1"}
 NAMES = sorted({key.split("//")[0] for key in RUNS})
 
 
@@ -40,14 +40,14 @@ def test_agrees_with_caffe(name: str, keep: bool) -> None:
     for step in range(len(case["loss"])):
         feed(solver, case, step)
         solver.step(1)
-        losses.append(solver._smoothed)
+        losses.append(solver.smoothed_loss)
     np.testing.assert_allclose(losses, case["loss"], rtol=2e-3, atol=2e-3)
     for layer, blobs in solver.net.params.items():
         for j, blob in enumerate(blobs):
             expected = case[f"w1/{layer}/{j}"].reshape(blob.shape)
-            if name in AMPLIFY_ROUNDING and f"{layer}/{j}" in BEFORE_BATCHNORM:
-                continue
-            assert np.abs(blob.data - expected).max() <= 5e-3 * np.abs(expected).max() + 1e-6, f"{layer}/{j}"
+            largest = max(np.abs(case[key]).max() for key in case if key.startswith(f"w1/{layer}/"))
+            tolerance = 2e-2 if f"{layer}/{j}" in BEFORE_BATCHNORM else 5e-3
+            assert np.abs(blob.data - expected).max() <= tolerance * largest, f"{layer}/{j}"
 
 
 def test_all_runs_are_there() -> None:

@@ -1,0 +1,126 @@
+"""Learning rate policies: the rate of an iteration.
+
+With t the iteration and s the step that a policy counts:
+
+=========  ==========================================
+fixed      base_lr
+step       base_lr · gamma^s, s = floor(t / stepsize)
+exp        base_lr · gamma^t
+inv        base_lr · (1 + gamma·t)^(-power)
+multistep  base_lr · gamma^s, s = stepvalues passed
+poly       base_lr · (1 - t / max_iter)^power
+sigmoid    base_lr / (1 + exp(-gamma·(t - stepsize)))
+=========  ==========================================
+
+Caffe computes them in float32; here the result is rounded to it.
+"""
+
+import difflib
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from caffelite.errors import SolverError
+from caffelite.layers.base import quoted
+from caffelite.schema.text import Document
+
+Policy = Callable[[Any, int, int], tuple[float, int]]
+
+
+def _fixed(solver: Any, t: int, s: int) -> tuple[float, int]:
+    return solver.base_lr, s
+
+
+def _step(solver: Any, t: int, s: int) -> tuple[float, int]:
+    s = t // solver.stepsize
+    return solver.base_lr * solver.gamma**s, s
+
+
+def _exp(solver: Any, t: int, s: int) -> tuple[float, int]:
+    return solver.base_lr * solver.gamma**t, s
+
+
+def _inv(solver: Any, t: int, s: int) -> tuple[float, int]:
+    return solver.base_lr * (1 + solver.gamma * t) ** -solver.power, s
+
+
+def _multistep(solver: Any, t: int, s: int) -> tuple[float, int]:
+    # At most one step an iteration, as in Caffe: two equal stepvalues take effect one after the other.
+    if s < len(solver.stepvalue) and t >= solver.stepvalue[s]:
+        s += 1
+    return solver.base_lr * solver.gamma**s, s
+
+
+def _poly(solver: Any, t: int, s: int) -> tuple[float, int]:
+    # Past max_iter (a run that is stepped by hand) the rate stays where it ended.
+    left = max(1 - t / solver.max_iter, 0.0)
+    return solver.base_lr * left**solver.power, s
+
+
+def _sigmoid(solver: Any, t: int, s: int) -> tuple[float, int]:
+    # Written with tanh, which cannot overflow.
+    return solver.base_lr * 0.5 * (1 + math.tanh(0.5 * solver.gamma * (t - solver.stepsize))), s
+
+
+#: By name: the function of (solver, iteration, step) that returns rate and step, and the settings it needs.
+POLICIES: dict[str, tuple[Policy, tuple[str, ...]]] = {
+    "fixed": (_fixed, ()),
+    "step": (_step, ("gamma", "stepsize")),
+    "exp": (_exp, ("gamma",)),
+    "inv": (_inv, ("gamma", "power")),
+    "multistep": (_multistep, ("gamma", "stepvalue")),
+    "poly": (_poly, ("power", "max_iter")),
+    "sigmoid": (_sigmoid, ("gamma", "stepsize")),
+}
+
+
+def learning_rate(solver: Any, iteration: int, step: int) -> tuple[np.float32, int]:
+    """Return the learning rate of an iteration, and the step that the policy has come to.
+
+    Parameters
+    ----------
+    solver : SolverParameter message
+        Checked by :func:`check_policy`.
+    iteration : int
+    step : int
+        The ``current_step`` of the iteration before; 0 at the start.
+    """
+    policy, _ = POLICIES[solver.lr_policy]
+    try:
+        rate, step = policy(solver, iteration, step)
+    except (OverflowError, ZeroDivisionError):
+        rate = math.inf
+    with np.errstate(over="ignore"):
+        return np.float32(rate), step
+
+
+def check_policy(document: Document) -> None:
+    """Raise SolverError where ``lr_policy`` is unknown or lacks a setting."""
+    solver = document.message
+    if not solver.HasField("lr_policy"):
+        raise SolverError(f"{document.filename}: lr_policy is not given; it can be {_listed()}")
+    place = document.setting("lr_policy")
+    name = solver.lr_policy
+    if name not in POLICIES:
+        near = difflib.get_close_matches(name.lower(), POLICIES, n=1)
+        hint = f"did you mean {quoted(near[0])}?" if near else f"it can be {_listed()}"
+        raise SolverError(f"{place}: there is no lr_policy {quoted(name)}; {hint}")
+    if not solver.HasField("base_lr"):
+        raise SolverError(f"{document.filename}: base_lr, the learning rate at the start, is not given")
+    for setting in POLICIES[name][1]:
+        given = len(solver.stepvalue) > 0 if setting == "stepvalue" else solver.HasField(setting)
+        if not given:
+            raise SolverError(f"{place}: lr_policy {quoted(name)} needs {setting}, which is not given")
+    if "gamma" in POLICIES[name][1] and not solver.gamma >= 0:
+        raise SolverError(f"{document.setting('gamma')}: gamma is {solver.gamma:g}, expected 0 or more")
+    for setting in {"stepsize", "max_iter"} & set(POLICIES[name][1]):
+        if getattr(solver, setting) <= 0:
+            raise SolverError(
+                f"{document.setting(setting)}: {setting} is {getattr(solver, setting)}, expected more than 0"
+            )
+
+
+def _listed() -> str:
+    return ", ".join(quoted(name) for name in POLICIES)

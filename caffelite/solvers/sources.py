@@ -1,0 +1,160 @@
+"""The nets that a solver names: one to train, any number to test, each in a state (phase, level, stages)."""
+
+import difflib
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from caffelite.errors import SolverError
+from caffelite.layers.base import TEST, TRAIN, quoted
+from caffelite.schema import messages
+from caffelite.schema.text import Document, NetDocument, Path_, read_net
+from caffelite.schema.upgrade import upgrade_net
+
+_TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
+
+
+class NetSource(NamedTuple):
+    """A net that a solver names, and the state it is built in.
+
+    Attributes
+    ----------
+    document : NetDocument
+    level : int
+    stages : tuple of str
+    phase : int
+    described : str
+        The way it is named, as Caffe logs it: ``net file: a.prototxt``.
+    """
+
+    document: NetDocument
+    level: int
+    stages: tuple[str, ...]
+    phase: int
+    described: str
+
+
+def source_to_train(document: Document) -> NetSource:
+    """Return the net to train.
+
+    Raises
+    ------
+    SolverError
+        Not exactly one of ``net``, ``net_param``, ``train_net``, ``train_net_param`` is given.
+    SchemaError
+        The net cannot be read.
+    """
+    solver = document.message
+    given = [name for name in _TRAIN_FIELDS if solver.HasField(name)]
+    if not given:
+        raise SolverError(
+            f"{document.filename}: no net to train is named; give one of {', '.join(_TRAIN_FIELDS)}"
+        )
+    if len(given) > 1:
+        raise SolverError(
+            f"{document.setting(given[1])}: {given[0]} and {given[1]} both name a net to train; "
+            "give one of them"
+        )
+    net, described = _read(document, given[0], 0)
+    return _source(net, described, TRAIN, solver.train_state)
+
+
+def sources_to_test(document: Document) -> list[NetSource]:
+    """Return the nets to test, in Caffe's order: ``test_net_param``, ``test_net``, then ``net`` or
+    ``net_param``.
+
+    Each takes one ``test_iter``; the ones left over are for the net that is both trained and tested.
+
+    Raises
+    ------
+    SolverError
+        The numbers of ``test_iter``, ``test_state`` and nets do not agree, or ``test_interval`` is missing.
+    SchemaError
+        A net cannot be read.
+    """
+    solver = document.message
+    wanted = [("test_net_param", j) for j in range(len(solver.test_net_param))]
+    wanted += [("test_net", j) for j in range(len(solver.test_net))]
+    both = next((name for name in ("net_param", "net") if solver.HasField(name)), None)
+    counts = len(solver.test_iter)
+    if counts < len(wanted) or (both is None and counts != len(wanted)):
+        _fail(
+            document,
+            "test_iter" if counts else wanted[0][0],
+            f"test_iter is given {counts} times for {len(wanted)} test nets; each takes one",
+        )
+    if both is not None:
+        wanted += [(both, 0)] * (counts - len(wanted))
+    states = list(solver.test_state)
+    if states and len(states) != len(wanted):
+        _fail(
+            document,
+            "test_state",
+            f"test_state is given {len(states)} times for {len(wanted)} test nets; "
+            "leave it out or give one for each",
+        )
+    if wanted and solver.test_interval <= 0:
+        _fail(document, "test_iter", "test_iter is given without test_interval, which says how often to test")
+    sources = []
+    for i, (field, j) in enumerate(wanted):
+        net, described = _read(document, field, j)
+        sources.append(_source(net, described, TEST, states[i] if states else None))
+    return sources
+
+
+def _source(net: NetDocument, described: str, phase: int, solver_state: Any) -> NetSource:
+    # What the solver says of the state goes before what the net says, and that before the phase.
+    state = messages.NetState(phase=phase)
+    state.MergeFrom(net.message.state)
+    if solver_state is not None:
+        state.MergeFrom(solver_state)
+    return NetSource(net, state.level, tuple(state.stage), state.phase, described)
+
+
+def _read(document: Document, field: str, index: int) -> tuple[NetDocument, str]:
+    value = getattr(document.message, field)
+    if field.startswith("test_"):
+        value = value[index]
+    if field.endswith("_param"):
+        return upgrade_net(_inner(document, value, (field, index))), field
+    return read_net(_find(document, value, field, index)), f"{field} file: {value}"
+
+
+def _inner(document: Document, message: Any, path: Path_) -> Document:
+    """Return a net written inside a solver as a document that knows its places."""
+    copy = messages.NetParameter()
+    copy.CopyFrom(message)
+    size = len(path)
+    places = {p[size:]: place for p, place in document.places.items() if p[:size] == path}
+    unknown = {p[size:]: texts for p, texts in document.unknown.items() if p[:size] == path}
+    return Document(copy, document.filename, places, unknown)
+
+
+def _find(document: Document, name: str, field: str, index: int) -> Path:
+    """Return the file of a net: from the current folder, as in Caffe, else from the solver's."""
+    folder = Path(document.filename).parent
+    for path in (Path(name), folder / name):
+        if path.is_file():
+            return path
+    where = "" if folder == Path() else f" or in {folder}"
+    files = [
+        path for start in dict.fromkeys((Path(name).parent, (folder / name).parent)) for path in _files(start)
+    ]
+    near = difflib.get_close_matches(Path(name).name, [path.name for path in files], n=1)
+    hint = next(
+        (f"; did you mean {quoted(str(path))}?" for path in files if near and path.name == near[0]), ""
+    )
+    raise SolverError(
+        f"{document.setting(field, index)}: {field} {quoted(name)}: there is no such file in the current "
+        f"folder{where}{hint}"
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _fail(document: Document, field: str, text: str) -> NoReturn:
+    raise SolverError(f"{document.setting(field)}: {text}")

@@ -1,0 +1,92 @@
+"""Running a net over test batches and averaging what it puts out."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from caffelite.errors import SolverError
+from caffelite.layers.base import quoted
+from caffelite.net import Net
+from caffelite.solvers.logs import Output
+
+
+def outputs_of(net: Net, values: Sequence[np.ndarray] | None = None) -> list[Output]:
+    """Return every value of the net's outputs, or of ``values`` in their place.
+
+    In Caffe's order: output blobs sorted by name.
+    """
+    found: list[Output] = []
+    for j, name in enumerate(sorted(net.outputs)):
+        flat = net.blobs[name].flat if values is None else values[j].reshape(-1)
+        weight = net.graph.names[name].loss_weight
+        found += [Output(len(found) + i, name, float(value), weight) for i, value in enumerate(flat)]
+    return found
+
+
+def records_per_pass(net: Net) -> int:
+    """Return how many records the net takes in one pass; 0 where it has no source of data."""
+    sizes = [node.tops[0].shape[0] for node in net.graph.nodes
+             if node.layer.source and node.tops and node.tops[0].shape]  # fmt: skip
+    return max(sizes, default=0)
+
+
+def epoch_iterations(net: Net) -> int | None:
+    """Return how many passes show a net every record of its data once; None where it has no database.
+
+    A last batch that is not full is counted: the first records fill it.
+    """
+    passes = []
+    for node in net.graph.nodes:
+        records = getattr(node.layer, "epoch_size", None)
+        if records and node.tops and node.tops[0].shape:
+            passes.append(-(-records // node.tops[0].shape[0]))
+    return max(passes, default=None)
+
+
+def run_test(
+    net: Net,
+    iterations: int | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    on_batch: Callable[[int, int], None] | None = None,
+) -> tuple[list[Output], float]:
+    """Run forward passes and average.
+
+    Parameters
+    ----------
+    net : Net
+    iterations : int, optional
+        Number of passes; None or 0 shows every record once.
+    stopped : callable, optional
+        Asked before each pass; true ends the test.
+    on_batch : callable, optional
+        Called after each pass with how many are done and how many there are.
+
+    Returns
+    -------
+    outputs : list of Output
+        The mean of every value of every output, by name.
+    loss : float
+        The mean of the weighted sum of all losses.
+
+    Raises
+    ------
+    SolverError
+        ``iterations`` is not given and no layer knows how many records it has.
+    """
+    if not iterations:
+        iterations = epoch_iterations(net)
+        if iterations is None:
+            raise SolverError(
+                f"net {quoted(net.name)} has no data of a known size; say how many batches to test"
+            )
+    names = sorted(net.outputs)
+    sums = [np.zeros(net.blobs[name].flat.shape, np.float64) for name in names]
+    loss, done = 0.0, 0
+    while done < iterations and not stopped():
+        loss += net.forward()
+        for total, name in zip(sums, names, strict=True):
+            total += net.blobs[name].flat
+        done += 1
+        if on_batch is not None:
+            on_batch(done, iterations)
+    return outputs_of(net, [total / max(done, 1) for total in sums]), loss / max(done, 1)
