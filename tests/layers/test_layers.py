@@ -1,0 +1,135 @@
+"""What is not in the golden cases: random layers, layers that copy, and settings that do not fit."""
+
+import numpy as np
+import pytest
+
+from caffelite.errors import DataError, NetError
+from caffelite.layers.base import TEST, TRAIN, layer_class, registry
+from caffelite.net import Net
+from caffelite.schema.text import net_from_text
+
+INPUT = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 4 dim: 6 dim: 8 dim: 8 } } }\n'
+
+
+def net(text: str, phase: int = TRAIN, **options: object) -> Net:
+    return Net(net_from_text(INPUT + text, "net.prototxt"), phase, **options)  # type: ignore[arg-type]
+
+
+def layer(kind: str, settings: str = "", bottom: str = 'bottom: "x"', top: str = 'top: "y"') -> str:
+    return f'layer {{ name: "L" type: "{kind}" {bottom} {top} {settings} }}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (layer("Convolutoin"), 'there is no layer type "Convolutoin"; did you mean "Convolution"?'),
+        (layer("ReLU", bottom='bottom: "z"'), 'bottom "z" is not produced by any layer before it'),
+        (layer("ReLU", top='top: "y" top: "z"'), "ReLU takes 1 top, not 2"),
+        (layer("Eltwise"), "Eltwise takes at least 2 bottoms, not 1"),
+        (layer("ReLU") + layer("TanH"), 'top "y" is already produced by layer "L"'),
+        (layer("Convolution", "convolution_param { kernel_size: 3 }"), "needs num_output"),
+        (layer("Convolution", "convolution_param { num_output: 4 }"), "needs kernel_size"),
+        (layer("Convolution", "convolution_param { num_output: 4 kernel_size: 9 }"), "spans 9 does not fit into 8"),
+        (layer("Convolution", "convolution_param { num_output: 4 kernel_size: 3 group: 4 }"), "6 channels, not divisible"),
+        (layer("Convolution", "convolution_param { num_output: 4 kernel_size: 3 kernel_h: 3 }"), "not both"),
+        (layer("Convolution", "convolution_param { num_output: 5 kernel_size: 3 group: 2 }"), "not divisible by group"),
+        (layer("Convolution", "convolution_param { num_output: 4 kernel_size: 3 kernel_size: 3 kernel_size: 3 }"),
+         "is given 3 times for 2 spatial axes"),
+        (layer("Pooling"), "needs kernel_size"),
+        (layer("Pooling", "pooling_param { kernel_size: 3 pad: 3 }"), "must be smaller than the kernel"),
+        (layer("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 }"), "not supported"),
+        (layer("LRN", "lrn_param { local_size: 4 }"), "expected an odd number"),
+        (layer("InnerProduct"), "needs num_output"),
+        (layer("InnerProduct", "inner_product_param { num_output: 2 axis: 7 }"), "axis 7 does not exist"),
+        (layer("BatchNorm", "param { lr_mult: 1 }"), "lr_mult must be 0, not 1"),
+        (layer("BatchNorm", "param { } " * 4), "param is given 4 times, but BatchNorm has 3"),
+        (layer("Scale", "scale_param { axis: 3 num_axes: 2 }"), "go beyond its bottom"),
+        (layer("Dropout", "dropout_param { dropout_ratio: 1 }"), "expected at least 0 and below 1"),
+        (layer("Concat", "concat_param { axis: 1 concat_dim: 1 }"), "not both"),
+        (layer("Slice", "slice_param { slice_point: 2 slice_point: 4 }"), "1 tops need 0 slice_point"),
+        (layer("Slice", "slice_param { axis: 2 slice_point: 9 }", top='top: "a" top: "b"'), "slice_point must rise"),
+        (layer("Reshape", "reshape_param { shape { dim: 5 dim: -1 } }"), "cannot be divided"),
+        (layer("Reshape", "reshape_param { shape { dim: 5 } }"), "cannot be given the shape"),
+        (layer("Flatten", "flatten_param { axis: 3 end_axis: 1 }"), "comes before axis"),
+        (layer("Eltwise", "eltwise_param { operation: PROD coeff: 1 coeff: 2 }", bottom='bottom: "x" bottom: "x"'),
+         "coeff goes with operation SUM"),
+        (layer("SoftmaxWithLoss", bottom='bottom: "x" bottom: "x"'), "takes one label a prediction"),
+        (layer("EuclideanLoss", bottom='bottom: "x" bottom: "f"').join([layer("Flatten", top='top: "f"'), ""]),
+         "must have the same shape"),
+        (layer("ReLU", "loss_weight: 1 loss_weight: 2"), "loss_weight is given 2 times for 1 tops"),
+        (layer("ReLU", "include { phase: TRAIN } exclude { phase: TEST }"), "either include or exclude"),
+        (layer("InnerProduct", 'inner_product_param { num_output: 2 weight_filler { type: "xaver" } }'),
+         'did you mean "xavier"?'),
+    ],
+)  # fmt: skip
+def test_settings_that_do_not_fit(text: str, expected: str) -> None:
+    with pytest.raises(NetError) as error:
+        net(text)
+    assert expected in str(error.value)
+    assert str(error.value).startswith("net.prototxt:2:") or "net.prototxt:3:" in str(error.value)
+    assert 'layer "L"' in str(error.value)
+
+
+def test_dropout() -> None:
+    text = layer("Dropout", "dropout_param { dropout_ratio: 0.25 }")
+    one, two = (net("force_backward: true " + text, keep=True, seed=3) for _ in range(2))
+    for n in (one, two):
+        n.blobs["x"].data[...] = 1
+        n.forward()
+    y = one.blobs["y"].data
+    np.testing.assert_array_equal(y, two.blobs["y"].data)
+    np.testing.assert_allclose((y != 0).mean(), 0.75, atol=0.05)
+    np.testing.assert_allclose(y[y != 0], 1 / 0.75)
+    one.blobs["y"].diff[...] = 1  # type: ignore[index]
+    one.backward()
+    np.testing.assert_array_equal(one.blobs["x"].diff, y)
+    first = y.copy()
+    one.forward()
+    assert (one.blobs["y"].data != first).any()
+    two.load_state(one.state())  # goes on from where the other one is
+    one.forward()
+    two.forward()
+    np.testing.assert_array_equal(one.blobs["y"].data, two.blobs["y"].data)
+    test = net(text, TEST)
+    test.blobs["x"].data[...] = 2
+    test.forward()
+    assert (test.blobs["y"].data == 2).all()
+
+
+def test_dummy_data() -> None:
+    text = """layer { name: "d" type: "DummyData" top: "a" top: "b" dummy_data_param { shape { dim: 2 dim: 3 }
+        data_filler { type: "constant" value: 4 } data_filler { type: "gaussian" } } }"""
+    one, two = net(text, keep=True), net(text, keep=True)
+    one.forward()
+    two.forward()
+    assert (one.blobs["a"].data == 4).all()
+    first = one.blobs["b"].data.copy()
+    np.testing.assert_array_equal(first, two.blobs["b"].data)
+    one.forward()
+    assert (one.blobs["b"].data != first).all()
+    old = net('layer { name: "d" type: "DummyData" top: "a" dummy_data_param { num: 1 channels: 2 height: 3 width: 4 } }')
+    assert old.blobs["a"].shape == (1, 2, 3, 4)
+
+
+def test_silence() -> None:
+    n = net(layer("Silence", top=""))
+    assert n.outputs == []
+    assert n.forward() == 0
+
+
+def test_a_label_that_is_no_class() -> None:
+    text = layer("Flatten", top='top: "f"') + """layer { name: "labels" type: "Input" top: "t" input_param { shape { dim: 4 } } }
+        layer { name: "loss" type: "SoftmaxWithLoss" bottom: "f" bottom: "t" top: "l" }
+        layer { name: "accuracy" type: "Accuracy" bottom: "f" bottom: "t" top: "a" include { phase: TEST } }"""
+    for phase in (TRAIN, TEST):
+        n = net(text, phase)
+        n.blobs["t"].data[...] = [0, 1, 2, 384]
+        with pytest.raises(DataError, match="label 384 is not one of its 384 classes"):
+            n.forward()
+
+
+def test_the_registry_finds_near_names() -> None:
+    assert layer_class("Pooling", "p", "n").type == "Pooling"
+    assert len(registry()) >= 29
+    with pytest.raises(NetError, match='did you mean "SoftmaxWithLoss"'):
+        layer_class("SoftmaxWithLos", "p", "n")
