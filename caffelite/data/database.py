@@ -85,7 +85,7 @@ class Database:
         """Give the database back; it is closed when all that opened it have done so."""
         self.users -= 1
         if self.users == 0:
-            _OPEN.pop(self.path, None)
+            _OPEN.pop(os.path.realpath(self.path), None)
             del self._cursor
             self._transaction.abort()
             self._environment.close()
@@ -109,9 +109,9 @@ def open_database(source: str | Path) -> Database:
     DataError
         It is missing, not an LMDB, cut off or empty.
     """
-    path = os.path.realpath(source) if os.path.exists(source) else str(source)
+    path = os.path.realpath(source)
     if path not in _OPEN:
-        _OPEN[path] = Database(path)
+        _OPEN[path] = Database(str(source))
     _OPEN[path].users += 1
     return _OPEN[path]
 

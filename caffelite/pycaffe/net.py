@@ -233,6 +233,10 @@ class Net:
             if isinstance(layer, Input):
                 layer.top_shapes = [self.blobs[name].shape for name in layer.param.top]
         self._net.reshape()
+        self._follow_plan()
+
+    def _follow_plan(self) -> None:
+        """Let the blobs show the arrays of a new plan."""
         for name, blob in self.blobs.items():
             blob._blob, blob._wanted = self._net.blobs[name], None
 
@@ -243,6 +247,7 @@ class Net:
     def share_with(self, other: "Net") -> None:
         """Use the parameters of another net, for layers of the same name."""
         self._net.share_with(other._net)
+        self._follow_plan()
         for name, blobs in self._params.items():
             for view, blob in zip(blobs, self._net.params[name], strict=True):
                 view._blob = blob

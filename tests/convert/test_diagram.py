@@ -1,0 +1,119 @@
+"""Diagrams: every layer once, edges from who makes to who reads, text that its language cannot misread."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from caffelite.convert.boxes import build, short_number
+from caffelite.convert.diagram import dot, draw, mermaid
+from caffelite.errors import MissingExtraError
+from caffelite.schema.text import net_from_text, read_net
+
+CAFFE = Path(__file__).parent.parent / "caffe"
+MODELS = sorted(p for p in (Path(__file__).parents[2] / "models").glob("*.prototxt") if not p.stem.endswith("_solver"))
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CAFFE)
+
+
+def test_boxes_of_a_net_with_layers_split_by_phase(here: None) -> None:
+    diagram = build(read_net("net.prototxt"))
+    names = [[row.name for row in box.rows] for box in diagram.boxes]
+    assert names == [["data"], ["conv1"], ["bn1", "relu1"], ["pool1"], ["ip"], ["accuracy"], ["loss"]]
+    data, conv, bn = (diagram.boxes[i].rows[0] for i in range(3))
+    assert data.settings == ["TRAIN: train_lmdb, batch 6", "TEST: train_lmdb, batch 12"]
+    assert (conv.settings, conv.parameters) == (["3×3 → 6, pad 1"], 168)
+    assert bn.settings == ["TRAIN: use_global_stats false", "TEST: use_global_stats true"]
+    assert diagram.boxes[5].rows[0].phases == "TEST"
+    edges = {(names[e.source][0], names[e.target][0], e.shape, e.phases) for e in diagram.edges}
+    assert ("data", "conv1", "6×3×16×16", "") in edges
+    assert ("bn1", "pool1", "6×6×16×16", "") in edges
+    assert ("ip", "accuracy", "12×4", "TEST") in edges
+    assert diagram.parameters == 168 + 13 + 4 * 384 + 4
+
+
+def test_one_phase(here: None) -> None:
+    diagram = build(read_net("net.prototxt"), "TRAIN")
+    assert "accuracy" not in [row.name for box in diagram.boxes for row in box.rows]
+    assert not any(row.phases for box in diagram.boxes for row in box.rows)
+
+
+def test_shared_parameters_count_once() -> None:
+    text = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }' + "".join(
+        f"""layer {{ name: "{name}" type: "InnerProduct" bottom: "x" top: "{name}" param {{ name: "w" }}
+        inner_product_param {{ num_output: 5 bias_term: false }} }}""" for name in ("a", "b")
+    )  # fmt: skip
+    diagram = build(net_from_text(text))
+    assert diagram.parameters == 15
+    assert diagram.boxes[2].rows[0].shared == ["w"]
+
+
+def test_unknown_layers_and_missing_data_are_drawn_all_the_same() -> None:
+    text = """layer { name: "d" type: "Data" top: "x" data_param { source: "nowhere" batch_size: 4 } }
+    layer { name: "q" type: "Quantum" bottom: "x" top: "y" }"""
+    diagram = build(net_from_text(text))
+    assert [box.rows[0].type for box in diagram.boxes] == ["Data", "Quantum"]
+    assert diagram.edges[0].shape == ""
+    assert diagram.parameters is None
+
+
+def hostile(name: str) -> str:
+    return f'layer {{ name: "{name}" type: "Input" top: "x" input_param {{ shape {{ dim: 1 }} }} }}'
+
+
+@pytest.mark.parametrize("name", ['a\\"b', "a<b>&c", "a|b", "a]b[", "a`b", "é→ü", "a;b}"])
+def test_names_that_mean_something_in_the_other_language(name: str) -> None:
+    diagram = build(net_from_text(hostile(name)))
+    chart = mermaid(diagram)
+    box = next(line for line in chart.splitlines() if line.startswith("  b0["))
+    assert box.count('"') == 2
+    assert "<b>&c" not in dot(diagram)
+    if shutil.which("dot"):
+        subprocess.run(["dot", "-Tsvg"], input=dot(diagram).encode(), check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
+def test_example_nets(path: Path, tmp_path: Path) -> None:
+    document = read_net(path)
+    draw(path, tmp_path / "net.dot")
+    draw(path, tmp_path / "net.md")
+    text, chart = (tmp_path / "net.dot").read_text(), (tmp_path / "net.md").read_text()
+    for name in {layer.name for layer in document.message.layer}:
+        assert f">{name}<" in text or f"{name}  <font" in text
+        assert f"<b>{name}</b>" in chart
+    diagram = build(document)
+    for edge in diagram.edges:
+        assert re.search(rf"b{edge.source} -> b{edge.target} ", text)
+        assert re.search(rf"b{edge.source} (-->|-\.->)\|.*\| b{edge.target}$", chart, re.MULTILINE)
+    assert text.count("{") == text.count("}")
+
+
+def test_a_net_of_150_layers_is_quick() -> None:
+    parts = ['layer { name: "in" type: "Input" top: "b0" input_param { shape { dim: 1 dim: 8 dim: 8 dim: 8 } } }']
+    for i in range(37):
+        parts.append(f"""
+        layer {{ name: "c{i}" type: "Convolution" bottom: "b{i}" top: "c{i}" convolution_param {{ num_output: 8 kernel_size: 3 pad: 1 }} }}
+        layer {{ name: "n{i}" type: "BatchNorm" bottom: "c{i}" top: "c{i}" }}
+        layer {{ name: "r{i}" type: "ReLU" bottom: "c{i}" top: "c{i}" }}
+        layer {{ name: "s{i}" type: "Eltwise" bottom: "c{i}" bottom: "b{i}" top: "b{i + 1}" }}""")
+    diagram = build(net_from_text("".join(parts)))
+    assert diagram.layers == 149
+    assert len(diagram.boxes) == 75
+    assert len(diagram.edges) == 37 * 3
+    assert dot(diagram).count("b74") > 0
+
+
+def test_without_graphviz(here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingExtraError, match="net.svg: SVG is drawn by Graphviz, which is not installed .*apt install graphviz"):
+        draw("net.prototxt", tmp_path / "net.svg")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers() -> None:
+    assert [short_number(n) for n in (7, 25600, 1_234_567, 2_000_000_000)] == ["7", "25.6 k", "1.23 M", "2 G"]
