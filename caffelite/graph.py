@@ -86,7 +86,7 @@ class Graph:
     names : dict of str to Version
         The last version of each blob.
     outputs : list of str
-        Blobs that no layer reads.
+        Blobs that no layer reads, by name.
 
     Raises
     ------
@@ -107,7 +107,7 @@ class Graph:
             node = Node(len(self.nodes), cls(param, context, place))
             self._connect(node, unread)
             self.nodes.append(node)
-        self.outputs = [name for name in unread if self.names[name].producer.tops]
+        self.outputs = sorted(unread)
 
     def _connect(self, node: Node, unread: dict[str, None]) -> None:
         layer, param = node.layer, node.layer.param
@@ -145,8 +145,9 @@ class Graph:
                     text = f"{low}"
                 else:
                     text = f"at least {low}" if high is None else f"{low} to {high}"
-                layer.error(f"{layer.param.type} takes {text} {what}{'' if low == high == 1 else 's'}, "
-                            f"not {len(versions)}")
+                layer.error(
+                    f"{layer.param.type} takes {text} {what}{'' if low == high == 1 else 's'}, not {len(versions)}"
+                )
 
     @staticmethod
     def _set_loss_weights(node: Node) -> None:
@@ -181,15 +182,17 @@ class Graph:
             layer = node.layer
             asked = list(layer.param.propagate_down)
             if asked and len(asked) != len(node.bottoms):
-                layer.error(f"propagate_down is given {len(asked)} times for {len(node.bottoms)} bottoms",
-                            "propagate_down")
+                layer.error(
+                    f"propagate_down is given {len(asked)} times for {len(node.bottoms)} bottoms", "propagate_down"
+                )
             node.propagate = []
             for j, version in enumerate(node.bottoms):
                 wanted = (asked[j] and version.gradient) if asked else version.gradient
                 able = layer.differentiable and j not in layer.without_gradient
                 if wanted and not able and layer.differentiable and not force:
-                    layer.error(f"{layer.param.type} has no gradient with respect to bottom {quoted(version.name)}",
-                                "bottom", j)
+                    layer.error(
+                        f"{layer.param.type} has no gradient with respect to bottom {quoted(version.name)}", "bottom", j
+                    )
                 node.propagate.append(able and (wanted or (force and not layer.source)))
             node.backward = layer.differentiable and (any(node.propagate) or has_parameters)
             if not force and node.index not in under_loss:

@@ -1,6 +1,5 @@
 """A net: layers, parameters and a plan, run forward and backward."""
 
-import difflib
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from caffelite.errors import NetError, ShapeError, WeightsError
+from caffelite.errors import NetError, WeightsError
 from caffelite.graph import Graph, Node
 from caffelite.kernels import arrays
-from caffelite.layers.base import TRAIN, Blob, Context, Layer, Parameter, Shape, Step, count, quoted, text_of
+from caffelite.layers.base import TRAIN, Blob, Context, Layer, Parameter, Step, count, quoted, text_of
 from caffelite.layers.fillers import fill
 from caffelite.plan import Plan
 from caffelite.schema.text import read_net
 from caffelite.schema.weights import LayerWeights, read_weights, write_caffemodel, write_hdf5
+from caffelite.transfer import transfer
 
 _PERMISSIVE = 1  # ParamSpec.DimCheckMode
 
@@ -160,15 +160,20 @@ class Net:
         for node, parameters in zip(self.graph.nodes, wanted, strict=True):
             specs = list(node.layer.param.param)
             if len(specs) > len(parameters):
-                node.layer.error(f"param is given {len(specs)} times, but {node.layer.param.type} has "
-                                 f"{len(parameters)} parameter blobs", "param", len(parameters))
+                node.layer.error(
+                    f"param is given {len(specs)} times, but {node.layer.param.type} has "
+                    f"{len(parameters)} parameter blobs",
+                    "param",
+                    len(parameters),
+                )
             borrowed = share.params.get(node.name) if share is not None and parameters else None
             if borrowed is not None:
                 self._check_borrowed(node, parameters, borrowed)
                 slots.append([theirs.get(id(blob)) or Learnable(blob, 0, 0, []) for blob in borrowed])
             else:
-                slots.append([self._own_or_share(node, j, parameter, specs, shared)
-                              for j, parameter in enumerate(parameters)])
+                slots.append(
+                    [self._own_or_share(node, j, parameter, specs, shared) for j, parameter in enumerate(parameters)]
+                )
         self._allocate_parameters()
         for node, parameters, slot in zip(self.graph.nodes, wanted, slots, strict=True):
             # Several layers may have one name (a pair split by phase never has, within one phase).
@@ -183,8 +188,10 @@ class Net:
         if [p.shape for p in parameters] != [b.shape for b in blobs]:
             mine = ", ".join(text_of(p.shape) for p in parameters)
             others = ", ".join(text_of(b.shape) for b in blobs)
-            node.layer.shape_error(f"its parameters have shapes {mine}, those of the layer of the same name in the "
-                                   f"train net {others}; they cannot be shared")
+            node.layer.shape_error(
+                f"its parameters have shapes {mine}, those of the layer of the same name in the "
+                f"train net {others}; they cannot be shared"
+            )
 
     def _own_or_share(
         self, node: Node, j: int, parameter: Parameter, specs: list[Any], shared: dict[str, Learnable]
@@ -209,14 +216,24 @@ class Net:
             else owner.blob.shape == parameter.shape
         )
         if not same:
-            layer.shape_error(f"shares parameter {quoted(name)} of {owner.names[0]}, but needs shape "
-                              f"{text_of(parameter.shape)} where that has {text_of(owner.blob.shape)}", "param", j)
-        for setting, mine, others in (("lr_mult", lr_mult, owner.lr_mult), ("decay_mult", decay_mult,
-                                                                            owner.decay_mult)):
+            layer.shape_error(
+                f"shares parameter {quoted(name)} of {owner.names[0]}, but needs shape "
+                f"{text_of(parameter.shape)} where that has {text_of(owner.blob.shape)}",
+                "param",
+                j,
+            )
+        for setting, mine, others in (
+            ("lr_mult", lr_mult, owner.lr_mult),
+            ("decay_mult", decay_mult, owner.decay_mult),
+        ):
             if spec is not None and spec.HasField(setting):
                 if others != mine and not _defaulted(owner, setting):
-                    layer.error(f"shares parameter {quoted(name)} with {owner.names[0]}, but {setting} is {mine:g} "
-                                f"here and {others:g} there", "param", j)
+                    layer.error(
+                        f"shares parameter {quoted(name)} with {owner.names[0]}, but {setting} is {mine:g} "
+                        f"here and {others:g} there",
+                        "param",
+                        j,
+                    )
                 setattr(owner, setting, mine)
         owner.names.append(f"{layer.name}/{j}")
         return owner
@@ -271,9 +288,11 @@ class Net:
         for node, shapes in zip(self.graph.nodes, before, strict=True):
             after = [p.shape for p in self._parameters_of(node)]
             if after != shapes:
-                node.layer.shape_error(f"with the new input its parameters would need shapes "
-                                       f"{', '.join(map(text_of, after))}, but they are "
-                                       f"{', '.join(map(text_of, shapes))}")
+                node.layer.shape_error(
+                    f"with the new input its parameters would need shapes "
+                    f"{', '.join(map(text_of, after))}, but they are "
+                    f"{', '.join(map(text_of, shapes))}"
+                )
         self._make_plan()
 
     @staticmethod
@@ -330,8 +349,12 @@ class Net:
                     step()
                 times[i][1] += perf_counter()
         return [
-            LayerTime("+".join(n.name for n in unit.nodes), "+".join(n.layer.param.type for n in unit.nodes),
-                      spent[0] / iterations, spent[1] / iterations)
+            LayerTime(
+                "+".join(n.name for n in unit.nodes),
+                "+".join(n.layer.param.type for n in unit.nodes),
+                spent[0] / iterations,
+                spent[1] / iterations,
+            )
             for unit, spent in zip(self.plan.units, times, strict=True)
         ]
 
@@ -346,8 +369,9 @@ class Net:
         for key, array in self.state().items():
             if key in state:
                 if state[key].shape != array.shape:
-                    raise WeightsError(f"state {quoted(key)} has shape {text_of(state[key].shape)}, "
-                                       f"expected {text_of(array.shape)}")
+                    raise WeightsError(
+                        f"state {quoted(key)} has shape {text_of(state[key].shape)}, expected {text_of(array.shape)}"
+                    )
                 array[...] = state[key]
 
     def copy_from(self, source: str | Path | Iterable[LayerWeights]) -> list[str]:
@@ -369,30 +393,9 @@ class Net:
         ShapeError
             A blob has another shape.
         """
-        file = str(source) if isinstance(source, str | Path) else "weights"
-        found = read_weights(source) if isinstance(source, str | Path) else list(source)
-        found = [weights for weights in found if weights.blobs]
-        done: list[str] = []
-        for weights in found:
-            blobs = self.params.get(weights.name)
-            if blobs is None:
-                continue
-            if len(blobs) != len(weights.blobs):
-                raise WeightsError(f'{file}: layer "{weights.name}" has {len(weights.blobs)} blobs, the net has '
-                                   f"{len(blobs)}; rename the layer to leave it as it is")
-            for j, (blob, values) in enumerate(zip(blobs, weights.blobs, strict=True)):
-                if not _same_shape(blob.shape, values.shape):
-                    raise ShapeError(f'{file}: layer "{weights.name}": blob {j} has shape {text_of(values.shape)}, '
-                                     f"the net has {text_of(blob.shape)}; rename the layer to leave it as it is")
-            done.append(weights.name)
-            for blob, values in zip(blobs, weights.blobs, strict=True):
-                blob.data[...] = values.reshape(blob.shape)
-        if found and not done and self.params:
-            near = difflib.get_close_matches(found[0].name, self.params, n=1)
-            hint = f" (nearest: {quoted(near[0])})" if near else ""
-            raise WeightsError(f"{file}: none of its {len(found)} layers with weights is in the net "
-                               f"{quoted(self.name)}; its first is {quoted(found[0].name)}{hint}")
-        return done
+        if isinstance(source, str | Path):
+            return transfer(read_weights(source), self.params, str(source), self.name)
+        return transfer(source, self.params, "weights", self.name)
 
     def share_with(self, other: "Net") -> None:
         """Use the parameters of another net, for layers of the same name, and plan again."""
@@ -431,18 +434,6 @@ class Net:
 
 def _defaulted(owner: Learnable, setting: str) -> bool:
     return getattr(owner, setting) == 1.0
-
-
-def _same_shape(one: Shape, other: Shape) -> bool:
-    """Whether two shapes agree; old files write every blob with four axes, the missing ones 1."""
-
-    def bare(shape: Shape) -> list[int]:
-        values = list(shape)
-        while len(values) > 1 and values[0] == 1:
-            values.pop(0)
-        return values
-
-    return one == other or (4 in (len(one), len(other)) and bare(one) == bare(other))
 
 
 __all__ = ["Learnable", "LayerTime", "Net", "NetError"]

@@ -264,7 +264,9 @@ class Plan:
         elif not unit.is_view:
             unit.backward += layers[0].backward(bottoms, tops)
         for share, total, first in self._sums[unit]:
-            unit.backward.append((arrays.copy if first else arrays.accumulate)(share.array[: share.size], total.array[: total.size]))
+            unit.backward.append(
+                (arrays.copy if first else arrays.accumulate)(share.array[: share.size], total.array[: total.size])
+            )
 
 
 def _units(graph: Graph, keep: bool) -> Iterator[Unit]:

@@ -24,7 +24,7 @@ NETS = {
 }
 
 
-def with_input(name: str, image: tuple[int, ...], batch: int = 4):  # type: ignore[no-untyped-def]
+def with_input(name: str, image: tuple[int, ...], batch: int = 4):
     message = read_net(MODELS / f"{name}.prototxt").message
     for layer in message.layer:
         if layer.type == "Data":

@@ -63,7 +63,9 @@ def test_gradient_of_a_net_by_differences() -> None:
     start = net.data.copy()
     errors = []
     for _ in range(5):
-        direction = rng.standard_normal(net.data.size) + 3 * gradient / np.linalg.norm(gradient) * np.sqrt(gradient.size)
+        direction = rng.standard_normal(net.data.size) + 3 * gradient / np.linalg.norm(gradient) * np.sqrt(
+            gradient.size
+        )
         values = []
         for sign in (1, -1):
             net.data[:] = start + sign * 1e-4 * direction
@@ -144,7 +146,9 @@ def test_a_test_net_uses_the_parameters_of_the_train_net_by_layer_name() -> None
 
 
 def test_frozen_layers_and_propagate_down() -> None:
-    frozen = BODY.replace('top: "conv" convolution', 'top: "conv" param { lr_mult: 0 } param { lr_mult: 0 } convolution')
+    frozen = BODY.replace(
+        'top: "conv" convolution', 'top: "conv" param { lr_mult: 0 } param { lr_mult: 0 } convolution'
+    )
     net = make(frozen)
     nodes = {node.name: node for node in net.graph.nodes}
     assert not nodes["conv"].backward
@@ -168,7 +172,10 @@ def test_force_backward_reaches_the_input() -> None:
 
 
 def test_a_loss_that_is_read_further_on() -> None:
-    text = BODY + """layer { name: "twice" type: "Power" bottom: "loss" top: "twice" power_param { scale: 3 } loss_weight: 2 }"""
+    text = (
+        BODY
+        + """layer { name: "twice" type: "Power" bottom: "loss" top: "twice" power_param { scale: 3 } loss_weight: 2 }"""
+    )
     net, plain = make(text), make(BODY.replace('top: "loss" }', 'top: "loss" loss_weight: 7 }'))
     for n in (net, plain):
         n.zero_grad()
@@ -200,7 +207,7 @@ def test_rules(rule: str, state: dict[str, object], there: bool) -> None:
     assert ("r" in net.layer_names) == there
 
 
-def test_weights(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_weights(tmp_path) -> None:
     net, other = make(seed=1), make(seed=2)
     net.save(tmp_path / "w.caffemodel")
     net.save(tmp_path / "w.h5")

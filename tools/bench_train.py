@@ -88,7 +88,12 @@ def main() -> None:
                   f"{r['pytorch_ms']:8.3f} ms   ratio {r['ratio']:.2f} ({r['ratio_low']:.2f} to {r['ratio_high']:.2f})",
                   flush=True)  # fmt: skip
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    facts = {"threads": options.threads, "torch": torch.__version__, "python": platform.python_version(), "peak_mb": peak}
+    facts = {
+        "threads": options.threads,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "peak_mb": peak,
+    }
     print(json.dumps({"facts": facts, "rows": rows}, indent=1) if options.json else facts)
 
 

@@ -21,7 +21,7 @@ _CAFFE_FLAGS = ("solver", "model", "weights", "snapshot", "iterations", "gpu", "
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code. Errors are one line."""
     arguments = [_caffe_spelling(word) for word in (sys.argv[1:] if argv is None else argv)]
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     warnings.simplefilter("default", UserWarning)
     try:
         options = _parser(arguments).parse_args(arguments)

@@ -56,7 +56,9 @@ def run(options: argparse.Namespace) -> None:
     print(f"{'layer':{wide}s}  {'type':{kind}s}  {'forward':>9s}  {'backward':>9s}  share")
     for t in times:
         share = (t.forward + t.backward) / total if total else 0
-        print(f"{t.name:{wide}s}  {t.type:{kind}s}  {t.forward * 1e3:6.3f} ms  {t.backward * 1e3:6.3f} ms  {share:5.1%}")
+        print(
+            f"{t.name:{wide}s}  {t.type:{kind}s}  {t.forward * 1e3:6.3f} ms  {t.backward * 1e3:6.3f} ms  {share:5.1%}"
+        )
     print(f"{'all':{wide}s}  {'':{kind}s}  {forward_sum * 1e3:6.3f} ms  {backward_sum * 1e3:6.3f} ms")
     print(f"mean of {options.iterations} passes; waited for data: {waited * 1e3:.3f} ms a pass")
     say_notices(used)

@@ -204,5 +204,3 @@ def _signals(solver: Any, options: argparse.Namespace) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-

@@ -52,8 +52,10 @@ def draw(source: str | Path, output: str | Path, phase: str = "ALL", rankdir: st
         raise Error(f"{output}: the name of a diagram ends in .svg, .png, .pdf, .dot or .md")
     program = shutil.which("dot")
     if kind in _RENDERED and program is None:
-        raise MissingExtraError(f"{output}: {kind[1:].upper()} is drawn by Graphviz, which is not installed (Debian, Ubuntu: "
-                                "apt install graphviz; macOS: brew install graphviz); .md and .dot need nothing")
+        raise MissingExtraError(
+            f"{output}: {kind[1:].upper()} is drawn by Graphviz, which is not installed (Debian, Ubuntu: "
+            "apt install graphviz; macOS: brew install graphviz); .md and .dot need nothing"
+        )
     diagram = build(read_net(source), phase)
     if kind == ".md":
         content = mermaid(diagram, rankdir).encode()
@@ -100,7 +102,7 @@ def dot(diagram: Diagram, rankdir: str = "TB") -> str:
         words += [edge.shape] if edge.shape else []
         words += [f"({edge.phases})"] if edge.phases else []
         style = ", style=dashed" if edge.phases else ""
-        lines.append(f"  b{edge.source} -> b{edge.target} [label=\"{_quoted('  '.join(words))}\"{style}];")
+        lines.append(f'  b{edge.source} -> b{edge.target} [label="{_quoted("  ".join(words))}"{style}];')
     lines.append("}")
     return "\n".join(lines) + "\n"
 
@@ -153,5 +155,7 @@ def _mermaid_text(text: str) -> str:
 
 
 def _mermaid_row(row: Row) -> str:
-    words = [f"<b>{_mermaid_text(row.name)}</b> {_mermaid_text(row.type)}" + (f" <i>{row.phases}</i>" if row.phases else "")]
+    words = [
+        f"<b>{_mermaid_text(row.name)}</b> {_mermaid_text(row.type)}" + (f" <i>{row.phases}</i>" if row.phases else "")
+    ]
     return "<br/>".join([*words, *[_mermaid_text(text) for text in (*row.settings, *_facts(row))]])

@@ -62,7 +62,7 @@ class Database:
         return self._count
 
     def locate(self, first: int, addresses: np.ndarray, lengths: np.ndarray) -> None:
-        """Set the addresses and lengths of as many records as the arrays hold, from position ``first`` on, in a circle."""
+        """Set addresses and lengths of as many records as the arrays hold, from position ``first`` on, in a circle."""
         positions = (first + np.arange(len(addresses))) % self._count
         self._index(int(positions.max()) + 1)
         addresses[:] = self._addresses[positions]

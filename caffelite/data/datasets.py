@@ -169,9 +169,7 @@ def _install(data: DataSet, built: Path, folder: Path, origin: str) -> None:
         replace(built / file, folder / file)
 
 
-def _local(
-    data: DataSet, source: Path | None, unpacked: Path, say: Callable[[str], None]
-) -> tuple[Splits, str] | None:
+def _local(data: DataSet, source: Path | None, unpacked: Path, say: Callable[[str], None]) -> tuple[Splits, str] | None:
     """Look for originals in the folder the user gives, the one the environment names, and the cache."""
     if source:
         if not source.is_dir():

@@ -104,8 +104,9 @@ class Batch:
         if status == kernels.BROKEN:
             raise DataError(f"{what} is not a Datum, or cut off")
         image, _ = decode(self._stream.database.read(position), what)
-        raise DataError(f"{what} has shape {text_of(image.shape)} ({image.dtype}), the first "
-                        f"{text_of(self._stream.shape)} (uint8)")
+        raise DataError(
+            f"{what} has shape {text_of(image.shape)} ({image.dtype}), the first {text_of(self._stream.shape)} (uint8)"
+        )
 
 
 class RecordStream:
@@ -133,7 +134,7 @@ class RecordStream:
         self.database, self.batch_size, self.seed = database, batch_size, seed
         self.color = True if param.force_color else False if param.force_gray else None
         image, _ = decode(database.read(0), self.name(0), self.color)
-        self.shape: tuple[int, int, int] = image.shape  # type: ignore[assignment]
+        self.shape: tuple[int, int, int] = image.shape
         datum = Datum.FromString(database.read(0))
         self.kind = "float32" if image.dtype == np.float32 else "uint8"
         self.in_place = self.kind == "uint8" and not datum.encoded

@@ -55,8 +55,9 @@ class Transformer:
         mean = read_blob(path)
         bare = mean.shape[1:] if mean.ndim == 4 and mean.shape[0] == 1 else mean.shape
         if bare != shape:
-            self._fail("mean_file", f'mean file "{path}" has shape {text_of(mean.shape)}, but the images are '
-                       f"{text_of(shape)}")
+            self._fail(
+                "mean_file", f'mean file "{path}" has shape {text_of(mean.shape)}, but the images are {text_of(shape)}'
+            )
         self.mean[...] = mean.reshape(shape)
 
     def _fail(self, setting: str, text: str) -> NoReturn:

@@ -19,14 +19,14 @@ def zeros(shape: Sequence[int] | int, dtype: type = np.float32) -> np.ndarray:
 
 
 @kernel
-def _copy(begin, end, worker, source, target):  # type: ignore[no-untyped-def]
+def _copy(begin, end, worker, source, target):
     """target = source, both flat."""
     for i in range(begin * CHUNK, min(end * CHUNK, len(source))):
         target[i] = source[i]
 
 
 @kernel
-def _accumulate(begin, end, worker, source, target):  # type: ignore[no-untyped-def]
+def _accumulate(begin, end, worker, source, target):
     """target += source, both flat."""
     for i in range(begin * CHUNK, min(end * CHUNK, len(source))):
         target[i] += source[i]

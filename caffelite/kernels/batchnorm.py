@@ -15,7 +15,7 @@ _BLOCK = 16
 
 
 @kernel
-def _forward(begin, end, worker, x, y, channels, length, eps, fraction, mean_sum, variance_sum, factor, inverse):  # type: ignore[no-untyped-def]
+def _forward(begin, end, worker, x, y, channels, length, eps, fraction, mean_sum, variance_sum, factor, inverse):
     """Normalise with the statistics of the batch; x is [images][channels][length]; a task is a channel."""
     images = len(x) // (channels * length)
     count = images * length
@@ -63,7 +63,7 @@ def _forward(begin, end, worker, x, y, channels, length, eps, fraction, mean_sum
 
 
 @kernel
-def _forward_rows(begin, end, worker, x, y, channels, eps, fraction, mean_sum, variance_sum, factor, inverse, scratch):  # type: ignore[no-untyped-def]
+def _forward_rows(begin, end, worker, x, y, channels, eps, fraction, mean_sum, variance_sum, factor, inverse, scratch):
     """The same for x of [images][channels]; a task is _BLOCK channels."""
     images = len(x) // channels
     mean, square, rest = scratch[worker, 0], scratch[worker, 1], scratch[worker, 2]
@@ -107,7 +107,7 @@ def _forward_rows(begin, end, worker, x, y, channels, eps, fraction, mean_sum, v
 
 
 @kernel
-def _global_statistics(begin, end, worker, eps, mean_sum, variance_sum, factor, mean, inverse):  # type: ignore[no-untyped-def]
+def _global_statistics(begin, end, worker, eps, mean_sum, variance_sum, factor, mean, inverse):
     """Divide the stored sums by their factor; a task is a channel."""
     scale = np.float32(0) if factor[0] == 0 else np.float32(1) / factor[0]
     for c in range(begin, end):
@@ -116,7 +116,7 @@ def _global_statistics(begin, end, worker, eps, mean_sum, variance_sum, factor, 
 
 
 @kernel
-def _normalise(begin, end, worker, x, y, channels, length, mean, inverse):  # type: ignore[no-untyped-def]
+def _normalise(begin, end, worker, x, y, channels, length, mean, inverse):
     """y = (x - mean) * inverse for given statistics; a task is an image."""
     for n in range(begin, end):
         if length == 1:
@@ -130,7 +130,7 @@ def _normalise(begin, end, worker, x, y, channels, length, mean, inverse):  # ty
 
 
 @kernel
-def _scale(begin, end, worker, dy, dx, channels, length, inverse):  # type: ignore[no-untyped-def]
+def _scale(begin, end, worker, dy, dx, channels, length, inverse):
     """dx = dy * inverse: the gradient where the statistics are given; a task is an image."""
     for n in range(begin, end):
         for c in range(channels):
@@ -140,7 +140,7 @@ def _scale(begin, end, worker, dy, dx, channels, length, inverse):  # type: igno
 
 
 @kernel
-def _backward(begin, end, worker, y, dy, dx, channels, length, inverse):  # type: ignore[no-untyped-def]
+def _backward(begin, end, worker, y, dy, dx, channels, length, inverse):
     """dx = (dy - mean(dy) - y * mean(dy * y)) * inverse; a task is a channel."""
     images = len(y) // (channels * length)
     count = images * length
@@ -163,7 +163,7 @@ def _backward(begin, end, worker, y, dy, dx, channels, length, inverse):  # type
 
 
 @kernel
-def _backward_rows(begin, end, worker, y, dy, dx, channels, inverse, scratch):  # type: ignore[no-untyped-def]
+def _backward_rows(begin, end, worker, y, dy, dx, channels, inverse, scratch):
     """The same for [images][channels]; a task is _BLOCK channels."""
     images = len(y) // channels
     mean, slope = scratch[worker, 0], scratch[worker, 1]
@@ -227,10 +227,8 @@ def forward_global(
     ]
 
 
-def backward(
-    y: np.ndarray, dy: np.ndarray, dx: np.ndarray, channels: int, length: int, inverse: np.ndarray
-) -> Call:
-    """Return the call of the gradient through mean and variance; ``y`` is the normalised output, ``dx`` may be ``dy``."""
+def backward(y: np.ndarray, dy: np.ndarray, dx: np.ndarray, channels: int, length: int, inverse: np.ndarray) -> Call:
+    """Return the call of the gradient through mean and variance; ``y`` is the output, ``dx`` may be ``dy``."""
     if length == 1:
         return call(_backward_rows, -(-channels // _BLOCK), y, dy, dx, channels, inverse, _scratch(), work=y.size)
     return call(_backward, channels, y, dy, dx, channels, length, inverse, work=y.size * 2)

@@ -6,7 +6,7 @@ from caffelite.kernels.launch import Call, call, kernel
 
 
 @kernel
-def _add_rows(begin, end, worker, rows, length, out):  # type: ignore[no-untyped-def]
+def _add_rows(begin, end, worker, rows, length, out):
     """out += the sum of the rows; a task is 16 columns."""
     first, last = begin * 16, min(end * 16, length)
     for i in range(len(rows) // length):

@@ -45,8 +45,7 @@ class Geometry:
     def output_size(self) -> tuple[int, int]:
         """Size of the output map."""
         return tuple(
-            (n + 2 * p - e) // s + 1
-            for n, p, e, s in zip(self.size, self.pad, self.extent, self.stride, strict=True)
+            (n + 2 * p - e) // s + 1 for n, p, e, s in zip(self.size, self.pad, self.extent, self.stride, strict=True)
         )  # type: ignore[return-value]
 
     @property
@@ -57,7 +56,7 @@ class Geometry:
 
 
 @register_jitable
-def _store(sums, base, lanes, pixels, filled, bias, bias_base, out, place, out_plane):  # type: ignore[no-untyped-def]
+def _store(sums, base, lanes, pixels, filled, bias, bias_base, out, place, out_plane):
     """Write [pixels][lanes] as [lanes][pixels] of the output, plus the bias."""
     if len(bias):
         for p in range(pixels):
@@ -81,7 +80,7 @@ def _convolve(rows: int, columns: int, vectors: int, step: int) -> Callable[...,
     shape = (rows, columns, vectors, step, WIDTH, 0)
     lanes = vectors * WIDTH
 
-    def convolve(  # type: ignore[no-untyped-def]
+    def convolve(
         begin, end, worker, x, w, bias, out, k_offsets, row_offsets, groups, channels, height, width, top, left,
         pitch, band_rows, bands, stride, out_height, out_width, outputs, panels, out_plane, out_pitch, y_step,
         x_step, first, band, sums,

@@ -24,7 +24,7 @@ def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., 
     shape = (rows, columns, vectors, step, WIDTH, 1)
     lanes = vectors * WIDTH
 
-    def weights(  # type: ignore[no-untyped-def]
+    def weights(
         begin, end, worker, x, dy, pixel_offsets, row_offsets, groups, channels, height, width, top, left, pitch,
         band_rows, bands, stride, out_height, out_width, outputs, panels, with_bias, band, turned, sums, bias_sums,
     ):  # fmt: skip
@@ -80,7 +80,9 @@ def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., 
 
 
 @kernel
-def _reduce(begin, end, worker, sums, workers, row_groups, positions, row_length, per_output, lanes, panels, outputs, dw):  # type: ignore[no-untyped-def]
+def _reduce(
+    begin, end, worker, sums, workers, row_groups, positions, row_length, per_output, lanes, panels, outputs, dw
+):
     """dw += the workers' sums; a task is a group of tap rows of a panel of a group."""
     size = positions * lanes
     for task in range(begin, end):
@@ -99,7 +101,7 @@ def _reduce(begin, end, worker, sums, workers, row_groups, positions, row_length
 
 
 @kernel
-def _reduce_bias(begin, end, worker, sums, workers, lanes, panels, outputs, db):  # type: ignore[no-untyped-def]
+def _reduce_bias(begin, end, worker, sums, workers, lanes, panels, outputs, db):
     """db += the workers' sums; a task is an output channel."""
     for task in range(begin, end):
         group = task // outputs
@@ -159,7 +161,7 @@ def backward_weights(
         np.arange(band_height)[:, None] * stride[0] * pitch + np.arange(result[1])[None, :] * stride[1]
     ).reshape(-1).astype(np.int64)  # fmt: skip
     down, across = np.divmod(np.arange(g.kernel[0] * g.kernel[1], dtype=np.int64), g.kernel[1])
-    tap_offsets = (down * g.dilation[0] * pitch + across * g.dilation[1])[:: row_length]
+    tap_offsets = (down * g.dilation[0] * pitch + across * g.dilation[1])[::row_length]
     row_offsets = (np.arange(channels)[:, None] * band_rows * pitch + tap_offsets[None, :]).reshape(-1)
     row_groups = -(-tap_rows // rows)
     # Rows that fill the last group are computed and not used.

@@ -8,7 +8,7 @@ from caffelite.kernels.launch import Call, call, kernel
 
 
 @kernel
-def _forward(begin, end, worker, x, y, mask, seed, passes, ratio, scale):  # type: ignore[no-untyped-def]
+def _forward(begin, end, worker, x, y, mask, seed, passes, ratio, scale):
     """mask = random number >= ratio, y = x * mask * scale; a task is CHUNK elements."""
     limit, factor = np.float32(ratio), np.float32(scale)
     for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
@@ -18,7 +18,7 @@ def _forward(begin, end, worker, x, y, mask, seed, passes, ratio, scale):  # typ
 
 
 @kernel
-def _backward(begin, end, worker, dy, dx, mask, scale):  # type: ignore[no-untyped-def]
+def _backward(begin, end, worker, dy, dx, mask, scale):
     """dx = dy * mask * scale; a task is CHUNK elements."""
     factor = np.float32(scale)
     for i in range(begin * CHUNK, min(end * CHUNK, len(dy))):
@@ -26,7 +26,7 @@ def _backward(begin, end, worker, dy, dx, mask, scale):  # type: ignore[no-untyp
 
 
 @kernel
-def _scaled(begin, end, worker, x, y, scale):  # type: ignore[no-untyped-def]
+def _scaled(begin, end, worker, x, y, scale):
     """y = x * scale; a task is CHUNK elements."""
     factor = np.float32(scale)
     for i in range(begin * CHUNK, min(end * CHUNK, len(x))):

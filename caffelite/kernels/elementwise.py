@@ -68,10 +68,10 @@ def _composed(chain: tuple[str, ...]) -> tuple[Any, Any]:
 def _extended(value: Any, slope: Any, function: Function, offset: int) -> tuple[Any, Any]:
     forward, gradient = _compiled(function.forward), _compiled(function.gradient)
 
-    def next_value(x, p):  # type: ignore[no-untyped-def]
+    def next_value(x, p):
         return forward(value(x, p), p, offset)
 
-    def next_slope(x, p):  # type: ignore[no-untyped-def]
+    def next_slope(x, p):
         before = value(x, p)
         return slope(x, p) * gradient(before, forward(before, p, offset), p, offset)
 
@@ -82,7 +82,7 @@ def _extended(value: Any, slope: Any, function: Function, offset: int) -> tuple[
 def _forward(*chain: str) -> Callable[..., None]:
     value, _ = _composed(chain)
 
-    def forward(begin, end, worker, x, y, p):  # type: ignore[no-untyped-def]
+    def forward(begin, end, worker, x, y, p):
         """y = f(x); a task is CHUNK elements."""
         for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
             y[i] = value(x[i], p)
@@ -94,7 +94,7 @@ def _forward(*chain: str) -> Callable[..., None]:
 def _backward(*chain: str) -> Callable[..., None]:
     _, slope = _composed(chain)
 
-    def backward(begin, end, worker, x, dy, dx, p):  # type: ignore[no-untyped-def]
+    def backward(begin, end, worker, x, dy, dx, p):
         """dx = dy * f'(x); a task is CHUNK elements."""
         for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
             dx[i] = dy[i] * slope(x[i], p)
@@ -106,7 +106,7 @@ def _backward(*chain: str) -> Callable[..., None]:
 def _backward_from_top(name: str) -> Callable[..., None]:
     gradient = _compiled(_FUNCTIONS[name].gradient)
 
-    def backward(begin, end, worker, y, dy, dx, p):  # type: ignore[no-untyped-def]
+    def backward(begin, end, worker, y, dy, dx, p):
         """dx = dy * f'(.), the derivative from y; a task is CHUNK elements."""
         for i in range(begin * CHUNK, min(end * CHUNK, len(y))):
             dx[i] = dy[i] * gradient(y[i], y[i], p, 0)

@@ -17,27 +17,27 @@ _LARGEST, _SMALLEST = _F(88.722835), _F(-87.33654)
 
 
 @intrinsic
-def as_float(typing_context, bits):  # type: ignore[no-untyped-def]
+def as_float(typing_context, bits):
     """Return the float32 with these 32 bits."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], ir.FloatType())
 
     return types.float32(types.int32), generate
 
 
 @intrinsic
-def as_bits(typing_context, value):  # type: ignore[no-untyped-def]
+def as_bits(typing_context, value):
     """Return the 32 bits of a float32."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], ir.IntType(32))
 
     return types.int32(types.float32), generate
 
 
 @register_jitable
-def exp32(x):  # type: ignore[no-untyped-def]
+def exp32(x):
     """e to the x; infinity above 88.72, 0 below -87.33."""
     inside = min(max(x, _SMALLEST), _LARGEST)
     n = np.floor(inside * _LOG2E + _F(0.5))
@@ -59,7 +59,7 @@ def exp32(x):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def log32(x):  # type: ignore[no-untyped-def]
+def log32(x):
     """Natural logarithm; minus infinity at 0, NaN below."""
     bits = as_bits(x)
     e = _F((bits >> np.int32(23)) - np.int32(127))
@@ -85,13 +85,13 @@ def log32(x):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def sigmoid32(x):  # type: ignore[no-untyped-def]
+def sigmoid32(x):
     """1 / (1 + e to the minus x)."""
     return _F(1) / (_F(1) + exp32(-x))
 
 
 @register_jitable
-def tanh32(x):  # type: ignore[no-untyped-def]
+def tanh32(x):
     """Hyperbolic tangent."""
     square = x * x
     p = _F(-5.70498872745e-3)
@@ -105,7 +105,7 @@ def tanh32(x):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def random32(seed, counter, index):  # type: ignore[no-untyped-def]
+def random32(seed, counter, index):
     """A random number from 0 up to 1 that depends on its arguments alone (splitmix64, Steele et al., 2014)."""
     z = np.uint64(seed) + np.uint64(counter) * np.uint64(0xD1342543DE82EF95)
     z = (z ^ (z >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)

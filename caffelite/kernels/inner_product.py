@@ -18,7 +18,7 @@ def _multiply(vectors: int, add: bool) -> Callable[..., None]:
     shape = (1, ROWS, vectors, 1, WIDTH, 0)
     lanes = vectors * WIDTH
 
-    def multiply(begin, end, worker, a, k_offsets, zero, b, bias, out, m, n, sums):  # type: ignore[no-untyped-def]
+    def multiply(begin, end, worker, a, k_offsets, zero, b, bias, out, m, n, sums):
         """out[i, j] (+)= bias[j] + sum over k of a[i, k] * b[k, j], both packed; a task is a tile."""
         count = len(k_offsets)
         down = (m + ROWS - 1) // ROWS
@@ -47,7 +47,7 @@ def _multiply(vectors: int, add: bool) -> Callable[..., None]:
 
 
 @kernel
-def _few_rows(begin, end, worker, a, b, bias, out, m, n, count):  # type: ignore[no-untyped-def]
+def _few_rows(begin, end, worker, a, b, bias, out, m, n, count):
     """out[i, j] = bias[j] + a[i] · b[j] where both are read along k; a task is a j."""
     for j in range(begin, end):
         for i in range(m):

@@ -42,10 +42,10 @@ def _unpacker(argument_types: tuple[types.Type, ...]) -> Any:
     """Make the intrinsic that reads the arguments of a kernel from a table of 8-byte words."""
 
     @intrinsic
-    def unpack(typing_context, context):  # type: ignore[no-untyped-def]
+    def unpack(typing_context, context):
         result = types.Tuple(argument_types)
 
-        def generate(code_context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def generate(code_context, builder, signature, arguments):
             word = ir.IntType(64)
             table = builder.bitcast(arguments[0], word.as_pointer())
             position = 0
@@ -90,10 +90,10 @@ def _type_of(argument: Argument) -> types.Type:
 
 
 @intrinsic
-def _invoke(typing_context, address, begin, end, worker, context):  # type: ignore[no-untyped-def]
+def _invoke(typing_context, address, begin, end, worker, context):
     """Call the machine code at ``address``."""
 
-    def generate(code_context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(code_context, builder, signature, arguments):
         word = ir.IntType(64)
         pointer = cgutils.voidptr_t
         kind = ir.FunctionType(ir.VoidType(), [word, word, word, pointer])
@@ -105,12 +105,12 @@ def _invoke(typing_context, address, begin, end, worker, context):  # type: igno
 
 
 @numba.njit("void(intp, intp, intp)", nogil=True, cache=True)
-def _run_serial(address, context, tasks):  # type: ignore[no-untyped-def]
+def _run_serial(address, context, tasks):
     _invoke(address, 0, tasks, 0, context)
 
 
 @numba.njit("void(intp, intp, intp, intp)", parallel=True, nogil=True, cache=True)
-def _run_parallel(address, context, tasks, workers):  # type: ignore[no-untyped-def]
+def _run_parallel(address, context, tasks, workers):
     for worker in numba.prange(workers):
         begin = tasks * worker // workers
         end = tasks * (worker + 1) // workers
@@ -185,11 +185,11 @@ class Kernel:
         body = numba.njit(self.function, fastmath=settings.FASTMATH, error_model="numpy", boundscheck=False)
         unpack = _unpacker(argument_types)
 
-        def entry(begin, end, worker, context):  # type: ignore[no-untyped-def]
+        def entry(begin, end, worker, context):
             body(begin, end, worker, *unpack(context))
 
         with _without_negative_indices():
-            compiled = numba.cfunc(_ENTRY, nopython=True)(entry)
+            compiled: Any = numba.cfunc(_ENTRY)(entry)
         library, symbol = compiled._library, compiled._wrapper_name
         name, _, (code, bitcode) = library.serialize_using_object_code()
         facts = {"kernel": self.name, "library": name, "symbol": symbol, "code": len(code)}

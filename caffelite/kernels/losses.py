@@ -9,7 +9,7 @@ _IGNORE_NOTHING = -(1 << 40)
 
 
 @kernel
-def _cross_entropy(begin, end, worker, x, t, losses, counts, length, ignore):  # type: ignore[no-untyped-def]
+def _cross_entropy(begin, end, worker, x, t, losses, counts, length, ignore):
     """losses[n] = sum of -(t log p + (1 - t) log(1 - p)) with p = sigmoid(x); a task is a row of ``length``."""
     one = np.float32(1)
     for n in range(begin, end):
@@ -26,7 +26,7 @@ def _cross_entropy(begin, end, worker, x, t, losses, counts, length, ignore):  #
 
 
 @kernel
-def _cross_entropy_gradient(begin, end, worker, x, t, dx, scale, length, ignore):  # type: ignore[no-untyped-def]
+def _cross_entropy_gradient(begin, end, worker, x, t, dx, scale, length, ignore):
     """dx = (sigmoid(x) - t) * scale[0]; a task is a row of ``length``."""
     for i in range(begin * length, end * length):
         value = (sigmoid32(x[i]) - t[i]) * scale[0]
@@ -34,7 +34,7 @@ def _cross_entropy_gradient(begin, end, worker, x, t, dx, scale, length, ignore)
 
 
 @kernel
-def _difference(begin, end, worker, a, b, d, sums, length):  # type: ignore[no-untyped-def]
+def _difference(begin, end, worker, a, b, d, sums, length):
     """d = a - b, sums[n] = sum of its squares; a task is a row of ``length``."""
     for n in range(begin, end):
         total = np.float32(0)
@@ -46,16 +46,14 @@ def _difference(begin, end, worker, a, b, d, sums, length):  # type: ignore[no-u
 
 
 @kernel
-def _scaled_rows(begin, end, worker, d, factors, out, length):  # type: ignore[no-untyped-def]
+def _scaled_rows(begin, end, worker, d, factors, out, length):
     """out = d * factors[n]; a task is a row of ``length``."""
     for n in range(begin, end):
         for i in range(n * length, (n + 1) * length):
             out[i] = d[i] * factors[n]
 
 
-def cross_entropy(
-    x: np.ndarray, t: np.ndarray, losses: np.ndarray, counts: np.ndarray, ignore: int | None
-) -> Call:
+def cross_entropy(x: np.ndarray, t: np.ndarray, losses: np.ndarray, counts: np.ndarray, ignore: int | None) -> Call:
     """Return the call that computes the sigmoid cross entropy of each row, and how many targets of it count."""
     return call(_cross_entropy, losses.size, x.reshape(-1), t.reshape(-1), losses, counts, x.size // losses.size,
                 _IGNORE_NOTHING if ignore is None else ignore, work=x.size * 20)  # fmt: skip

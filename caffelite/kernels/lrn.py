@@ -26,7 +26,7 @@ def _minus_power(beta: float) -> Callable[..., float]:
 def _across_forward(beta: float) -> Callable[..., None]:
     minus_power = _minus_power(beta)
 
-    def forward(begin, end, worker, x, y, scale, channels, length, size, alpha, k):  # type: ignore[no-untyped-def]
+    def forward(begin, end, worker, x, y, scale, channels, length, size, alpha, k):
         """scale = k + alpha / size * sum of squares of the channels around; y = x * scale^-beta; a task is an image."""
         half = size // 2
         a, offset = np.float32(alpha / size), np.float32(k)
@@ -50,7 +50,7 @@ def _across_forward(beta: float) -> Callable[..., None]:
 def _across_backward(beta: float) -> Callable[..., None]:
     minus_power = _minus_power(beta)
 
-    def backward(begin, end, worker, x, y, dy, dx, scale, channels, length, size, alpha, sums):  # type: ignore[no-untyped-def]
+    def backward(begin, end, worker, x, y, dy, dx, scale, channels, length, size, alpha, sums):
         """dx = dy * scale^-beta - 2 alpha beta / size * x * sum of dy * y / scale around; a task is an image."""
         half = size // 2
         a = np.float32(2 * alpha * beta / size)
@@ -72,7 +72,7 @@ def _across_backward(beta: float) -> Callable[..., None]:
 
 
 @register_jitable
-def _box(source, target, rows, h, w, half):  # type: ignore[no-untyped-def]
+def _box(source, target, rows, h, w, half):
     """target = the sum of source over a square around each pixel of a map, zero outside; ``rows`` is scratch."""
     for i in range(h):
         for j in range(w + 2 * half):
@@ -91,7 +91,7 @@ def _box(source, target, rows, h, w, half):  # type: ignore[no-untyped-def]
 def _within_forward(beta: float) -> Callable[..., None]:
     minus_power = _minus_power(beta)
 
-    def forward(begin, end, worker, x, y, scale, h, w, size, alpha, rows, squares):  # type: ignore[no-untyped-def]
+    def forward(begin, end, worker, x, y, scale, h, w, size, alpha, rows, squares):
         """scale = 1 + alpha * mean of squares around; y = x * scale^-beta; a task is a map."""
         length = h * w
         a = np.float32(alpha / (size * size))
@@ -113,7 +113,7 @@ def _within_forward(beta: float) -> Callable[..., None]:
 def _within_backward(beta: float) -> Callable[..., None]:
     minus_power = _minus_power(beta)
 
-    def backward(begin, end, worker, x, y, dy, dx, scale, h, w, size, alpha, rows, ratios):  # type: ignore[no-untyped-def]
+    def backward(begin, end, worker, x, y, dy, dx, scale, h, w, size, alpha, rows, ratios):
         """The gradient of :func:`_within_forward`; a task is a map."""
         length = h * w
         a = np.float32(2 * alpha * beta / (size * size))
@@ -139,7 +139,14 @@ def across_forward(
 
 
 def across_backward(
-    x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray, scale: np.ndarray, size: int, alpha: float, beta: float
+    x: np.ndarray,
+    y: np.ndarray,
+    dy: np.ndarray,
+    dx: np.ndarray,
+    scale: np.ndarray,
+    size: int,
+    alpha: float,
+    beta: float,
 ) -> Call:
     """Return the call of the gradient of :func:`across_forward`."""
     n, c = x.shape[:2]
@@ -158,7 +165,14 @@ def within_forward(x: np.ndarray, y: np.ndarray, scale: np.ndarray, size: int, a
 
 
 def within_backward(
-    x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray, scale: np.ndarray, size: int, alpha: float, beta: float
+    x: np.ndarray,
+    y: np.ndarray,
+    dy: np.ndarray,
+    dx: np.ndarray,
+    scale: np.ndarray,
+    size: int,
+    alpha: float,
+    beta: float,
 ) -> Call:
     """Return the call of the gradient of :func:`within_forward`."""
     n, c, h, w = x.shape

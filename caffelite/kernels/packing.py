@@ -8,7 +8,7 @@ from caffelite.kernels.tile import WIDTH, transpose
 
 
 @kernel
-def _pack_lines(begin, end, worker, source, offsets, base, lane_step, lanes, per_panel, target):  # type: ignore[no-untyped-def]
+def _pack_lines(begin, end, worker, source, offsets, base, lane_step, lanes, per_panel, target):
     """target[p][k][lane] = source[base + offsets[k] + (p * per_panel + lane) * lane_step]; a task is a panel's row."""
     count = len(offsets)
     for task in range(begin, end):
@@ -29,7 +29,7 @@ def _pack_lines(begin, end, worker, source, offsets, base, lane_step, lanes, per
 
 
 @kernel
-def _pack_transposed(begin, end, worker, source, base, lane_step, lanes, count, per_panel, target):  # type: ignore[no-untyped-def]
+def _pack_transposed(begin, end, worker, source, base, lane_step, lanes, count, per_panel, target):
     """target[p][k][lane] = source[base + k + (p * per_panel + lane) * lane_step]; a task is WIDTH lanes of a panel."""
     blocks = per_panel // WIDTH
     for task in range(begin, end):

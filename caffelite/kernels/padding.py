@@ -5,7 +5,7 @@ from numba.extending import register_jitable
 
 
 @register_jitable
-def copy_band(source, base, channels, height, width, first_row, rows, left, pitch, band, target):  # type: ignore[no-untyped-def]
+def copy_band(source, base, channels, height, width, first_row, rows, left, pitch, band, target):
     """Copy rows ``first_row`` to ``first_row + rows - 1`` of every channel, zero where there is no image.
 
     Parameters

@@ -40,8 +40,8 @@ class Windows:
 
 @specialised
 def _max_forward(width: int, step: int) -> Callable[..., None]:
-    def max_forward(begin, end, worker, x, y, index, with_index, h, w, kernel_h, step_h, top, left, out_h, out_w, values,
-                    rows):  # type: ignore[no-untyped-def]  # fmt: skip
+    def max_forward(begin, end, worker, x, y, index, with_index, h, w, kernel_h, step_h, top, left, out_h, out_w,
+                    values, rows):  # fmt: skip
         """y = the largest of each window; index = its place in the window, the first of equals."""
         value, row_of = values[worker], rows[worker]
         length = len(value)
@@ -94,7 +94,7 @@ def _max_forward(width: int, step: int) -> Callable[..., None]:
 
 
 @kernel
-def _max_backward(begin, end, worker, dy, index, dx, h, w, kernel_w, step_h, step_w, top, left, out_h, out_w):  # type: ignore[no-untyped-def]
+def _max_backward(begin, end, worker, dy, index, dx, h, w, kernel_w, step_h, step_w, top, left, out_h, out_w):
     """dx = dy where the largest was, summed over windows."""
     for task in range(begin, end):
         plane = task * h * w
@@ -110,7 +110,7 @@ def _max_backward(begin, end, worker, dy, index, dx, h, w, kernel_w, step_h, ste
 
 
 @kernel
-def _mask(begin, end, worker, index, mask, w, kernel_w, step_h, step_w, top, left, out_h, out_w):  # type: ignore[no-untyped-def]
+def _mask(begin, end, worker, index, mask, w, kernel_w, step_h, step_w, top, left, out_h, out_w):
     """mask = the place of the largest in its map, as a float."""
     for task in range(begin, end):
         for oy in range(out_h):
@@ -123,7 +123,9 @@ def _mask(begin, end, worker, index, mask, w, kernel_w, step_h, step_w, top, lef
 
 @specialised
 def _average_forward(width: int, step: int) -> Callable[..., None]:
-    def average_forward(begin, end, worker, x, y, h, w, kernel_h, step_h, top, left, out_h, out_w, down, across, values):  # type: ignore[no-untyped-def]
+    def average_forward(
+        begin, end, worker, x, y, h, w, kernel_h, step_h, top, left, out_h, out_w, down, across, values
+    ):
         """y = the sum of each window over the number of elements it counts."""
         value = values[worker]
         for task in range(begin, end):
@@ -149,7 +151,9 @@ def _average_forward(width: int, step: int) -> Callable[..., None]:
 
 @specialised
 def _average_backward(width: int, step: int) -> Callable[..., None]:
-    def average_backward(begin, end, worker, dy, dx, h, w, kernel_h, step_h, top, left, out_h, out_w, down, across, values):  # type: ignore[no-untyped-def]
+    def average_backward(
+        begin, end, worker, dy, dx, h, w, kernel_h, step_h, top, left, out_h, out_w, down, across, values
+    ):
         """dx = the sum over windows of dy over the number of elements."""
         value = values[worker]
         for task in range(begin, end):

@@ -12,7 +12,7 @@ _NOTHING = np.empty(0, np.float32)
 
 
 @kernel
-def _forward(begin, end, worker, x, y, factor, offset, channels, length):  # type: ignore[no-untyped-def]
+def _forward(begin, end, worker, x, y, factor, offset, channels, length):
     """y = x * factor + offset; either may be empty; a task is an outer index."""
     for n in range(begin, end):
         for c in range(channels if length > 1 else 0):
@@ -35,7 +35,7 @@ def _forward(begin, end, worker, x, y, factor, offset, channels, length):  # typ
 
 
 @kernel
-def _sums(begin, end, worker, x, dy, channels, length, add, d_factor, d_offset):  # type: ignore[no-untyped-def]
+def _sums(begin, end, worker, x, dy, channels, length, add, d_factor, d_offset):
     """d_factor = sum of dy * x, d_offset = sum of dy, for each channel; either may be empty; a task is a channel."""
     outer = len(dy) // (channels * length)
     for c in range(begin, end):
@@ -58,7 +58,7 @@ def _sums(begin, end, worker, x, dy, channels, length, add, d_factor, d_offset):
 
 
 @kernel
-def _sums_rows(begin, end, worker, x, dy, channels, add, d_factor, d_offset):  # type: ignore[no-untyped-def]
+def _sums_rows(begin, end, worker, x, dy, channels, add, d_factor, d_offset):
     """The same for length 1; a task is _BLOCK channels."""
     for task in range(begin, end):
         first, last = task * _BLOCK, min(task * _BLOCK + _BLOCK, channels)

@@ -5,10 +5,14 @@ import importlib
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import llvmlite.binding as llvm
 import numba
 import platformdirs
+from numba.core import config as _config
+
+_numba: Any = _config
 
 #: Options of every kernel. ``contract`` lets LLVM fuse a multiply and an add; ``reassoc`` lets it keep several
 #: partial sums, which is what vectorises a reduction; ``nsz`` ignores the sign of zero. NaN and infinity stay.
@@ -27,12 +31,12 @@ def choose_threading_layer() -> str:
         The name of the layer.
     """
     if "NUMBA_THREADING_LAYER" in os.environ:
-        return str(numba.config.THREADING_LAYER)
+        return str(_numba.THREADING_LAYER)
     try:
         importlib.import_module("numba.np.ufunc.omppool")
     except ImportError:
-        return str(numba.config.THREADING_LAYER)
-    numba.config.THREADING_LAYER = "omp"
+        return str(_numba.THREADING_LAYER)
+    _numba.THREADING_LAYER = "omp"
     return "omp"
 
 

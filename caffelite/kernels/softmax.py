@@ -10,7 +10,7 @@ _IGNORE_NOTHING = -(1 << 40)
 
 
 @kernel
-def _forward(begin, end, worker, x, y, channels, inner):  # type: ignore[no-untyped-def]
+def _forward(begin, end, worker, x, y, channels, inner):
     """y = exp(x - max) / sum; a task is an outer index."""
     for n in range(begin, end):
         base = n * channels * inner
@@ -28,7 +28,7 @@ def _forward(begin, end, worker, x, y, channels, inner):  # type: ignore[no-unty
 
 
 @kernel
-def _backward(begin, end, worker, y, dy, dx, channels, inner):  # type: ignore[no-untyped-def]
+def _backward(begin, end, worker, y, dy, dx, channels, inner):
     """dx = (dy - sum of dy * y) * y; a task is an outer index."""
     for n in range(begin, end):
         base = n * channels * inner
@@ -42,7 +42,7 @@ def _backward(begin, end, worker, y, dy, dx, channels, inner):  # type: ignore[n
 
 
 @kernel
-def _loss(begin, end, worker, p, labels, losses, counts, wrong, channels, inner, ignore):  # type: ignore[no-untyped-def]
+def _loss(begin, end, worker, p, labels, losses, counts, wrong, channels, inner, ignore):
     """losses[n] = -sum of log p[label], counts[n] = labels that count; a task is an outer index."""
     for n in range(begin, end):
         total, count = np.float32(0), 0
@@ -60,7 +60,7 @@ def _loss(begin, end, worker, p, labels, losses, counts, wrong, channels, inner,
 
 
 @kernel
-def _gradient(begin, end, worker, p, labels, dx, scale, channels, inner, ignore):  # type: ignore[no-untyped-def]
+def _gradient(begin, end, worker, p, labels, dx, scale, channels, inner, ignore):
     """dx = (p - one at the label) * scale[0], 0 where the label is ignored; a task is an outer index."""
     for n in range(begin, end):
         base = n * channels * inner

@@ -34,12 +34,12 @@ def _store(builder: Any, value: Any, pointer: Any) -> None:
 
 
 @intrinsic(prefer_literal=True)
-def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base, shape):  # type: ignore[no-untyped-def]
+def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base, shape):
     # ``shape`` is a tuple of literals: rows, columns, vectors, step, width, accumulate.
     rows, columns, vectors, step, width, accumulate = (int(item.literal_value) for item in shape)
     signature = types.void(x, types.intp, k_offsets, types.intp, r_offsets, w, types.intp, out, types.intp, shape)
 
-    def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, sig, args):
         vector = ir.VectorType(_F32, width)
         zeros = ir.Constant(ir.VectorType(_I32, width), [0] * width)
         undefined = ir.Constant(vector, ir.Undefined)
@@ -101,7 +101,7 @@ def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_ba
 
 
 @register_jitable
-def _plain_tile(x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base, shape):  # type: ignore[no-untyped-def]
+def _plain_tile(x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base, shape):
     rows, columns, vectors, step, width, accumulate = shape
     lanes = vectors * width
     for r in range(rows):
@@ -116,17 +116,15 @@ def _plain_tile(x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base
 
 
 @intrinsic(prefer_literal=True)
-def _vector_transpose(typing_context, source, source_base, source_step, target, target_base, target_step, width):  # type: ignore[no-untyped-def]
+def _vector_transpose(typing_context, source, source_base, source_step, target, target_base, target_step, width):
     size = int(width.literal_value)
     signature = types.void(source, *[types.intp] * 2, target, *[types.intp] * 2, width)
 
-    def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, sig, args):
         vector = ir.VectorType(_F32, size)
         read = builder.gep(_pointer(context, builder, sig.args[0], args[0]), [args[1]])
         write = builder.gep(_pointer(context, builder, sig.args[3], args[3]), [args[4]])
-        lines = [
-            _load(builder, builder.gep(read, [builder.mul(args[2], _I64(i))]), vector) for i in range(size)
-        ]
+        lines = [_load(builder, builder.gep(read, [builder.mul(args[2], _I64(i))]), vector) for i in range(size)]
         # Each round swaps the off-diagonal blocks of half the size: after log2(size) rounds all is transposed.
         half = size // 2
         while half:
@@ -147,7 +145,7 @@ def _vector_transpose(typing_context, source, source_base, source_step, target, 
 
 
 @register_jitable
-def _plain_transpose(source, source_base, source_step, target, target_base, target_step, width):  # type: ignore[no-untyped-def]
+def _plain_transpose(source, source_base, source_step, target, target_base, target_step, width):
     for i in range(width):
         for j in range(width):
             target[target_base + j * target_step + i] = source[source_base + i * source_step + j]

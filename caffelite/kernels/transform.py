@@ -23,23 +23,23 @@ def _pointer_type(dtype: types.Type) -> types.Type:
 
 
 @intrinsic
-def _bytes_at(typing_context, address):  # type: ignore[no-untyped-def]
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+def _bytes_at(typing_context, address):
+    def generate(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
 
     return _pointer_type(types.uint8)(types.intp), generate
 
 
 @intrinsic
-def _floats_at(typing_context, address):  # type: ignore[no-untyped-def]
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+def _floats_at(typing_context, address):
+    def generate(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], ir.FloatType().as_pointer())
 
     return _pointer_type(types.float32)(types.intp), generate
 
 
 @register_jitable
-def _varint(record, position):  # type: ignore[no-untyped-def]
+def _varint(record, position):
     """Return a number of the wire format and the place after it; place -1 where it is cut off."""
     value = np.uint64(0)
     shift = np.uint64(0)
@@ -54,7 +54,7 @@ def _varint(record, position):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _parse(begin, end, worker, addresses, lengths, channels, height, width, pixels, labels, status):  # type: ignore[no-untyped-def]
+def _parse(begin, end, worker, addresses, lengths, channels, height, width, pixels, labels, status):
     """Find the pixels and the label of each Datum; a task is a record."""
     for n in range(begin, end):
         record = carray(_bytes_at(addresses[n]), (lengths[n],))
@@ -115,7 +115,7 @@ def _parse(begin, end, worker, addresses, lengths, channels, height, width, pixe
 def _transform(kind: str) -> Callable[..., None]:
     at = _bytes_at if kind == "uint8" else _floats_at
 
-    def transform(begin, end, worker, pixels, mean, out, out_h, out_w, scale, train, mirror, seed, first):  # type: ignore[no-untyped-def]
+    def transform(begin, end, worker, pixels, mean, out, out_h, out_w, scale, train, mirror, seed, first):
         """out = (pixel - mean) * scale of a crop, mirrored or not; a task is an image; ``first`` is its number."""
         channels, h, w = mean.shape
         factor = np.float32(scale)

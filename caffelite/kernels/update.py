@@ -16,32 +16,32 @@ _CHUNK = 4096
 
 
 @register_jitable
-def _sgd(g, rate, h, i, n, s):  # type: ignore[no-untyped-def]
+def _sgd(g, rate, h, i, n, s):
     h[i] = rate * g + s[MOMENTUM] * h[i]
     return h[i]
 
 
 @register_jitable
-def _nesterov(g, rate, h, i, n, s):  # type: ignore[no-untyped-def]
+def _nesterov(g, rate, h, i, n, s):
     before = h[i]
     h[i] = rate * g + s[MOMENTUM] * before
     return (np.float32(1) + s[MOMENTUM]) * h[i] - s[MOMENTUM] * before
 
 
 @register_jitable
-def _adagrad(g, rate, h, i, n, s):  # type: ignore[no-untyped-def]
+def _adagrad(g, rate, h, i, n, s):
     h[i] += g * g
     return rate * (g / (np.sqrt(h[i]) + s[DELTA]))
 
 
 @register_jitable
-def _rmsprop(g, rate, h, i, n, s):  # type: ignore[no-untyped-def]
+def _rmsprop(g, rate, h, i, n, s):
     h[i] = s[SECOND] * h[i] + (np.float32(1) - s[SECOND]) * g * g
     return rate * (g / (np.sqrt(h[i]) + s[DELTA]))
 
 
 @register_jitable
-def _adadelta(g, rate, h, i, n, s):  # type: ignore[no-untyped-def]
+def _adadelta(g, rate, h, i, n, s):
     h[i] = s[MOMENTUM] * h[i] + (np.float32(1) - s[MOMENTUM]) * g * g
     step = g * np.sqrt((h[n + i] + s[DELTA]) / (h[i] + s[DELTA]))
     h[n + i] = s[MOMENTUM] * h[n + i] + (np.float32(1) - s[MOMENTUM]) * step * step
@@ -49,7 +49,7 @@ def _adadelta(g, rate, h, i, n, s):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def _adam(g, rate, h, i, n, s):  # type: ignore[no-untyped-def]
+def _adam(g, rate, h, i, n, s):
     h[i] = s[MOMENTUM] * h[i] + (np.float32(1) - s[MOMENTUM]) * g
     h[n + i] = s[SECOND] * h[n + i] + (np.float32(1) - s[SECOND]) * g * g
     return rate * s[CORRECTION] * h[i] / (np.sqrt(h[n + i]) + s[DELTA])
@@ -64,7 +64,7 @@ _RULES = {
 def _update(rule: str, l1: bool) -> Callable[..., None]:
     step = _RULES[rule]
 
-    def update(begin, end, worker, data, diff, history, starts, multipliers, settings):  # type: ignore[no-untyped-def]
+    def update(begin, end, worker, data, diff, history, starts, multipliers, settings):
         """diff = the step, data -= diff; a task is a run of parameters."""
         n = len(data)
         s = settings
@@ -82,7 +82,7 @@ def _update(rule: str, l1: bool) -> Callable[..., None]:
 
 
 @kernel
-def _squares(begin, end, worker, diff, starts, sums):  # type: ignore[no-untyped-def]
+def _squares(begin, end, worker, diff, starts, sums):
     """sums[task] = sum of squares of a run of gradients."""
     for task in range(begin, end):
         total = np.float32(0)

@@ -31,8 +31,12 @@ class Accuracy(Layer):
         if top_k > classes or top_k < 1:
             self.error(f"top_k is {top_k}, expected 1 to the number of classes, {classes}", "top_k")
         if count(bottoms[1]) != outer * inner:
-            self.shape_error(f"takes one label a prediction: {text_of(bottoms[0])} makes {outer * inner} predictions, but "
-                             f"the labels are {text_of(bottoms[1])}", "bottom", 1)
+            self.shape_error(
+                f"takes one label a prediction: {text_of(bottoms[0])} makes {outer * inner} predictions, but "
+                f"the labels are {text_of(bottoms[1])}",
+                "bottom",
+                1,
+            )
         return [(), (classes,)][: len(self.param.top)]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
@@ -47,8 +51,10 @@ class Accuracy(Layer):
             counted = np.ones_like(wanted, bool) if ignored is None else wanted != ignored
             outside = counted & ((wanted < 0) | (wanted >= classes))
             if outside.any():
-                raise DataError(f"{self.where('bottom', 1)}: label {wanted[outside][0]} is not one of the {classes} "
-                                f"classes (0 to {classes - 1})")
+                raise DataError(
+                    f"{self.where('bottom', 1)}: label {wanted[outside][0]} is not one of the {classes} "
+                    f"classes (0 to {classes - 1})"
+                )
             own = np.take_along_axis(scores, np.where(counted, wanted, 0)[..., None], axis=2)
             # The label's own score is among those at least as high as it.
             right = ((scores >= own).sum(axis=2) <= settings.top_k) & counted

@@ -235,7 +235,7 @@ def layer_class(type_name: str, place: str, layer_name: str) -> type[Layer]:
         return known[type_name]
     folded = {name.lower(): name for name in known}
     near = [folded[n] for n in difflib.get_close_matches(type_name.lower(), folded, n=3, cutoff=0.6)]
-    hint = f'; did you mean {" or ".join(quoted(n) for n in near)}?' if near else ""
+    hint = f"; did you mean {' or '.join(quoted(n) for n in near)}?" if near else ""
     raise NetError(f'{place}: layer "{layer_name}": there is no layer type {quoted(type_name)}{hint}')
 
 

@@ -32,8 +32,12 @@ class Concat(Layer):
         axis = self._axis(first)
         for j, other in enumerate(bottoms):
             if len(other) != len(first) or other[:axis] + other[axis + 1 :] != first[:axis] + first[axis + 1 :]:
-                self.shape_error(f"its bottoms must agree outside axis {axis}, but {self.param.bottom[0]} is "
-                                 f"{text_of(first)} and {self.param.bottom[j]} is {text_of(other)}", "bottom", j)
+                self.shape_error(
+                    f"its bottoms must agree outside axis {axis}, but {self.param.bottom[0]} is "
+                    f"{text_of(first)} and {self.param.bottom[j]} is {text_of(other)}",
+                    "bottom",
+                    j,
+                )
         return [(*first[:axis], sum(x[axis] for x in bottoms), *first[axis + 1 :])]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:

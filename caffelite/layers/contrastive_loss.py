@@ -11,7 +11,7 @@ from caffelite.layers.loss import Loss
 
 @layer("ContrastiveLoss")
 class ContrastiveLoss(Loss):
-    """``1/2N sum of s d² + (1 - s) max(margin - d, 0)²`` with d the distance of a pair, s = 1 where it belongs together.
+    """``1/2N sum of s d² + (1 - s) max(margin - d, 0)²`` with d the distance of a pair, s = 1 if it belongs together.
 
     Bottoms: features a and b (``N × C``), s (N). ``contrastive_loss_param``: ``margin`` (1); ``legacy_version``
     (``max(margin - d², 0)``, as Caffe once computed).
@@ -26,8 +26,9 @@ class ContrastiveLoss(Loss):
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         a, b, s = bottoms
         if a != b or not a:
-            self.shape_error(f"its first two bottoms must have the same shape, not {text_of(a)} and {text_of(b)}",
-                             "bottom", 1)
+            self.shape_error(
+                f"its first two bottoms must have the same shape, not {text_of(a)} and {text_of(b)}", "bottom", 1
+            )
         if count(s) != a[0]:
             self.shape_error(f"takes one similarity a pair: {a[0]}, not {text_of(s)}", "bottom", 2)
         return [()]

@@ -35,7 +35,9 @@ class Convolution(Layer):
         if not self.settings.num_output:
             self.error("convolution_param needs num_output of at least 1", "num_output")
         if self.settings.group < 1 or self.settings.num_output % self.settings.group:
-            self.error(f"num_output {self.settings.num_output} is not divisible by group {self.settings.group}", "group")
+            self.error(
+                f"num_output {self.settings.num_output} is not divisible by group {self.settings.group}", "group"
+            )
         if len(self.param.bottom) != len(self.param.top):
             self.error(f"{len(self.param.bottom)} bottoms need as many tops, not {len(self.param.top)}")
 
@@ -67,18 +69,23 @@ class Convolution(Layer):
         axis = self.axis(self.settings.axis, x)
         spatial = x[axis + 1 :]
         if not 1 <= len(spatial) <= 3:
-            self.shape_error(f"its bottom of shape {text_of(x)} has {len(spatial)} spatial axes after the channel axis "
-                             f"{axis}, expected 1 to 3")
+            self.shape_error(
+                f"its bottom of shape {text_of(x)} has {len(spatial)} spatial axes after the channel axis "
+                f"{axis}, expected 1 to 3"
+            )
         axes = len(spatial)
         if x[axis] % self.settings.group:
-            self.shape_error(f"its bottom has {x[axis]} channels, not divisible by group {self.settings.group}", "group")
+            self.shape_error(
+                f"its bottom has {x[axis]} channels, not divisible by group {self.settings.group}", "group"
+            )
         settings = [self._per_axis(name, axes, default) for name, default in
                     (("kernel_size", None), ("stride", 1), ("pad", 0), ("dilation", 1))]  # fmt: skip
         kernel, _, pad, dilation = settings
         for n, k, p, d in zip(spatial, kernel, pad, dilation, strict=True):
             if n + 2 * p < d * (k - 1) + 1:
-                self.shape_error(f"a kernel that spans {d * (k - 1) + 1} does not fit into {n} with pad {p}",
-                                 "kernel_size")
+                self.shape_error(
+                    f"a kernel that spans {d * (k - 1) + 1} does not fit into {n} with pad {p}", "kernel_size"
+                )
         return math.prod(x[:axis]), x[axis], [spatial, *settings]
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:

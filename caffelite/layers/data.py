@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.data.database import open_database
+from caffelite.data.database import Database, open_database
 from caffelite.data.stream import Prefetcher, RecordStream
 from caffelite.errors import DataError
 from caffelite.layers.base import Blob, Layer, Shape, Step, layer
@@ -34,7 +34,7 @@ class Data(Layer):
     def setup(self) -> None:
         self.settings = self.param.data_param
         self._prefetcher: Prefetcher | None = None
-        self._database = None
+        self._database: Database | None = None
         if not self.settings.source:
             self.error("data_param needs a source", "source")
         if self.settings.batch_size < 1:

@@ -37,7 +37,11 @@ class Dropout(Layer):
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0].flat, tops[0].flat
         if not self.train:
-            return [kernels.scaled(x, y, self.test_scale)] if x.ctypes.data != y.ctypes.data or self.test_scale != 1 else []
+            return (
+                [kernels.scaled(x, y, self.test_scale)]
+                if x.ctypes.data != y.ctypes.data or self.test_scale != 1
+                else []
+            )
         passes = self.state["passes"]
         self.mask = arrays.zeros(x.size, np.uint8)
 

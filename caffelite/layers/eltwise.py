@@ -36,8 +36,12 @@ class Eltwise(Layer):
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         for j, other in enumerate(bottoms):
             if other != bottoms[0]:
-                self.shape_error(f"its bottoms must have the same shape, but {self.param.bottom[0]} is "
-                                 f"{text_of(bottoms[0])} and {self.param.bottom[j]} is {text_of(other)}", "bottom", j)
+                self.shape_error(
+                    f"its bottoms must have the same shape, but {self.param.bottom[0]} is "
+                    f"{text_of(bottoms[0])} and {self.param.bottom[j]} is {text_of(other)}",
+                    "bottom",
+                    j,
+                )
         return bottoms[:1]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:

@@ -19,8 +19,11 @@ class EuclideanLoss(Loss):
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         if bottoms[0][1:] != bottoms[1][1:] or bottoms[0][:1] != bottoms[1][:1]:
-            self.shape_error(f"its bottoms must have the same shape, not {text_of(bottoms[0])} and "
-                             f"{text_of(bottoms[1])}", "bottom", 1)
+            self.shape_error(
+                f"its bottoms must have the same shape, not {text_of(bottoms[0])} and {text_of(bottoms[1])}",
+                "bottom",
+                1,
+            )
         return [()]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:

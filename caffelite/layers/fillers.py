@@ -74,7 +74,9 @@ def _fan(array: np.ndarray, filler: Any) -> float:
 
 def _bilinear(array: np.ndarray, where: str) -> None:
     if array.ndim != 4 or array.shape[2] != array.shape[3]:
-        raise NetError(f"{where}: a bilinear filler takes square filters (4 axes), not {'×'.join(map(str, array.shape))}")
+        raise NetError(
+            f"{where}: a bilinear filler takes square filters (4 axes), not {'×'.join(map(str, array.shape))}"
+        )
     size = array.shape[3]
     factor = math.ceil(size / 2)
     centre = (2 * factor - 1 - factor % 2) / (2.0 * factor)

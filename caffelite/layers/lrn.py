@@ -26,7 +26,9 @@ class LRN(Layer):
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         if len(bottoms[0]) != 4:
-            self.shape_error(f"takes a bottom of 4 axes (images × channels × height × width), not {text_of(bottoms[0])}")
+            self.shape_error(
+                f"takes a bottom of 4 axes (images × channels × height × width), not {text_of(bottoms[0])}"
+            )
         return bottoms[:1]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:

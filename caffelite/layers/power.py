@@ -12,14 +12,12 @@ _AFFINE = define(Function("Affine", lambda x, p, o: p[o] + p[o + 1] * x, lambda 
 _ONE = define(Function("One", lambda x, p, o: _F(1), lambda x, y, p, o: _F(0), "", 0))
 
 
-def _square(x, p, o):  # type: ignore[no-untyped-def]
+def _square(x, p, o):
     base = p[o] + p[o + 1] * x
     return base * base
 
 
-_SQUARE = define(
-    Function("Square", _square, lambda x, y, p, o: _F(2) * p[o + 1] * (p[o] + p[o + 1] * x), "x", 2)
-)
+_SQUARE = define(Function("Square", _square, lambda x, y, p, o: _F(2) * p[o + 1] * (p[o] + p[o + 1] * x), "x", 2))
 _POWER = define(
     Function(
         "Power",

@@ -39,14 +39,16 @@ class Reshape(Layer):
             self.shape_error(f"axis {settings.axis} does not exist in a blob of shape {text_of(x)}", "axis")
         last = axes if settings.num_axes == -1 else first + settings.num_axes
         if not first <= last <= axes:
-            self.shape_error(f"axis {first} and num_axes {settings.num_axes} go beyond its bottom of shape {text_of(x)}",
-                             "num_axes")
+            self.shape_error(
+                f"axis {first} and num_axes {settings.num_axes} go beyond its bottom of shape {text_of(x)}", "num_axes"
+            )
         wanted = list(settings.shape.dim)
         for i, n in enumerate(wanted):
             if n == 0:
                 if first + i >= axes:
-                    self.shape_error(f"dim {i} is 0 (copy), but its bottom of shape {text_of(x)} has no axis "
-                                     f"{first + i}", "dim", i)
+                    self.shape_error(
+                        f"dim {i} is 0 (copy), but its bottom of shape {text_of(x)} has no axis {first + i}", "dim", i
+                    )
                 wanted[i] = x[first + i]
             elif n < -1:
                 self.shape_error(f"dim {i} is {n}, expected -1 or more", "dim", i)
@@ -60,6 +62,8 @@ class Reshape(Layer):
             wanted[wanted.index(-1)] = count(x) // (known * outside)
         shape = (*x[:first], *wanted, *x[last:])
         if count(shape) != count(x):
-            self.shape_error(f"{text_of(x)} ({count(x)} values) cannot be given the shape {text_of(shape)} "
-                             f"({count(shape)} values)", "dim")
+            self.shape_error(
+                f"{text_of(x)} ({count(x)} values) cannot be given the shape {text_of(shape)} ({count(shape)} values)",
+                "dim",
+            )
         return [shape]

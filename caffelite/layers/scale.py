@@ -27,8 +27,9 @@ class _Broadcast(Layer):
                 self.error(f"num_axes is {num_axes}, expected -1 or more", "num_axes")
             last = len(x) if num_axes == -1 else first + num_axes
             if last > len(x):
-                self.shape_error(f"axis {first} and num_axes {num_axes} go beyond its bottom of shape {text_of(x)}",
-                                 "num_axes")
+                self.shape_error(
+                    f"axis {first} and num_axes {num_axes} go beyond its bottom of shape {text_of(x)}", "num_axes"
+                )
             small = x[first:last]
         else:
             small = bottoms[1]
@@ -133,4 +134,3 @@ class Bias(_Broadcast):
         if dx is not None and dx.ctypes.data != dy.ctypes.data:
             steps.append(copy(dy, dx))
         return steps
-

@@ -22,8 +22,11 @@ class SigmoidCrossEntropyLoss(Loss):
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         if count(bottoms[0]) != count(bottoms[1]):
-            self.shape_error(f"its bottoms must have as many elements, not {text_of(bottoms[0])} and "
-                             f"{text_of(bottoms[1])}", "bottom", 1)
+            self.shape_error(
+                f"its bottoms must have as many elements, not {text_of(bottoms[0])} and {text_of(bottoms[1])}",
+                "bottom",
+                1,
+            )
         return [()]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:

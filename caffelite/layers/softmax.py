@@ -56,8 +56,12 @@ class SoftmaxWithLoss(Loss):
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         outer, channels, inner = self._sizes(bottoms[0])
         if count(bottoms[1]) != outer * inner:
-            self.shape_error(f"takes one label a prediction: {text_of(bottoms[0])} makes {outer * inner} predictions of "
-                             f"{channels} classes, but the labels are {text_of(bottoms[1])}", "bottom", 1)
+            self.shape_error(
+                f"takes one label a prediction: {text_of(bottoms[0])} makes {outer * inner} predictions of "
+                f"{channels} classes, but the labels are {text_of(bottoms[1])}",
+                "bottom",
+                1,
+            )
         return [(), bottoms[0]][: max(len(self.param.top), 1)]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
@@ -74,8 +78,10 @@ class SoftmaxWithLoss(Loss):
             if wrong[0]:
                 label = labels.flat[wrong[0] - 1]
                 wrong[0] = 0
-                raise DataError(f"{self.where('bottom', 1)}: label {label:g} is not one of its {channels} classes "
-                                f"(0 to {channels - 1})")
+                raise DataError(
+                    f"{self.where('bottom', 1)}: label {label:g} is not one of its {channels} classes "
+                    f"(0 to {channels - 1})"
+                )
             self.divided_by = self.divisor(mode, outer, inner, int(counts.sum()))
             out[0] = losses.sum(dtype=np.float64) / self.divided_by
 

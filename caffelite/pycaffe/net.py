@@ -10,8 +10,8 @@ import numpy as np
 
 from caffelite import net as core
 from caffelite.errors import NetError, ShapeError
-from caffelite.layers.base import TRAIN, count, text_of
 from caffelite.layers.base import Blob as CoreBlob
+from caffelite.layers.base import count, text_of
 from caffelite.layers.input import Input
 from caffelite.pycaffe.modes import random_seed
 
@@ -32,7 +32,9 @@ class Blob:
     @property
     def data(self) -> np.ndarray:
         if self._wanted is not None and self._wanted != self._blob.shape:
-            raise ShapeError(f'blob "{self._blob.name}" was reshaped to {text_of(self._wanted)}; call net.reshape() first')
+            raise ShapeError(
+                f'blob "{self._blob.name}" was reshaped to {text_of(self._wanted)}; call net.reshape() first'
+            )
         return self._blob.data
 
     @property
@@ -52,8 +54,10 @@ class Blob:
 
     def _legacy(self, axis: int) -> int:
         if len(self.shape) > 4:
-            raise ShapeError(f'blob "{self._blob.name}" has {len(self.shape)} axes; num, channels, height and width go '
-                             "with at most 4")
+            raise ShapeError(
+                f'blob "{self._blob.name}" has {len(self.shape)} axes; num, channels, height and width go '
+                "with at most 4"
+            )
         return self.shape[axis] if axis < len(self.shape) else 1
 
     @property
@@ -158,15 +162,19 @@ class Net:
     def _assign(self, values: dict[str, Any], names: Sequence[str], what: str) -> None:
         for name, value in values.items():
             if name not in names:
-                raise NetError(f'"{name}" is not an {what} of net "{self._net.name}"; it has {", ".join(names) or "none"}')
+                raise NetError(
+                    f'"{name}" is not an {what} of net "{self._net.name}"; it has {", ".join(names) or "none"}'
+                )
             target = self.blobs[name].data if what == "input" else self.blobs[name].diff
             array = np.asarray(value, np.float32)
             if array.shape[:1] != target.shape[:1]:
-                raise ShapeError(f'{what} "{name}" has {array.shape[0] if array.shape else "no"} items, the net '
-                                 f"{target.shape[0]}")
+                raise ShapeError(
+                    f'{what} "{name}" has {array.shape[0] if array.shape else "no"} items, the net {target.shape[0]}'
+                )
             if array.size != target.size:
-                raise ShapeError(f'{what} "{name}" has shape {text_of(array.shape)}, the net takes '
-                                 f"{text_of(target.shape)}")
+                raise ShapeError(
+                    f'{what} "{name}" has shape {text_of(array.shape)}, the net takes {text_of(target.shape)}'
+                )
             target[...] = array.reshape(target.shape)
 
     def forward(
@@ -183,8 +191,10 @@ class Net:
             self.reshape()
         if inputs:
             if set(inputs) != set(self.inputs):
-                raise NetError(f'net "{self._net.name}" takes the inputs {", ".join(self.inputs) or "none"}, not '
-                               f"{', '.join(inputs)}")
+                raise NetError(
+                    f'net "{self._net.name}" takes the inputs {", ".join(self.inputs) or "none"}, not '
+                    f"{', '.join(inputs)}"
+                )
             self._assign(inputs, self.inputs, "input")
         first, last = self._position(start, 0), self._position(end, len(self.layers) - 1)
         for unit in self._net.plan.units[first : last + 1]:
@@ -223,7 +233,7 @@ class Net:
             filled = total - begin if total - begin < size else size
             padded = {name: np.concatenate([v, np.zeros((size - filled, *v.shape[1:]), np.float32)])
                       for name, v in here.items()}  # fmt: skip
-            for name, value in self.forward(blobs, **padded).items():
+            for name, value in self.forward(blobs, None, None, **padded).items():
                 found.setdefault(name, []).append(value[:filled].copy() if value.shape else value.copy())
         return {name: np.concatenate(parts) if parts[0].shape else np.array(parts) for name, parts in found.items()}
 

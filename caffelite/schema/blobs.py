@@ -36,8 +36,10 @@ def blob_to_array(blob: Any, what: str = "blob") -> np.ndarray:
 def shaped(values: np.ndarray, shape: tuple[int, ...], what: str) -> np.ndarray:
     """Return ``values`` in ``shape``; raise WeightsError where the numbers do not agree."""
     if any(n < 0 for n in shape) or math.prod(shape) != values.size:
-        raise WeightsError(f"{what}: its shape {'×'.join(map(str, shape)) or 'scalar'} does not hold the "
-                           f"{values.size} values that are there")
+        raise WeightsError(
+            f"{what}: its shape {'×'.join(map(str, shape)) or 'scalar'} does not hold the "
+            f"{values.size} values that are there"
+        )
     return values.reshape(shape)
 
 

@@ -34,7 +34,7 @@ def _open(path: str | Path) -> Any:
 
 
 def _arrays(group: Any, what: str) -> list[np.ndarray]:
-    found = []
+    found: list[np.ndarray] = []
     while str(len(found)) in group:
         data = group[str(len(found))]
         if not hasattr(data, "shape") or data.dtype.kind != "f":

@@ -35,8 +35,10 @@ def _lines(message: Any, document: Document, path: Path_, depth: int) -> Iterato
             else:
                 yield f"{indent}{descriptor.name}: {_scalar(descriptor, item)}"
     for text in document.unknown.get(path, []):
-        yield from (f"{indent}{line.strip()}" if i == 0 else f"{indent}{line.rstrip()}"
-                    for i, line in enumerate(text.splitlines()))
+        yield from (
+            f"{indent}{line.strip()}" if i == 0 else f"{indent}{line.rstrip()}"
+            for i, line in enumerate(text.splitlines())
+        )
 
 
 def _origin(document: Document, path: Path_) -> Path_:

@@ -143,8 +143,9 @@ class _Parser:
         colon = self.accept(":")
         is_message = descriptor.cpp_type == Field.CPPTYPE_MESSAGE
         if not colon and not (is_message and self.next.text in ("{", "<", "[")):
-            self.fail(self.next, f'found {self.next}, expected ":" after "{token.text}"'
-                      + (' or "{"' if is_message else ""))
+            self.fail(
+                self.next, f'found {self.next}, expected ":" after "{token.text}"' + (' or "{"' if is_message else "")
+            )
         if self.accept("["):
             if not is_repeated(descriptor):
                 self.fail(token, f'"{token.text}" takes one value, not a list')
@@ -335,8 +336,9 @@ def read_text(path: str | Path) -> str:
             raise SchemaError(f"{path}: {size} bytes is more than a prototxt can have ({_LARGEST_FILE})")
         return file.read_bytes().decode()
     except UnicodeDecodeError as error:
-        raise SchemaError(f"{path}: not a text file (byte {error.start} is not UTF-8); "
-                          "weights are given with --weights") from None
+        raise SchemaError(
+            f"{path}: not a text file (byte {error.start} is not UTF-8); weights are given with --weights"
+        ) from None
     except OSError as error:
         near = difflib.get_close_matches(file.name, _siblings(file), n=1)
         hint = f'; did you mean "{file.parent / near[0]}"?' if near and not file.exists() else ""

@@ -54,8 +54,9 @@ def upgrade_net(document: Document) -> NetDocument:
     net = NetDocument(messages.NetParameter(), document.filename, document.places, document.unknown)
     net.message.CopyFrom(old)
     if old.layers and old.layer:
-        raise SchemaError(f'{document.place_of(("layers", 0))}: a net has either "layer" or the older "layers", '
-                          "not both")
+        raise SchemaError(
+            f'{document.place_of(("layers", 0))}: a net has either "layer" or the older "layers", not both'
+        )
     if old.layers:
         del net.message.layers[:]
         _upgrade_layers(document, net)
@@ -92,8 +93,11 @@ def _apply_padding(document: Document, origin: Path_, layer: Any, padding: dict[
     for j, bottom in enumerate(layer.bottom):
         if bottom in padding:
             if layer.type not in ("Convolution", "Pooling") or len(layer.bottom) != 1:
-                _fail(document, origin, f'a padding layer can only stand before a convolution or a pooling, not '
-                      f'before "{layer.type}"')
+                _fail(
+                    document,
+                    origin,
+                    f'a padding layer can only stand before a convolution or a pooling, not before "{layer.type}"',
+                )
             layer.bottom[j], pad = padding[bottom]
             if layer.type == "Convolution":
                 del layer.convolution_param.pad[:]
@@ -198,8 +202,9 @@ def _upgrade_input(document: Document, net: NetDocument) -> None:
         layer.input_param.shape.extend(old.input_shape)
     else:
         if len(old.input_dim) != 4 * len(old.input):
-            _fail(document, ("input_dim", 0), f"{len(old.input_dim)} input_dim for {len(old.input)} input; "
-                  "each takes 4")
+            _fail(
+                document, ("input_dim", 0), f"{len(old.input_dim)} input_dim for {len(old.input)} input; each takes 4"
+            )
         for j in range(len(old.input)):
             layer.input_param.shape.add(dim=old.input_dim[4 * j : 4 * j + 4])
     rest = list(net.message.layer)
@@ -214,8 +219,9 @@ def upgrade_solver(document: Document) -> Document:
     solver = document.message
     if solver.HasField("solver_type"):
         if solver.HasField("type"):
-            raise SchemaError(f'{document.setting("solver_type")}: give either "type" or the older "solver_type", '
-                              "not both")
+            raise SchemaError(
+                f'{document.setting("solver_type")}: give either "type" or the older "solver_type", not both'
+            )
         old = solver.DESCRIPTOR.fields_by_name["solver_type"].enum_type.values_by_number[solver.solver_type].name
         names = {"SGD": "SGD", "NESTEROV": "Nesterov", "ADAGRAD": "AdaGrad", "RMSPROP": "RMSProp",
                  "ADADELTA": "AdaDelta", "ADAM": "Adam"}  # fmt: skip

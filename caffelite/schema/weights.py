@@ -18,7 +18,11 @@ from caffelite.schema.hdf5 import is_hdf5, read_hdf5_weights, write_hdf5
 from caffelite.schema.wire import BYTES, VARINT, Wire
 
 _LAYER, _LAYERS = 100, 2
-_RAW_TYPES = {0: np.dtype("<f8"), 1: np.dtype("<f4"), 2: np.dtype("<f2")}  # NVCaffe's raw_data
+_RAW_TYPES: dict[int, np.dtype[Any]] = {
+    0: np.dtype("<f8"),
+    1: np.dtype("<f4"),
+    2: np.dtype("<f2"),
+}  # NVCaffe's raw_data
 
 
 @dataclass(slots=True)
@@ -112,7 +116,7 @@ def _read_blob(wire: Wire, what: str) -> np.ndarray:
             shape = _read_shape(wire.inner(a, b))
         elif number in (5, 8):
             # data and double_data: packed, or (in files written by other programs) one number at a time
-            dtype = np.dtype("<f4" if number == 5 else "<f8")
+            dtype: np.dtype[Any] = np.dtype("<f4" if number == 5 else "<f8")
             if (b - a) % dtype.itemsize:
                 raise WeightsError(f"{what}: its values are cut off at byte {b}")
             parts.append(np.frombuffer(wire.data[a:b], dtype))

@@ -54,9 +54,7 @@ class Listener:
     def on_gradients(self, iteration: int) -> None:
         """Gradients are there, the update has not been made."""
 
-    def on_display(
-        self, iteration: int, loss: float, outputs: Sequence[Output], rate: float, seconds: float
-    ) -> None:
+    def on_display(self, iteration: int, loss: float, outputs: Sequence[Output], rate: float, seconds: float) -> None:
         """An iteration that is displayed; ``seconds`` since the last one."""
 
     def on_policy_step(self, iteration: int, step: int) -> None:
@@ -127,9 +125,7 @@ class LogListener(Listener):
         self._line("solver.cpp:289", f"Solving {name}")
         self._line("solver.cpp:290", f"Learning Rate Policy: {policy}")
 
-    def on_display(
-        self, iteration: int, loss: float, outputs: Sequence[Output], rate: float, seconds: float
-    ) -> None:
+    def on_display(self, iteration: int, loss: float, outputs: Sequence[Output], rate: float, seconds: float) -> None:
         done = iteration - self._displayed if 0 <= self._displayed < iteration else 1
         self._displayed = iteration
         speed = number(done / seconds) if seconds else "0"
@@ -160,9 +156,7 @@ class LogListener(Listener):
         self._line("solver.cpp:396", "Test interrupted.")
 
     def on_snapshot(self, path: str, kind: str) -> None:
-        self._line(
-            "solver.cpp:464" if kind.startswith("Snapshotting to") else "sgd_solver.cpp:284", f"{kind} {path}"
-        )
+        self._line("solver.cpp:464" if kind.startswith("Snapshotting to") else "sgd_solver.cpp:284", f"{kind} {path}")
 
     def on_final(self, iteration: int, loss: float) -> None:
         self._line("solver.cpp:327", f"Iteration {iteration}, loss = {number(loss)}")

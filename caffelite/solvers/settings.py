@@ -151,9 +151,7 @@ def _check_numbers(document: Document) -> None:
             f'{quoted(solver.regularization_type)}, expected "L1" or "L2"'
         )
     if solver.snapshot and not solver.HasField("snapshot_prefix"):
-        raise SolverError(
-            f"{document.setting('snapshot')}: snapshot is given, but no snapshot_prefix that says where"
-        )
+        raise SolverError(f"{document.setting('snapshot')}: snapshot is given, but no snapshot_prefix that says where")
 
 
 def _check_rule(document: Document) -> None:
@@ -161,23 +159,13 @@ def _check_rule(document: Document) -> None:
     if solver.type not in RULES:
         known = {name.lower(): name for name in RULES}
         near = difflib.get_close_matches(solver.type.lower(), known, n=1)
-        hint = (
-            f"did you mean {quoted(known[near[0]])}?"
-            if near
-            else f"it can be {', '.join(map(quoted, RULES))}"
-        )
-        raise SolverError(
-            f"{document.setting('type')}: there is no solver type {quoted(solver.type)}; {hint}"
-        )
+        hint = f"did you mean {quoted(known[near[0]])}?" if near else f"it can be {', '.join(map(quoted, RULES))}"
+        raise SolverError(f"{document.setting('type')}: there is no solver type {quoted(solver.type)}; {hint}")
     if solver.type in ("AdaGrad", "RMSProp") and solver.momentum:
-        raise SolverError(
-            f"{document.setting('momentum')}: {solver.type} does not use momentum; leave it out"
-        )
+        raise SolverError(f"{document.setting('momentum')}: {solver.type} does not use momentum; leave it out")
     for setting in ("momentum", "momentum2", "rms_decay"):
         value = getattr(solver, setting)
-        used = setting == "momentum" or setting == {"Adam": "momentum2", "RMSProp": "rms_decay"}.get(
-            solver.type
-        )
+        used = setting == "momentum" or setting == {"Adam": "momentum2", "RMSProp": "rms_decay"}.get(solver.type)
         # Adam divides by 1 - momentum, and a mean that keeps all of itself never learns of anything.
         strict = solver.type in ("Adam", "AdaDelta") or setting != "momentum"
         if used and strict and not 0 <= value < 1:
@@ -201,14 +189,10 @@ def _notes(document: Document) -> list[str]:
     if solver.snapshot_diff:
         notes.append(f"{document.setting('snapshot_diff')}: snapshot_diff: snapshots hold no gradients")
     if solver.debug_info:
-        notes.append(
-            f"{document.setting('debug_info')}: debug_info: the values of each layer are not printed"
-        )
+        notes.append(f"{document.setting('debug_info')}: debug_info: the values of each layer are not printed")
     if solver.test_interval and not (solver.test_iter or solver.test_net or solver.test_net_param):
         notes.append(f"{document.setting('test_interval')}: test_interval without test_iter tests nothing")
     for field, _ in solver.ListFields():
         if field.number >= _FORKS:
-            notes.append(
-                f"{document.setting(field.name)}: {field.name} belongs to a fork of Caffe; it has no effect"
-            )
+            notes.append(f"{document.setting(field.name)}: {field.name} belongs to a fork of Caffe; it has no effect")
     return notes

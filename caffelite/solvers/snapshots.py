@@ -57,15 +57,11 @@ def write_state(path: str | Path, state: State) -> None:
         }
         write_hdf5_state(path, facts, state.history, state.extra)
         return
-    message = messages.SolverState(
-        iter=state.iteration, current_step=state.current_step, learned_net=state.learned_net
-    )
+    message = messages.SolverState(iter=state.iteration, current_step=state.current_step, learned_net=state.learned_net)
     for array in state.history:
         array_to_blob(array, message.history.add())
     for name, array in state.extra.items():
-        message.caffelite_state.entry.add(
-            name=name, dtype=array.dtype.name, shape=array.shape, data=array.tobytes()
-        )
+        message.caffelite_state.entry.add(name=name, dtype=array.dtype.name, shape=array.shape, data=array.tobytes())
     with atomic_write(path) as temporary:
         temporary.write_bytes(message.SerializeToString())
 
@@ -129,9 +125,7 @@ def _array(entry: Any, path: str | Path) -> np.ndarray:
         raise WeightsError(f"{what} is of a kind that is not known, {quoted(entry.dtype)}")
     dtype, shape = np.dtype(entry.dtype), tuple(entry.shape)
     if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != len(entry.data):
-        raise WeightsError(
-            f"{what}: its shape {text_of(shape)} does not hold the {len(entry.data)} bytes there are"
-        )
+        raise WeightsError(f"{what}: its shape {text_of(shape)} does not hold the {len(entry.data)} bytes there are")
     return np.frombuffer(entry.data, dtype).reshape(shape).copy()
 
 
@@ -150,9 +144,7 @@ def find_model(state: State, path: str | Path) -> Path:
     for file in (named, beside):
         if file.is_file():
             return file
-    raise WeightsError(
-        f"{path}: its weights {quoted(state.learned_net)} are missing, and there is no {beside} either"
-    )
+    raise WeightsError(f"{path}: its weights {quoted(state.learned_net)} are missing, and there is no {beside} either")
 
 
 def check_history(state: State, shapes: list[tuple[int, ...]], rule: str, path: str | Path) -> None:
@@ -176,9 +168,7 @@ def check_history(state: State, shapes: list[tuple[int, ...]], rule: str, path: 
         )
     found, blobs, kept = len(state.history), len(shapes), RULES[rule]
     if found != kept * blobs:
-        reason = (
-            f"the net has {blobs} parameter blobs, for which solver type {quoted(rule)} keeps {kept * blobs}"
-        )
+        reason = f"the net has {blobs} parameter blobs, for which solver type {quoted(rule)} keeps {kept * blobs}"
         if found == (3 - kept) * blobs:
             others = "AdaDelta or Adam" if kept == 1 else "SGD, Nesterov, AdaGrad or RMSProp"
             reason += f"; it was written by {others}"

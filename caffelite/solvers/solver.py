@@ -96,9 +96,7 @@ class Solver:
         self.net = self._build(training, keep, None)
         try:
             for i, one in enumerate(tests):
-                self._tell(
-                    "on_log", "solver.cpp:190", f"Creating test net (#{i}) specified by {one.described}"
-                )
+                self._tell("on_log", "solver.cpp:190", f"Creating test net (#{i}) specified by {one.described}")
                 self.test_nets.append(self._build(one, keep, self.net))
             if weights is None:
                 weights = [name.strip() for text in p.weights for name in text.split(",")]
@@ -183,9 +181,7 @@ class Solver:
         """
         p = self.param
         if not p.HasField("max_iter"):
-            raise SolverError(
-                f"{self.settings.document.filename}: max_iter, the number of iterations, is not given"
-            )
+            raise SolverError(f"{self.settings.document.filename}: max_iter, the number of iterations, is not given")
         self._check_snapshot_folder()
         self._tell("on_start", self.net.name, p.lr_policy)
         self._stop = False
@@ -212,11 +208,7 @@ class Solver:
         end = self.iteration + iterations
         self._shown = perf_counter()
         while self.iteration < end:
-            if (
-                p.test_interval
-                and self.iteration % p.test_interval == 0
-                and (self.iteration or p.test_initialization)
-            ):
+            if p.test_interval and self.iteration % p.test_interval == 0 and (self.iteration or p.test_initialization):
                 self.test_all()
                 if self._stop:
                     break
@@ -290,9 +282,7 @@ class Solver:
         They are ``PREFIX_iter_N.caffemodel`` and ``PREFIX_iter_N.solverstate``, with ``.h5`` added for HDF5.
         """
         if not self.param.snapshot_prefix:
-            raise SolverError(
-                f"{self.settings.document.filename}: no snapshot_prefix says where a snapshot goes"
-            )
+            raise SolverError(f"{self.settings.document.filename}: no snapshot_prefix says where a snapshot goes")
         end = ".h5" if self.param.snapshot_format == _HDF5 else ""
         kind = "HDF5" if end else "binary proto"
         base = f"{self.param.snapshot_prefix}_iter_{self.iteration}"
@@ -301,9 +291,7 @@ class Solver:
             self._tell("on_snapshot", model, f"Snapshotting to {kind} file")
             self.net.save(model)
             self._tell("on_snapshot", state, f"Snapshotting solver state to {kind} file")
-            write_state(
-                state, State(self.iteration, self.current_step, model, self.rule.history, self._extra())
-            )
+            write_state(state, State(self.iteration, self.current_step, model, self.rule.history, self._extra()))
         except OSError as error:
             place = error.filename or base
             raise SolverError(f"{place}: the snapshot cannot be written: {error.strerror}") from None
@@ -314,9 +302,7 @@ class Solver:
         return {"train": self.net, **{f"test{i}": net for i, net in enumerate(self.test_nets)}}
 
     def _extra(self) -> dict[str, np.ndarray]:
-        extra = {
-            f"{kind}/{key}": array for kind, net in self._nets().items() for key, array in net.state().items()
-        }
+        extra = {f"{kind}/{key}": array for kind, net in self._nets().items() for key, array in net.state().items()}
         extra["solver/type"] = np.frombuffer(self.param.type.encode(), np.uint8)
         extra["solver/losses"] = np.array(self._losses, np.float64)
         return extra

@@ -46,13 +46,10 @@ def source_to_train(document: Document) -> NetSource:
     solver = document.message
     given = [name for name in _TRAIN_FIELDS if solver.HasField(name)]
     if not given:
-        raise SolverError(
-            f"{document.filename}: no net to train is named; give one of {', '.join(_TRAIN_FIELDS)}"
-        )
+        raise SolverError(f"{document.filename}: no net to train is named; give one of {', '.join(_TRAIN_FIELDS)}")
     if len(given) > 1:
         raise SolverError(
-            f"{document.setting(given[1])}: {given[0]} and {given[1]} both name a net to train; "
-            "give one of them"
+            f"{document.setting(given[1])}: {given[0]} and {given[1]} both name a net to train; give one of them"
         )
     net, described = _read(document, given[0], 0)
     return _source(net, described, TRAIN, solver.train_state)
@@ -89,8 +86,7 @@ def sources_to_test(document: Document) -> list[NetSource]:
         _fail(
             document,
             "test_state",
-            f"test_state is given {len(states)} times for {len(wanted)} test nets; "
-            "leave it out or give one for each",
+            f"test_state is given {len(states)} times for {len(wanted)} test nets; leave it out or give one for each",
         )
     if wanted and solver.test_interval <= 0:
         _fail(document, "test_iter", "test_iter is given without test_interval, which says how often to test")
@@ -136,13 +132,9 @@ def _find(document: Document, name: str, field: str, index: int) -> Path:
         if path.is_file():
             return path
     where = "" if folder == Path() else f" or in {folder}"
-    files = [
-        path for start in dict.fromkeys((Path(name).parent, (folder / name).parent)) for path in _files(start)
-    ]
+    files = [path for start in dict.fromkeys((Path(name).parent, (folder / name).parent)) for path in _files(start)]
     near = difflib.get_close_matches(Path(name).name, [path.name for path in files], n=1)
-    hint = next(
-        (f"; did you mean {quoted(str(path))}?" for path in files if near and path.name == near[0]), ""
-    )
+    hint = next((f"; did you mean {quoted(str(path))}?" for path in files if near and path.name == near[0]), "")
     raise SolverError(
         f"{document.setting(field, index)}: {field} {quoted(name)}: there is no such file in the current "
         f"folder{where}{hint}"

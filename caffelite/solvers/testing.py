@@ -76,9 +76,7 @@ def run_test(
     if not iterations:
         iterations = epoch_iterations(net)
         if iterations is None:
-            raise SolverError(
-                f"net {quoted(net.name)} has no data of a known size; say how many batches to test"
-            )
+            raise SolverError(f"net {quoted(net.name)} has no data of a known size; say how many batches to test")
     names = sorted(net.outputs)
     sums = [np.zeros(net.blobs[name].flat.shape, np.float64) for name in names]
     loss, done = 0.0, 0

@@ -48,7 +48,9 @@ def test_going_on_from_caffes_snapshot_is_as_in_caffe(caffelite: Run, run_folder
 
 
 def test_test_agrees_with_caffe(caffelite: Run, run_folder: Path) -> None:
-    code, out, _ = caffelite("test", "-model", "net.prototxt", "-weights", "snap_iter_12.caffemodel", "-iterations", "2")
+    code, out, _ = caffelite(
+        "test", "-model", "net.prototxt", "-weights", "snap_iter_12.caffemodel", "-iterations", "2"
+    )
     assert code == 0
     assert "accuracy = 1\n" in out
     # The losses are a part in a million: sums of single roundings.
@@ -93,7 +95,11 @@ def test_ctrl_c_ends_with_a_snapshot_from_which_the_run_goes_on(
     python: Callable[..., object], caffelite: Run, run_folder: Path
 ) -> None:
     text = Path("solver.prototxt").read_text()
-    text = text.replace("max_iter: 12", "max_iter: 1000000").replace("snapshot: 6", "snapshot: 0").replace("display: 1", "display: 50")
+    text = (
+        text.replace("max_iter: 12", "max_iter: 1000000")
+        .replace("snapshot: 6", "snapshot: 0")
+        .replace("display: 1", "display: 50")
+    )
     Path("long.prototxt").write_text(text.replace("test_interval: 4", "test_interval: 1000"))
     process: object = python("-m", "caffelite", "train", "long.prototxt")
     for line in process.stderr:  # type: ignore[attr-defined]
@@ -138,23 +144,29 @@ def test_data_is_made_where_it_is_missing(caffelite: Run, run_folder: Path, monk
     monkeypatch.setattr(datasets, "download", unreachable)
     monkeypatch.setattr(datasets, "cache_folder", lambda name: run_folder / "no cache")
     small = datasets.DATASETS["mnist"]
-    splits = {kind: list(_few(chunks)) for kind, chunks in (("train", small.builtin.train), ("test", small.builtin.test))}
+    splits = {
+        kind: list(_few(chunks)) for kind, chunks in (("train", small.builtin.train), ("test", small.builtin.test))
+    }
     monkeypatch.setitem(datasets.DATASETS, "mnist", _with(small, splits))
     net = Path("net.prototxt").read_text().replace('"train_lmdb"', '"data/mnist_train_lmdb"')
-    Path("net.prototxt").write_text(net.replace('mean_file: "mean.binaryproto"', "").replace("num_output: 4", "num_output: 10"))
+    Path("net.prototxt").write_text(
+        net.replace('mean_file: "mean.binaryproto"', "").replace("num_output: 4", "num_output: 10")
+    )
     code, _, err = caffelite("train", "solver.prototxt", "--iterations", "1")
     assert code == 0, err
     assert Path("data/mnist_train_lmdb/data.mdb").exists()
-    assert err.splitlines()[-1].startswith("caffelite: this was the built-in set: its accuracy says nothing about MNIST")
+    assert err.splitlines()[-1].startswith(
+        "caffelite: this was the built-in set: its accuracy says nothing about MNIST"
+    )
 
 
-def _few(chunks):  # type: ignore[no-untyped-def]
+def _few(chunks):
     for images, labels in chunks() if callable(chunks) else chunks:
         yield images[:64], labels[:64]
         return
 
 
-def _with(data, splits):  # type: ignore[no-untyped-def]
+def _with(data, splits):
     from dataclasses import replace
 
     kind = type(data.builtin)
@@ -167,7 +179,11 @@ def _with(data, splits):  # type: ignore[no-untyped-def]
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     from caffelite.cli import main
 
-    for arguments in (["--version"], ["--help"], *[[name, "--help"] for name in ("train", "test", "time", "draw", "data")]):
+    for arguments in (
+        ["--version"],
+        ["--help"],
+        *[[name, "--help"] for name in ("train", "test", "time", "draw", "data")],
+    ):
         with pytest.raises(SystemExit) as end:
             main(arguments)
         assert end.value.code == 0

@@ -110,7 +110,9 @@ def test_a_net_of_150_layers_is_quick() -> None:
 
 def test_without_graphviz(here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(MissingExtraError, match="net.svg: SVG is drawn by Graphviz, which is not installed .*apt install graphviz"):
+    with pytest.raises(
+        MissingExtraError, match="net.svg: SVG is drawn by Graphviz, which is not installed .*apt install graphviz"
+    ):
         draw("net.prototxt", tmp_path / "net.svg")
     assert list(tmp_path.iterdir()) == []
 

@@ -28,7 +28,9 @@ def images() -> np.ndarray:
     return np.stack(found).transpose(0, 3, 1, 2)
 
 
-def batch(source: Path, size: int, first: int = 0, phase: int = TEST, **settings: object) -> tuple[np.ndarray, np.ndarray]:
+def batch(
+    source: Path, size: int, first: int = 0, phase: int = TEST, **settings: object
+) -> tuple[np.ndarray, np.ndarray]:
     database = open_database(source)
     stream = RecordStream(database, size, TransformationParameter(**settings), phase, 7, where)
     prefetcher = Prefetcher(stream, 2)
@@ -160,7 +162,7 @@ def test_written_database_grows_and_is_read_by_lmdb(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     write_database(tmp_path / "db", [(b"a", b"old")])
 
-    def failing():  # type: ignore[no-untyped-def]
+    def failing():
         yield b"a", b"new"
         raise RuntimeError
 

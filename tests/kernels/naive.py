@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def convolution(x, w, b, stride, pad, dilation, group):  # type: ignore[no-untyped-def]
+def convolution(x, w, b, stride, pad, dilation, group):
     """y of a two-dimensional convolution."""
     n, c, h, width = x.shape
     o, per_group, kh, kw = w.shape
@@ -23,7 +23,7 @@ def convolution(x, w, b, stride, pad, dilation, group):  # type: ignore[no-untyp
     return y
 
 
-def convolution_gradients(x, w, dy, stride, pad, dilation, group):  # type: ignore[no-untyped-def]
+def convolution_gradients(x, w, dy, stride, pad, dilation, group):
     """dx, dw, db of the same."""
     n, c, h, width = x.shape
     o, per_group, kh, kw = w.shape
@@ -43,7 +43,7 @@ def convolution_gradients(x, w, dy, stride, pad, dilation, group):  # type: igno
     return dx, dw, dy.sum(axis=(0, 2, 3), dtype=np.float64)
 
 
-def pooling(x, kind, kernel, stride, pad, out):  # type: ignore[no-untyped-def]
+def pooling(x, kind, kernel, stride, pad, out):
     """y of a pooling, and for MAX the place of the first largest in its map."""
     n, c, h, w = x.shape
     y, place = np.zeros((n, c, *out)), np.zeros((n, c, *out), int)

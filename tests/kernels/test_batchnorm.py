@@ -41,7 +41,7 @@ def test_gradient_goes_through_mean_and_variance(shape: tuple[int, int, int]) ->
     dx = dy.copy()  # in place
     batchnorm.backward(y.reshape(-1), dx.reshape(-1), dx.reshape(-1), shape[1], shape[2], inverse)()
     exact, g = y.astype(np.float64), dy.astype(np.float64)
-    expected = (g - g.mean(axis=(0, 2), keepdims=True) - exact * (g * exact).mean(axis=(0, 2), keepdims=True))
+    expected = g - g.mean(axis=(0, 2), keepdims=True) - exact * (g * exact).mean(axis=(0, 2), keepdims=True)
     np.testing.assert_allclose(dx, expected * inverse[:, None], atol=1e-4 * np.abs(inverse).max())
 
 

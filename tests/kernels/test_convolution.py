@@ -36,7 +36,7 @@ def close(found: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * max(np.abs(expected).max(), 1e-3))
 
 
-def check(case: tuple) -> None:  # type: ignore[type-arg]
+def check(case: tuple) -> None:
     g = Geometry(*case)
     rng = np.random.default_rng(1)
     x = rng.standard_normal((g.images, g.channels, *g.size)).astype(np.float32)
@@ -58,7 +58,7 @@ def check(case: tuple) -> None:  # type: ignore[type-arg]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_agrees_with_loops(case: tuple) -> None:  # type: ignore[type-arg]
+def test_agrees_with_loops(case: tuple) -> None:
     check(case)
 
 
@@ -89,5 +89,9 @@ def test_two_runs_give_the_same_bits() -> None:
 def test_other_vector_widths_and_plain_loops(width: str) -> None:
     """The same numbers where the machine has other vectors, or none (a process of its own: the width is fixed in it)."""
     code = "import test_convolution as t\nfor i in (0, 2, 3, 5, 7, 12): t.check(t.CASES[i])"
-    environment = {**os.environ, "CAFFELITE_VECTOR": width, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    environment = {
+        **os.environ,
+        "CAFFELITE_VECTOR": width,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+    }
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)

@@ -6,10 +6,10 @@ from caffelite.kernels.launch import call, specialised
 
 
 @specialised
-def _apply(name):  # type: ignore[no-untyped-def]
+def _apply(name):
     function = getattr(functions, name)
 
-    def apply(begin, end, worker, x, y):  # type: ignore[no-untyped-def]
+    def apply(begin, end, worker, x, y):
         for i in range(begin, end):
             y[i] = function(x[i])
 
@@ -44,8 +44,8 @@ def test_ends_of_the_range() -> None:
 
 def test_random_numbers_are_even_and_depend_on_every_argument() -> None:
     @specialised
-    def draw(seed, counter):  # type: ignore[no-untyped-def]
-        def kernel(begin, end, worker, y):  # type: ignore[no-untyped-def]
+    def draw(seed, counter):
+        def kernel(begin, end, worker, y):
             for i in range(begin, end):
                 y[i] = functions.random32(seed, counter, i)
 

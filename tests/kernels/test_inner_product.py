@@ -16,7 +16,10 @@ def test_product(size: tuple[int, int, int], a_turned: bool, b_turned: bool) -> 
     bias = rng.standard_normal(n).astype(np.float32)
     out, added = np.full((m, n), 9, np.float32), np.ones((m, n), np.float32)
     a_steps, b_steps = (1, m) if a_turned else (count, 1), (1, count) if b_turned else (n, 1)
-    for call in [*product(a, a_steps, b, b_steps, out, size, bias), *product(a, a_steps, b, b_steps, added, size, add=True)]:
+    for call in [
+        *product(a, a_steps, b, b_steps, out, size, bias),
+        *product(a, a_steps, b, b_steps, added, size, add=True),
+    ]:
         call()
     expected = (a.T if a_turned else a).astype(np.float64) @ (b.T if b_turned else b)
     np.testing.assert_allclose(out, expected + bias, rtol=1e-4, atol=1e-4)

@@ -12,7 +12,7 @@ from caffelite.kernels.launch import call, kernel, specialised
 
 
 @kernel
-def _axpy(begin, end, worker, x, y, factor, workers_seen):  # type: ignore[no-untyped-def]
+def _axpy(begin, end, worker, x, y, factor, workers_seen):
     for i in range(begin, end):
         y[i] += np.float32(factor) * x[i]
         workers_seen[i] = worker
@@ -42,8 +42,8 @@ def test_only_contiguous_arrays() -> None:
 
 def test_versions_with_constants() -> None:
     @specialised
-    def make(number):  # type: ignore[no-untyped-def]
-        def fill(begin, end, worker, y):  # type: ignore[no-untyped-def]
+    def make(number):
+        def fill(begin, end, worker, y):
             for i in range(begin, end):
                 y[i] = number
 

@@ -13,7 +13,7 @@ CASES = [((8, 8), (3, 3), (2, 2), (0, 0), (4, 4)), ((7, 9), (3, 2), (2, 1), (1, 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("kind", ["MAX", "AVE"])
-def test_agrees_with_loops(case: tuple, kind: str) -> None:  # type: ignore[type-arg]
+def test_agrees_with_loops(case: tuple, kind: str) -> None:
     size, kernel, stride, pad, out = case
     g = Windows(size, kernel, stride, pad, out)
     rng = np.random.default_rng(4)

@@ -8,7 +8,7 @@ from caffelite.schema.messages import FillerParameter
 
 def filled(shape: tuple[int, ...], **settings: object) -> np.ndarray:
     array = np.zeros(shape, np.float32)
-    fill(array, FillerParameter(**settings), np.random.default_rng(9), "net:1:1: layer \"a\"")
+    fill(array, FillerParameter(**settings), np.random.default_rng(9), 'net:1:1: layer "a"')
     return array
 
 
@@ -32,7 +32,9 @@ def test_uniform_and_gaussian() -> None:
 @pytest.mark.parametrize(("norm", "n"), [(0, 50 * 9), (1, 100 * 9), (2, 75 * 9)])
 def test_xavier_and_msra(norm: int, n: int) -> None:
     shape = (100, 50, 3, 3)
-    np.testing.assert_allclose(np.abs(filled(shape, type="xavier", variance_norm=norm)).max(), np.sqrt(3 / n), rtol=1e-2)
+    np.testing.assert_allclose(
+        np.abs(filled(shape, type="xavier", variance_norm=norm)).max(), np.sqrt(3 / n), rtol=1e-2
+    )
     np.testing.assert_allclose(filled(shape, type="msra", variance_norm=norm).std(), np.sqrt(2 / n), rtol=0.02)
 
 
@@ -46,7 +48,9 @@ def test_positive_unitball_and_bilinear() -> None:
 
 
 def test_what_cannot_be_filled() -> None:
-    with pytest.raises(NetError, match='net:1:1: layer "a": there is no filler type "gausian"; did you mean "gaussian"?'):
+    with pytest.raises(
+        NetError, match='net:1:1: layer "a": there is no filler type "gausian"; did you mean "gaussian"?'
+    ):
         filled((2,), type="gausian")
     with pytest.raises(NetError, match="square filters"):
         filled((2, 3), type="bilinear")

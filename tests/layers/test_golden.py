@@ -20,9 +20,11 @@ def _cases() -> Iterator[tuple[str, str, dict[str, np.ndarray]]]:
         with np.load(path) as file:
             arrays = {key: file[key] for key in file.files}
         for number in sorted({key.split("/")[0] for key in arrays}):
-            yield path.stem, number, {
-                key.split("/")[1]: value for key, value in arrays.items() if key.startswith(f"{number}/")
-            }
+            yield (
+                path.stem,
+                number,
+                {key.split("/")[1]: value for key, value in arrays.items() if key.startswith(f"{number}/")},
+            )
 
 
 CASES = list(_cases())

@@ -107,7 +107,9 @@ def test_dummy_data() -> None:
     np.testing.assert_array_equal(first, two.blobs["b"].data)
     one.forward()
     assert (one.blobs["b"].data != first).all()
-    old = net('layer { name: "d" type: "DummyData" top: "a" dummy_data_param { num: 1 channels: 2 height: 3 width: 4 } }')
+    old = net(
+        'layer { name: "d" type: "DummyData" top: "a" dummy_data_param { num: 1 channels: 2 height: 3 width: 4 } }'
+    )
     assert old.blobs["a"].shape == (1, 2, 3, 4)
 
 
@@ -118,9 +120,12 @@ def test_silence() -> None:
 
 
 def test_a_label_that_is_no_class() -> None:
-    text = layer("Flatten", top='top: "f"') + """layer { name: "labels" type: "Input" top: "t" input_param { shape { dim: 4 } } }
+    text = (
+        layer("Flatten", top='top: "f"')
+        + """layer { name: "labels" type: "Input" top: "t" input_param { shape { dim: 4 } } }
         layer { name: "loss" type: "SoftmaxWithLoss" bottom: "f" bottom: "t" top: "l" }
         layer { name: "accuracy" type: "Accuracy" bottom: "f" bottom: "t" top: "a" include { phase: TEST } }"""
+    )
     for phase in (TRAIN, TEST):
         n = net(text, phase)
         n.blobs["t"].data[...] = [0, 1, 2, 384]

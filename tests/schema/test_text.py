@@ -101,7 +101,9 @@ def test_text_round_trip_with_protobuf(tmp_path: Path) -> None:
 
 
 def test_places() -> None:
-    document = net_from_text('name: "n"\nlayer { name: "a"\n  bottom: "x" bottom: "y"\n  lrn_param { alpha: 2 } }\n', "f")
+    document = net_from_text(
+        'name: "n"\nlayer { name: "a"\n  bottom: "x" bottom: "y"\n  lrn_param { alpha: 2 } }\n', "f"
+    )
     assert document.place(0) == "f:2:1"
     assert document.place(0, "bottom", 1) == "f:3:15"
     assert document.place(0, "alpha") == "f:4:15"

@@ -6,7 +6,7 @@ from caffelite.schema.text import net_from_text, parse_text
 from caffelite.schema.upgrade import upgrade_solver
 
 
-def layer_of(text: str, index: int = 0):  # type: ignore[no-untyped-def]
+def layer_of(text: str, index: int = 0):
     return net_from_text(text, "old").message.layer[index]
 
 
@@ -35,7 +35,9 @@ def test_v1_types(old: str, new: str) -> None:
 
 
 def test_v1_data_transformation() -> None:
-    layer = layer_of('layers { type: DATA data_param { source: "s" scale: 0.5 mean_file: "m" crop_size: 3 mirror: true } }')
+    layer = layer_of(
+        'layers { type: DATA data_param { source: "s" scale: 0.5 mean_file: "m" crop_size: 3 mirror: true } }'
+    )
     t = layer.transform_param
     assert (t.scale, t.mean_file, t.crop_size, t.mirror) == (0.5, "m", 3, True)
     assert not layer.data_param.HasField("scale")

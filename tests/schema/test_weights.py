@@ -25,7 +25,9 @@ def test_reads_what_caffe_wrote() -> None:
 
 def test_hdf5_holds_the_same_as_the_binary_file(tmp_path: Path) -> None:
     binary = {layer.name: layer.blobs for layer in read_weights(CAFFE / "snap_iter_12.caffemodel") if layer.blobs}
-    hdf5 = {layer.name: layer.blobs for layer in read_weights(CAFFE / "h5" / "snap_iter_12.caffemodel.h5") if layer.blobs}
+    hdf5 = {
+        layer.name: layer.blobs for layer in read_weights(CAFFE / "h5" / "snap_iter_12.caffemodel.h5") if layer.blobs
+    }
     assert set(binary) == set(hdf5)
     assert all(a.shape == b.shape for name in binary for a, b in zip(binary[name], hdf5[name], strict=True))
     write_hdf5(tmp_path / "w.h5", binary)

@@ -69,9 +69,7 @@ def test_resumed_run_goes_on_bit_for_bit(tmp_path, rule, form):
         resumed.solve(tmp_path / f"a_iter_{iteration}.solverstate{ending}")
         assert seen == [entry for entry in expected if entry[0] >= iteration]
         assert np.array_equal(resumed.net.data, whole.net.data)
-        assert all(
-            np.array_equal(*pair) for pair in zip(resumed.rule.history, whole.rule.history, strict=True)
-        )
+        assert all(np.array_equal(*pair) for pair in zip(resumed.rule.history, whole.rule.history, strict=True))
 
 
 def test_stopped_in_a_test_and_resumed(tmp_path):

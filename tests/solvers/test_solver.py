@@ -230,7 +230,5 @@ def test_outputs_are_in_caffes_order():
 def test_a_wrong_setting_stops_before_anything_is_built(tmp_path):
     file = Path(tmp_path, "s.prototxt")
     file.write_text('net: "missing.prototxt" base_lr: 1 lr_policy: "stp"')
-    with pytest.raises(
-        SolverError, match=r's.prototxt:1:36: there is no lr_policy "stp"; did you mean "step"\?'
-    ):
+    with pytest.raises(SolverError, match=r's.prototxt:1:36: there is no lr_policy "stp"; did you mean "step"\?'):
         Solver(file, Listener())
