@@ -6,12 +6,29 @@ so that a large mean costs no digits.
 """
 
 import numpy as np
+from numba.extending import register_jitable
 
 from caffelite.kernels import arrays, settings
 from caffelite.kernels.launch import Call, call, kernel
 
 #: Channels a task takes where there are no spatial axes, so that vectors run over channels.
 _BLOCK = 16
+
+
+@register_jitable
+def _moments(x, c, channels, length, shift):
+    """Return the sums over a channel of x - shift and of its square: float32 along a row, float64 over the rows."""
+    total, squares = 0.0, 0.0
+    for n in range(len(x) // (channels * length)):
+        row = (n * channels + c) * length
+        s, q = np.float32(0), np.float32(0)
+        for i in range(length):
+            d = x[row + i] - shift
+            s += d
+            q += d * d
+        total += s
+        squares += q
+    return total, squares
 
 
 @kernel
@@ -21,30 +38,12 @@ def _forward(begin, end, worker, x, y, channels, length, eps, fraction, mean_sum
     count = images * length
     for c in range(begin, end):
         shift = x[c * length]
-        total, squares = 0.0, 0.0
-        for n in range(images):
-            row = (n * channels + c) * length
-            s, q = np.float32(0), np.float32(0)
-            for i in range(length):
-                d = x[row + i] - shift
-                s += d
-                q += d * d
-            total += s
-            squares += q
+        total, squares = _moments(x, c, channels, length, shift)
         offset = total / count
         if abs(offset) * abs(offset) * count > 0.5 * squares:
             # The first value lay far from the mean: once more, from the mean itself.
             shift += np.float32(offset)
-            total, squares = 0.0, 0.0
-            for n in range(images):
-                row = (n * channels + c) * length
-                s, q = np.float32(0), np.float32(0)
-                for i in range(length):
-                    d = x[row + i] - shift
-                    s += d
-                    q += d * d
-                total += s
-                squares += q
+            total, squares = _moments(x, c, channels, length, shift)
             offset = total / count
         mean = shift + offset
         variance = max(squares / count - offset * offset, 0.0)
