@@ -1,8 +1,10 @@
 """LMDB databases of Datum records, read in place and written as Caffe's tools do."""
 
 import ctypes
+import mmap
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +14,10 @@ import lmdb
 import numpy as np
 
 from caffelite.errors import DataError
+
+#: ``madvise(2)``, on Linux.
+_madvise: Any = ctypes.CDLL(None).madvise if sys.platform == "linux" else None
+_DONTNEED, _PAGE = 4, mmap.PAGESIZE
 
 _OPEN: dict[str, "Database"] = {}
 
@@ -67,6 +73,21 @@ class Database:
         self._index(int(positions.max()) + 1)
         addresses[:] = self._addresses[positions]
         lengths[:] = self._lengths[positions]
+
+    @staticmethod
+    def release(addresses: np.ndarray, lengths: np.ndarray) -> None:
+        """Let go of the memory that records were read from: it stays in the system's cache, but not in this process.
+
+        Without it a whole database that has been read once counts as memory of the process.
+        """
+        if _madvise is None or not len(addresses):
+            return
+        order = np.argsort(addresses)
+        begin = int(addresses[order[0]]) // _PAGE * _PAGE
+        end = int(addresses[order[-1]] + lengths[order[-1]])
+        # Records that follow one another lie together; after a jump back to the first they do not.
+        if end - begin < 4 * (int(lengths.sum()) + _PAGE * len(addresses)):
+            _madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _DONTNEED)
 
     def read(self, position: int) -> bytes:
         """Return a copy of one record."""

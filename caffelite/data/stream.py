@@ -17,6 +17,9 @@ from caffelite.kernels import transform as kernels
 from caffelite.layers.base import text_of
 from caffelite.schema.messages import Datum
 
+#: Bytes of batches that are made ahead, where more than one fits.
+_AHEAD = 16 << 20
+
 
 def decode(record: bytes, what: str = "the record", color: bool | None = None) -> tuple[np.ndarray, int]:
     """Return the image of a Datum, channels x height x width, uint8 or float32, and its label.
@@ -98,6 +101,8 @@ class Batch:
             size = self._staged[0].nbytes
             self._pixels[:] = self._staged.ctypes.data + size * np.arange(stream.batch_size)
         self._transform()
+        if stream.in_place:
+            stream.database.release(self._addresses, self._lengths)
 
     def _explain(self, position: int, status: int) -> None:
         what = self._stream.name(position)
@@ -152,7 +157,8 @@ class Prefetcher:
     ----------
     stream : RecordStream
     depth : int
-        How many batches it may be ahead.
+        How many batches it may be ahead; large ones fewer, since one is enough
+        not to wait: it is copied when it is handed out, and filled again meanwhile.
 
     Attributes
     ----------
@@ -166,7 +172,8 @@ class Prefetcher:
         self.stream = stream
         self.position = 0
         self.waited = 0.0
-        self._batches = [Batch(stream) for _ in range(depth)]
+        size = 4 * stream.batch_size * stream.shape[0] * stream.transformer.size[0] * stream.transformer.size[1]
+        self._batches = [Batch(stream) for _ in range(min(max(_AHEAD // size, 1), depth))]
         self._thread: threading.Thread | None = None
         self._free: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._full: queue.SimpleQueue[Batch | BaseException] = queue.SimpleQueue()
