@@ -3,8 +3,11 @@
 This is the place where element-wise layers are fused: ``y = f3(f2(f1(x)))`` reads and writes memory once.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -15,14 +18,14 @@ from caffelite.kernels.arrays import CHUNK
 from caffelite.kernels.launch import Call, call, specialised
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Function:
     """A scalar function and its derivative.
 
     Attributes
     ----------
     name : str
-        Machine code is kept under it.
+        Its own within the file that defines it.
     forward : callable
         ``y = forward(x, p, o)`` with constants ``p[o]``, ``p[o + 1]`` …
     gradient : callable
@@ -39,13 +42,27 @@ class Function:
     reads: str = "y"
     constants: int = 0
 
+    @cached_property
+    def key(self) -> str:
+        """What machine code is kept under: the name, and a digest of the file the function is written in.
+
+        The folder of kept code changes with the kernels' own sources only; without the digest a function that
+        was changed in a layer's file would go on running as it was.
+        """
+        code, slope = self.forward.__code__, self.gradient.__code__
+        try:
+            source = Path(code.co_filename).read_bytes()
+        except OSError:  # typed in by hand, or read from an archive
+            source = repr([(c.co_code, c.co_consts, c.co_names) for c in (code, slope)]).encode()
+        return f"{self.name}:{hashlib.sha256(source).hexdigest()[:16]}"
+
 
 _FUNCTIONS: dict[str, Function] = {}
 
 
 def define(function: Function) -> Function:
     """Make a function known to the kernel."""
-    _FUNCTIONS[function.name] = function
+    _FUNCTIONS[function.key] = function
     return function
 
 
@@ -58,8 +75,8 @@ def _composed(chain: tuple[str, ...]) -> tuple[Any, Any]:
     value: Any = _compiled(lambda x, p: x)
     slope: Any = _compiled(lambda x, p: np.float32(1))
     offset = 0
-    for name in chain:
-        function = _FUNCTIONS[name]
+    for key in chain:
+        function = _FUNCTIONS[key]
         value, slope = _extended(value, slope, function, offset)
         offset += function.constants
     return value, slope
@@ -103,8 +120,8 @@ def _backward(*chain: str) -> Callable[..., None]:
 
 
 @specialised
-def _backward_from_top(name: str) -> Callable[..., None]:
-    gradient = _compiled(_FUNCTIONS[name].gradient)
+def _backward_from_top(key: str) -> Callable[..., None]:
+    gradient = _compiled(_FUNCTIONS[key].gradient)
 
     def backward(begin, end, worker, y, dy, dx, p):
         """dx = dy * f'(.), the derivative from y; a task is CHUNK elements."""
@@ -129,7 +146,7 @@ def forward(chain: Sequence[Function], constants: Sequence[float], x: np.ndarray
     x, y : ndarray of float32, one axis
     """
     p = np.array([*constants, 0], np.float32)
-    return call(_forward(*[f.name for f in chain]), -(-x.size // CHUNK), x, y, p, work=x.size * _COST)
+    return call(_forward(*[f.key for f in chain]), -(-x.size // CHUNK), x, y, p, work=x.size * _COST)
 
 
 def backward(
@@ -139,5 +156,5 @@ def backward(
     p = np.array([*constants, 0], np.float32)
     tasks, work = -(-x.size // CHUNK), x.size * _COST
     if len(chain) == 1 and chain[0].reads != "x":
-        return call(_backward_from_top(chain[0].name), tasks, y, dy, dx, p, work=work)
-    return call(_backward(*[f.name for f in chain]), tasks, x, dy, dx, p, work=work)
+        return call(_backward_from_top(chain[0].key), tasks, y, dy, dx, p, work=work)
+    return call(_backward(*[f.key for f in chain]), tasks, x, dy, dx, p, work=work)

@@ -47,13 +47,14 @@ class Accuracy(Layer):
         ignored = settings.ignore_label if settings.HasField("ignore_label") else None
 
         def measure() -> None:
-            wanted = labels.astype(np.int64)
+            with np.errstate(invalid="ignore"):  # NaN becomes a number that is no class
+                wanted = labels.astype(np.int64)
             counted = np.ones_like(wanted, bool) if ignored is None else wanted != ignored
             outside = counted & ((wanted < 0) | (wanted >= classes))
             if outside.any():
                 raise DataError(
-                    f"{self.where('bottom', 1)}: label {wanted[outside][0]} is not one of the {classes} "
-                    f"classes (0 to {classes - 1})"
+                    f"{self.where('bottom', 1)}: label {labels[outside][0]:g} is not one of the "
+                    f"{classes} classes (0 to {classes - 1})"
                 )
             own = np.take_along_axis(scores, np.where(counted, wanted, 0)[..., None], axis=2)
             # The label's own score is among those at least as high as it.

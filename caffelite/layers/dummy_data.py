@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.layers.base import Blob, Layer, Shape, Step, layer
+from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
 from caffelite.layers.fillers import fill
 from caffelite.schema.messages import FillerParameter
+
+_OLDER = ("num", "channels", "height", "width")
 
 
 @layer("DummyData")
@@ -23,23 +25,34 @@ class DummyData(Layer):
 
     def setup(self) -> None:
         settings, many = self.param.dummy_data_param, len(self.param.top)
-        if settings.shape and settings.num:
+        older = any(len(getattr(settings, name)) for name in _OLDER)
+        if settings.shape and older:
             self.error("give either shape or the older num, channels, height and width, not both", "shape")
-        if settings.shape:
-            given: list[Shape] = [tuple(shape.dim) for shape in settings.shape]
-        else:
-            sizes = [list(getattr(settings, name)) for name in ("num", "channels", "height", "width")]
-            if len({len(size) for size in sizes}) != 1:
-                self.error("num, channels, height and width must be given equally often", "num")
-            given = [tuple(shape) for shape in zip(*sizes, strict=True)]
-        if len(given) not in (1, many):
-            self.error(f"{many} tops need one shape or {many}, not {len(given)}", "shape")
+        self.top_shapes = self._older_shapes(many) if older else self._shapes(many)
+        for i, shape in enumerate(self.top_shapes):
+            if any(n < 1 for n in shape):
+                self.shape_error(f"top {i} would be {text_of(shape)}, expected sizes of at least 1", "shape")
         fillers = list(settings.data_filler) or [FillerParameter(type="constant", value=0)]
         if len(fillers) not in (1, many):
             self.error(f"{many} tops need no data_filler, one or {many}, not {len(fillers)}", "data_filler")
-        self.top_shapes = given * many if len(given) == 1 else given
         self.fillers = fillers * many if len(fillers) == 1 else fillers
         self.state["passes"] = np.zeros(1, np.int64)
+
+    def _shapes(self, many: int) -> list[Shape]:
+        given: list[Shape] = [tuple(shape.dim) for shape in self.param.dummy_data_param.shape]
+        if len(given) not in (1, many):
+            self.error(f"{many} tops need one shape or {many}, not {len(given)}", "shape")
+        return given * many if len(given) == 1 else given
+
+    def _older_shapes(self, many: int) -> list[Shape]:
+        """Return the shapes that num, channels, height and width make; each is given once or for each top."""
+        columns = []
+        for name in _OLDER:
+            sizes = list(getattr(self.param.dummy_data_param, name))
+            if len(sizes) not in (1, many):
+                self.error(f"{many} tops need {name} once or {many} times, not {len(sizes)} times", name)
+            columns.append(sizes * many if len(sizes) == 1 else sizes)
+        return list(zip(*columns, strict=True))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         return self.top_shapes
@@ -47,9 +60,9 @@ class DummyData(Layer):
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         changing = []
         for j, (top, filler) in enumerate(zip(tops, self.fillers, strict=True)):
-            if filler.type == "constant":
-                fill(top.data, filler, np.random.default_rng(), self.where("data_filler", j))
-            else:
+            # All of them once, so that a filler that does not fit is found when the net is built.
+            fill(top.data, filler, np.random.default_rng(0), self.where("data_filler", j))
+            if filler.type != "constant":
                 changing.append((j, top, filler))
         passes = self.state["passes"]
 

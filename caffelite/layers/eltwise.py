@@ -17,7 +17,8 @@ class Eltwise(Layer):
 
     ``eltwise_param``: ``operation`` PROD, SUM (with a ``coeff`` for each bottom, 1 by default) or MAX;
     ``stable_prod_grad`` (true: the gradient of a product multiplies the other bottoms; false: it divides the top by
-    this one, which fails where that is 0). Of equal values MAX takes the first bottom's.
+    this one, which fails where that is 0). Where values are equal, the gradient of MAX goes to one of them, as
+    in Caffe: the second bottom before the first, the first before all others.
     """
 
     bottoms = (2, None)
@@ -84,8 +85,8 @@ class Eltwise(Layer):
 
 
 def _pass_largest(j: int, x: list[np.ndarray], y: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> None:
-    """Give the gradient to bottom ``j`` where it is the first that is the largest."""
+    """Give the gradient to bottom ``j`` where it is the largest and none that goes before it is as large."""
     mine = x[j] == y
-    for earlier in x[:j]:
-        mine &= earlier != y
+    for before in (x[1:2], [], x[:j])[min(j, 2)]:
+        mine &= before != y
     np.multiply(dy, mine, out=dx)

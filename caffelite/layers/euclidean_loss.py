@@ -5,22 +5,26 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.kernels import arrays, losses
-from caffelite.layers.base import Blob, Shape, Step, layer, text_of
+from caffelite.layers.base import Blob, Shape, Step, count, layer, text_of
 from caffelite.layers.loss import Loss
 
 
 @layer("EuclideanLoss")
 class EuclideanLoss(Loss):
-    """``sum of (a - b)² / (2 N)`` for N images; both bottoms can be learned."""
+    """``sum of (a - b)² / (2 N)`` for N images; both bottoms can be learned.
+
+    The bottoms must agree in N and in the number of values: ``N × 1`` predictions go with ``N`` targets.
+    """
 
     bottoms = 2
     tops = (0, 1)
     backward_reads = frozenset()
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        if bottoms[0][1:] != bottoms[1][1:] or bottoms[0][:1] != bottoms[1][:1]:
+        if bottoms[0][:1] != bottoms[1][:1] or count(bottoms[0]) != count(bottoms[1]):
             self.shape_error(
-                f"its bottoms must have the same shape, not {text_of(bottoms[0])} and {text_of(bottoms[1])}",
+                f"its bottoms must have as many images and as many values, not {text_of(bottoms[0])} and "
+                f"{text_of(bottoms[1])}",
                 "bottom",
                 1,
             )

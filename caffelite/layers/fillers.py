@@ -27,7 +27,7 @@ def fill(array: np.ndarray, filler: Any, rng: np.random.Generator, where: str) -
     Raises
     ------
     NetError
-        An unknown type, or one that does not fit the shape.
+        An unknown type, one that does not fit the shape, or settings that cannot be.
 
     Notes
     -----
@@ -37,6 +37,8 @@ def fill(array: np.ndarray, filler: Any, rng: np.random.Generator, where: str) -
     1; bilinear makes filters that interpolate.
     """
     kind = filler.type if filler is not None else "constant"
+    if filler is not None:
+        _check(filler, where)
     if kind == "constant":
         array.fill(filler.value if filler is not None else 0)
     elif kind == "uniform":
@@ -52,7 +54,8 @@ def fill(array: np.ndarray, filler: Any, rng: np.random.Generator, where: str) -
     elif kind == "msra":
         array[...] = rng.normal(0, math.sqrt(2.0 / _fan(array, filler)), array.shape)
     elif kind == "positive_unitball":
-        values = rng.random((array.shape[0], array.size // array.shape[0]))
+        rows = array.shape[0] if array.shape else 1
+        values = rng.random((rows, array.size // rows))
         array[...] = (values / values.sum(axis=1, keepdims=True)).reshape(array.shape)
     elif kind == "bilinear":
         _bilinear(array, where)
@@ -60,6 +63,17 @@ def fill(array: np.ndarray, filler: Any, rng: np.random.Generator, where: str) -
         near = difflib.get_close_matches(kind, TYPES, n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"it can be {', '.join(TYPES)}"
         raise NetError(f'{where}: there is no filler type "{kind}"; {hint}')
+
+
+def _check(filler: Any, where: str) -> None:
+    if filler.sparse != -1 and filler.type in TYPES and filler.type != "gaussian":
+        raise NetError(f'{where}: sparse goes with a gaussian filler, not with "{filler.type}"')
+    if filler.sparse < -1:
+        raise NetError(f"{where}: sparse is {filler.sparse}, expected -1 (off) or more")
+    if filler.type == "uniform" and not (filler.min <= filler.max and math.isfinite(filler.max - filler.min)):
+        raise NetError(f"{where}: min is {filler.min:g} and max is {filler.max:g}, expected finite, min first")
+    if filler.type == "gaussian" and not (filler.std >= 0 and math.isfinite(filler.std)):
+        raise NetError(f"{where}: std is {filler.std:g}, expected 0 or more")
 
 
 def _fan(array: np.ndarray, filler: Any) -> float:

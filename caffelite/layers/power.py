@@ -9,7 +9,7 @@ from caffelite.layers.elementwise import ElementWise
 _F = np.float32
 # Constants: shift, scale, power.
 _AFFINE = define(Function("Affine", lambda x, p, o: p[o] + p[o + 1] * x, lambda x, y, p, o: p[o + 1], "", 2))
-_ONE = define(Function("One", lambda x, p, o: _F(1), lambda x, y, p, o: _F(0), "", 0))
+_CONSTANT = define(Function("Constant", lambda x, p, o: p[o], lambda x, y, p, o: _F(0), "", 1))
 
 
 def _square(x, p, o):
@@ -40,10 +40,9 @@ class Power(ElementWise):
     def setup(self) -> None:
         settings = self.param.power_param
         if settings.power == 0 or settings.scale == 0:
-            if settings.power == 0:
-                self.use(_ONE)
-            else:
-                self.use(_AFFINE, settings.shift**settings.power, 0.0)
+            # NumPy's power, as C's: NaN or infinity where Python's own is complex or an exception.
+            with np.errstate(all="ignore"):
+                self.use(_CONSTANT, float(np.power(_F(settings.shift), _F(settings.power))))
         elif settings.power == 1:
             self.use(_AFFINE, settings.shift, settings.scale)
         elif settings.power == 2:

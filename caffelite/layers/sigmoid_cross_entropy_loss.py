@@ -21,6 +21,8 @@ class SigmoidCrossEntropyLoss(Loss):
     without_gradient = (1,)
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        if not bottoms[0]:
+            self.shape_error("takes scores of one image after the other, not a scalar", "bottom", 0)
         if count(bottoms[0]) != count(bottoms[1]):
             self.shape_error(
                 f"its bottoms must have as many elements, not {text_of(bottoms[0])} and {text_of(bottoms[1])}",

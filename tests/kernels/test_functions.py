@@ -61,3 +61,8 @@ def test_random_numbers_are_even_and_depend_on_every_argument() -> None:
         assert abs(np.corrcoef(y[1:], y[:-1])[0, 1]) < 0.01
         found.append(y)
     assert abs(np.corrcoef(found)[np.triu_indices(3, 1)]).max() < 0.01
+
+
+def test_logarithm_below_the_smallest_normal_number() -> None:
+    x = np.float32([1.1754944e-38, 1e-38, 1e-39, 1e-42, 1.4e-45])
+    np.testing.assert_allclose(apply("log32", x), np.log(x.astype(np.float64)), rtol=5e-7)

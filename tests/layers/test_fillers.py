@@ -54,3 +54,24 @@ def test_what_cannot_be_filled() -> None:
         filled((2,), type="gausian")
     with pytest.raises(NetError, match="square filters"):
         filled((2, 3), type="bilinear")
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"type": "uniform", "min": 1, "max": 0}, "min is 1 and max is 0"),
+        ({"type": "uniform", "min": float("-inf")}, "expected finite"),
+        ({"type": "gaussian", "std": -1}, "std is -1, expected 0 or more"),
+        ({"type": "gaussian", "sparse": -7}, "sparse is -7"),
+        ({"type": "xavier", "sparse": 3}, 'sparse goes with a gaussian filler, not with "xavier"'),
+        ({"type": "gausian", "sparse": 3}, 'did you mean "gaussian"'),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict[str, object], expected: str) -> None:
+    with pytest.raises(NetError, match=expected):
+        filled((4, 5), **settings)
+
+
+def test_a_scalar_can_be_filled() -> None:
+    assert filled((), type="positive_unitball") == 1
+    assert abs(filled((), type="xavier")) <= np.sqrt(3)

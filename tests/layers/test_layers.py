@@ -54,8 +54,12 @@ def layer(kind: str, settings: str = "", bottom: str = 'bottom: "x"', top: str =
         (layer("Eltwise", "eltwise_param { operation: PROD coeff: 1 coeff: 2 }", bottom='bottom: "x" bottom: "x"'),
          "coeff goes with operation SUM"),
         (layer("SoftmaxWithLoss", bottom='bottom: "x" bottom: "x"'), "takes one label a prediction"),
-        (layer("EuclideanLoss", bottom='bottom: "x" bottom: "f"').join([layer("Flatten", top='top: "f"'), ""]),
-         "must have the same shape"),
+        (layer("EuclideanLoss", bottom='bottom: "x" bottom: "f"').join(
+            [layer("Flatten", "flatten_param { axis: 0 }", top='top: "f"'), ""]), "must have as many images"),
+        (layer("DummyData", "dummy_data_param { shape { dim: -3 } }", bottom=""), "expected sizes of at least 1"),
+        (layer("DummyData", "dummy_data_param { num: 1 channels: 2 height: 3 }", bottom=""), "need width once"),
+        (layer("DummyData", 'dummy_data_param { shape { dim: 3 } data_filler { type: "unifrom" } }', bottom=""),
+         'did you mean "uniform"?'),
         (layer("ReLU", "loss_weight: 1 loss_weight: 2"), "loss_weight is given 2 times for 1 tops"),
         (layer("ReLU", "include { phase: TRAIN } exclude { phase: TEST }"), "either include or exclude"),
         (layer("InnerProduct", 'inner_product_param { num_output: 2 weight_filler { type: "xaver" } }'),
@@ -138,3 +142,61 @@ def test_the_registry_finds_near_names() -> None:
     assert len(registry()) >= 29
     with pytest.raises(NetError, match='did you mean "SoftmaxWithLoss"'):
         layer_class("SoftmaxWithLos", "p", "n")
+
+
+def test_euclidean_loss_takes_predictions_of_one_value_beside_a_row_of_targets() -> None:
+    n = net(
+        layer("InnerProduct", "inner_product_param { num_output: 1 }")
+        + """layer { name: "t" type: "Input" top: "t" input_param { shape { dim: 4 } } }
+        layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "l" }"""
+    )
+    n.blobs["t"].data[...] = [1, 2, 3, 4]
+    assert n.forward() == pytest.approx(30 / 8)
+
+
+@pytest.mark.parametrize("winners", [([5, 5, 0], 1), ([5, 5, 5], 1), ([5, 0, 5], 0), ([0, 5, 5], 1), ([0, 0, 5], 2)])
+def test_the_gradient_of_a_maximum_goes_to_one_bottom(winners: tuple[list[int], int]) -> None:
+    values, winner = winners
+    names = ["p", "q", "r"]
+    inputs = "".join(
+        f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ dim: 2 }} }} }}\n'
+        for name in names
+    )
+    bottoms = " ".join(f'bottom: "{name}"' for name in names)
+    n = net("force_backward: true " + inputs + layer("Eltwise", "eltwise_param { operation: MAX }", bottoms), keep=True)
+    for name, value in zip(names, values, strict=True):
+        n.blobs[name].data[...] = value
+    n.forward()
+    n.blobs["y"].diff[...] = 1  # type: ignore[index]
+    n.backward()
+    assert [n.blobs[name].diff[0] for name in names] == [float(j == winner) for j in range(3)]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("shift", "power", "expected"), [(-1, 0.5, np.nan), (0, -1, np.inf), (3, 2, 9), (-2, 0, 1), (-2, 3, -8)]
+)
+def test_power_of_a_constant(shift: float, power: float, expected: float) -> None:
+    n = net(layer("Power", f"power_param {{ scale: 0 shift: {shift} power: {power} }}"))
+    n.blobs["x"].data[...] = np.inf
+    n.forward()
+    np.testing.assert_array_equal(n.blobs["y"].data, np.float32(expected))
+
+
+def test_older_dummy_data_sizes_are_given_once_or_for_each_top() -> None:
+    n = net(
+        layer("DummyData", "dummy_data_param { num: 1 num: 2 channels: 3 height: 4 width: 5 }", "", 'top: "a" top: "b"')
+    )
+    assert n.blobs["a"].shape == (1, 3, 4, 5)
+    assert n.blobs["b"].shape == (2, 3, 4, 5)
+
+
+def test_a_label_that_is_no_number() -> None:
+    n = net(
+        layer("Flatten", top='top: "f"')
+        + """layer { name: "t" type: "Input" top: "t" input_param { shape { dim: 4 } } }
+        layer { name: "a" type: "Accuracy" bottom: "f" bottom: "t" top: "a" }""",
+        TEST,
+    )
+    n.blobs["t"].data[...] = np.nan
+    with pytest.raises(DataError, match="label nan is not one of the 384 classes"):
+        n.forward()
