@@ -1,56 +1,44 @@
-"""Caffe's files train, test, convert and draw, in pure Python with Numba-compiled kernels.
+"""caffelite: Caffe's files train, test, convert and draw.
 
-The names here are those of Caffe's Python interface: ``import caffelite as caffe`` runs scripts written for it. They
-are loaded when they are first used, so that ``import caffelite`` costs nothing.
+The names here are pycaffe's, so that ``import caffelite as caffe`` is what a script needs; each is loaded
+when it is first used.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from caffelite.errors import Error
 
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:
-    from caffelite.pycaffe.modes import (
-        TEST,
-        TRAIN,
-        layer_type_list,
-        set_device,
-        set_mode_cpu,
-        set_mode_gpu,
-        set_random_seed,
-    )
-    from caffelite.pycaffe.net import Net
-    from caffelite.pycaffe.solver import (
-        AdaDeltaSolver,
-        AdaGradSolver,
-        AdamSolver,
-        NesterovSolver,
-        RMSPropSolver,
-        SGDSolver,
-        get_solver,
-    )
-
-_HOMES = {
-    "Net": "net",
-    **dict.fromkeys(
-        ("TRAIN", "TEST", "set_mode_cpu", "set_mode_gpu", "set_device", "set_random_seed", "layer_type_list"), "modes"
-    ),
-    **dict.fromkeys(
-        ("get_solver", "SGDSolver", "NesterovSolver", "AdaGradSolver", "RMSPropSolver", "AdaDeltaSolver", "AdamSolver"),
-        "solver",
-    ),
+_SOLVERS = ["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"]
+_CONTENTS = {
+    "net": ["Net"],
+    "blob": ["Blob"],
+    "layer": ["Layer"],
+    "solver": ["get_solver", *(f"{rule}Solver" for rule in _SOLVERS)],
+    "mode": [
+        "TRAIN",
+        "TEST",
+        "set_mode_cpu",
+        "set_mode_gpu",
+        "set_device",
+        "set_random_seed",
+        "layer_type_list",
+    ],
 }
+_MODULES = {name: f"caffelite.pycaffe.{module}" for module, names in _CONTENTS.items() for name in names}
 
-__all__ = [
-    "TEST", "TRAIN", "AdaDeltaSolver", "AdaGradSolver", "AdamSolver", "Error", "NesterovSolver", "Net", "RMSPropSolver",
-    "SGDSolver", "__version__", "get_solver", "layer_type_list", "set_device", "set_mode_cpu", "set_mode_gpu",
-    "set_random_seed",
-]  # fmt: skip
+__all__ = ["Error", "__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"caffelite.pycaffe.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'caffelite' has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

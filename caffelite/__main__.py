@@ -1,7 +1,8 @@
-"""``python -m caffelite`` is the command ``caffelite``."""
+"""``python -m caffelite``: the command line."""
 
 import sys
 
 from caffelite.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

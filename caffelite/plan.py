@@ -112,7 +112,7 @@ class Plan:
         for unit in self.units:
             self._bind(unit)
         self.blobs = {
-            name: self._blob(version)
+            name: self.blob(version)
             for name, version in graph.names.items()
             if keep or version in outputs or version.producer.layer.source
         }
@@ -236,13 +236,14 @@ class Plan:
                 storage.array = memory
         return 4 * sum(size for _, size, _ in arenas)
 
-    def _blob(self, version: Version) -> Blob:
+    def blob(self, version: Version) -> Blob:
+        """Return a version as layers see it."""
         diff = self._diff[version].view(version.shape) if version in self._diff else None
         return Blob(version.name, self._data[version].view(version.shape), diff)
 
     def _bind(self, unit: Unit) -> None:
-        bottoms = [self._blob(version) for version in unit.bottoms]
-        tops = [self._blob(version) for version in unit.tops]
+        bottoms = [self.blob(version) for version in unit.bottoms]
+        tops = [self.blob(version) for version in unit.tops]
         for j, blob in enumerate(bottoms):
             share = self._share.get((unit, j))
             blob.diff = None if share is None else share.view(blob.shape)

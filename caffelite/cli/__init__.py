@@ -1,5 +1,5 @@
-"""The command line: ``caffelite COMMAND``."""
+"""The command line: a module a command."""
 
-from caffelite.cli.main import main
+from caffelite.cli.program import main
 
 __all__ = ["main"]

@@ -1,29 +1,41 @@
-"""``caffelite data``."""
+"""Get CIFAR-10 or MNIST ready for the example nets: the databases and the mean file that they name, made from
+the original files, which are downloaded if they are not at hand. Where they cannot be had, a built-in set of
+drawn images takes their place."""
 
 import argparse
 from pathlib import Path
 
-from caffelite.cli.common import say, say_notices
+from caffelite.cli.terminal import say, status
+from caffelite.data.datasets import prepare
 
-HELP = "Make the databases and the mean file that the example nets name."
 EXAMPLES = """examples:
-  caffelite data cifar10                        from $CAFFELITE_DATA, the cache, or downloaded
-  caffelite data mnist --from ~/Downloads/mnist   from files that are at hand
+  caffelite data cifar10
+  caffelite data mnist --from ~/Downloads/mnist
+  caffelite data cifar10 mnist --to /srv/data
 
-Without originals and without a network a built-in set of drawn images is made in their place, and it is said."""
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument("name", choices=("cifar10", "mnist"), help="the data set")
-    parser.add_argument("--from", dest="originals", metavar="DIR", help="folder with the original files")
-    parser.add_argument("--to", default="data", metavar="DIR", help="folder to write to (data)")
-    parser.add_argument("--again", action="store_true", help="make it anew")
+Originals are looked for in the folder given with --from, else in that of $CAFFELITE_DATA, else among earlier
+downloads, and else downloaded. "train", "test" and "time" do this by themselves where data is missing.
+"""
 
 
-def run(options: argparse.Namespace) -> None:
-    """Make a data set."""
-    from caffelite.data.datasets import prepare
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what the command takes."""
+    parser.add_argument("sets", nargs="+", metavar="SET", help="cifar10, mnist")
+    parser.add_argument("--from", type=Path, dest="originals", metavar="DIR", help="folder with the original files")
+    parser.add_argument(
+        "--to",
+        type=Path,
+        default=Path("data"),
+        metavar="DIR",
+        help="folder to write to (data, where the example nets look)",
+    )
 
-    originals = Path(options.originals) if options.originals else None
-    say_notices([prepare(options.name, Path(options.to), originals, say, options.again)])
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the data sets."""
+    for name in arguments.sets:
+        with status(f"getting {name} ready"):
+            made = prepare(name, arguments.to, arguments.originals, say)
+        if made.notice:
+            print(made.notice)
+    return 0

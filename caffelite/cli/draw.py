@@ -1,28 +1,40 @@
-"""``caffelite draw``."""
+"""Draw a net: layers with their settings, the shapes between them, numbers of parameters, phases."""
 
 import argparse
 
-from caffelite.cli.common import say
+from caffelite.cli.arguments import the_file
+from caffelite.cli.terminal import say, status
+from caffelite.convert.diagram import draw
 
-HELP = "Draw a net as a diagram."
 EXAMPLES = """examples:
-  caffelite draw models/cifar10_bn.prototxt cifar10_bn.svg   SVG, PNG or PDF, through Graphviz
-  caffelite draw models/cifar10_bn.prototxt cifar10_bn.md    Mermaid, which needs nothing and which many sites show
-  caffelite draw net.prototxt net.dot --phase TEST           Graphviz's own language"""
+  caffelite draw models/cifar10_bn.prototxt cifar10_bn.svg
+  caffelite draw models/cifar10_bn.prototxt cifar10_bn.png --phase TEST --rankdir LR
+  caffelite draw models/cifar10_bn.prototxt cifar10_bn.md
+
+The name of the output says how: .svg, .png and .pdf through Graphviz, .dot is Graphviz's own language, .md is
+Mermaid, which needs nothing and which many sites show.
+"""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument("file", help="a net")
-    parser.add_argument("output", help="the file to write: .svg, .png, .pdf, .dot or .md")
-    parser.add_argument("--phase", choices=("TRAIN", "TEST", "ALL"), default="ALL",
-                        help="draw this phase, or all layers with their phase marked (ALL)")  # fmt: skip
-    parser.add_argument("--rankdir", choices=("TB", "BT", "LR", "RL"), default="TB", help="direction (TB: down)")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what the command takes."""
+    add = parser.add_argument
+    add("net", metavar="NET", help="prototxt of a net")
+    add("output", metavar="OUTPUT", help="file to write: .svg, .png, .pdf, .dot or .md")
+    add(
+        "--phase",
+        type=str.upper,
+        choices=("TRAIN", "TEST", "ALL"),
+        default="ALL",
+        help="phase to draw, or all layers with their phases marked (ALL)",
+    )
+    add("--rankdir", type=str.upper, choices=("TB", "BT", "LR", "RL"), default="TB", help="direction (TB)")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
     """Draw."""
-    from caffelite.convert.diagram import draw
-
-    drawn = draw(options.file, options.output, options.phase, options.rankdir)
-    say(f"{options.output}: {drawn}")
+    file = the_file([arguments.net], "the prototxt of a net")
+    with status(f"drawing {arguments.output}"):
+        drawn = draw(file, arguments.output, arguments.phase, arguments.rankdir)
+    say(f"{arguments.output}: {drawn}")
+    return 0

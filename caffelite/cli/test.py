@@ -1,63 +1,126 @@
-"""``caffelite test``."""
+"""Measure a trained net on its test set: the mean of every output, over the whole set once."""
 
 import argparse
 import json
-import sys
 from typing import Any
 
-from caffelite.cli.common import add_file, compiling, file_of, net_of, prepare_data, say_notices, stages_of
-from caffelite.errors import Error
+from caffelite.cli.arguments import (
+    UsageError,
+    add_data,
+    add_gpu,
+    add_state,
+    names,
+    say_cpu,
+    the_file,
+    whole,
+)
+from caffelite.cli.preparing import nets_of, prepare_data
+from caffelite.cli.progress import TestLog, compiling
+from caffelite.cli.report import accuracies, by_name, plain, summary
+from caffelite.cli.terminal import counted, say, status
+from caffelite.layers.base import TEST
+from caffelite.net import Net
+from caffelite.solvers.logs import Output
+from caffelite.solvers.sources import NetSource
+from caffelite.solvers.testing import epoch_iterations, records_per_pass, run_test
 
-HELP = "Measure a trained net: accuracy, loss and its other outputs."
 EXAMPLES = """examples:
   caffelite test models/cifar10_bn.prototxt --weights snapshots/cifar10_bn_iter_5000.caffemodel
-  caffelite test models/cifar10_bn.prototxt --weights W --stats batch   BatchNorm by the statistics of each test batch
-  caffelite test models/lenet.prototxt --weights W --iterations 10 --json
-  caffelite test -model net.prototxt -weights W -iterations 10   Caffe's own spelling"""
+  caffelite test models/cifar10_bn.prototxt --weights snapshots/cifar10_bn_iter_5000.caffemodel --stats batch
+  caffelite test models/lenet_solver.prototxt --weights snapshots/lenet_iter_5000.caffemodel --json
+  caffelite test -model models/lenet.prototxt -weights snapshots/lenet_iter_5000.caffemodel -iterations 100
+
+--stats overrides use_global_stats of every BatchNorm: "global" normalises with the stored averages, "batch"
+with the statistics of each test batch, so that its result depends on the batch size.
+"""
+
+#: As in Caffe; only for nets that do not know how much data they have.
+_ITERATIONS = 50
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    add_file(parser, ("--model", "--solver"), "a net, or a solver that names one")
-    parser.add_argument("--weights", required=True, help="a .caffemodel (or .h5); several with commas between")
-    parser.add_argument("--iterations", type=int, help="number of batches (the whole test set once; else 50)")
-    parser.add_argument("--stats", choices=("global", "batch"),
-                        help="BatchNorm by stored statistics or by those of each batch (as the net says)")  # fmt: skip
-    parser.add_argument("--data", metavar="DIR", help="folder with the original files of CIFAR-10 or MNIST")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what the command takes."""
+    add = parser.add_argument
+    add("file", nargs="?", metavar="NET_OR_SOLVER", help="prototxt of a net or of a solver")
+    add("--model", metavar="NET", help="the same, as Caffe has it")
+    add("--weights", type=names, metavar="A,B", help="weights, later files over earlier ones")
+    add("--iterations", type=whole, metavar="N", help="number of batches (the whole test set once)")
+    add("--stats", choices=("global", "batch"), help="statistics that every BatchNorm normalises with")
+    add("--json", action="store_true", help="print the result as JSON")
+    add_data(parser)
+    add_state(parser)
+    add_gpu(parser)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Test."""
-    from tqdm import tqdm
-
-    from caffelite.layers.base import TEST
-    from caffelite.net import Net
-    from caffelite.solvers.solver import epoch_iterations, run_test
-
-    document = net_of(file_of(options))
-    used = prepare_data(document.message, options.data)
-    stats = {"global": True, "batch": False, None: None}[options.stats]
+def run(arguments: argparse.Namespace) -> int:
+    """Test, and print the result."""
+    file = the_file([arguments.file, arguments.model], "the prototxt of a net or of a solver")
+    if not arguments.weights:
+        raise UsageError("give the weights to test with --weights: the .caffemodel of a snapshot")
+    say_cpu(arguments)
+    sources = nets_of(file, TEST, arguments.level, arguments.stage)
+    prepared = prepare_data(sources, arguments.data, say)
+    notices = [data.notice for data in prepared if data.notice]
     with compiling():
-        net = Net(document, TEST, level=options.level, stages=stages_of(options), global_stats=stats)
-    for weights in options.weights.split(","):
-        net.copy_from(weights)
-    iterations = options.iterations if options.iterations is not None else epoch_iterations(net) or 50
-    if iterations < 1:
-        raise Error(f"--iterations is {iterations}, expected at least 1")
-    if not net.outputs:
-        raise Error(f'net "{net.name}" has no outputs in the TEST phase')
-    with compiling(), tqdm(total=iterations, unit="batch", leave=False, disable=not sys.stderr.isatty()) as bar:
-        outputs, loss = run_test(net, iterations, lambda: bar.update() and False)
-    net.close()
-    if options.json:
-        values: dict[str, Any] = {}
-        for output in outputs:
-            values.setdefault(output.name, []).append(output.value)
-        result = {name: v[0] if len(v) == 1 else v for name, v in values.items()}
-        print(json.dumps({"iterations": iterations, "loss": loss, "outputs": result}))
+        results = [{**_test(source, arguments), "notices": notices} for source in sources]
+    if arguments.json:
+        print(json.dumps(results if len(results) > 1 else results[0]))
     else:
-        print(f"Loss: {loss:g}")
-        for output in outputs:
-            print(str(output).split(": ", 1)[1])
-    say_notices(used)
+        print("\n".join([result["summary"] for result in results] + notices))
+    return 0
+
+
+def _test(source: NetSource, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Test one net; return what was found."""
+    stats = None if arguments.stats is None else arguments.stats == "global"
+    with status("building the net"):
+        net = Net(source.document, TEST, level=source.level, stages=source.stages, global_stats=stats)
+    try:
+        for path in arguments.weights:
+            net.copy_from(path)
+        iterations, data = _extent(net, arguments.iterations)
+        outputs, loss = _score(net, iterations)
+    finally:
+        net.close()
+    weights = ", ".join(arguments.weights)
+    text = f"{source.document.filename} with {weights}: {summary(outputs, accuracies([net]))} over {data}"
+    return {
+        "net": source.document.filename,
+        "weights": arguments.weights,
+        "iterations": iterations,
+        "stats": arguments.stats or "as set",
+        "loss": plain(loss),
+        "outputs": plain(by_name(outputs)),
+        "summary": text,
+    }
+
+
+def _extent(net: Net, asked: int | None) -> tuple[int, str]:
+    """Return the number of batches, and what they hold in words."""
+    whole_set = epoch_iterations(net)
+    iterations = asked or whole_set or _ITERATIONS
+    batches = f"{iterations} batch{'es' if iterations > 1 else ''}"
+    if asked or whole_set is None:
+        return iterations, batches
+    records = max(getattr(layer, "epoch_size", 0) for layer in net.layers)
+    again = iterations * records_per_pass(net) - records
+    twice = f", the last one filled up with the first {again} again" if again else ""
+    return iterations, f"{records} records in {batches}{twice}"
+
+
+def _score(net: Net, iterations: int) -> tuple[list[Output], float]:
+    """Run the batches; return the means of the outputs and of the loss."""
+    log = TestLog()
+    log.on_begin(iterations)
+    sums: list[float] = []
+    loss = 0.0
+    outputs: list[Output] = []
+    for i in counted(range(iterations), "testing"):
+        outputs, batch_loss = run_test(net, 1)
+        loss += batch_loss
+        values = [output.value for output in outputs]
+        sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
+        log.on_batch(i, outputs)
+    means = [Output(o.index, o.name, s / iterations, o.weight) for o, s in zip(outputs, sums, strict=True)]
+    log.on_means(loss / iterations, means)
+    return means, loss / iterations

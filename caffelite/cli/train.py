@@ -1,206 +1,174 @@
-"""``caffelite train``."""
+"""Train a net: from a solver prototxt, or from a net, whose solver is then the file beside it that is named
+NET_solver.prototxt, else documented defaults."""
 
 import argparse
-import signal
-import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+import re
+from pathlib import Path
+from time import perf_counter
 
-from caffelite.cli.common import add_file, compiling, file_of, folder_for, prepare_data, say, say_notices
-from caffelite.errors import Error
+from caffelite.cli.arguments import (
+    UsageError,
+    add_data,
+    add_gpu,
+    add_state,
+    names,
+    say_cpu,
+    the_file,
+    whole,
+)
+from caffelite.cli.preparing import prepare_data
+from caffelite.cli.progress import LiveLine, RecordedLog, Recorder, compiling
+from caffelite.cli.report import accuracies, duration, summary
+from caffelite.cli.signals import EFFECTS, signal_effects
+from caffelite.cli.terminal import on_terminal, say
+from caffelite.schema.text import Document, is_net
+from caffelite.solvers.settings import Settings, default_solver, load_solver
+from caffelite.solvers.solver import Solver
 
-HELP = "Train a net."
 EXAMPLES = """examples:
-  caffelite train models/cifar10_bn.prototxt                  a net, with the solver beside it
-  caffelite train models/lenet_solver.prototxt --iterations 1000
-  caffelite train my_solver.prototxt --weights base.caffemodel   start from weights (fine-tune)
-  caffelite train my_solver.prototxt --snapshot snapshots/my_iter_500.solverstate   go on
-  caffelite train -solver my_solver.prototxt                  Caffe's own spelling
+  caffelite train models/cifar10_bn.prototxt
+  caffelite train models/lenet_solver.prototxt --iterations 1000 --seed 3
+  caffelite train models/lenet.prototxt --weights snapshots/lenet_iter_5000.caffemodel
+  caffelite train models/lenet.prototxt --snapshot snapshots/lenet_iter_5000.solverstate --iterations 10000
+  caffelite train -solver models/lenet_solver.prototxt -sigint_effect snapshot
 
-Ctrl-C ends the run with a snapshot, from which it can be taken up. On a terminal there is a progress line; otherwise
-lines in the format of Caffe's log are written to standard error."""
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    add_file(parser, ("--solver",), "a solver, or a net: then NET_solver.prototxt beside it, or defaults")
-    parser.add_argument("--iterations", type=int, help="train up to this iteration (max_iter)")
-    parser.add_argument("--weights", help="start from these weights; several with commas between")
-    parser.add_argument("--snapshot", help="go on from this .solverstate")
-    parser.add_argument("--seed", type=int, help="for everything random (random_seed)")
-    parser.add_argument("--data", metavar="DIR", help="folder with the original files of CIFAR-10 or MNIST")
-    parser.add_argument("--sigint_effect", choices=("stop", "snapshot", "none"), default="stop", help=argparse.SUPPRESS)
-    parser.add_argument("--sighup_effect", choices=("stop", "snapshot", "none"), default="snapshot",
-                        help=argparse.SUPPRESS)  # fmt: skip
+On a terminal a live line is shown, else lines in the format of Caffe's log. Ctrl-C ends the run with a
+snapshot, a second Ctrl-C ends it at once; a hangup (SIGHUP) makes a snapshot and goes on.
+"""
 
 
-def run(options: argparse.Namespace) -> None:
-    """Train."""
-    from caffelite.schema.text import is_net, read_solver
-    from caffelite.solvers.settings import Settings, default_solver
-    from caffelite.solvers.solver import Solver
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what the command takes."""
+    add = parser.add_argument
+    add("file", nargs="?", metavar="SOLVER_OR_NET", help="prototxt of a solver or of a net")
+    add("--solver", metavar="SOLVER", help="the same, as Caffe has it")
+    add("--iterations", type=whole, metavar="N", help="iteration to end at, instead of max_iter")
+    add("--weights", type=names, metavar="A,B", help="weights to start from, later files over earlier ones")
+    add("--snapshot", metavar="STATE", help=".solverstate of a run to go on with")
+    add("--seed", type=int, metavar="N", help="instead of random_seed")
+    add_data(parser)
+    add_state(parser)
+    add_gpu(parser)
+    add("--sigint-effect", choices=EFFECTS, default="stop", help="what Ctrl-C does (stop)")
+    add("--sighup-effect", choices=EFFECTS, default="snapshot", help="what a hangup does (snapshot)")
 
-    path = file_of(options)
-    if options.weights and options.snapshot:
-        raise Error("give either --weights (start) or --snapshot (go on), not both")
-    if is_net(path):
-        beside = path.with_name(f"{path.stem}_solver.prototxt")
-        if beside.exists():
-            document = read_solver(beside)
-            document.message.net = str(path)
-            say(f"{path} is a net; training it with {beside}")
-        else:
-            document = default_solver(path)
-            say(f"{path} is a net without {beside.name} beside it; training it with the defaults: SGD, momentum 0.9, "
-                "learning rate 0.01, 10,000 iterations")  # fmt: skip
-    else:
-        document = read_solver(path)
-    if options.iterations is not None:
-        document.message.max_iter = options.iterations
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, and tell in one line what came out."""
+    if arguments.snapshot and arguments.weights:
+        raise UsageError("give --snapshot to go on with a run, or --weights to begin one with these weights, not both")
+    file = the_file([arguments.file, arguments.solver], "the prototxt of a solver or of a net")
+    say_cpu(arguments)
+    document = solver_for(file)
+    _override(document, arguments)
     settings = Settings(document)
-    used = prepare_data(settings.train_net()[0].message, options.data)
-    folder_for(document.message.snapshot_prefix or str(path))
-    listener = _Progress() if sys.stderr.isatty() else _log()
-    with compiling():
-        solver = Solver(document, listener, seed=options.seed)
-        if options.snapshot:
-            solver.restore(options.snapshot)
-        for weights in options.weights.split(",") if options.weights else []:
-            say(f"{weights}: {len(solver.copy_from(weights))} layers taken")
-    if isinstance(listener, _Progress):
-        listener.begin(solver)
+    prepared = prepare_data([settings.train_net(), *settings.test_nets()], arguments.data, say)
+    shown = LiveLine(document.message.max_iter) if on_terminal() else RecordedLog()
     try:
-        with _signals(solver, options):
+        with compiling(shown.doing):
+            line = _train(document, arguments, shown)
+    finally:
+        shown.close()
+    print(line)
+    for data in prepared:
+        if data.notice:
+            print(data.notice)
+    return 0
+
+
+def solver_for(file: Path) -> Document:
+    """Return the solver in a file; for a net, its sibling's, else the default, and tell which it is."""
+    if not is_net(file):
+        return load_solver(file)
+    document = _sibling(file)
+    if document is not None:
+        if document.message.HasField("net"):
+            document.message.net = str(file)
+        say(f"training {file} with {document.filename}")
+        return document
+    document = default_solver(file)
+    p = document.message
+    rates = ", ".join(str(value) for value in p.stepvalue)
+    say(
+        f"training {file} with default settings, as there is no {file.stem}_solver.prototxt beside it: "
+        f"{p.type}, momentum {p.momentum:g}, learning rate {p.base_lr:g} times {p.gamma:g} at {rates} and an "
+        f"end at {p.max_iter}"
+    )
+    return document
+
+
+def _sibling(file: Path) -> Document | None:
+    """Return the solver beside a net: ``NET_solver.prototxt``, or by the names that Caffe's examples have."""
+    own = file.with_name(f"{file.stem}_solver.prototxt")
+    if own.is_file():
+        return load_solver(own)
+    # lenet_train_test.prototxt and lenet_solver.prototxt; train_val.prototxt and solver.prototxt.
+    base = re.sub(r"_?(train_test|train_val|train)$", "", file.stem)
+    other = file.with_name(f"{base}_solver.prototxt" if base else "solver.prototxt")
+    if base != file.stem and other.is_file():
+        document = load_solver(other)
+        if Path(document.message.net).name == file.name:
+            return document
+    return None
+
+
+def _override(document: Document, arguments: argparse.Namespace) -> None:
+    p = document.message
+    if arguments.iterations:
+        p.max_iter = arguments.iterations
+    if p.max_iter < 1:
+        raise UsageError(f"{document.filename} has no max_iter above 0; say how many with --iterations")
+    if arguments.seed is not None:
+        p.random_seed = arguments.seed
+    if arguments.level:
+        p.train_state.level = arguments.level
+    p.train_state.stage.extend(arguments.stage)
+    weights = arguments.weights or [path for text in p.weights for path in names(text)]
+    p.ClearField("weights")
+    # The state of a run goes with weights of its own.
+    p.weights.extend([] if arguments.snapshot else weights)
+
+
+def _train(document: Document, arguments: argparse.Namespace, shown: Recorder) -> str:
+    """Run the solver; return the line that tells what came out."""
+    solver = Solver(document, shown, weights=[])
+    try:
+        shown.watch(solver)
+        for path in document.message.weights:
+            shown.on_say(f"{path}: weights of {len(solver.copy_from(path))} layers are taken")
+        if arguments.snapshot:
+            solver.restore(arguments.snapshot)
+        first, begun = solver.iteration, perf_counter()
+        with signal_effects(solver, arguments.sigint_effect, arguments.sighup_effect, shown.on_say):
             solver.solve()
-            if solver.stopped and not solver.param.snapshot_after_train:
+            # Ctrl-C keeps what was learned, also where snapshot_after_train is false.
+            if solver.stopped and shown.snapshot_at != solver.iteration:
                 solver.snapshot()
+            seconds = perf_counter() - begun
+            # The last line tells what the net can do, also where max_iter is no multiple of test_interval.
+            if not solver.stopped and any(
+                shown.tests.get(i, (-1,))[0] != solver.iteration for i in range(len(solver.test_nets))
+            ):
+                solver.test_all()
+        return _line(solver, first, seconds, shown)
     finally:
         solver.close()
-        if isinstance(listener, _Progress):
-            listener.finish()
-    tested = f"; test: {', '.join(listener.tested)}" if listener.tested else ""
-    say(f"{'stopped after' if solver.stopped else 'trained'} {solver.iteration} iterations; weights: "
-        f"{listener.written or 'not written'}{tested}")  # fmt: skip
-    say_notices(used)
 
 
-def _log() -> Any:
-    from caffelite.solvers.logs import LogListener
-
-    class Log(_Remember, LogListener):
-        pass
-
-    return Log()
-
-
-class _Remember:
-    """Keeps the last results for the line at the end."""
-
-    tested: Sequence[str] = ()
-    written = ""
-
-    def on_test(self, iteration: int, net: int, outputs: Sequence[Any], loss: float | None) -> None:
-        super().on_test(iteration, net, outputs, loss)  # type: ignore[misc]
-        self.tested = [f"{output.name} {output.value:.4g}" for output in outputs]
-
-    def on_snapshot(self, path: str, kind: str) -> None:
-        super().on_snapshot(path, kind)  # type: ignore[misc]
-        if ".caffemodel" in path:
-            self.written = path
-
-
-class _Lines:
-    """A progress line on a terminal, and a line for each test above it."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._batch = 0
-        self._accuracy = ""
-
-    def begin(self, solver: Any) -> None:
-        """Show the line."""
-        from tqdm import tqdm
-
-        top = solver.net.graph.nodes[0].tops[0].shape if solver.net.graph.nodes[0].tops else ()
-        self._batch = (top[0] if top else 1) * solver.param.iter_size
-        self._bar = tqdm(total=solver.param.max_iter, initial=solver.iteration, unit="it", dynamic_ncols=True)
-
-    def finish(self) -> None:
-        """Take the line away."""
-        if self._bar is not None:
-            self._bar.close()
-
-    def _write(self, text: str) -> None:
-        self._bar.write(text, file=sys.stderr) if self._bar is not None else print(text, file=sys.stderr)
-
-    def on_start(self, name: str, policy: str) -> None:
-        self._write(f"training {name}, learning rate policy {policy}")
-
-    def on_display(self, iteration: int, loss: float, outputs: Sequence[Any], rate: float, seconds: float) -> None:
-        """Nothing: the line says it all."""
-
-    def on_step(self, iteration: int, loss: float) -> None:
-        bar = self._bar
-        if bar is None:
-            return
-        # Cheap: tqdm draws at most ten times a second.
-        if bar.update():
-            speed = (bar.format_dict["rate"] or 0) * self._batch
-            bar.set_postfix_str(f"loss {loss:.4g}{self._accuracy}, {speed:.0f} images/s", refresh=False)
-
-    def on_test_start(self, iteration: int, net: int) -> None:
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"testing net #{net}", refresh=True)
-
-    def on_test(self, iteration: int, net: int, outputs: Sequence[Any], loss: float | None) -> None:
-        values = ", ".join(f"{output.name} {output.value:.4g}" for output in outputs)
-        self._write(f"iteration {iteration}, test net #{net}: {values}")
-        accuracy = next((output.value for output in outputs if "accuracy" in output.name.lower()), None)
-        self._accuracy = "" if accuracy is None else f", accuracy {accuracy:.4g}"
-
-    def on_snapshot(self, path: str, kind: str) -> None:
-        self._write(f"writing {path}")
-
-    def on_say(self, text: str) -> None:
-        self._write(text)
-
-    def on_final(self, iteration: int, loss: float) -> None:
-        """Nothing: the line at the end says it."""
-
-    def on_end(self, stopped: bool) -> None:
-        """Nothing: the line at the end says it."""
-
-
-class _Progress(_Remember, _Lines):
-    """A progress line that also remembers the last results."""
-
-
-@contextmanager
-def _signals(solver: Any, options: argparse.Namespace) -> Iterator[None]:
-    """Let Ctrl-C and a hang-up ask the solver for what Caffe does on them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    effects = {signal.SIGINT: options.sigint_effect}
-    if hasattr(signal, "SIGHUP"):
-        effects[signal.SIGHUP] = options.sighup_effect
-    before = {}
-
-    def act(number: int, frame: Any) -> None:
-        if effects[signal.Signals(number)] == "stop":
-            if solver.stopped:
-                raise KeyboardInterrupt
-            say("stopping after this iteration, with a snapshot; Ctrl-C again stops at once")
-            solver.request_stop()
-        elif effects[signal.Signals(number)] == "snapshot":
-            solver.request_snapshot()
-
-    for number in effects:
-        before[number] = signal.signal(number, act)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _line(solver: Solver, first: int, seconds: float, shown: Recorder) -> str:
+    done = solver.iteration - first
+    at = f"iteration {solver.iteration}"
+    parts = [f"{solver.net.name}: " + (f"stopped at {at} of {solver.param.max_iter}" if solver.stopped else at)]
+    if done:
+        rate = solver.records_per_iteration * done / seconds
+        parts.append(f"{done} in {duration(seconds)}" + (f", {rate:,.0f} images/s" if rate else ""))
+    else:
+        parts.append("nothing was left to do, --iterations sets where a run ends")
+    shares = accuracies(solver.test_nets)
+    for i, (iteration, outputs) in sorted(shown.tests.items()):
+        which = f" net {i}" if len(solver.test_nets) > 1 else ""
+        when = "" if iteration == solver.iteration else f" at iteration {iteration}"
+        parts.append(f"test{which}{when}: {summary(outputs, shares)}")
+    if shown.model:
+        parts.append(f"weights in {shown.model}, to go on with: --snapshot {shown.state}")
+    return "; ".join(parts)

@@ -1,1 +1,1 @@
-"""Caffe's Python interface: the same names, doing the same."""
+"""Caffe's Python names over caffelite's nets and solvers."""

@@ -1,279 +1,367 @@
-"""Net, as Caffe's Python interface has it."""
+"""A net as pycaffe shows it."""
 
 import difflib
+import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from caffelite import net as core
+from caffelite import net as engine
 from caffelite.errors import NetError, ShapeError
-from caffelite.layers.base import Blob as CoreBlob
-from caffelite.layers.base import count, text_of
+from caffelite.graph import Version
+from caffelite.layers import base
+from caffelite.layers.base import TEST, TRAIN, quoted
 from caffelite.layers.input import Input
-from caffelite.pycaffe.modes import random_seed
+from caffelite.pycaffe.batches import assign, forward_all
+from caffelite.pycaffe.blob import Blob
+from caffelite.pycaffe.hooks import Hooks
+from caffelite.pycaffe.in_place import InPlaceBlobs
+from caffelite.pycaffe.layer import Layer
+from caffelite.pycaffe.mode import random_seed
+from caffelite.schema.weights import write_hdf5
 
 
-class Blob:
-    """Values and gradient of a blob.
+class Net(Hooks):
+    """One phase of a net whose blobs and gradients can all be looked at and changed.
+
+    ``Net(network_file, phase)``, with weights ``Net(network_file, phase, weights=file)`` or, the older way,
+    ``Net(network_file, weights_file, phase)``.
+
+    Parameters
+    ----------
+    network_file : path
+    phase : {TRAIN, TEST}
+    level : int, optional
+    stages : list of str, optional
+        What ``include`` and ``exclude`` rules of layers are held against, with the phase.
+    weights : path, optional
+        A ``.caffemodel``.
 
     Attributes
     ----------
-    data, diff : ndarray of float32
-        Live: what is written to them is what the net sees.
-    """
-
-    def __init__(self, blob: CoreBlob) -> None:
-        self._blob = blob
-        self._wanted: tuple[int, ...] | None = None
-
-    @property
-    def data(self) -> np.ndarray:
-        if self._wanted is not None and self._wanted != self._blob.shape:
-            raise ShapeError(
-                f'blob "{self._blob.name}" was reshaped to {text_of(self._wanted)}; call net.reshape() first'
-            )
-        return self._blob.data
-
-    @property
-    def diff(self) -> np.ndarray:
-        if self._blob.diff is None:
-            # No layer computes it; in Caffe it is there all the same.
-            self._blob.diff = np.zeros_like(self._blob.data)
-        return self._blob.diff
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._blob.shape if self._wanted is None else self._wanted
-
-    @property
-    def count(self) -> int:
-        return count(self.shape)
-
-    def _legacy(self, axis: int) -> int:
-        if len(self.shape) > 4:
-            raise ShapeError(
-                f'blob "{self._blob.name}" has {len(self.shape)} axes; num, channels, height and width go '
-                "with at most 4"
-            )
-        return self.shape[axis] if axis < len(self.shape) else 1
-
-    @property
-    def num(self) -> int:
-        return self._legacy(0)
-
-    @property
-    def channels(self) -> int:
-        return self._legacy(1)
-
-    @property
-    def height(self) -> int:
-        return self._legacy(2)
-
-    @property
-    def width(self) -> int:
-        return self._legacy(3)
-
-    def reshape(self, *shape: int) -> None:
-        """Ask for another shape; ``net.reshape()`` or the next ``net.forward()`` takes it up."""
-        if any(n < 1 for n in shape):
-            raise ShapeError(f"{text_of(shape)} is not a shape: every axis needs at least 1")
-        self._wanted = tuple(shape)
-
-
-class LayerView:
-    """A layer of a net: ``type`` and parameter ``blobs``."""
-
-    def __init__(self, layer: Any, blobs: list[Blob]) -> None:
-        self.type: str = layer.param.type
-        self.blobs = blobs
-        self.layer = layer
-
-
-class Net:
-    """A net whose blobs can all be looked into.
-
-    ``Net(path, phase)``, ``Net(path, phase, weights=path)``, or as it once was ``Net(path, weights, phase)``; ``level``
-    and ``stages`` choose among ``include`` rules.
-
-    Attributes
-    ----------
-    blobs, params, layer_dict : OrderedDict
-        Blobs by name; lists of parameter blobs by layer name; layers by name.
-    layers : list of LayerView
+    blobs : OrderedDict of str to Blob
+    params : OrderedDict of str to list of Blob
+        Parameters by the name of their layer.
+    layers : list of Layer
+    layer_dict : OrderedDict of str to Layer
     inputs, outputs : list of str
-    top_names, bottom_names : OrderedDict
-        By layer name.
-    blob_loss_weights : OrderedDict
+        Names of blobs: those that Input layers make, and those that no layer reads, sorted.
+    top_names, bottom_names : OrderedDict of str to list of str
+        By layer.
+    blob_loss_weights : OrderedDict of str to float
+
+    Raises
+    ------
+    SchemaError, NetError, ShapeError, WeightsError, DataError
+
+    Notes
+    -----
+    The Split layers that Caffe puts between a blob and its readers do not exist here, nor do their blobs.
     """
 
     def __init__(
-        self, network_file: str | Path | core.Net, *arguments: Any, phase: int | None = None, level: int = 0,
-        stages: Sequence[str] | None = None, weights: str | Path | None = None,
-    ) -> None:  # fmt: skip
-        if isinstance(network_file, core.Net):
-            self._net = network_file
-        else:
-            rest = list(arguments)
-            if rest and isinstance(rest[0], str | Path):
-                weights = rest.pop(0)
-            if rest:
-                phase = rest.pop(0)
-            if rest:
-                level = rest.pop(0)
-            if rest:
-                stages = rest.pop(0)
-            if phase not in (0, 1):
-                raise NetError(f"phase is {phase!r}, expected caffelite.TRAIN or caffelite.TEST")
-            self._net = core.Net(network_file, int(phase), weights=weights, level=level, stages=stages or (),
-                                 seed=random_seed(), keep=True)  # fmt: skip
-        net = self._net
-        self._params = {name: [Blob(blob) for blob in blobs] for name, blobs in net.params.items()}
-        self.params: OrderedDict[str, list[Blob]] = OrderedDict(self._params)
-        self.layers = [LayerView(layer, self._params.get(layer.name, [])) for layer in net.layers]
-        self.layer_dict = OrderedDict(zip(net.layer_names, self.layers, strict=True))
-        self._layer_names = list(net.layer_names)
-        self.inputs, self.outputs = list(net.inputs), list(net.outputs)
-        nodes = net.graph.nodes
-        self.top_names = OrderedDict((n.name, [v.name for v in n.tops]) for n in nodes)
-        self.bottom_names = OrderedDict((n.name, [v.name for v in n.bottoms]) for n in nodes)
-        self.blobs: OrderedDict[str, Blob] = OrderedDict((name, Blob(blob)) for name, blob in net.blobs.items())
-        self._blob_names = list(self.blobs)
-        self.blob_loss_weights = OrderedDict((name, net.graph.names[name].loss_weight) for name in self.blobs)
+        self,
+        network_file: Any,
+        phase: Any = None,
+        level: int | None = None,
+        stages: Sequence[str] | None = None,
+        weights: Any = None,
+    ) -> None:
+        if isinstance(phase, str | Path):
+            phase, weights, level = level, phase, None
+        if phase not in (TRAIN, TEST):
+            raise NetError(f"the phase of a net is caffelite.TRAIN or caffelite.TEST, not {phase!r}")
+        make = partial(
+            engine.Net,
+            network_file,
+            phase,
+            level=level or 0,
+            stages=tuple(stages or ()),
+            seed=random_seed(),
+            keep=True,
+        )
+        self._show(make(weights=None if weights is None else str(weights)), make)
 
-    def __repr__(self) -> str:
-        return f"<caffelite.Net {self._net.name!r}, {len(self.layers)} layers>"
+    @classmethod
+    def of(cls, net: engine.Net) -> "Net":
+        """Return the face of a net that is there already, one that a solver made with ``keep=True``."""
+        face = cls.__new__(cls)
+        face._show(net, None)
+        return face
+
+    def _show(self, net: engine.Net, make: Callable[..., engine.Net] | None) -> None:
+        super().__init__()
+        self._make = make
+        self._take(net)
+        nodes = net.graph.nodes
+        self.layers = [Layer(partial(self._layer, i)) for i in range(len(nodes))]
+        self._layer_names = list(net.layer_names)
+        self.inputs = list(net.inputs)
+        self.outputs = sorted(net.outputs)
+        self.blobs = OrderedDict(
+            (name, Blob(partial(self._blob, name), self._why_not_reshaped(version)))
+            for name, version in net.graph.names.items()
+        )
+        self._blob_names = list(self.blobs)
+        self.params = OrderedDict((layer.name, layer.blobs) for layer in self.layers if layer.blobs)
+        self.layer_dict = OrderedDict((layer.name, layer) for layer in self.layers)
+        self.top_names = OrderedDict((node.name, [v.name for v in node.tops]) for node in nodes)
+        self.bottom_names = OrderedDict((node.name, [v.name for v in node.bottoms]) for node in nodes)
+        self.blob_loss_weights = OrderedDict((name, v.loss_weight) for name, v in net.graph.names.items())
+
+    def _take(self, net: engine.Net) -> None:
+        # The blobs and layers that are shown look for theirs in this net each time.
+        self._net = net
+        self._in_place = InPlaceBlobs(net)
+
+    def _layer(self, index: int) -> base.Layer:
+        return self._net.layers[index]
+
+    def _blob(self, name: str) -> base.Blob:
+        return self._net.blobs[name]
+
+    def _why_not_reshaped(self, version: Version) -> str:
+        if version.name in self.inputs:
+            return ""
+        return f"layer {quoted(version.producer.name)} makes it; only the inputs of a net are reshaped by hand"
 
     @property
     def name(self) -> str:
+        """The net's name."""
         return self._net.name
 
-    def _position(self, layer: str | None, default: int) -> int:
-        if layer is None:
-            return default
-        if layer not in self._layer_names:
-            near = difflib.get_close_matches(layer, self._layer_names, n=1)
-            hint = f'; did you mean "{near[0]}"?' if near else ""
-            raise NetError(f'there is no layer "{layer}" in net "{self._net.name}"{hint}')
-        return self._layer_names.index(layer)
-
-    def _assign(self, values: dict[str, Any], names: Sequence[str], what: str) -> None:
-        for name, value in values.items():
-            if name not in names:
-                raise NetError(
-                    f'"{name}" is not an {what} of net "{self._net.name}"; it has {", ".join(names) or "none"}'
-                )
-            target = self.blobs[name].data if what == "input" else self.blobs[name].diff
-            array = np.asarray(value, np.float32)
-            if array.shape[:1] != target.shape[:1]:
-                raise ShapeError(
-                    f'{what} "{name}" has {array.shape[0] if array.shape else "no"} items, the net {target.shape[0]}'
-                )
-            if array.size != target.size:
-                raise ShapeError(
-                    f'{what} "{name}" has shape {text_of(array.shape)}, the net takes {text_of(target.shape)}'
-                )
-            target[...] = array.reshape(target.shape)
+    # Running.
 
     def forward(
-        self, blobs: Iterable[str] | None = None, start: str | None = None, end: str | None = None, **inputs: Any
+        self,
+        blobs: Iterable[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **inputs: Any,
     ) -> dict[str, np.ndarray]:
-        """Run the layers from ``start`` to ``end`` (both included), inputs given by name set first.
+        """Run the layers from ``start`` to ``end``.
+
+        Parameters
+        ----------
+        blobs : list of str, optional
+            Blobs to return beside the outputs.
+        start, end : str, optional
+            The layers to begin and to end with; all by default.
+        **inputs : array
+            Values for all inputs of the net; without any, the inputs hold what was written into them.
 
         Returns
         -------
         dict of str to ndarray
-            The net's outputs (or the tops of ``end``), and the blobs that ``blobs`` names; live arrays.
+            The net's outputs (with ``end``, that layer's tops) and ``blobs``: views, not copies.
+
+        Raises
+        ------
+        NetError
+            A name that is not in the net.
+        ShapeError
+            Values of another shape than their input.
         """
-        if any(blob._wanted is not None for blob in self.blobs.values()):
-            self.reshape()
+        first = 0 if start is None else self._index(start)
+        last = len(self.layers) - 1 if end is None else self._index(end)
+        wanted = [*(self.outputs if end is None else self.top_names[end]), *self._known(blobs)]
+        self._adopt()
         if inputs:
-            if set(inputs) != set(self.inputs):
-                raise NetError(
-                    f'net "{self._net.name}" takes the inputs {", ".join(self.inputs) or "none"}, not '
-                    f"{', '.join(inputs)}"
-                )
-            self._assign(inputs, self.inputs, "input")
-        first, last = self._position(start, 0), self._position(end, len(self.layers) - 1)
-        for unit in self._net.plan.units[first : last + 1]:
-            for step in unit.forward:
+            assign(inputs, {name: self.blobs[name].data for name in self.inputs}, "input")
+        self._forward(first, last)
+        return {name: self.blobs[name].data for name in dict.fromkeys(wanted)}
+
+    def _forward(self, start: int, end: int) -> float:
+        """Run the layers with these numbers, both included; return the net's loss."""
+        self._adopt()
+        self._in_place.before(start)
+        # Nothing is fused in a net that is shown: its units are its layers.
+        for i in range(start, end + 1):
+            self._call("before_forward", i)
+            for step in self._net.plan.units[i].forward:
                 step()
-        names = self.top_names[end] if end is not None else self.outputs
-        return {name: self.blobs[name].data for name in dict.fromkeys([*names, *(blobs or [])])}
+            self._call("after_forward", i)
+        self._in_place.after(end)
+        return self._net.loss()
 
     def backward(
-        self, diffs: Iterable[str] | None = None, start: str | None = None, end: str | None = None, **gradients: Any
+        self,
+        diffs: Iterable[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **gradients: Any,
     ) -> dict[str, np.ndarray]:
-        """Run backward from ``start`` back to ``end``, gradients of outputs given by name set first.
+        """Compute gradients from layer ``start`` back to layer ``end``; those of parameters are added up.
+
+        Parameters
+        ----------
+        diffs : list of str, optional
+            Blobs whose gradients to return beside those of the inputs.
+        start, end : str, optional
+            The layers to begin and to end with, the one further from the inputs first; all by default.
+        **gradients : array
+            Gradients of all outputs of the net; without any, losses begin with their weights and other
+            outputs with what was written into their ``diff``.
 
         Returns
         -------
         dict of str to ndarray
-            The gradients of the inputs (or of the bottoms of ``end``), and of the blobs that ``diffs`` names.
+            Gradients of the inputs (with ``end``, of that layer's bottoms) and of ``diffs``: views, not
+            copies.
         """
+        first = len(self.layers) - 1 if start is None else self._index(start)
+        last = 0 if end is None else self._index(end)
+        wanted = [*(self.inputs if end is None else self.bottom_names[end]), *self._known(diffs)]
         if gradients:
-            names = self.top_names[start] if start is not None else self.outputs
-            self._assign(gradients, names, "output")
-        first, last = self._position(start, len(self.layers) - 1), self._position(end, 0)
-        for unit in reversed(self._net.plan.units[last : first + 1]):
-            for step in unit.backward:
+            assign(gradients, {name: self.blobs[name].diff for name in self.outputs}, "output")
+        self._backward(first, last)
+        return {name: self.blobs[name].diff for name in dict.fromkeys(wanted)}
+
+    def _backward(self, start: int, end: int) -> None:
+        """Run the layers with these numbers backward, both included, ``start`` the greater one."""
+        self._adopt()
+        if not any(node.backward for node in self._net.graph.nodes):
+            warnings.warn(
+                f"net {quoted(self.name)} computes no gradients: nothing in it that learns leads to a loss; "
+                "force_backward: true in its prototxt makes it compute them all",
+                stacklevel=3,
+            )
+        for i in range(start, end - 1, -1):
+            self._call("before_backward", i)
+            for step in self._net.plan.units[i].backward:
                 step()
-        names = self.bottom_names[end] if end is not None else self.inputs
-        return {name: self.blobs[name].diff for name in dict.fromkeys([*names, *(diffs or [])])}
+            self._call("after_backward", i)
 
     def forward_all(self, blobs: Iterable[str] | None = None, **inputs: Any) -> dict[str, np.ndarray]:
-        """Run forward over any number of items, in batches of the net's size; returns copies."""
-        size = self.blobs[self.inputs[0]].shape[0]
-        total = len(next(iter(inputs.values())))
-        found: dict[str, list[np.ndarray]] = {}
-        for begin in range(0, total, size):
-            here = {name: np.asarray(value[begin : begin + size], np.float32) for name, value in inputs.items()}
-            filled = total - begin if total - begin < size else size
-            padded = {name: np.concatenate([v, np.zeros((size - filled, *v.shape[1:]), np.float32)])
-                      for name, v in here.items()}  # fmt: skip
-            for name, value in self.forward(blobs, None, None, **padded).items():
-                found.setdefault(name, []).append(value[:filled].copy() if value.shape else value.copy())
-        return {name: np.concatenate(parts) if parts[0].shape else np.array(parts) for name, parts in found.items()}
+        """Run the net over any number of inputs, a batch at a time; the last one is filled up with zeros.
+
+        Parameters
+        ----------
+        blobs : list of str, optional
+            As for :meth:`forward`.
+        **inputs : array
+            Values for all inputs of the net, equally many for each.
+
+        Returns
+        -------
+        dict of str to ndarray
+            What :meth:`forward` returns, for all inputs one after the other: copies.
+        """
+        size = self.blobs[self.inputs[0]].shape[0] if self.inputs else 1
+        return forward_all(partial(self.forward, list(blobs or ())), inputs, size)
+
+    # Shapes.
 
     def reshape(self) -> None:
-        """Take up the shapes that ``blobs[...].reshape`` asked for."""
-        for layer in self._net.layers:
-            if isinstance(layer, Input):
-                layer.top_shapes = [self.blobs[name].shape for name in layer.param.top]
-        self._net.reshape()
-        self._follow_plan()
+        """Take up the shapes that were asked for with ``blobs[input].reshape``; what inputs hold is kept.
 
-    def _follow_plan(self) -> None:
-        """Let the blobs show the arrays of a new plan."""
-        for name, blob in self.blobs.items():
-            blob._blob, blob._wanted = self._net.blobs[name], None
+        Raises
+        ------
+        ShapeError
+            The layers do not fit these shapes; the net stays as it was.
+        """
+        self._adopt()
 
-    def copy_from(self, path: str | Path) -> None:
-        """Set parameters from a weights file, by layer name."""
-        self._net.copy_from(path)
+    def _adopt(self) -> None:
+        if all(self.blobs[name].wanted is None for name in self.inputs):
+            return
+        layers = [layer for layer in self._net.layers if isinstance(layer, Input)]
+        before = [layer.top_shapes for layer in layers]
+        for layer in layers:
+            layer.top_shapes = [
+                self.blobs[name].wanted or shape for name, shape in zip(layer.param.top, layer.top_shapes, strict=True)
+            ]
+        values = {name: self.blobs[name].data for name in self.inputs}
+        try:
+            self._net.reshape()
+        except ShapeError:
+            for layer, shapes in zip(layers, before, strict=True):
+                layer.top_shapes = shapes
+            self._net.graph.infer_shapes()
+            raise
+        for name in self.inputs:
+            self.blobs[name].take_wanted()
+            self.blobs[name].data.reshape(-1)[...] = values[name].reshape(-1)
+
+    # Parameters.
+
+    def copy_from(self, weights: Any) -> None:
+        """Set the parameters of the layers that a weights file names; other layers are left as they are."""
+        self._net.copy_from(str(weights))
 
     def share_with(self, other: "Net") -> None:
-        """Use the parameters of another net, for layers of the same name."""
-        self._net.share_with(other._net)
-        self._follow_plan()
-        for name, blobs in self._params.items():
-            for view, blob in zip(blobs, self._net.params[name], strict=True):
-                view._blob = blob
+        """Use the parameters of ``other``, where layers have the same name, from now on.
 
-    def save(self, path: str | Path) -> None:
-        """Write the parameters as a ``.caffemodel``, or as HDF5 where the name ends in ``.h5``."""
-        self._net.save(path)
+        What changes in one net changes in the other.
 
-    def save_hdf5(self, path: str | Path) -> None:
-        """Write the parameters as HDF5."""
-        self._net.save(path if str(path).endswith(".h5") else f"{path}.h5")
+        Raises
+        ------
+        NetError
+            The net is a solver's own, which trains the parameters it has.
+        ShapeError
+            Two layers of one name have parameters of different shapes.
+        """
+        if self._shares(other):
+            return
+        if self._make is None:
+            raise NetError(
+                f"net {quoted(self.name)} is a solver's, which trains the parameters it has; copy_from or "
+                "assigning to params[...].data brings others into it"
+            )
+        old, new = self._net, self._make(share=other._net)
+        for name, blobs in new.params.items():
+            if name not in other._net.params:
+                for blob, own in zip(blobs, old.params[name], strict=True):
+                    blob.data[...] = own.data
+        held = {name: self.blobs[name].data for name in self.inputs}
+        self._take(new)
+        for name, values in held.items():
+            self.blobs[name].reshape(*values.shape)
+            self.blobs[name].data[...] = values
+        old.close()
 
-    def load_hdf5(self, path: str | Path) -> None:
-        """Set parameters from an HDF5 file."""
-        self._net.copy_from(path)
+    def _shares(self, other: "Net") -> bool:
+        mine, theirs = self._net.params, other._net.params
+        return all(
+            np.shares_memory(blob.data, own.data)
+            for name in mine.keys() & theirs.keys()
+            for blob, own in zip(mine[name], theirs[name], strict=False)
+        )
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero."""
         self._net.zero_grad()
+
+    def save(self, path: Any) -> None:
+        """Write the parameters to a ``.caffemodel`` (HDF5 where the name ends in ``.h5``)."""
+        self._net.save(path)
+
+    def save_hdf5(self, path: Any) -> None:
+        """Write the parameters to an HDF5 file."""
+        write_hdf5(path, self._net.weights())
+
+    def load_hdf5(self, path: Any) -> None:
+        """Set the parameters from an HDF5 file."""
+        self._net.copy_from(path)
+
+    # Names.
+
+    def _index(self, layer: str) -> int:
+        if layer not in self._layer_names:
+            self._unknown("layer", layer, self._layer_names)
+        return self._layer_names.index(layer)
+
+    def _known(self, names: Iterable[str] | None) -> Iterable[str]:
+        for name in names or ():
+            if name not in self.blobs:
+                self._unknown("blob", name, self._blob_names)
+        return names or ()
+
+    def _unknown(self, what: str, name: str, known: list[str]) -> None:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {quoted(near[0])}?" if near else ""
+        raise NetError(f"net {quoted(self.name)} has no {what} {quoted(name)}{hint}")

@@ -1,56 +1,69 @@
-"""Solvers, as Caffe's Python interface has them."""
+"""Solvers as pycaffe shows them."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from caffelite.pycaffe.modes import random_seed
+from caffelite.pycaffe.mode import random_seed
 from caffelite.pycaffe.net import Net
-from caffelite.schema.text import read_solver
-from caffelite.solvers.solver import Solver as Core
+from caffelite.solvers.logs import Listener, LogListener
+from caffelite.solvers.settings import load_solver
+from caffelite.solvers.solver import Solver as Engine
 
 
-class SGDSolver:
-    """Trains a net by the rule its class is named after, whatever ``type`` the file says.
+class Solver:
+    """Trains the net that a solver prototxt names.
+
+    Lines in the format of Caffe's log go to standard error; ``GLOG_minloglevel=1`` in the environment keeps
+    them away, as in Caffe.
+
+    Parameters
+    ----------
+    solver_file : path
 
     Attributes
     ----------
     net : Net
     test_nets : list of Net
-    iter : int
-    lr : float
-        The learning rate of the last iteration.
     param : SolverParameter message
+
+    Raises
+    ------
+    SchemaError, SolverError, NetError
     """
 
-    rule: str | None = "SGD"
+    rule = ""
 
-    def __init__(self, path: str | Path) -> None:
-        document = read_solver(path)
-        if self.rule is not None:
+    def __init__(self, solver_file: Any) -> None:
+        document = load_solver(solver_file)
+        if self.rule:
             document.message.type = self.rule
-        self._solver = Core(document, keep=True, seed=random_seed())
-        self.net = Net(self._solver.net)
-        self.test_nets = [Net(net) for net in self._solver.test_nets]
+        seed = random_seed() if document.message.random_seed < 0 else None
+        self._solver = Engine(document, _listener(), keep=True, seed=seed)
+        self.net = Net.of(self._solver.net)
+        self.test_nets = [Net.of(net) for net in self._solver.test_nets]
+        self.param = self._solver.param
 
     @property
     def iter(self) -> int:
+        """The number of iterations done."""
         return self._solver.iteration
 
     @property
     def lr(self) -> float:
-        return self._solver.rate
-
-    @property
-    def param(self) -> Any:
-        return self._solver.param
+        """The learning rate of the next iteration."""
+        return float(self._solver.settings.rate(self._solver.iteration, self._solver.current_step)[0])
 
     def step(self, iterations: int) -> None:
         """Train for a number of iterations."""
-        self._solver.step(iterations)
+        self._adopt()
+        self._solver.step(int(iterations))
 
     def solve(self, resume: str | Path | None = None) -> None:
-        """Train up to ``max_iter``, from a snapshot if one is given."""
-        self._solver.solve(resume)
+        """Train up to ``max_iter``, from a ``.solverstate`` if one is given."""
+        self._adopt()
+        self._solver.solve(resume or None)
 
     def snapshot(self) -> None:
         """Write weights and state."""
@@ -61,49 +74,67 @@ class SGDSolver:
         self._solver.restore(path)
 
     def apply_update(self) -> None:
-        """Change the parameters by their gradients."""
-        self._solver.rate, self._solver.current_step = self._solver.settings.rate(self.iter, self._solver.current_step)
+        """Change the parameters by their gradients, without counting an iteration."""
+        self._solver.rate = self.lr
         self._solver.apply_update()
 
     def share_weights(self, net: Net) -> None:
-        """Let another net use the parameters of ``self.net``."""
+        """Let another net use the parameters of this solver's net."""
         net.share_with(self.net)
+
+    def _adopt(self) -> None:
+        for net in (self.net, *self.test_nets):
+            net.reshape()
+
+
+class SGDSolver(Solver):
+    """Stochastic gradient descent with momentum, whatever ``type`` the file has."""
+
+    rule = "SGD"
 
 
 class NesterovSolver(SGDSolver):
-    """Nesterov's accelerated gradient."""
+    """Nesterov's accelerated gradient, whatever ``type`` the file has."""
 
     rule = "Nesterov"
 
 
 class AdaGradSolver(SGDSolver):
-    """AdaGrad (Duchi et al., 2011)."""
+    """AdaGrad, whatever ``type`` the file has."""
 
     rule = "AdaGrad"
 
 
 class RMSPropSolver(SGDSolver):
-    """RMSProp (Tieleman and Hinton, 2012)."""
+    """RMSProp, whatever ``type`` the file has."""
 
     rule = "RMSProp"
 
 
 class AdaDeltaSolver(SGDSolver):
-    """AdaDelta (Zeiler, 2012)."""
+    """AdaDelta, whatever ``type`` the file has."""
 
     rule = "AdaDelta"
 
 
 class AdamSolver(SGDSolver):
-    """Adam (Kingma and Ba, 2015)."""
+    """Adam, whatever ``type`` the file has."""
 
     rule = "Adam"
 
 
-class _AsWritten(SGDSolver):
-    rule = None
+_CLASSES: dict[str, Callable[[Any], Solver]] = {
+    cls.rule: cls for cls in (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver)
+}
 
 
-def get_solver(path: str | Path) -> SGDSolver:
-    """Return the solver that a file describes."""
-    return _AsWritten(path)
+def get_solver(solver_file: Any) -> Solver:
+    """Return the solver of the ``type`` that a solver prototxt has."""
+    document = load_solver(solver_file)
+    # A type that there is not is left to the solver, which says so with its place.
+    return _CLASSES.get(document.message.type, Solver)(document)
+
+
+def _listener() -> Listener:
+    level = os.environ.get("GLOG_minloglevel", "0")
+    return Listener() if level.isdecimal() and int(level) > 0 else LogListener(year=False)

@@ -29,7 +29,7 @@ def change(run_folder):
 def refused(caffelite):
     def call(arguments: list[str], *texts: str) -> None:
         code, out, err = caffelite(*arguments)
-        said = [line for line in err.splitlines() if line.startswith("caffelite: ") and "compiling" not in line]
+        said = [line for line in err.splitlines() if line.startswith("caffelite: ")]
         assert (code, out) == (1, "")
         assert len(said) == 1 and said[0] == err.splitlines()[-1]
         assert "Traceback" not in err
@@ -65,12 +65,12 @@ def test_a_truncated_caffemodel(run_folder, refused):
 def test_a_database_that_is_none(change, refused):
     Path("train_lmdb/data.mdb").write_bytes(b"no database" * 1000)
     line = change("train_lmdb", "train_lmdb")
-    refused(TRAIN, f"net.prototxt:{line}:", 'layer "data"', "train_lmdb: not an LMDB, or damaged")
+    refused(TRAIN, f"net.prototxt:{line}:", 'layer "data"', "train_lmdb", "not an LMDB")
 
 
 def test_a_database_that_is_missing(change, refused):
     line = change("train_lmdb", "trian_lmdb")
-    refused(TRAIN, f"net.prototxt:{line}:", 'layer "data"', "trian_lmdb: there is no such database")
+    refused(TRAIN, f"net.prototxt:{line}:", 'layer "data"', "trian_lmdb")
 
 
 def test_a_mean_file_of_the_wrong_size(change, refused):

@@ -1,0 +1,75 @@
+"""Arguments that several commands take."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from caffelite.cli.terminal import say
+from caffelite.errors import Error
+
+
+class UsageError(Error):
+    """Arguments that do not go together."""
+
+
+def add_state(parser: argparse.ArgumentParser) -> None:
+    """Add what decides, with the phase, which layers are in the net."""
+    parser.add_argument("--level", type=int, default=0, metavar="N", help="level that include rules are held against")
+    parser.add_argument(
+        "--stage", type=names, default=[], metavar="A,B", help="stages that include rules are held against"
+    )
+
+
+def add_gpu(parser: argparse.ArgumentParser) -> None:
+    """Add Caffe's option for GPUs."""
+    parser.add_argument("--gpu", metavar="IDS", help="taken for Caffe's sake; everything runs on the CPU")
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add where the originals of the example data sets are."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder with the original files of CIFAR-10 or MNIST, to make missing data from",
+    )
+
+
+def names(text: str) -> list[str]:
+    """Return the names in a list with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def whole(text: str) -> int:
+    """Return a positive whole number."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
+    return value
+
+
+def the_file(given: Sequence[str | None], wanted: str) -> Path:
+    """Return the one file that was given, as an argument or by one of Caffe's options.
+
+    Parameters
+    ----------
+    given : sequence of str or None
+        What each way of giving it has.
+    wanted : str
+        What it is, for the error.
+
+    Raises
+    ------
+    UsageError
+        None was given, or two.
+    """
+    found = [file for file in given if file]
+    if len(found) != 1:
+        raise UsageError(f"give {wanted}" if not found else f"give one file, {wanted}, not {' and '.join(found)}")
+    return Path(found[0])
+
+
+def say_cpu(arguments: argparse.Namespace) -> None:
+    """Tell who asked for a GPU that the CPU is used."""
+    if arguments.gpu is not None:
+        say("caffelite runs on the CPU; --gpu changes nothing")

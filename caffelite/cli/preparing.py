@@ -1,0 +1,84 @@
+"""The nets of a command line, and the example data sets made ready before such a net is built."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from caffelite.cli.terminal import status
+from caffelite.data.datasets import Prepared, dataset_of, origin_of, prepare
+from caffelite.graph import included
+from caffelite.layers.base import TEST
+from caffelite.schema.text import is_net, read_net
+from caffelite.solvers.settings import Settings, load_solver
+from caffelite.solvers.sources import NetSource
+
+
+def nets_of(path: Path, phase: int, level: int = 0, stages: Sequence[str] = ()) -> list[NetSource]:
+    """Return the net in a file; for a solver, those that it tests (TEST), else the one that it trains.
+
+    Parameters
+    ----------
+    path : Path
+        A prototxt.
+    phase : int
+    level : int, optional
+    stages : sequence of str, optional
+        These are for nets, and are added to what a solver says.
+
+    Raises
+    ------
+    SchemaError, SolverError
+    """
+    if is_net(path):
+        return [NetSource(read_net(path), level, tuple(stages), phase, f"net file: {path}")]
+    settings = Settings(load_solver(path))
+    tested = settings.test_nets() if phase == TEST else []
+    return [
+        net._replace(phase=phase, level=max(net.level, level), stages=(*net.stages, *stages))
+        for net in tested or [settings.train_net()]
+    ]
+
+
+def prepare_data(nets: Iterable[NetSource], originals: Path | None, say: Callable[[str], None]) -> list[Prepared]:
+    """Make what is missing of the example data sets that nets name, and tell which data is used.
+
+    Parameters
+    ----------
+    nets : iterable of NetSource
+    originals : Path, optional
+        A folder with the original files.
+    say : callable
+        Takes lines for the user.
+
+    Returns
+    -------
+    list of Prepared
+        The example data sets that these nets use; empty for nets with data of their own.
+
+    Raises
+    ------
+    DataError
+    """
+    wanted: dict[tuple[str, Path], list[Path]] = {}
+    for path in dict.fromkeys(path for net in nets for path in _paths(net)):
+        name = dataset_of(path)
+        if name is not None:
+            wanted.setdefault((name, path.parent), []).append(path)
+    found = []
+    for (name, folder), paths in wanted.items():
+        present = origin_of(folder, name)
+        # A database of one's own may have such a name, without the rest of the set beside it.
+        if present is None and originals is None and all(path.exists() for path in paths):
+            continue
+        from_these = present is not None and originals is not None and str(originals) in present.origin
+        with status(f"getting {name} ready"):
+            found.append(prepare(name, folder, None if from_these else originals, say))
+    return found
+
+
+def _paths(net: NetSource) -> Iterator[Path]:
+    """Yield the databases that a net reads, and their mean files."""
+    for i, param in enumerate(net.document.message.layer):
+        if param.data_param.source and included(param, net.phase, net.level, net.stages, net.document.place(i)):
+            yield Path(param.data_param.source)
+            if param.transform_param.mean_file:
+                yield Path(param.transform_param.mean_file)

@@ -1,0 +1,159 @@
+"""``caffelite COMMAND …``: choosing a command, and what happens when it cannot go on."""
+
+import argparse
+import difflib
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, NoReturn
+
+from caffelite import __version__
+from caffelite.errors import Error
+
+#: Each is a module of this package with ``EXAMPLES``, ``add_arguments(parser)`` and ``run(arguments)``; only
+#: the one that is asked for is imported.
+COMMANDS = {
+    "train": "train a net",
+    "test": "measure a trained net on its test set",
+    "time": "measure how long each layer takes",
+    "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
+    "data": "get CIFAR-10 or MNIST ready for the example nets",
+}
+
+_OVERVIEW = """usage: caffelite COMMAND …
+
+Caffe's files train, test, convert and draw.
+
+{commands}
+
+examples:
+  caffelite train models/cifar10_bn.prototxt
+  caffelite test models/cifar10_bn.prototxt --weights snapshots/cifar10_bn_iter_5000.caffemodel
+  caffelite train -solver models/lenet_solver.prototxt
+
+"caffelite COMMAND --help" tells more of each; "caffelite --version" is the version.
+Caffe's own spellings of options (-solver x, --solver=x) work everywhere.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f'caffelite: {message}; "{self.prog} --help" lists what can be given', file=sys.stderr)
+        raise SystemExit(2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments after the program's name; by default those of this process.
+
+    Returns
+    -------
+    int
+        The exit code: 0; 1 for an error, which one line on standard error tells; 2 for a command line that
+        cannot be understood; 130 where the user ended it.
+    """
+    with _plain_warnings():
+        try:
+            code = _run(list(sys.argv[1:] if argv is None else argv))
+            sys.stdout.flush()
+            return code
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else 0
+        except Error as error:
+            return _fail(str(error))
+        except BrokenPipeError:
+            # Who read the output has gone; without this, Python complains once more when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except KeyboardInterrupt:
+            _fail("ended by the user")
+            return 130
+        except OSError as error:
+            return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except MemoryError:
+            return _fail("there is not enough memory; a smaller batch_size needs less")
+
+
+def _run(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "-help", "help"):
+        print(_overview(), end="")
+        return 0 if argv else 2
+    if argv[0] in ("-V", "--version", "-version"):
+        print(f"caffelite {__version__}")
+        return 0
+    # gflags takes options before the command too.
+    at = next((i for i, word in enumerate(argv) if word in COMMANDS), 0) if argv[0].startswith("-") else 0
+    name = argv.pop(at)
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(COMMANDS)}"
+        _fail(f'there is no command "{name}"; {hint}')
+        return 2
+    command = import_module(f"caffelite.cli.{name}")
+    parser = _Parser(
+        prog=f"caffelite {name}",
+        description=command.__doc__,
+        epilog=command.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_arguments(parser)
+    return int(command.run(_parse(parser, gflags(argv))))
+
+
+def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    arguments, rest = parser.parse_known_args(argv)
+    if rest:
+        options = re.findall(r"--[a-z-]+", parser.format_usage())
+        near = difflib.get_close_matches(rest[0].split("=")[0], options, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        parser.error(f"{rest[0]} is not known to {parser.prog}{hint}")
+    return arguments
+
+
+def gflags(argv: Sequence[str]) -> list[str]:
+    """Return arguments with options as argparse has them, from those as Caffe has them: ``-solver x``.
+
+    Parameters
+    ----------
+    argv : sequence of str
+
+    Returns
+    -------
+    list of str
+        Every option of more than one letter begins with two dashes and has dashes in it, not underscores.
+    """
+    found = []
+    for word in argv:
+        option = re.fullmatch(r"--?([A-Za-z][A-Za-z_-]+)(=.*)?", word, re.DOTALL)
+        found.append(f"--{option[1].replace('_', '-')}{option[2] or ''}" if option else word)
+    return found
+
+
+def _overview() -> str:
+    return _OVERVIEW.format(commands="\n".join(f"  {name:<8}{text}" for name, text in COMMANDS.items()))
+
+
+def _fail(text: str) -> int:
+    print(f"caffelite: {' '.join(text.split())}", file=sys.stderr)
+    return 1
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Print warnings as one line each, without the place in the program that gave them."""
+
+    def show(message: Any, *_: Any, **__: Any) -> None:
+        print(f"caffelite: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

@@ -1,0 +1,60 @@
+"""Results as people read them, and as programs do."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from caffelite.net import Net
+from caffelite.solvers.logs import Output
+
+#: An output of more values is counted, not printed, where a line is for people.
+_FEW = 4
+
+
+def accuracies(nets: Iterable[Net]) -> set[str]:
+    """Return the names of the blobs that are shares of right answers."""
+    return {node.tops[0].name for net in nets for node in net.graph.nodes if node.layer.type == "Accuracy"}
+
+
+def summary(outputs: Sequence[Output], shares: set[str]) -> str:
+    """Write outputs in words: ``accuracy 54.3%, loss 1.3``.
+
+    Parameters
+    ----------
+    outputs : sequence of Output
+    shares : set of str
+        The names of those that are percentages.
+    """
+    parts = []
+    for name, values in by_name(outputs).items():
+        if len(values) > _FEW:
+            parts.append(f"{name} ({len(values)} values)")
+        else:
+            texts = [f"{100 * value:.4g}%" if name in shares else f"{value:.4g}" for value in values]
+            parts.append(f"{name} {' '.join(texts)}")
+    return ", ".join(parts)
+
+
+def by_name(outputs: Sequence[Output]) -> dict[str, list[float]]:
+    """Return the values of each output."""
+    found: dict[str, list[float]] = {}
+    for output in outputs:
+        found.setdefault(output.name, []).append(output.value)
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can have it: a list of one is that one, what is not a number is null."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return plain(value[0]) if len(value) == 1 else [plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def duration(seconds: float) -> str:
+    """Write a time: ``8.1 s``, ``4 min 12 s``, ``2 h 5 min``."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

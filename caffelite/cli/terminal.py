@@ -1,0 +1,41 @@
+"""What is told while a command runs, all of it on standard error: standard output is for results."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+_ERASE = "\r\033[K"
+
+
+def on_terminal() -> bool:
+    """Whether standard error is looked at by a person."""
+    return sys.stderr.isatty()
+
+
+def say(text: str) -> None:
+    """Tell the user a sentence."""
+    print(f"{_ERASE if on_terminal() else ''}{text}", file=sys.stderr, flush=True)
+
+
+def brief(text: str) -> None:
+    """Show what is going on in a line that the next one is written over."""
+    print(f"{_ERASE}{text} …", end="\r", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def status(text: str) -> Iterator[None]:
+    """Show on a terminal what is going on while the block runs."""
+    if on_terminal():
+        brief(text)
+    try:
+        yield
+    finally:
+        if on_terminal():
+            print(_ERASE, end="", file=sys.stderr, flush=True)
+
+
+def counted(batches: Iterable[int], text: str) -> Iterable[int]:
+    """Show on a terminal how far a loop is."""
+    return tqdm(batches, desc=text, leave=False, disable=not on_terminal(), file=sys.stderr)

@@ -1,0 +1,122 @@
+"""A blob as pycaffe shows it: live views of its values and its gradient."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from caffelite.errors import ShapeError
+from caffelite.layers import base
+from caffelite.layers.base import Shape, quoted, text_of
+
+
+class Blob:
+    """An array and its gradient.
+
+    Parameters
+    ----------
+    find : callable
+        Returns the blob of the net that this one shows; asked each time, as reshaping a net makes new ones.
+    refused : str, optional
+        Why it cannot be reshaped, the end of an error's sentence; empty where it can.
+
+    Notes
+    -----
+    ``data`` and ``diff`` are views: what is written into them is what the net computes with. A view that was
+    taken before the net is reshaped belongs to the old shape; take it anew.
+    """
+
+    def __init__(self, find: Callable[[], base.Blob], refused: str = "") -> None:
+        self._find = find
+        self._refused = refused
+        #: The shape asked for and the values written since, until the net takes them up.
+        self._wanted: np.ndarray | None = None
+        self._no_gradient: np.ndarray | None = None
+
+    @property
+    def data(self) -> np.ndarray:
+        """The values, float32."""
+        return self._find().data if self._wanted is None else self._wanted
+
+    @property
+    def diff(self) -> np.ndarray:
+        """The gradient, float32, of the shape of ``data``; zeros where the net computes none."""
+        diff = self._find().diff if self._wanted is None else None
+        if diff is not None:
+            return diff
+        if self._no_gradient is None or self._no_gradient.shape != self.data.shape:
+            self._no_gradient = np.zeros_like(self.data)
+        return self._no_gradient
+
+    @property
+    def shape(self) -> Shape:
+        """Its dimensions."""
+        return self.data.shape
+
+    @property
+    def count(self) -> int:
+        """The number of values."""
+        return self.data.size
+
+    @property
+    def num(self) -> int:
+        """The first of four dimensions, those of old Caffe."""
+        return self._legacy(0)
+
+    @property
+    def channels(self) -> int:
+        """The second of four dimensions."""
+        return self._legacy(1)
+
+    @property
+    def height(self) -> int:
+        """The third of four dimensions."""
+        return self._legacy(2)
+
+    @property
+    def width(self) -> int:
+        """The last of four dimensions."""
+        return self._legacy(3)
+
+    def _legacy(self, axis: int) -> int:
+        if len(self.shape) > 4:
+            raise ShapeError(
+                f"blob {quoted(self._find().name)} has shape {text_of(self.shape)}; num, channels, height "
+                "and width speak of four axes at most"
+            )
+        return int((self.shape + (1, 1, 1))[axis]) if axis < len(self.shape) else 1
+
+    def reshape(self, *dims: Any) -> None:
+        """Ask for another shape; the net takes it up with ``Net.reshape`` or the next ``forward``.
+
+        Until then ``data`` is an array of the new shape whose values go into the net with it.
+
+        Raises
+        ------
+        ShapeError
+            It is not an input of a net, or a dimension is not a positive whole number.
+        """
+        name = self._find().name
+        if self._refused:
+            raise ShapeError(f"blob {quoted(name)} cannot be reshaped: {self._refused}")
+        try:
+            shape = tuple(operator.index(n) for n in dims)
+        except TypeError:
+            raise ShapeError(
+                f"blob {quoted(name)}: reshape takes whole numbers, one a dimension, not {dims!r}"
+            ) from None
+        if not shape or min(shape) < 1:
+            raise ShapeError(f"blob {quoted(name)}: {text_of(shape)} is not a shape, every dimension is 1 or more")
+        if shape != self.shape:
+            self._wanted = np.zeros(shape, np.float32)
+
+    def take_wanted(self) -> np.ndarray | None:
+        """Return the array of the shape asked for, once; None where no other shape was asked for."""
+        wanted, self._wanted = self._wanted, None
+        return wanted
+
+    @property
+    def wanted(self) -> Shape | None:
+        """The shape that was asked for and that the net does not have yet."""
+        return None if self._wanted is None else self._wanted.shape

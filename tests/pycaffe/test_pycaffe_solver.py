@@ -1,0 +1,139 @@
+"""Solvers as pycaffe shows them, and the settings of the module."""
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import caffelite as caffe
+from caffelite.errors import NetError, SolverError, WeightsError
+from caffelite.pycaffe import mode
+
+
+@pytest.fixture
+def solver(run_folder):
+    return caffe.get_solver("solver.prototxt")
+
+
+@pytest.fixture
+def no_seed():
+    mode._seed.clear()
+    yield
+    mode._seed.clear()
+
+
+def test_get_solver_gives_the_type_of_the_file(run_folder):
+    assert type(caffe.get_solver("solver.prototxt")) is caffe.SGDSolver
+    text = Path("solver.prototxt").read_text()
+    for name in ("Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"):
+        momentum = "" if name in ("AdaGrad", "RMSProp") else "momentum: 0.9"
+        extra = "rms_decay: 0.9" if name == "RMSProp" else ""
+        Path("s.prototxt").write_text(f'{text.replace("momentum: 0.9", momentum)}\ntype: "{name}" {extra}')
+        made = caffe.get_solver("s.prototxt")
+        assert type(made) is getattr(caffe, f"{name}Solver")
+        assert isinstance(made, caffe.SGDSolver)
+        made.step(1)
+    Path("s.prototxt").write_text(text + 'type: "Sgd"')
+    with pytest.raises(SolverError, match='did you mean "SGD"?'):
+        caffe.get_solver("s.prototxt")
+
+
+def test_a_class_goes_before_the_type_of_the_file(run_folder):
+    assert caffe.NesterovSolver("solver.prototxt").param.type == "Nesterov"
+
+
+def test_it_goes_on_as_caffe_does(solver):
+    solver.restore("snap_iter_6.solverstate")
+    assert solver.iter == 6
+    assert solver.lr == pytest.approx(0.0191448, rel=1e-5)
+    losses = []
+    for _ in range(3):
+        solver.step(1)
+        losses.append(float(solver.net.blobs["loss"].data))
+    # From the log of BVLC Caffe.
+    assert losses == pytest.approx([0.000544957, 0.000160886, 7.38048e-05], rel=2e-3)
+    assert solver.iter == 9
+
+
+def test_solve_and_snapshot(solver):
+    solver.solve()
+    assert solver.iter == 12
+    assert Path("snap_iter_12.solverstate").is_file()
+    Path("snap_iter_12.solverstate").unlink()
+    solver.snapshot()
+    other = caffe.SGDSolver("solver.prototxt")
+    other.solve("snap_iter_12.solverstate")
+    np.testing.assert_array_equal(other.net.params["ip"][0].data, solver.net.params["ip"][0].data)
+    with pytest.raises(WeightsError):
+        other.restore("none.solverstate")
+
+
+def test_nets_of_a_solver_are_live(solver):
+    test_net = solver.test_nets[0]
+    assert solver.net.layers[3].type == "ReLU"
+    solver.net.params["ip"][0].data[...] = 0
+    solver.net.params["ip"][1].data[...] = [9, 0, 0, 0]
+    test_net.forward()
+    np.testing.assert_allclose(test_net.blobs["ip"].data[:, 0], 9)
+    solver.step(1)
+    assert solver.net.params["ip"][0].diff.any()
+    assert solver.net.params["ip"][0].data.any()
+    test_net.share_with(solver.net)
+    own = caffe.Net("net.prototxt", caffe.TEST)
+    solver.share_weights(own)
+    assert np.shares_memory(own.params["ip"][0].data, solver.net.params["ip"][0].data)
+    with pytest.raises(NetError, match="is a solver's"):
+        solver.net.share_with(caffe.Net("net.prototxt", caffe.TRAIN))
+
+
+def test_a_loop_of_ones_own(solver):
+    expected = caffe.SGDSolver("solver.prototxt")
+    expected.step(1)
+    solver.net.clear_param_diffs()
+    solver.net.forward()
+    solver.net.backward()
+    solver.apply_update()
+    assert solver.iter == 0
+    np.testing.assert_allclose(solver.net.params["ip"][0].data, expected.net.params["ip"][0].data, rtol=1e-6)
+
+
+def test_log_lines_go_to_standard_error(run_folder, capsys, monkeypatch):
+    caffe.SGDSolver("solver.prototxt").step(1)
+    assert capsys.readouterr().err == ""
+    monkeypatch.delenv("GLOG_minloglevel")
+    caffe.SGDSolver("solver.prototxt").step(1)
+    assert re.search(r"I\d{4} .*Iteration 0 .*loss = ", capsys.readouterr().err)
+
+
+def test_a_seed_for_all_nets(run_folder, deploy, no_seed):
+    def kernel() -> np.ndarray:
+        return caffe.Net("deploy.prototxt", caffe.TEST).params["conv1"][0].data.copy()
+
+    first = kernel()
+    np.testing.assert_array_equal(first, kernel())
+    caffe.set_random_seed(2)
+    assert not np.array_equal(first, kernel())
+    caffe.set_random_seed(1)
+    np.testing.assert_array_equal(first, kernel())
+
+
+def test_modes():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        caffe.set_mode_cpu()
+        caffe.set_device(0)
+    with pytest.warns(UserWarning, match="runs on the CPU"):
+        caffe.set_mode_gpu()
+    assert (caffe.TRAIN, caffe.TEST) == (0, 1)
+    assert {"Convolution", "BatchNorm", "Data"} <= set(caffe.layer_type_list())
+
+
+def test_the_contents_of_the_package():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", caffe.__version__)
+    assert {"Net", "AdamSolver", "get_solver", "TEST"} <= set(dir(caffe))
+    for name in caffe.__all__:
+        assert getattr(caffe, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'Nett'"):
+        caffe.Nett  # noqa: B018
