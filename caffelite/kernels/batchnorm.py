@@ -8,7 +8,7 @@ so that a large mean costs no digits.
 import numpy as np
 from numba.extending import register_jitable
 
-from caffelite.kernels import arrays, settings
+from caffelite.kernels import arrays
 from caffelite.kernels.launch import Call, call, kernel
 
 #: Channels a task takes where there are no spatial axes, so that vectors run over channels.
@@ -62,47 +62,43 @@ def _forward(begin, end, worker, x, y, channels, length, eps, fraction, mean_sum
 
 
 @kernel
-def _forward_rows(begin, end, worker, x, y, channels, eps, fraction, mean_sum, variance_sum, factor, inverse, scratch):
+def _forward_rows(begin, end, worker, x, y, channels, eps, fraction, mean_sum, variance_sum, factor, inverse, sums):
     """The same for x of [images][channels]; a task is _BLOCK channels."""
     images = len(x) // channels
-    mean, square, rest = scratch[worker, 0], scratch[worker, 1], scratch[worker, 2]
-    for task in range(begin, end):
-        first, last = task * _BLOCK, min(task * _BLOCK + _BLOCK, channels)
-        wide = last - first
-        for j in range(wide):
-            mean[j] = np.float32(0)
-            square[j] = np.float32(0)
-            rest[j] = np.float32(0)
-        for n in range(images):
-            row = n * channels + first
-            for j in range(wide):
-                mean[j] += x[row + j] - x[first + j]
-        for j in range(wide):
-            mean[j] = x[first + j] + mean[j] / np.float32(images)
-        for n in range(images):
-            row = n * channels + first
-            for j in range(wide):
-                d = x[row + j] - mean[j]
-                square[j] += d * d
-                rest[j] += d
-        for j in range(wide):
-            c = first + j
-            # What the first pass over the rows lost to rounding.
-            rest[j] /= np.float32(images)
-            square[j] = max(square[j] - np.float32(images) * rest[j] * rest[j], np.float32(0))
-            mean[j] += rest[j]
-            variance = square[j] / np.float32(images)
-            unbiased = square[j] / np.float32(images - 1) if images > 1 else variance
-            mean_sum[c] = mean_sum[c] * np.float32(fraction) + mean[j]
-            variance_sum[c] = variance_sum[c] * np.float32(fraction) + unbiased
-            square[j] = np.float32(1) / np.sqrt(variance + np.float32(eps))
-            inverse[c] = square[j]
-        if task == 0:
-            factor[0] = factor[0] * np.float32(fraction) + np.float32(1)
-        for n in range(images):
-            row = n * channels + first
-            for j in range(wide):
-                y[row + j] = (x[row + j] - mean[j]) * square[j]
+    mean, square, rest = sums[0], sums[1], sums[2]
+    first, last = begin * _BLOCK, min(end * _BLOCK, channels)
+    for c in range(first, last):
+        mean[c] = np.float32(0)
+        square[c] = np.float32(0)
+        rest[c] = np.float32(0)
+    for n in range(images):
+        row = n * channels
+        for c in range(first, last):
+            mean[c] += x[row + c] - x[c]
+    for c in range(first, last):
+        mean[c] = x[c] + mean[c] / np.float32(images)
+    for n in range(images):
+        row = n * channels
+        for c in range(first, last):
+            d = x[row + c] - mean[c]
+            square[c] += d * d
+            rest[c] += d
+    for c in range(first, last):
+        # What the first pass over the rows lost to rounding.
+        rest[c] /= np.float32(images)
+        square[c] = max(square[c] - np.float32(images) * rest[c] * rest[c], np.float32(0))
+        mean[c] += rest[c]
+        variance = square[c] / np.float32(images)
+        unbiased = square[c] / np.float32(images - 1) if images > 1 else variance
+        mean_sum[c] = mean_sum[c] * np.float32(fraction) + mean[c]
+        variance_sum[c] = variance_sum[c] * np.float32(fraction) + unbiased
+        inverse[c] = np.float32(1) / np.sqrt(variance + np.float32(eps))
+    if begin == 0:
+        factor[0] = factor[0] * np.float32(fraction) + np.float32(1)
+    for n in range(images):
+        row = n * channels
+        for c in range(first, last):
+            y[row + c] = (x[row + c] - mean[c]) * inverse[c]
 
 
 @kernel
@@ -162,32 +158,26 @@ def _backward(begin, end, worker, y, dy, dx, channels, length, inverse):
 
 
 @kernel
-def _backward_rows(begin, end, worker, y, dy, dx, channels, inverse, scratch):
+def _backward_rows(begin, end, worker, y, dy, dx, channels, inverse, sums):
     """The same for [images][channels]; a task is _BLOCK channels."""
     images = len(y) // channels
-    mean, slope = scratch[worker, 0], scratch[worker, 1]
-    for task in range(begin, end):
-        first, last = task * _BLOCK, min(task * _BLOCK + _BLOCK, channels)
-        wide = last - first
-        for j in range(wide):
-            mean[j] = np.float32(0)
-            slope[j] = np.float32(0)
-        for n in range(images):
-            row = n * channels + first
-            for j in range(wide):
-                mean[j] += dy[row + j]
-                slope[j] += dy[row + j] * y[row + j]
-        for j in range(wide):
-            mean[j] /= np.float32(images)
-            slope[j] /= np.float32(images)
-        for n in range(images):
-            row = n * channels + first
-            for j in range(wide):
-                dx[row + j] = (dy[row + j] - mean[j] - y[row + j] * slope[j]) * inverse[first + j]
-
-
-def _scratch() -> np.ndarray:
-    return arrays.zeros((settings.threads(), 3, _BLOCK))
+    mean, slope = sums[0], sums[1]
+    first, last = begin * _BLOCK, min(end * _BLOCK, channels)
+    for c in range(first, last):
+        mean[c] = np.float32(0)
+        slope[c] = np.float32(0)
+    for n in range(images):
+        row = n * channels
+        for c in range(first, last):
+            mean[c] += dy[row + c]
+            slope[c] += dy[row + c] * y[row + c]
+    for c in range(first, last):
+        mean[c] /= np.float32(images)
+        slope[c] /= np.float32(images)
+    for n in range(images):
+        row = n * channels
+        for c in range(first, last):
+            dx[row + c] = (dy[row + c] - mean[c] - y[row + c] * slope[c]) * inverse[c]
 
 
 def forward(
@@ -210,8 +200,8 @@ def forward(
         Is set to 1 / sqrt(variance + eps), for the gradient.
     """
     if length == 1:
-        return call(_forward_rows, -(-channels // _BLOCK), x, y, channels, eps, fraction, *stored, inverse, _scratch(),
-                    work=x.size)  # fmt: skip
+        return call(_forward_rows, -(-channels // _BLOCK), x, y, channels, eps, fraction, *stored, inverse,
+                    arrays.zeros((3, channels)), work=x.size)  # fmt: skip
     return call(_forward, channels, x, y, channels, length, eps, fraction, *stored, inverse, work=x.size * 2)
 
 
@@ -229,7 +219,8 @@ def forward_global(
 def backward(y: np.ndarray, dy: np.ndarray, dx: np.ndarray, channels: int, length: int, inverse: np.ndarray) -> Call:
     """Return the call of the gradient through mean and variance; ``y`` is the output, ``dx`` may be ``dy``."""
     if length == 1:
-        return call(_backward_rows, -(-channels // _BLOCK), y, dy, dx, channels, inverse, _scratch(), work=y.size)
+        return call(_backward_rows, -(-channels // _BLOCK), y, dy, dx, channels, inverse, arrays.zeros((2, channels)),
+                    work=y.size)  # fmt: skip
     return call(_backward, channels, y, dy, dx, channels, length, inverse, work=y.size * 2)
 
 

@@ -35,11 +35,23 @@ Argument = np.ndarray | int | float
 #: Is told the name of each kernel that has to be compiled: a program can say why it takes a moment.
 on_compile: Callable[[str], None] | None = None
 
+#: Types of the arguments, and which of them are one array.
+_Version = tuple[tuple[types.Type, ...], tuple[int, ...]]
+
+# Numba inlines no call with *arguments.
+_ENTRY_SOURCE = """
+def entry(begin, end, worker, context):
+    a = unpack(context)
+    body(begin, end, worker, {})
+"""
 _ENTRY = types.void(types.intp, types.intp, types.intp, types.voidptr)
 
 
-def _unpacker(argument_types: tuple[types.Type, ...]) -> Any:
-    """Make the intrinsic that reads the arguments of a kernel from a table of 8-byte words."""
+def _unpacker(argument_types: tuple[types.Type, ...], same: tuple[int, ...]) -> Any:
+    """Make the intrinsic that reads the arguments of a kernel from a table of 8-byte words.
+
+    ``same`` has, for each argument, the position of the first one that is the same array.
+    """
 
     @intrinsic
     def unpack(typing_context, context):
@@ -50,12 +62,14 @@ def _unpacker(argument_types: tuple[types.Type, ...]) -> Any:
             table = builder.bitcast(arguments[0], word.as_pointer())
             position = 0
             values = []
-            for kind in argument_types:
-                size = _words(kind)
+            for kind, first in zip(argument_types, same, strict=True):
                 address = builder.gep(table, [ir.Constant(ir.IntType(32), position)])
                 data = code_context.get_value_type(kind)
-                values.append(builder.load(builder.bitcast(address, data.as_pointer())))
-                position += size
+                if first == len(values):
+                    values.append(builder.load(builder.bitcast(address, data.as_pointer())))
+                else:
+                    values.append(values[first])
+                position += _words(kind)
             return code_context.make_tuple(builder, result, values)
 
         return result(types.voidptr), generate
@@ -87,6 +101,19 @@ def _type_of(argument: Argument) -> types.Type:
             raise TypeError("a kernel takes C-contiguous arrays")
         return types.Array(numba.from_dtype(argument.dtype), argument.ndim, "C")
     return types.float64 if isinstance(argument, float) else types.intp
+
+
+def _same(arguments: tuple[Argument, ...]) -> tuple[int, ...]:
+    """Return, for each argument, the position of the first one that is the same array.
+
+    A kernel that works in place is compiled for it. Otherwise LLVM's vectorised loops begin with the question whether
+    the arrays overlap, and where they do, a loop over single elements runs instead.
+    """
+    seen: dict[Any, int] = {}
+    return tuple(
+        seen.setdefault((a.ctypes.data, a.shape, a.dtype.str) if isinstance(a, np.ndarray) and a.size else i, i)
+        for i, a in enumerate(arguments)
+    )
 
 
 @intrinsic
@@ -135,7 +162,7 @@ def _without_negative_indices() -> Iterator[None]:
 
 
 class Kernel:
-    """A compiled function of arrays, in as many versions as there are argument types.
+    """A compiled function of arrays, in as many versions as there are argument types and ways of working in place.
 
     Attributes
     ----------
@@ -149,21 +176,22 @@ class Kernel:
         self.function = function
         self.name = name
         self.__doc__ = function.__doc__
-        self._versions: dict[tuple[types.Type, ...], tuple[int, Any]] = {}
+        self._versions: dict[_Version, tuple[int, Any]] = {}
 
-    def address(self, argument_types: tuple[types.Type, ...]) -> int:
-        """Return the address of the machine code for these argument types, compiling it if it is not kept."""
-        if argument_types not in self._versions:
-            self._versions[argument_types] = self._load(argument_types) or self._compile(argument_types)
-        return self._versions[argument_types][0]
+    def address(self, arguments: tuple[Argument, ...]) -> int:
+        """Return the address of the machine code for arguments like these, compiling it if it is not kept."""
+        version = (tuple(_type_of(a) for a in arguments), _same(arguments))
+        if version not in self._versions:
+            self._versions[version] = self._load(version) or self._compile(version)
+        return self._versions[version][0]
 
-    def _file(self, argument_types: tuple[types.Type, ...]) -> Path:
-        key = f"{self.name} {argument_types}"
+    def _file(self, version: _Version) -> Path:
+        key = f"{self.name} {version}"
         return settings.code_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.code"
 
-    def _load(self, argument_types: tuple[types.Type, ...]) -> tuple[int, Any] | None:
+    def _load(self, version: _Version) -> tuple[int, Any] | None:
         try:
-            content = self._file(argument_types).read_bytes()
+            content = self._file(version).read_bytes()
         except OSError:
             return None
         head, _, body = content.partition(b"\n")
@@ -179,22 +207,21 @@ class Kernel:
         library = target.codegen().unserialize_library((facts["library"], "object", (code, bitcode)))
         return library.get_pointer_to_function(facts["symbol"]), library
 
-    def _compile(self, argument_types: tuple[types.Type, ...]) -> tuple[int, Any]:
+    def _compile(self, version: _Version) -> tuple[int, Any]:
         if on_compile is not None:
             on_compile(self.name)
-        body = numba.njit(self.function, fastmath=settings.FASTMATH, error_model="numpy", boundscheck=False)
-        unpack = _unpacker(argument_types)
-
-        def entry(begin, end, worker, context):
-            body(begin, end, worker, *unpack(context))
-
+        # Inlined before anything is optimised: that two arguments are one array has to be known by then.
+        body = numba.njit(self.function, inline="always")
+        scope = {"body": body, "unpack": _unpacker(*version)}
+        exec(_ENTRY_SOURCE.format(", ".join(f"a[{i}]" for i in range(len(version[0])))), scope)
         with _without_negative_indices():
-            compiled: Any = numba.cfunc(_ENTRY)(entry)
+            options: dict[str, Any] = {"fastmath": settings.FASTMATH, "error_model": "numpy", "boundscheck": False}
+            compiled: Any = numba.cfunc(_ENTRY, **options)(scope["entry"])
         library, symbol = compiled._library, compiled._wrapper_name
         name, _, (code, bitcode) = library.serialize_using_object_code()
         facts = {"kernel": self.name, "library": name, "symbol": symbol, "code": len(code)}
         head = json.dumps({**facts, "size": len(code) + len(bitcode)})
-        self._keep(self._file(argument_types), head.encode() + b"\n" + code + bitcode)
+        self._keep(self._file(version), head.encode() + b"\n" + code + bitcode)
         return compiled.address, compiled
 
     @staticmethod
@@ -244,7 +271,7 @@ class Call:
         self.arguments = arguments
         self.tasks = tasks
         self.workers = min(workers, max(tasks, 1))
-        self._address = kernel.address(tuple(_type_of(a) for a in arguments))
+        self._address = kernel.address(arguments)
         self._table = _pack(arguments)
         self._context = self._table.ctypes.data
 

@@ -26,10 +26,9 @@ def _minus_power(beta: float) -> Callable[..., float]:
 def _across_forward(beta: float) -> Callable[..., None]:
     minus_power = _minus_power(beta)
 
-    def forward(begin, end, worker, x, y, scale, channels, length, size, alpha, k):
-        """scale = k + alpha / size * sum of squares of the channels around; y = x * scale^-beta; a task is an image."""
-        half = size // 2
-        a, offset = np.float32(alpha / size), np.float32(k)
+    def forward(begin, end, worker, x, y, scale, channels, length, half, share, k):
+        """scale = k + share * sum of squares of the channels around; y = x * scale^-beta; a task is an image."""
+        a, offset = np.float32(share), np.float32(k)
         for n in range(begin, end):
             image = n * channels * length
             for c in range(channels):
@@ -50,57 +49,81 @@ def _across_forward(beta: float) -> Callable[..., None]:
 def _across_backward(beta: float) -> Callable[..., None]:
     minus_power = _minus_power(beta)
 
-    def backward(begin, end, worker, x, y, dy, dx, scale, channels, length, size, alpha, sums):
-        """dx = dy * scale^-beta - 2 alpha beta / size * x * sum of dy * y / scale around; a task is an image."""
-        half = size // 2
-        a = np.float32(2 * alpha * beta / size)
-        total = sums[worker]
+    def backward(begin, end, worker, x, y, dy, dx, scale, channels, length, half, share, ratios, sums):
+        """dx = dy * scale^-beta - 2 beta share * x * sum of dy * y / scale around; a task is an image.
+
+        The ratios of the channels around, each computed once, are in a ring of rows.
+        """
+        a = np.float32(2 * beta * share)
+        ring, total = ratios[worker], sums[worker]
         for n in range(begin, end):
             image = n * channels * length
-            for c in range(channels):
-                row = image + c * length
-                for i in range(length):
-                    total[i] = np.float32(0)
-                for other in range(max(c - half, 0), min(c + half + 1, channels)):
-                    near = image + other * length
+            for c in range(-half, channels):
+                entering = c + half
+                if entering < channels:
+                    near, ratio = image + entering * length, ring[entering % len(ring)]
                     for i in range(length):
-                        total[i] += dy[near + i] * y[near + i] / scale[near + i]
-                for i in range(length):
-                    dx[row + i] = dy[row + i] * minus_power(scale[row + i]) - a * x[row + i] * total[i]
+                        ratio[i] = dy[near + i] * y[near + i] / scale[near + i]
+                if c >= 0:
+                    for i in range(length):
+                        total[i] = np.float32(0)
+                    for other in range(max(c - half, 0), min(c + half + 1, channels)):
+                        ratio = ring[other % len(ring)]
+                        for i in range(length):
+                            total[i] += ratio[i]
+                    row = image + c * length
+                    for i in range(length):
+                        dx[row + i] = dy[row + i] * minus_power(scale[row + i]) - a * x[row + i] * total[i]
 
     return backward
 
 
 @register_jitable
-def _box(source, target, rows, h, w, half):
-    """target = the sum of source over a square around each pixel of a map, zero outside; ``rows`` is scratch."""
-    for i in range(h):
-        for j in range(w + 2 * half):
-            rows[j] = np.float32(0)
-        for other in range(max(i - half, 0), min(i + half + 1, h)):
-            for j in range(w):
-                rows[half + j] += source[other * w + j]
+def _box(source, target, columns, h, w, half):
+    """target = the sum of source over a square around each pixel of a map, zero outside; ``columns`` is scratch.
+
+    The map is taken as one long row, as its own rows are short: what is a row away is w elements away. Sums along a row
+    then run on into the next row at its ends, and are computed anew there.
+    """
+    length = h * w
+    for i in range(length):
+        columns[i] = source[i]
+    for shift in range(1, min(half, h - 1) + 1):
+        far = shift * w
+        for i in range(length - far):
+            columns[i] += source[far + i]
+        for i in range(length - far):
+            columns[far + i] += source[i]
+    for i in range(length):
+        target[i] = columns[i]
+    for shift in range(1, min(half, w - 1) + 1):
+        for i in range(length - shift):
+            target[i] += columns[shift + i]
+        for i in range(length - shift):
+            target[shift + i] += columns[i]
+    for row in range(h):
         for j in range(w):
-            target[i * w + j] = np.float32(0)
-        for shift in range(2 * half + 1):
-            for j in range(w):
-                target[i * w + j] += rows[shift + j]
+            if j < half or j >= w - half:
+                total = np.float32(0)
+                for other in range(max(j - half, 0), min(j + half + 1, w)):
+                    total += columns[row * w + other]
+                target[row * w + j] = total
 
 
 @specialised
 def _within_forward(beta: float) -> Callable[..., None]:
     minus_power = _minus_power(beta)
 
-    def forward(begin, end, worker, x, y, scale, h, w, size, alpha, rows, squares):
-        """scale = 1 + alpha * mean of squares around; y = x * scale^-beta; a task is a map."""
+    def forward(begin, end, worker, x, y, scale, h, w, half, share, scratch):
+        """scale = 1 + share * sum of squares around; y = x * scale^-beta; a task is a map."""
         length = h * w
-        a = np.float32(alpha / (size * size))
-        mine = squares[worker]
+        a = np.float32(share)
+        squares, columns = scratch[worker, 0], scratch[worker, 1]
         for task in range(begin, end):
             plane = task * length
             for i in range(length):
-                mine[i] = x[plane + i] * x[plane + i]
-            _box(mine, scale[plane : plane + length], rows[worker], h, w, size // 2)
+                squares[i] = x[plane + i] * x[plane + i]
+            _box(squares, scale[plane : plane + length], columns, h, w, half)
             for i in range(length):
                 s = np.float32(1) + a * scale[plane + i]
                 scale[plane + i] = s
@@ -113,16 +136,16 @@ def _within_forward(beta: float) -> Callable[..., None]:
 def _within_backward(beta: float) -> Callable[..., None]:
     minus_power = _minus_power(beta)
 
-    def backward(begin, end, worker, x, y, dy, dx, scale, h, w, size, alpha, rows, ratios):
+    def backward(begin, end, worker, x, y, dy, dx, scale, h, w, half, share, scratch):
         """The gradient of :func:`_within_forward`; a task is a map."""
         length = h * w
-        a = np.float32(2 * alpha * beta / (size * size))
-        ratio, total = ratios[worker, 0], ratios[worker, 1]
+        a = np.float32(2 * beta * share)
+        ratio, total, columns = scratch[worker, 0], scratch[worker, 1], scratch[worker, 2]
         for task in range(begin, end):
             plane = task * length
             for i in range(length):
                 ratio[i] = dy[plane + i] * y[plane + i] / scale[plane + i]
-            _box(ratio, total, rows[worker], h, w, size // 2)
+            _box(ratio, total, columns, h, w, half)
             for i in range(length):
                 dx[plane + i] = dy[plane + i] * minus_power(scale[plane + i]) - a * x[plane + i] * total[i]
 
@@ -132,10 +155,20 @@ def _within_backward(beta: float) -> Callable[..., None]:
 def across_forward(
     x: np.ndarray, y: np.ndarray, scale: np.ndarray, size: int, alpha: float, beta: float, k: float
 ) -> Call:
-    """Return the call that normalises over ``size`` channels; arrays are images x channels x height x width."""
+    """Return the call that normalises over neighbouring channels.
+
+    Parameters
+    ----------
+    x, y, scale : ndarray of float32
+        Images x channels x height x width; ``scale`` is set to what is raised to -beta, for the gradient.
+    size : int
+        Channels a sum is taken over, odd.
+    alpha, beta, k : float
+        ``y = x * (k + alpha / size * sum of squares) ** -beta``.
+    """
     n, c = x.shape[:2]
-    return call(_across_forward(beta), n, x.reshape(-1), y.reshape(-1), scale.reshape(-1), c, x.size // (n * c), size,
-                float(alpha), float(k), work=x.size * (size + 8))  # fmt: skip
+    return call(_across_forward(beta), n, x.reshape(-1), y.reshape(-1), scale.reshape(-1), c, x.size // (n * c),
+                size // 2, alpha / size, float(k), work=x.size * (min(size, c) + 8))  # fmt: skip
 
 
 def across_backward(
@@ -148,20 +181,22 @@ def across_backward(
     alpha: float,
     beta: float,
 ) -> Call:
-    """Return the call of the gradient of :func:`across_forward`."""
+    """Return the call of the gradient of :func:`across_forward`; ``dx`` is not ``dy``."""
     n, c = x.shape[:2]
-    length = x.size // (n * c)
+    length, half = x.size // (n * c), min(size // 2, c - 1)
+    ring = arrays.zeros((settings.threads(), min(2 * half + 1, c), length))
     return call(_across_backward(beta), n, x.reshape(-1), y.reshape(-1), dy.reshape(-1), dx.reshape(-1),
-                scale.reshape(-1), c, length, size, float(alpha), arrays.zeros((settings.threads(), length)),
-                work=x.size * (size + 8))  # fmt: skip
+                scale.reshape(-1), c, length, half, alpha / size, ring, arrays.zeros((settings.threads(), length)),
+                work=x.size * (min(size, c) + 8))  # fmt: skip
 
 
 def within_forward(x: np.ndarray, y: np.ndarray, scale: np.ndarray, size: int, alpha: float, beta: float) -> Call:
-    """Return the call that normalises over ``size`` x ``size`` pixels of each map."""
+    """Return the call that normalises over ``size`` x ``size`` pixels of each map: see :func:`across_forward`."""
     n, c, h, w = x.shape
-    return call(_within_forward(beta), n * c, x.reshape(-1), y.reshape(-1), scale.reshape(-1), h, w, size,
-                float(alpha), arrays.zeros((settings.threads(), w + size)),
-                arrays.zeros((settings.threads(), h * w)), work=x.size * (2 * size + 8))  # fmt: skip
+    half = min(size // 2, max(h, w))
+    return call(_within_forward(beta), n * c, x.reshape(-1), y.reshape(-1), scale.reshape(-1), h, w, half,
+                alpha / size**2, arrays.zeros((settings.threads(), 2, h * w)),
+                work=x.size * (4 * half + 10))  # fmt: skip
 
 
 def within_backward(
@@ -174,8 +209,9 @@ def within_backward(
     alpha: float,
     beta: float,
 ) -> Call:
-    """Return the call of the gradient of :func:`within_forward`."""
+    """Return the call of the gradient of :func:`within_forward`; ``dx`` may be ``dy``."""
     n, c, h, w = x.shape
+    half = min(size // 2, max(h, w))
     return call(_within_backward(beta), n * c, x.reshape(-1), y.reshape(-1), dy.reshape(-1), dx.reshape(-1),
-                scale.reshape(-1), h, w, size, float(alpha), arrays.zeros((settings.threads(), w + size)),
-                arrays.zeros((settings.threads(), 2, h * w)), work=x.size * (2 * size + 8))  # fmt: skip
+                scale.reshape(-1), h, w, half, alpha / size**2, arrays.zeros((settings.threads(), 3, h * w)),
+                work=x.size * (4 * half + 10))  # fmt: skip

@@ -5,8 +5,10 @@ Arrays are [outer][channels][length].
 
 import numpy as np
 
+from caffelite.kernels.bias import add_rows
 from caffelite.kernels.launch import Call, call, kernel
 
+#: Channels a task takes where there are no spatial axes, so that vectors run over channels.
 _BLOCK = 16
 _NOTHING = np.empty(0, np.float32)
 
@@ -35,47 +37,66 @@ def _forward(begin, end, worker, x, y, factor, offset, channels, length):
 
 
 @kernel
-def _sums(begin, end, worker, x, dy, channels, length, add, d_factor, d_offset):
-    """d_factor = sum of dy * x, d_offset = sum of dy, for each channel; either may be empty; a task is a channel."""
+def _backward(begin, end, worker, x, dy, dx, factor, channels, length, add, d_factor, d_offset):
+    """dx = dy * factor, d_factor = sum of dy * x, d_offset += sum of dy; empty ones are not; a task is a channel."""
     outer = len(dy) // (channels * length)
     for c in range(begin, end):
         product, total = 0.0, 0.0
+        f = factor[c]
         for n in range(outer):
             row = (n * channels + c) * length
             q, s = np.float32(0), np.float32(0)
-            if len(d_factor):
+            if len(dx):
+                for i in range(length):
+                    d = dy[row + i]
+                    q += d * x[row + i]
+                    s += d
+                    dx[row + i] = d * f
+            else:
                 for i in range(length):
                     q += dy[row + i] * x[row + i]
-            if len(d_offset):
-                for i in range(length):
                     s += dy[row + i]
             product += q
             total += s
         if len(d_factor):
             d_factor[c] = np.float32(product) + (d_factor[c] if add else np.float32(0))
         if len(d_offset):
-            d_offset[c] = np.float32(total) + (d_offset[c] if add else np.float32(0))
+            d_offset[c] += np.float32(total)
 
 
 @kernel
-def _sums_rows(begin, end, worker, x, dy, channels, add, d_factor, d_offset):
+def _backward_rows(begin, end, worker, x, dy, dx, factor, channels, add, d_factor, d_offset):
     """The same for length 1; a task is _BLOCK channels."""
-    for task in range(begin, end):
-        first, last = task * _BLOCK, min(task * _BLOCK + _BLOCK, channels)
-        if not add:
+    first, last = begin * _BLOCK, min(end * _BLOCK, channels)
+    if not add:
+        for c in range(first, last if len(d_factor) else first):
+            d_factor[c] = np.float32(0)
+    for n in range(len(dy) // channels):
+        row = n * channels
+        # Loops of their own: with more arrays in one, LLVM does not vectorise it for fear that they overlap.
+        if len(d_factor):
             for c in range(first, last):
-                if len(d_factor):
-                    d_factor[c] = np.float32(0)
-                if len(d_offset):
-                    d_offset[c] = np.float32(0)
-        for n in range(len(dy) // channels):
-            row = n * channels
-            if len(d_factor):
-                for c in range(first, last):
-                    d_factor[c] += dy[row + c] * x[row + c]
-            if len(d_offset):
-                for c in range(first, last):
-                    d_offset[c] += dy[row + c]
+                d_factor[c] += dy[row + c] * x[row + c]
+        if len(d_offset):
+            for c in range(first, last):
+                d_offset[c] += dy[row + c]
+        if len(dx):
+            for c in range(first, last):
+                dx[row + c] = dy[row + c] * factor[c]
+
+
+@kernel
+def _sums(begin, end, worker, dy, channels, length, add, d_offset):
+    """d_offset = sum of dy for each channel; a task is a channel."""
+    for c in range(begin, end):
+        total = 0.0
+        for n in range(len(dy) // (channels * length)):
+            row = (n * channels + c) * length
+            s = np.float32(0)
+            for i in range(length):
+                s += dy[row + i]
+            total += s
+        d_offset[c] = np.float32(total) + (d_offset[c] if add else np.float32(0))
 
 
 def forward(
@@ -94,12 +115,32 @@ def forward(
                 _NOTHING if offset is None else offset.reshape(-1), channels, length, work=x.size)  # fmt: skip
 
 
-def sums(
-    x: np.ndarray, dy: np.ndarray, channels: int, length: int, d_factor: np.ndarray | None,
-    d_offset: np.ndarray | None, add: bool,
+def backward(
+    x: np.ndarray, dy: np.ndarray, dx: np.ndarray | None, factor: np.ndarray, d_factor: np.ndarray | None,
+    d_offset: np.ndarray | None, channels: int, length: int, add: bool,
 ) -> Call:  # fmt: skip
-    """Return the call that computes the gradients to factor and offset; ``add`` adds them to what is there."""
-    found = [_NOTHING if d is None else d.reshape(-1) for d in (d_factor, d_offset)]
+    """Return the call that computes all gradients of :func:`forward` in one pass; those that are None are left out.
+
+    Parameters
+    ----------
+    x, dy, dx : ndarray of float32, one axis
+        [outer][channels][length]; ``dx`` may be ``dy``.
+    factor, d_factor, d_offset : ndarray of float32
+        One value a channel.
+    add : bool
+        Add to ``d_factor`` (a parameter) instead of setting it (a bottom); ``d_offset`` is always added to.
+    """
+    out, d_f, d_o = (_NOTHING if d is None else d.reshape(-1) for d in (dx, d_factor, d_offset))
+    f = factor.reshape(-1)
     if length == 1:
-        return call(_sums_rows, -(-channels // _BLOCK), x, dy, channels, int(add), *found, work=dy.size)
-    return call(_sums, channels, x, dy, channels, length, int(add), *found, work=dy.size)
+        return call(
+            _backward_rows, -(-channels // _BLOCK), x, dy, out, f, channels, int(add), d_f, d_o, work=dy.size * 3
+        )
+    return call(_backward, channels, x, dy, out, f, channels, length, int(add), d_f, d_o, work=dy.size * 3)
+
+
+def sums(dy: np.ndarray, channels: int, length: int, d_offset: np.ndarray, add: bool) -> Call:
+    """Return the call that sums ``dy`` for each channel; ``add`` adds the sums to what is there."""
+    if length == 1 and add:
+        return add_rows(dy, channels, d_offset)
+    return call(_sums, channels, dy, channels, length, int(add), d_offset.reshape(-1), work=dy.size)

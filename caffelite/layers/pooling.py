@@ -8,6 +8,8 @@ from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
 
 _MAX, _AVE = 0, 1
 _CEIL = 0
+#: Elements a window may have: their places are kept as float32.
+_LARGEST = 2**24 - 1
 
 
 @layer("Pooling")
@@ -17,9 +19,12 @@ class Pooling(Layer):
     ``pooling_param``: ``pool``; ``kernel_size``, ``stride``, ``pad`` (or ``_h``/``_w``); ``global_pooling`` (one
     window, the whole map); ``round_mode``. A second top of MAX holds the place of the largest in its map.
 
-    A partial window at the end counts (the size is rounded up, where Convolution rounds down), unless it would begin
-    in the padding. AVE divides by the elements of the window that lie in the map or its padding. Of equal values MAX
-    takes the first.
+    A partial window at the end counts (the size is rounded up, where Convolution rounds down), unless there is a pad
+    and it would begin in the padding. AVE divides by the elements of the window that lie in the map or its padding. Of
+    equal values MAX takes the first.
+
+    As in Caffe, a stride above the kernel size can put the last window beyond the map when there is no pad: MAX is
+    then the lowest float32 (mask -1, no gradient), AVE is NaN.
     """
 
     tops = (1, 2)
@@ -34,7 +39,9 @@ class Pooling(Layer):
         if p.global_pooling:
             if p.HasField("kernel_size") or p.HasField("kernel_h") or p.HasField("kernel_w"):
                 self.error("global_pooling takes no kernel size", "global_pooling")
-            self.kernel, self.stride, self.pad = (0, 0), (1, 1), (0, 0)
+            self.kernel, self.stride, self.pad = (0, 0), self._pair("stride", "stride", 1), self._pair("pad", "pad", 0)
+            if self.stride != (1, 1) or self.pad != (0, 0):
+                self.error("global_pooling takes no stride and no pad", "global_pooling")
             return
         self.kernel = self._pair("kernel_size", "kernel", None)
         self.stride = self._pair("stride", "stride", 1)
@@ -65,19 +72,24 @@ class Pooling(Layer):
             self.shape_error(f"takes a bottom of 4 axes (images × channels × height × width), not {text_of(x)}")
         size = (x[2], x[3])
         kernel = size if self.settings.global_pooling else self.kernel
-        output = tuple(self._output(*sizes) for sizes in zip(size, kernel, self.stride, self.pad, strict=True))
-        return Windows(size, kernel, self.stride, self.pad, (output[0], output[1]))
+        output = [self._output(*sizes) for sizes in zip(size, kernel, self.stride, self.pad, strict=True)]
+        # What a window has beyond map and padding counts for nothing, and how far beyond it begins.
+        kernel = (min(kernel[0], size[0] + 2 * self.pad[0]), min(kernel[1], size[1] + 2 * self.pad[1]))
+        stride = (min(self.stride[0], size[0] + self.pad[0]), min(self.stride[1], size[1] + self.pad[1]))
+        if kernel[0] * kernel[1] > _LARGEST:
+            self.shape_error(f"a window of {text_of(kernel)} is larger than the {_LARGEST} elements it may have")
+        return Windows(size, kernel, stride, self.pad, (output[0], output[1]))
 
     def _output(self, size: int, kernel: int, stride: int, pad: int) -> int:
         room = size + 2 * pad - kernel
-        if room < 0:
-            self.shape_error(f"a window of {kernel} does not fit into {size} with pad {pad}", "kernel_size")
         up = self.settings.round_mode == _CEIL
         if self.settings.HasField("ceil_mode"):  # the name other forks have for it
             up = self.settings.ceil_mode
         many = (-(-room // stride) if up else room // stride) + 1
-        if pad and (many - 1) * stride >= size + pad:
+        if any(self.pad) and (many - 1) * stride >= size + pad:
             many -= 1
+        if many < 1:
+            self.shape_error(f"a window of {kernel} does not fit into {size} with pad {pad}", "kernel_size")
         return many
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:

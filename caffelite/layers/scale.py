@@ -84,19 +84,12 @@ class Scale(_Broadcast):
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         _, channels, length = self._sizes(*[b.shape for b in bottoms])
         factor, bias = self._blobs(bottoms)
-        x, dy = bottoms[0], tops[0].flat_diff
-        steps: list[Step] = []
+        dx, dy = bottoms[0].diff, tops[0].flat_diff
         d_bias = None if bias is None else bias.diff
-        if self.learned and (factor.diff is not None or d_bias is not None):
-            steps.append(kernels.sums(x.flat, dy, channels, length, factor.diff, d_bias, add=True))
-        elif not self.learned:
-            if factor.diff is not None:
-                steps.append(kernels.sums(x.flat, dy, channels, length, factor.diff, None, add=False))
-            if d_bias is not None:
-                steps.append(kernels.sums(x.flat, dy, channels, length, None, d_bias, add=True))
-        if x.diff is not None:
-            steps.append(kernels.forward(dy, x.flat_diff, factor.data, None, channels, length))
-        return steps
+        if factor.diff is None and d_bias is None:
+            return [] if dx is None else [kernels.forward(dy, dx.reshape(-1), factor.data, None, channels, length)]
+        return [kernels.backward(bottoms[0].flat, dy, None if dx is None else dx.reshape(-1), factor.data, factor.diff,
+                                 d_bias, channels, length, add=self.learned)]  # fmt: skip
 
 
 @layer("Bias")
@@ -130,7 +123,7 @@ class Bias(_Broadcast):
         dx, dy = bottoms[0].diff, tops[0].flat_diff
         steps: list[Step] = []
         if bias.diff is not None:
-            steps.append(kernels.sums(bottoms[0].flat, dy, channels, length, None, bias.diff, add=self.learned))
+            steps.append(kernels.sums(dy, channels, length, bias.diff, add=self.learned))
         if dx is not None and dx.ctypes.data != dy.ctypes.data:
             steps.append(copy(dy, dx))
         return steps

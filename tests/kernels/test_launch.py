@@ -77,6 +77,17 @@ print(len(compiled))
     assert int(again.stdout) == 1
 
 
+def test_in_place_is_a_version_of_its_own() -> None:
+    x, y = np.arange(9.0, dtype=np.float32), np.zeros(9, np.float32)
+    seen = np.zeros(9, np.int64)
+    assert launch._same((x, y, 1, 1, x)) == (0, 1, 2, 3, 0)
+    assert launch._same((x, x[:4], np.zeros(0), np.zeros(0))) == (0, 1, 2, 3)
+    call(_axpy, 9, x, y, 2.0, seen)()
+    call(_axpy, 9, x, x, 2.0, seen)()
+    np.testing.assert_array_equal(y, 2 * np.arange(9))
+    np.testing.assert_array_equal(x, 3 * np.arange(9))
+
+
 def test_arrays_begin_at_a_cache_line() -> None:
     for shape in (1, 17, (3, 5)):
         assert zeros(shape).ctypes.data % 64 == 0

@@ -8,6 +8,7 @@ from caffelite.kernels.pooling import Windows
 # map, kernel, stride, pad, output
 CASES = [((8, 8), (3, 3), (2, 2), (0, 0), (4, 4)), ((7, 9), (3, 2), (2, 1), (1, 1), (4, 10)),
          ((5, 6), (5, 6), (1, 1), (0, 0), (1, 1)), ((11, 9), (5, 5), (3, 3), (2, 2), (5, 4)),
+         ((13, 14), (2, 5), (1, 4), (1, 2), (14, 4)), ((2, 2), (2, 2), (2, 2), (0, 0), (1, 1)),
          ((33, 31), (2, 2), (2, 2), (0, 0), (17, 16)), ((20, 20), (17, 17), (1, 1), (0, 0), (4, 4))]  # fmt: skip
 
 
@@ -43,3 +44,22 @@ def test_agrees_with_loops(case: tuple, kind: str) -> None:
     for plane in range(6):
         np.add.at(d_expected[plane], place.reshape(6, -1)[plane], dy.reshape(6, -1)[plane])
     np.testing.assert_allclose(dx.reshape(6, -1), d_expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("pad", [0, 1])
+def test_windows_without_a_largest(pad: int) -> None:
+    # Beyond the map (a stride above the kernel, no pad) or all NaN: no place, and no gradient outside the array.
+    size, kernel, stride, out = ((10, 10), (2, 2), (5, 5), (3, 3)) if pad == 0 else ((6, 6), (3, 3), (2, 2), (3, 3))
+    g = Windows(size, kernel, stride, (pad, pad), out)
+    x = np.full((1, 1, *size), np.nan if pad else 1, np.float32)
+    y, mask, index = np.zeros((1, 1, *out), np.float32), np.zeros((1, 1, *out), np.float32), pooling.index_array(g, 1)
+    memory = np.zeros(3 * x.size, np.float32)
+    dx = memory[x.size : 2 * x.size].reshape(x.shape)
+    pooling.max_forward(g, x, y, index)()
+    pooling.mask(g, index, mask)()
+    pooling.max_backward(g, np.ones_like(y), index, dx)()
+    inside = np.zeros((3, 3), bool) if pad else np.outer([True, True, False], [True, True, False])
+    np.testing.assert_array_equal(mask[0, 0] >= 0, inside)
+    assert (mask[0, 0][~inside] == -1).all()
+    assert (y[0, 0][~inside] == np.finfo(np.float32).min).all()
+    assert memory.sum() == dx.sum() == inside.sum()
