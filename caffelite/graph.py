@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from caffelite.errors import NetError
-from caffelite.layers.base import Context, Layer, Shape, layer_class, quoted
+from caffelite.layers.base import Context, Layer, Shape, count, layer_class, quoted, text_of
+from caffelite.schema.blobs import LARGEST_BLOB
 
 
 @dataclass(eq=False, slots=True)
@@ -166,6 +167,11 @@ class Graph:
             shapes = node.layer.shapes(*[v.shape for v in node.bottoms])
             for version, shape in zip(node.tops, shapes, strict=True):
                 version.shape = tuple(int(n) for n in shape)
+                if count(version.shape) > LARGEST_BLOB:
+                    node.layer.shape_error(
+                        f"top {quoted(version.name)} would have {text_of(version.shape)} values, "
+                        f"more than a blob can have ({LARGEST_BLOB})"
+                    )
 
     def mark_gradients(self, learns: Sequence[bool], force: bool) -> None:
         """Decide, by Caffe's rules, which layers run backward and which blobs get a gradient.

@@ -233,3 +233,11 @@ def test_profile_tells_every_layer() -> None:
     times = net.profile(2)
     assert {name for t in times for name in t.name.split("+")} == set(net.layer_names)
     assert all(t.forward >= 0 and t.backward >= 0 for t in times)
+
+
+def test_sizes_are_checked_before_memory_is_taken() -> None:
+    text = (
+        """layer { name: "big" type: "DummyData" top: "b" dummy_data_param { shape { dim: 1000000 dim: 1000000 } } }"""
+    )
+    with pytest.raises(ShapeError, match='layer "big": top "b" would have 1000000×1000000 values'):
+        make(text)
