@@ -13,6 +13,8 @@ from caffelite.schema.files import atomic_write
 
 #: No array of a Caffe file has more elements than this; Caffe itself counts them in an int.
 LARGEST_BLOB = (1 << 31) - 1
+#: Caffe's kMaxBlobAxes.
+MOST_AXES = 32
 
 
 def blob_to_array(blob: Any, what: str = "blob") -> np.ndarray:
@@ -35,7 +37,10 @@ def blob_to_array(blob: Any, what: str = "blob") -> np.ndarray:
 
 def shaped(values: np.ndarray, shape: tuple[int, ...], what: str) -> np.ndarray:
     """Return ``values`` in ``shape``; raise WeightsError where the numbers do not agree."""
-    if any(n < 0 for n in shape) or math.prod(shape) != values.size:
+    if len(shape) > MOST_AXES:
+        raise WeightsError(f"{what}: its shape has {len(shape)} axes, at most {MOST_AXES} are allowed")
+    # One by one: beside an axis of 0, another could be larger than any array.
+    if any(not 0 <= n <= LARGEST_BLOB for n in shape) or math.prod(shape) != values.size:
         raise WeightsError(
             f"{what}: its shape {'×'.join(map(str, shape)) or 'scalar'} does not hold the "
             f"{values.size} values that are there"

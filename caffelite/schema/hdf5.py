@@ -1,14 +1,22 @@
 """Weights and solver states as HDF5, laid out as Caffe does; needs the extra ``hdf5``."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from caffelite.errors import MissingExtraError, WeightsError
+from caffelite.schema.blobs import LARGEST_BLOB
 from caffelite.schema.files import atomic_write
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+#: Deflate makes nothing smaller than this; what announces more has no values in the file.
+_MOST_COMPRESSED = 1032
+#: Groups in groups, for names of layers with slashes.
+_DEEPEST = 20
+_MOST_GROUPS = 1 << 16
 
 
 def h5py() -> Any:
@@ -26,29 +34,74 @@ def is_hdf5(path: Path) -> bool:
         return stream.read(len(_SIGNATURE)) == _SIGNATURE
 
 
-def _open(path: str | Path) -> Any:
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    module = h5py()
     try:
-        return h5py().File(path, "r")
-    except OSError as error:
-        raise WeightsError(f"{path}: not a whole HDF5 file ({error})") from None
+        with module.File(path, "r") as file:
+            yield file
+    except WeightsError:
+        raise
+    # h5py passes on what the library finds broken as whichever of these comes near.
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path}: not a whole HDF5 file of Caffe's ({error})") from None
 
 
-def _arrays(group: Any, what: str) -> list[np.ndarray]:
-    found: list[np.ndarray] = []
-    while str(len(found)) in group:
-        data = group[str(len(found))]
-        if not hasattr(data, "shape") or data.dtype.kind != "f":
-            raise WeightsError(f"{what}: dataset {len(found)} holds no floating-point numbers")
-        found.append(np.asarray(data, np.float32))
-    return found
+def _own(group: Any, name: str, what: str) -> Any:
+    """Return what a group holds under ``name``; a link may not lead to another file."""
+    if isinstance(group.get(name, getlink=True), h5py().ExternalLink):
+        raise WeightsError(f'{what}: "{name}" is a link to another file, which is not followed')
+    return group[name]
+
+
+def _values(group: Any, name: str, what: str, kinds: str) -> np.ndarray:
+    """Return a dataset whose numbers are of one of the ``kinds`` (of NumPy's dtypes) and are in this file."""
+    data = _own(group, name, what)
+    if not isinstance(data, h5py().Dataset) or data.shape is None or data.dtype.kind not in kinds:
+        raise WeightsError(f'{what}: "{name}" does not hold the numbers that are expected there')
+    if data.is_virtual or data.external:
+        raise WeightsError(f'{what}: the values of "{name}" are in another file, which is not read')
+    stored = data.id.get_storage_size()
+    if data.size > LARGEST_BLOB or data.nbytes > _MOST_COMPRESSED * stored:
+        raise WeightsError(f'{what}: "{name}" announces {data.nbytes} bytes, {stored} are there')
+    return np.asarray(data[()])
+
+
+def _blobs(group: Any, what: str) -> list[np.ndarray]:
+    """Return the datasets 0, 1, 2 … of a group."""
+    numbers = sorted(int(name) for name in group if name.isdecimal() and name.isascii())
+    if numbers != list(range(len(numbers))):
+        raise WeightsError(f"{what}: blob {next(i for i, n in enumerate(numbers) if i != n)} is missing")
+    return [_values(group, str(j), what, "f").astype(np.float32, copy=False) for j in numbers]
 
 
 def read_hdf5_weights(path: str | Path) -> dict[str, list[np.ndarray]]:
-    """Return the blobs of every layer in the group ``data``."""
-    with _open(path) as file:
-        if "data" not in file:
+    """Return the blobs of every layer in the group ``data``.
+
+    A layer is a group with datasets, or an empty one; the name of a layer can have slashes, and groups within groups
+    are what HDF5 makes of them.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    seen = 0
+
+    def walk(group: Any, name: str) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > _MOST_GROUPS:  # links can make a few groups look like any number of them
+            raise WeightsError(f"{path}: more groups than a net has layers")
+        what = f'{path}: layer "{name}"'
+        inner = [key for key in group if isinstance(_own(group, key, what), h5py().Group)]
+        if name and (len(inner) < len(group) or not inner):
+            found[name] = _blobs(group, what)
+        if name.count("/") < _DEEPEST:
+            for key in inner:
+                walk(group[key], f"{name}/{key}" if name else key)
+
+    with _opened(path) as file:
+        if "data" not in file or not isinstance(_own(file, "data", str(path)), h5py().Group):
             raise WeightsError(f'{path}: no weights: the group "data" is missing')
-        return {name: _arrays(group, f'{path}: layer "{name}"') for name, group in file["data"].items()}
+        walk(file["data"], "")
+    return found
 
 
 def write_hdf5(path: str | Path, blobs: dict[str, list[np.ndarray]]) -> None:
@@ -57,25 +110,41 @@ def write_hdf5(path: str | Path, blobs: dict[str, list[np.ndarray]]) -> None:
     with atomic_write(path) as temporary, module.File(temporary, "w") as file:
         group = file.create_group("data")
         for name, arrays in blobs.items():
-            inner = group.create_group(name)
+            try:
+                if name.startswith("/"):
+                    raise ValueError("a path from the root")
+                inner = group.require_group(name)
+            except (TypeError, ValueError):
+                raise WeightsError(
+                    f'{path}: "{name}" cannot be the name of a layer in an HDF5 file, or clashes with another; '
+                    "write a .caffemodel"
+                ) from None
             for j, array in enumerate(arrays):
                 inner[str(j)] = np.asarray(array, np.float32)
 
 
 def read_hdf5_state(path: str | Path) -> tuple[dict[str, Any], list[np.ndarray], dict[str, np.ndarray]]:
     """Return the numbers, the history and caffelite's own arrays of a solver state."""
-    with _open(path) as file:
+    with _opened(path) as file:
         if "iter" not in file or "history" not in file:
             raise WeightsError(f'{path}: not a solver state: "iter" or "history" is missing')
         learned = file["learned_net"][()] if "learned_net" in file else b""
         facts = {
-            "iter": int(np.ravel(file["iter"][()])[0]),
-            "current_step": int(np.ravel(file["current_step"][()])[0]) if "current_step" in file else 0,
-            "learned_net": learned.decode() if isinstance(learned, bytes) else str(learned),
+            "iter": _number(file, "iter", path),
+            "current_step": _number(file, "current_step", path) if "current_step" in file else 0,
+            "learned_net": learned.decode("utf-8", "replace") if isinstance(learned, bytes) else str(learned),
         }
-        own = file.get("caffelite_state", {})
-        extra = {name.replace("|", "/"): np.asarray(own[name]) for name in own}
-        return facts, _arrays(file["history"], str(path)), extra
+        history = _blobs(_own(file, "history", str(path)), f"{path}: history")
+        own = _own(file, "caffelite_state", str(path)) if "caffelite_state" in file else {}
+        extra = {name.replace("|", "/"): _values(own, name, str(path), "fiub") for name in own}
+        return facts, history, extra
+
+
+def _number(file: Any, name: str, path: str | Path) -> int:
+    values = _values(file, name, str(path), "iu")
+    if values.size != 1:
+        raise WeightsError(f'{path}: "{name}" is {values.size} numbers, expected one')
+    return int(values.reshape(-1)[0])
 
 
 def write_hdf5_state(

@@ -37,7 +37,7 @@ def _lines(message: Any, document: Document, path: Path_, depth: int) -> Iterato
     for text in document.unknown.get(path, []):
         yield from (
             f"{indent}{line.strip()}" if i == 0 else f"{indent}{line.rstrip()}"
-            for i, line in enumerate(text.splitlines())
+            for i, line in enumerate(text.split("\n"))
         )
 
 

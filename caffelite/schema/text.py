@@ -3,8 +3,8 @@
 import difflib
 import math
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,11 +13,13 @@ from google.protobuf.descriptor import FieldDescriptor as Field
 from caffelite.errors import SchemaError
 from caffelite.schema import messages
 from caffelite.schema.lexer import Token, tokens, unquoted
+from caffelite.schema.names import slip_of
 
 #: A place in a message: field names, each with its index: ``("layer", 3, "bottom", 0)``.
 Path_ = tuple[str | int, ...]
 
-_LARGEST_FILE = 64 << 20
+#: Far more than any net needs; a message and its places take some fifty times this.
+_LARGEST_FILE = 16 << 20
 _DEEPEST = 50
 _INTEGERS = {
     Field.CPPTYPE_INT32: (-(1 << 31), (1 << 31) - 1),
@@ -97,23 +99,21 @@ class _Parser:
         self.text = text
         self.filename = filename
         self.tokens = tokens(text, filename)
-        self.position = 0
+        self.next = next(self.tokens)
+        self.end = 0  # of the token that was taken last
         self.places: dict[Path_, tuple[int, int]] = {}
         self.unknown: dict[Path_, list[str]] = {}
-
-    @property
-    def next(self) -> Token:
-        return self.tokens[self.position]
 
     def take(self) -> Token:
         token = self.next
         if token.kind != "end":
-            self.position += 1
+            self.end = token.end
+            self.next = next(self.tokens)
         return token
 
     def accept(self, *marks: str) -> bool:
         if self.next.kind == "mark" and self.next.text in marks:
-            self.position += 1
+            self.take()
             return True
         return False
 
@@ -176,6 +176,8 @@ class _Parser:
                 child = getattr(message, name.text)
                 child.SetInParent()
             self.message(child, here, "}" if opening.text == "{" else ">", depth + 1)
+            if not child.IsInitialized():
+                self.fail(name, f'"{name.text}" needs "{child.FindInitializationErrors()[0]}"')
             return
         value = self.scalar(descriptor)
         if is_repeated(descriptor):
@@ -212,7 +214,7 @@ class _Parser:
             number = _float(token)
             if number is not None:
                 return -number if minus else number
-        self.fail(first, f'"{descriptor.name}" is {"-" if minus else ""}{token.text}, expected {wanted}')
+        self.fail(first, f'"{descriptor.name}" is {"minus " if minus else ""}{token}, expected {wanted}')
 
     def enum(self, descriptor: Any, token: Token) -> int:
         values = descriptor.enum_type.values_by_name
@@ -229,7 +231,11 @@ class _Parser:
         token = self.next
         parts = []
         while self.next.kind == "string":
-            parts.append(unquoted(self.take().text))
+            try:
+                parts.append(unquoted(self.next.text))
+            except ValueError as error:
+                self.fail(self.next, f'"{descriptor.name}" has {error}')
+            self.take()
         if not parts:
             self.fail(token, f'"{descriptor.name}" is {token}, expected text in quotes')
         joined = b"".join(parts)
@@ -242,12 +248,12 @@ class _Parser:
 
     def unknown_field(self, token: Token, message: Any, path: Path_) -> None:
         known = message.DESCRIPTOR.fields_by_name
-        slip = _slip(token.text, known)
+        slip = slip_of(token.text, known)
         kind = message.DESCRIPTOR.name
         if slip is not None:
             self.fail(token, f'{kind} has no field "{token.text}"; did you mean "{slip}"?')
         self.skip_value(token)
-        text = self.text[token.start : self.tokens[self.position - 1].end]
+        text = self.text[token.start : self.end]
         self.unknown.setdefault(path, []).append(text)
         self.accept(",", ";")
         warnings.warn(
@@ -285,24 +291,13 @@ def _float(token: Token) -> float | None:
     if token.kind == "name":
         return {"inf": math.inf, "infinity": math.inf, "nan": math.nan}.get(token.text.lower())
     text = token.text.lower()
-    return float(int(text, 16)) if text.startswith("0x") else float(text.rstrip("f"))
+    return None if text.startswith("0x") else float(text.rstrip("f"))
 
 
 def _wanted(descriptor: Any) -> str:
     if descriptor.cpp_type in _INTEGERS:
         return "a whole number"
     return {Field.CPPTYPE_BOOL: "true or false", Field.CPPTYPE_ENUM: "a name"}.get(descriptor.cpp_type, "a number")
-
-
-def _slip(name: str, known: Iterable[str]) -> str | None:
-    """Return the field that ``name`` looks like a slip of, if there is one."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-    if not near and name.lower() in known:
-        near = [name.lower()]
-    # kernel_d beside kernel_h is a name of its own, not a slip.
-    if near and len(name) == len(near[0]) and name[:-2] == near[0][:-2] and name[-2:-1] == "_":
-        return None
-    return near[0] if near else None
 
 
 def parse_text(text: str, message_class: Any, filename: str = "<string>") -> Document:
@@ -331,10 +326,11 @@ def read_text(path: str | Path) -> str:
     """Return the text of a prototxt file; raise SchemaError where it cannot be one."""
     file = Path(path)
     try:
-        size = file.stat().st_size
-        if size > _LARGEST_FILE:
-            raise SchemaError(f"{path}: {size} bytes is more than a prototxt can have ({_LARGEST_FILE})")
-        return file.read_bytes().decode()
+        with file.open("rb") as stream:
+            content = stream.read(_LARGEST_FILE + 1)
+        if len(content) > _LARGEST_FILE:
+            raise SchemaError(f"{path}: more than {_LARGEST_FILE >> 20} MB, which no prototxt has")
+        return content.decode()
     except UnicodeDecodeError as error:
         raise SchemaError(
             f"{path}: not a text file (byte {error.start} is not UTF-8); weights are given with --weights"
@@ -385,8 +381,7 @@ def is_net(path: str | Path) -> bool:
     names = {"layer", "layers", "input", "input_dim", "input_shape", "name", "force_backward", "state"}
     depth = 0
     found: set[str] = set()
-    text = tokens(read_text(path).removeprefix("\ufeff"), str(path))
-    for token, after in zip(text, text[1:], strict=False):
+    for token, after in pairwise(tokens(read_text(path).removeprefix("\ufeff"), str(path))):
         if token.kind == "mark":
             depth += (token.text in "{<") - (token.text in "}>")
         elif depth == 0 and token.kind == "name" and after.text in (":", "{", "<"):

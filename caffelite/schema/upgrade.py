@@ -4,18 +4,19 @@ Three generations are read: V0 (``layers { layer { type: "conv" } }``), V1 (``la
 (``layer { type: "Convolution" }``), and nets that declare their inputs outside any layer.
 """
 
+import warnings
 from typing import Any, NoReturn
 
 from caffelite.errors import SchemaError
 from caffelite.schema import messages
-from caffelite.schema.text import Document, NetDocument, Path_
+from caffelite.schema.text import Document, NetDocument, Path_, SchemaWarning
 
 #: V1 names that are not simply the words run together.
 _V1_TYPES = {
     "NONE": "", "ABSVAL": "AbsVal", "ARGMAX": "ArgMax", "BNLL": "BNLL", "HDF5_DATA": "HDF5Data",
     "HDF5_OUTPUT": "HDF5Output", "LRN": "LRN", "MVN": "MVN", "RELU": "ReLU", "SOFTMAX_LOSS": "SoftmaxWithLoss",
     "TANH": "TanH", "CONVOLUTION3D": "Convolution3D", "DECONVOLUTION3D": "Deconvolution3D", "POOLING3D": "Pooling3D",
-    "BN": "BN", "PRELU": "PReLU", "SPP": "SPP", "ELU": "ELU", "RELU6": "ReLU6",
+    "BN": "BN", "RELU6": "ReLU6", "ROIPOOLING": "ROIPooling", "SELU": "SeLu", "SELU_DROPOUT": "SeLuDropout",
 }  # fmt: skip
 _V0_TYPES = {
     "accuracy": "Accuracy", "bnll": "BNLL", "concat": "Concat", "conv": "Convolution", "data": "Data",
@@ -76,6 +77,8 @@ def _upgrade_layers(document: Document, net: NetDocument) -> None:
         if old.HasField("layer") and old.layer.type == "padding":
             if len(old.bottom) != 1 or len(old.top) != 1:
                 _fail(document, origin, "a padding layer has one bottom and one top")
+            if old.bottom[0] in padding:
+                _fail(document, origin, "a padding layer cannot stand behind another")
             padding[old.top[0]] = (old.bottom[0], old.layer.pad)
             continue
         new = net.message.layer.add()
@@ -110,7 +113,12 @@ def _upgrade_v0(document: Document, origin: Path_, outer: Any, new: Any) -> None
     old = outer.layer
     new.bottom.extend(outer.bottom)
     new.top.extend(outer.top)
-    new.name = old.name
+    if old.HasField("name"):
+        new.name = old.name
+    # What nobody knows stood in a message that is gone now; it is written with the layer.
+    unknown = document.unknown.pop((*origin, "layer", 0), [])
+    if unknown:
+        document.unknown.setdefault(origin, []).extend(unknown)
     if old.type not in _V0_TYPES:
         _fail(document, (*origin, "layer", 0, "type", 0), f'there is no old layer type "{old.type}"')
     new.type = _V0_TYPES[old.type]
@@ -129,7 +137,11 @@ def _upgrade_v0(document: Document, origin: Path_, outer: Any, new: Any) -> None
         settings = getattr(new, _V0_MESSAGES[old.type]) if old.type in _V0_MESSAGES else None
         target = _V0_RENAMED.get(name, name)
         if settings is None or target not in settings.DESCRIPTOR.fields_by_name:
-            _fail(document, (*origin, "layer", 0, name, 0), f'"{name}" is not a setting of "{old.type}"')
+            place = document.place_of((*origin, "layer", 0, name, 0))
+            warnings.warn(
+                f'{place}: "{name}" is not a setting of "{old.type}"; it is left out', SchemaWarning, stacklevel=2
+            )
+            continue
         _set(settings, target, value)
 
 
@@ -149,7 +161,8 @@ def _upgrade_v1(document: Document, origin: Path_, old: Any, new: Any) -> None:
         name = descriptor.name
         if name == "type":
             label = descriptor.enum_type.values_by_number[value].name
-            new.type = _V1_TYPES.get(label) or "".join(word.capitalize() for word in label.split("_"))
+            words = "".join(word.capitalize() for word in label.split("_"))
+            new.type = _V1_TYPES.get(label, words)
         elif name in ("blobs_lr", "weight_decay", "param", "blob_share_mode", "layer"):
             continue
         elif name in known and known[name].message_type is descriptor.message_type:

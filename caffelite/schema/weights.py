@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 
 from caffelite.errors import WeightsError
-from caffelite.schema.blobs import LARGEST_BLOB, array_to_blob, shaped
+from caffelite.schema import messages
+from caffelite.schema.blobs import LARGEST_BLOB, MOST_AXES, shaped
 from caffelite.schema.files import atomic_write
 from caffelite.schema.hdf5 import is_hdf5, read_hdf5_weights, write_hdf5
-from caffelite.schema.wire import BYTES, VARINT, Wire
+from caffelite.schema.wire import BYTES, VARINT, Wire, heading
 
+# Numbers of fields: of a net, of a layer, of a blob.
 _LAYER, _LAYERS = 100, 2
-_RAW_TYPES: dict[int, np.dtype[Any]] = {
-    0: np.dtype("<f8"),
-    1: np.dtype("<f4"),
-    2: np.dtype("<f2"),
-}  # NVCaffe's raw_data
+_BLOBS = 7
+_DATA, _SHAPE, _DOUBLE_DATA = 5, 7, 8
+#: NVCaffe's raw_data.
+_RAW_TYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<f8"), 1: np.dtype("<f4"), 2: np.dtype("<f2")}
 
 
 @dataclass(slots=True)
@@ -54,17 +55,18 @@ def read_weights(path: str | Path) -> list[LayerWeights]:
     file = Path(path)
     try:
         if is_hdf5(file):
-            return [LayerWeights(name, "", blobs) for name, blobs in read_hdf5_weights(file).items()]
-        with file.open("rb") as stream:
-            if file.stat().st_size == 0:
-                raise WeightsError(f"{path}: the file is empty")
-            # Closed with its last reader: an error on the way may still hold a part of it.
-            data = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-        layers = _read_net(Wire(data, 0, len(data), str(path)))
+            layers = [LayerWeights(name, "", blobs) for name, blobs in read_hdf5_weights(file).items()]
+        else:
+            with file.open("rb") as stream:
+                if file.stat().st_size == 0:
+                    raise WeightsError(f"{path}: the file is empty")
+                # Closed with its last reader: an error on the way may still hold a part of it.
+                data = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+            layers = _read_net(Wire(data, 0, len(data), str(path)))
     except OSError as error:
         raise WeightsError(f"{path}: {error.strerror}") from None
     if not layers:
-        raise WeightsError(f"{path}: not a caffemodel: no layer is in it")
+        raise WeightsError(f"{path}: not a weights file: no layer is in it")
     return layers
 
 
@@ -72,7 +74,7 @@ def _read_net(wire: Wire) -> list[LayerWeights]:
     layers = []
     for number, kind, a, b in wire.fields():
         if kind == BYTES and number == _LAYER:
-            layers.append(_read_layer(wire.inner(a, b), name=1, kind_field=2, blobs=7))
+            layers.append(_read_layer(wire.inner(a, b), name=1, kind_field=2, blobs=_BLOBS))
         elif kind == BYTES and number == _LAYERS:
             layers.append(_read_layer(wire.inner(a, b), name=4, kind_field=5, blobs=6, nested=1))
     return layers
@@ -106,63 +108,86 @@ def _read_layer(wire: Wire, name: int, kind_field: int, blobs: int, nested: int 
 def _read_blob(wire: Wire, what: str) -> np.ndarray:
     old: dict[int, int] = {}
     shape: tuple[int, ...] | None = None
-    parts: list[np.ndarray] = []
+    found: dict[int, list[Any]] = {_DATA: [], _DOUBLE_DATA: []}
     raw: tuple[int, int] | None = None
     raw_type = 1
     for number, kind, a, b in wire.fields():
         if number in (1, 2, 3, 4) and kind == VARINT:
             old[number] = a
-        elif number == 7 and kind == BYTES:
-            shape = _read_shape(wire.inner(a, b))
-        elif number in (5, 8):
-            # data and double_data: packed, or (in files written by other programs) one number at a time
-            dtype: np.dtype[Any] = np.dtype("<f4" if number == 5 else "<f8")
-            if (b - a) % dtype.itemsize:
-                raise WeightsError(f"{what}: its values are cut off at byte {b}")
-            parts.append(np.frombuffer(wire.data[a:b], dtype))
+        elif number == _SHAPE and kind == BYTES:
+            shape = _read_shape(wire.inner(a, b), what)
+        elif number in found:
+            parts = found[number]
+            if kind == BYTES:
+                parts.append(wire.data[a:b])
+            elif parts and isinstance(parts[-1], bytearray):
+                # One number at a time, as some programs write: gathered, since an object each would take far more.
+                parts[-1] += wire.data[a:b]
+            else:
+                parts.append(bytearray(wire.data[a:b]))
         elif number == 10 and kind == VARINT:
             raw_type = a
         elif number == 12 and kind == BYTES:
             raw = (a, b)
-    if raw is not None and not parts:
-        dtype = _RAW_TYPES.get(raw_type, np.dtype("u1"))
-        if raw_type not in _RAW_TYPES or (raw[1] - raw[0]) % dtype.itemsize:
-            raise WeightsError(f"{what}: its raw values are of a kind ({raw_type}) that is not read, or cut off")
-        parts.append(np.frombuffer(wire.data[raw[0] : raw[1]], dtype))
-    if sum(part.size for part in parts) > LARGEST_BLOB:
+    dtype: np.dtype[Any] = np.dtype("<f8" if found[_DOUBLE_DATA] else "<f4")
+    pieces = found[_DOUBLE_DATA] or found[_DATA]
+    if raw is not None and not pieces:
+        if raw_type not in _RAW_TYPES:
+            raise WeightsError(f"{what}: its raw values are of a kind ({raw_type}) that is not read")
+        dtype, pieces = _RAW_TYPES[raw_type], [wire.data[raw[0] : raw[1]]]
+    if any(len(piece) % dtype.itemsize for piece in pieces):
+        raise WeightsError(f"{what}: its values are cut off before byte {wire.end}")
+    if sum(map(len, pieces)) // dtype.itemsize > LARGEST_BLOB:
         raise WeightsError(f"{what}: more values than a blob can have")
-    # A copy: the map of the file is closed afterwards.
-    values = np.concatenate(parts, dtype=np.float32) if parts else np.empty(0, np.float32)
+    # A copy, even of one piece: the map of the file is not kept open for it.
+    arrays = [np.frombuffer(piece, dtype) for piece in pieces]
+    values = np.concatenate(arrays, dtype=np.float32) if arrays else np.empty(0, np.float32)
     if shape is None:
         shape = tuple(old.get(i, 0) for i in (1, 2, 3, 4)) if old else (values.size,)
     return shaped(values, shape, what)
 
 
-def _read_shape(wire: Wire) -> tuple[int, ...]:
+def _read_shape(wire: Wire, what: str) -> tuple[int, ...]:
     dims: list[int] = []
     for number, kind, a, b in wire.fields():
         if number == 1:
-            dims += [a] if kind == VARINT else wire.varints(a, b)
-    return tuple(dims)
+            dims += [a] if kind == VARINT else wire.varints(a, min(b, a + 10 * MOST_AXES + 10))
+        if len(dims) > MOST_AXES:
+            raise WeightsError(f"{what}: its shape has more than {MOST_AXES} axes")
+    return tuple(n - (1 << 64) if n >> 63 else n for n in dims)
 
 
 def write_caffemodel(path: str | Path, net: Any, blobs: dict[str, list[np.ndarray]]) -> None:
     """Write a net and its parameters as Caffe does, whole or not at all.
 
+    The values go from the arrays to the file as they are: a message that holds them would take twice their memory and
+    most of the time.
+
     Parameters
     ----------
     path : path
     net : NetParameter message
-        Its layers are written as they are, with ``blobs`` added (to the message too).
+        Its layers are written as they are, with ``blobs`` in place of any that they hold; it is left unchanged.
     blobs : dict of str to list of ndarray
         By layer name.
     """
-    for layer in net.layer:
-        del layer.blobs[:]
-        for array in blobs.get(layer.name, []):
-            array_to_blob(array, layer.blobs.add())
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(net.SerializeToString())
+    head = messages.NetParameter()
+    head.CopyFrom(net)
+    del head.layer[:]
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
+        stream.write(head.SerializeToString())
+        for layer in net.layer:
+            settings = messages.LayerParameter()
+            settings.CopyFrom(layer)
+            del settings.blobs[:]
+            parts: list[Any] = [settings.SerializeToString()]
+            for array in blobs.get(layer.name, []):
+                values = np.ascontiguousarray(array, "<f4").reshape(-1).data.cast("B")
+                shape = messages.BlobShape(dim=array.shape).SerializeToString()
+                blob = [heading(_DATA, len(values)), values, heading(_SHAPE, len(shape)), shape]
+                parts += [heading(_BLOBS, sum(map(len, blob))), *blob]
+            stream.write(heading(_LAYER, sum(map(len, parts))))
+            stream.writelines(parts)
 
 
 __all__ = ["LayerWeights", "read_weights", "write_caffemodel", "write_hdf5"]

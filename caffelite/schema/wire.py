@@ -1,11 +1,21 @@
 """Protobuf's wire format, read field by field straight from a file's memory map."""
 
-import struct
 from collections.abc import Iterator
 
 from caffelite.errors import WeightsError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+
+def heading(number: int, size: int) -> bytes:
+    """Return what stands before a field of ``size`` bytes: its number and kind, and the size."""
+    written = bytearray()
+    for value in (number << 3 | BYTES, size):
+        while value > 0x7F:
+            written.append(value & 0x7F | 0x80)
+            value >>= 7
+        written.append(value)
+    return bytes(written)
 
 
 class Wire:
@@ -58,14 +68,6 @@ class Wire:
     def text(self, start: int, end: int) -> str:
         """Return a string field."""
         return bytes(self.data[start:end]).decode("utf-8", "replace")
-
-    def float32(self, start: int) -> float:
-        """Return a float field that is not packed."""
-        return float(struct.unpack_from("<f", self.data, start)[0])
-
-    def float64(self, start: int) -> float:
-        """Return a double field that is not packed."""
-        return float(struct.unpack_from("<d", self.data, start)[0])
 
     def varints(self, start: int, end: int) -> list[int]:
         """Return a packed field of whole numbers."""

@@ -16,7 +16,7 @@ def test_reads_what_protobuf_reads() -> None:
     text = """
     name: "a" 'b' # adjacent strings are one
     type: 'esc\\x41\\101\\n"'
-    bottom: ["x", "y"]; top: "z",
+    bottom: ["x", "y"]; top: "z", top: '\\303\\251',
     loss_weight: [1, -2.5e-1, .5f, inf]
     param < lr_mult: 1. > param { decay_mult: -0 }
     include { phase: TEST min_level: 0x1F } include: { phase: 0 not_stage: "s" }
@@ -48,6 +48,12 @@ def test_tolerates_byte_order_mark_and_crlf() -> None:
         ("name: @", "found '@'"),
         ('name: "x" }', 'found "}", expected a field name'),
         ("state { state { } }", "has no field"),
+        (r'layer { data_param { source: "C:\data\new" } }', r'"source" has the unknown escape \d'),
+        (r'name: "\ud800"', "stands for no character"),
+        ("layer { clip_param { min: 1 } }", '1:9: "clip_param" needs "max"'),
+        ("layer { loss_weight: 0x1F }", '"loss_weight" is "0x1F", expected a number'),
+        ("layer { loss_weight: -t }", '"loss_weight" is minus "t", expected a number'),
+        ("input_dim: " + 5000 * "1", "…"),
     ],
 )
 def test_errors_name_place_and_remedy(text: str, expected: str) -> None:
@@ -64,6 +70,16 @@ def test_nesting_is_limited() -> None:
     with pytest.raises(SchemaError, match="nested more than"):
         parser = _Parser("", "f")
         parser.message(NetParameter(), (), None, 51)
+
+
+def test_unicode_escapes() -> None:
+    assert parse_text(r'name: "\u00e9\U0001f600"', LayerParameter).message.name == "é\U0001f600"
+
+
+def test_unknown_values_are_kept_as_they_stand() -> None:
+    text = 'layer {\n  name: "a"\n  quark: [1, { up: "x\u2028y" }]\n  boson: "a" "b"\n}\n'
+    with pytest.warns(SchemaWarning):
+        assert to_text(net_from_text(text)) == text
 
 
 def test_unknown_fields_are_kept() -> None:
@@ -85,7 +101,13 @@ def test_fields_of_forks_are_known() -> None:
             layer { type: "BN" bn_param { slope_filler { type: "constant" } bn_mode: INFERENCE } }
             layer { type: "Interp" interp_param { zoom_factor: 8 } }
             layer { type: "SmoothL1Loss" smooth_l1_loss_param { sigma: 3 } }
-            layer { type: "Pooling" pooling_param { kernel_size: 2 ceil_mode: false } }"""
+            layer { type: "Pooling" pooling_param { kernel_size: 2 ceil_mode: false } }
+            layer { type: "ROIAlign" roi_align_param { pooled_h: 7 } }
+            layer { type: "Lstm" lstm_param { num_output: 2 clipping_threshold: 0.1 } }
+            layer { type: "RReLU" rrelu_param { } }
+            layer { type: "Transpose" transpose_param { dim: 1 } }
+            layer { type: "DeformableConvolution" deformable_convolution_param { deformable_group: 4 } }
+            layer { type: "Pooling3D" pooling3d_param { kernel_depth: 2 } }"""
         )
     assert document.message.layer[3].interp_param.zoom_factor == 8
 

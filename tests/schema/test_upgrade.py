@@ -1,8 +1,9 @@
 import pytest
 
 from caffelite.errors import SchemaError
-from caffelite.schema.messages import SolverParameter
-from caffelite.schema.text import net_from_text, parse_text
+from caffelite.schema.messages import LayerParameter, SolverParameter, V1LayerParameter
+from caffelite.schema.printer import to_text
+from caffelite.schema.text import SchemaWarning, net_from_text, parse_text
 from caffelite.schema.upgrade import upgrade_solver
 
 
@@ -28,7 +29,9 @@ def test_v1_layers() -> None:
     ("old", "new"),
     [("SOFTMAX_LOSS", "SoftmaxWithLoss"), ("RELU", "ReLU"), ("HDF5_DATA", "HDF5Data"), ("IM2COL", "Im2col"),
      ("TANH", "TanH"), ("EUCLIDEAN_LOSS", "EuclideanLoss"), ("LRN", "LRN"), ("ABSVAL", "AbsVal"), ("ELTWISE", "Eltwise"),
-     ("MULTINOMIAL_LOGISTIC_LOSS", "MultinomialLogisticLoss"), ("DUMMY_DATA", "DummyData"), ("MVN", "MVN")],
+     ("MULTINOMIAL_LOGISTIC_LOSS", "MultinomialLogisticLoss"), ("DUMMY_DATA", "DummyData"), ("MVN", "MVN"),
+     ("NONE", ""), ("CROP", "Crop"), ("VIDEO_DATA", "VideoData"), ("POOLING3D", "Pooling3D"),
+     ("MULTI_STAGE_MEANFIELD", "MultiStageMeanfield")],
 )  # fmt: skip
 def test_v1_types(old: str, new: str) -> None:
     assert layer_of(f"layers {{ type: {old} }}").type == new
@@ -64,6 +67,31 @@ def test_v0_layers_and_padding() -> None:
     assert (data.data_param.batch_size, data.transform_param.scale, data.transform_param.crop_size) == (7, 2, 5)
 
 
+def test_v0_setting_of_another_layer_is_left_out() -> None:
+    with pytest.warns(SchemaWarning, match='old:1:31: "num_output" is not a setting of "relu"'):
+        net = net_from_text('layers { layer { type: "relu" num_output: 3 } }', "old").message
+    assert to_text(net) == 'layer {\n  type: "ReLU"\n}\n'
+
+
+def test_unknown_fields_survive_an_upgrade() -> None:
+    with pytest.warns(SchemaWarning):
+        document = net_from_text("layers { layer { type: 'relu' quark: 3 } } layers { type: TANH quark: 4 }")
+    written = to_text(document)
+    assert written == 'layer {\n  type: "ReLU"\n  quark: 3\n}\nlayer {\n  type: "TanH"\n  quark: 4\n}\n'
+
+
+def test_every_old_field_has_a_present_form() -> None:
+    present = LayerParameter.DESCRIPTOR.fields_by_name
+    moved = {"blobs_lr", "weight_decay", "blob_share_mode", "param", "layer", "type"}
+    for name, old in V1LayerParameter.DESCRIPTOR.fields_by_name.items():
+        assert name in moved or present[name].message_type is old.message_type
+
+
+def test_batch_norm_rates_are_left_for_the_layer_to_judge() -> None:
+    layer = layer_of('layer { type: "BatchNorm" param { lr_mult: 1 } param { lr_mult: 0 } param { name: "f" } }')
+    assert [p.lr_mult for p in layer.param] == [1, 0, 1]
+
+
 def test_places_after_an_upgrade() -> None:
     document = net_from_text('input: "x"\ninput_shape { dim: 2 }\nlayers {\n  type: RELU bottom: "y" }\n', "old")
     assert document.place(1, "bottom", 0) == "old:4:14"
@@ -74,7 +102,16 @@ def test_places_after_an_upgrade() -> None:
     [
         ("layers { type: RELU } layer { }", "not both"),
         ('layers { layer { type: "warp" } }', 'no old layer type "warp"'),
-        ('layers { layer { type: "relu" num_output: 3 } }', '"num_output" is not a setting of "relu"'),
+        (
+            """layers { layer { type: "padding" } bottom: "x" top: "p" }
+            layers { layer { type: "padding" } bottom: "p" top: "q" }""",
+            "old:2:13: a padding layer cannot stand behind another",
+        ),
+        (
+            """layers { layer { type: "padding" } bottom: "x" top: "p" }
+            layers { layer { type: "relu" } bottom: "p" top: "q" }""",
+            'not before "ReLU"',
+        ),
         ('input: "x" input_dim: 1', "each takes 4"),
         ('input: "x" input: "y" input_shape { dim: 1 }', "1 input_shape for 2 input"),
     ],
