@@ -3,11 +3,9 @@
 This is the place where element-wise layers are fused: ``y = f3(f2(f1(x)))`` reads and writes memory once.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numba
@@ -15,7 +13,7 @@ import numpy as np
 
 from caffelite.kernels import settings
 from caffelite.kernels.arrays import CHUNK
-from caffelite.kernels.launch import Call, call, specialised
+from caffelite.kernels.launch import Call, call, source_digest, specialised
 
 
 @dataclass(frozen=True)
@@ -44,17 +42,8 @@ class Function:
 
     @cached_property
     def key(self) -> str:
-        """What machine code is kept under: the name, and a digest of the file the function is written in.
-
-        The folder of kept code changes with the kernels' own sources only; without the digest a function that
-        was changed in a layer's file would go on running as it was.
-        """
-        code, slope = self.forward.__code__, self.gradient.__code__
-        try:
-            source = Path(code.co_filename).read_bytes()
-        except OSError:  # typed in by hand, or read from an archive
-            source = repr([(c.co_code, c.co_consts, c.co_names) for c in (code, slope)]).encode()
-        return f"{self.name}:{hashlib.sha256(source).hexdigest()[:16]}"
+        """What machine code is kept under: the name, and digests of the sources."""
+        return f"{self.name}:{source_digest(self.forward)}:{source_digest(self.gradient)}"
 
 
 _FUNCTIONS: dict[str, Function] = {}

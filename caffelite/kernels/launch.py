@@ -237,9 +237,27 @@ class Kernel:
             pass
 
 
+def source_digest(function: Callable[..., Any]) -> str:
+    """Return a digest of the file a function is written in.
+
+    The folder of kept code changes with the sources of this package only; without the digest a function that was
+    changed in a file elsewhere (a layer's) would go on running as it was.
+    """
+    code: Any = function.__code__
+    try:
+        source = Path(code.co_filename).read_bytes()
+    except OSError:  # typed in by hand, or read from an archive
+        source = repr((code.co_code, code.co_consts, code.co_names)).encode()
+    return hashlib.sha256(source).hexdigest()[:16]
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}:{source_digest(function)}"
+
+
 def kernel(function: Callable[..., None]) -> Kernel:
     """Turn ``f(begin, end, worker, *arguments)`` into a :class:`Kernel`."""
-    return Kernel(function, f"{function.__module__}.{function.__qualname__}")
+    return Kernel(function, _name(function))
 
 
 def specialised(factory: Callable[..., Callable[..., None]]) -> Callable[..., Kernel]:
@@ -251,7 +269,7 @@ def specialised(factory: Callable[..., Callable[..., None]]) -> Callable[..., Ke
 
     def get(*static: Any) -> Kernel:
         if static not in made:
-            made[static] = Kernel(factory(*static), f"{factory.__module__}.{factory.__qualname__}{static}")
+            made[static] = Kernel(factory(*static), f"{_name(factory)}{static}")
         return made[static]
 
     get.__doc__ = factory.__doc__

@@ -1,33 +1,15 @@
 """Every layer agrees with what BVLC Caffe 1.0 (CPU) computed: see tests/golden/README.md."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
+from cases import golden_cases
 
 from caffelite.layers.base import TEST, TRAIN, registry
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 
-
-def _cases() -> Iterator[tuple[str, str, dict[str, np.ndarray]]]:
-    for path in sorted(GOLDEN.glob("*.npz")):
-        if path.stem not in registry():
-            continue
-        with np.load(path) as file:
-            arrays = {key: file[key] for key in file.files}
-        for number in sorted({key.split("/")[0] for key in arrays}):
-            yield (
-                path.stem,
-                number,
-                {key.split("/")[1]: value for key, value in arrays.items() if key.startswith(f"{number}/")},
-            )
-
-
-CASES = list(_cases())
+CASES = [case for case in golden_cases() if case[0] in registry()]
 
 
 def agree(found: np.ndarray, expected: np.ndarray, tolerance: float, what: str) -> None:
