@@ -81,12 +81,15 @@ class Convolution(Layer):
         settings = [self._per_axis(name, axes, default) for name, default in
                     (("kernel_size", None), ("stride", 1), ("pad", 0), ("dilation", 1))]  # fmt: skip
         kernel, _, pad, dilation = settings
+        self._check_fit(spatial, kernel, pad, dilation)
+        return math.prod(x[:axis]), x[axis], [spatial, *settings]
+
+    def _check_fit(self, spatial: Shape, kernel: Shape, pad: Shape, dilation: Shape) -> None:
         for n, k, p, d in zip(spatial, kernel, pad, dilation, strict=True):
             if n + 2 * p < d * (k - 1) + 1:
                 self.shape_error(
                     f"a kernel that spans {d * (k - 1) + 1} does not fit into {n} with pad {p}", "kernel_size"
                 )
-        return math.prod(x[:axis]), x[axis], [spatial, *settings]
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         if any(x != bottoms[0] for x in bottoms):
@@ -125,8 +128,12 @@ class Convolution(Layer):
 
     def _plane(self, x: Blob) -> "_Planes":
         images, channels, sizes = self._sizes(x.shape)
-        kind = _Volumes if len(sizes[0]) == 3 else _Planes
-        return kind(images, channels, self.settings.num_output, self.settings.group, sizes)
+        return planes(images, channels, self.settings.num_output, self.settings.group, sizes)
+
+
+def planes(images: int, channels: int, outputs: int, group: int, sizes: list[Any]) -> "_Planes":
+    """Return what computes a convolution; ``sizes`` has input, kernel, stride, pad, dilation, each for all axes."""
+    return (_Volumes if len(sizes[0]) == 3 else _Planes)(images, channels, outputs, group, sizes)
 
 
 class _Planes:

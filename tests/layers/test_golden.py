@@ -8,7 +8,6 @@ from caffelite.layers.base import TEST, TRAIN, registry
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
 
-
 CASES = [case for case in golden_cases() if case[0] in registry()]
 
 

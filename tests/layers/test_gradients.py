@@ -30,7 +30,12 @@ def slope(net: Net, weights: dict[str, np.ndarray], blob: Blob, direction: np.nd
 def prepared(case: dict[str, np.ndarray], rng: np.random.Generator) -> Net:
     """Return the net of a case with its inputs and parameters set."""
     phase = TRAIN if str(case["phase"]) == "TRAIN" else TEST
-    net = Net(net_from_text(str(case["prototxt"]), "case"), phase, keep=True)
+    document = net_from_text(str(case["prototxt"]), "case")
+    layer = document.message.layer[-1]
+    if not document.message.force_backward and not layer.loss_weight and not registry()[layer.type].loss:
+        # Where nothing counts as a loss, nothing is learned.
+        layer.loss_weight.extend([1.0] * len(layer.top))
+    net = Net(document, phase, keep=True)
     golden = any(key.startswith(("gx", "gw")) for key in case)
     for name in net.inputs:
         blob, key = net.blobs[name], f"x{name[1:]}"

@@ -1,0 +1,44 @@
+"""Clip: hold values between two bounds; ReLU6 is one such."""
+
+import numpy as np
+
+from caffelite.kernels.elementwise import Function, define
+from caffelite.layers.base import layer
+from caffelite.layers.elementwise import ElementWise
+
+_F = np.float32
+# Constants: the bounds.
+_CLIP = define(
+    Function("Clip", lambda x, p, o: min(max(x, p[o]), p[o + 1]),
+             lambda x, y, p, o: _F(1) if x >= p[o] and x <= p[o + 1] else _F(0), "x", 2)
+)  # fmt: skip
+_RELU6 = define(
+    Function("ReLU6", lambda x, p, o: min(max(x, _F(0)), _F(6)),
+             lambda x, y, p, o: _F(1) if y > _F(0) and y < _F(6) else _F(0))
+)  # fmt: skip
+
+
+@layer("Clip")
+class Clip(ElementWise):
+    """``y = min(max(x, min), max)``; ``clip_param { min: max: }``, both needed.
+
+    The gradient is 1 on the bounds and between them.
+    """
+
+    def setup(self) -> None:
+        settings = self.param.clip_param
+        for name in ("min", "max"):
+            if not settings.HasField(name):
+                self.error(f"clip_param needs {name}", "clip_param")
+        self.use(_CLIP, settings.min, settings.max)
+
+
+@layer("ReLU6")
+class ReLU6(ElementWise):
+    """``y = min(max(x, 0), 6)``; the gradient on the bounds is 0.
+
+    In the forks of eric612 and jolibrain. Krizhevsky, "Convolutional Deep Belief Networks on CIFAR-10", 2010.
+    """
+
+    def setup(self) -> None:
+        self.use(_RELU6)

@@ -1,0 +1,75 @@
+"""Deconvolution: the gradient of a convolution, run forward."""
+
+from collections.abc import Sequence
+
+from caffelite.kernels import scale
+from caffelite.layers.base import Blob, Parameter, Shape, Step, count, layer, text_of
+from caffelite.layers.convolution import Convolution, planes
+
+
+@layer("Deconvolution")
+class Deconvolution(Convolution):
+    """Each input value puts its multiple of a filter into the output, ``stride`` apart, and the overlaps are summed.
+
+    Settings are those of Convolution; the output of an axis is ``stride * (n - 1) + dilation * (kernel - 1) + 1 -
+    2 * pad``. Blobs: filters, ``channels × num_output / group × kernel``; bias, ``num_output``. With filler
+    ``bilinear``, ``group`` = channels, ``kernel_size`` 2f - f % 2, ``stride`` f and ``pad`` ceil((f - 1) / 2) it
+    enlarges maps f times.
+
+    Also called transposed convolution. Long et al., "Fully Convolutional Networks for Semantic Segmentation", 2015.
+    """
+
+    def _check_fit(self, spatial: Shape, kernel: Shape, pad: Shape, dilation: Shape) -> None:
+        """Any kernel fits; what must not be empty is the output: see ``shapes``."""
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        if any(x != bottoms[0] for x in bottoms):
+            self.shape_error(f"its bottoms have different shapes: {', '.join(map(text_of, bottoms))}")
+        axis = self.axis(self.settings.axis, bottoms[0])
+        _, _, (spatial, kernel, stride, pad, dilation) = self._sizes(bottoms[0])
+        sizes = tuple(s * (n - 1) + d * (k - 1) + 1 - 2 * p
+                      for n, k, s, p, d in zip(spatial, kernel, stride, pad, dilation, strict=True))  # fmt: skip
+        if min(sizes) < 1:
+            self.shape_error(f"pad {text_of(pad)} leaves nothing of the output: {text_of(sizes)}", "pad")
+        return [(*bottoms[0][:axis], self.settings.num_output, *sizes)] * len(bottoms)
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        _, channels, (_, kernel, *_) = self._sizes(bottoms[0])
+        weights = (channels, self.settings.num_output // self.settings.group, *kernel)
+        found = [Parameter(weights, self.settings.weight_filler)]
+        if self.settings.bias_term:
+            found.append(Parameter((self.settings.num_output,), self.settings.bias_filler))
+        return found
+
+    def _reversed(self, x: Blob, y: Blob):
+        """Return the convolution from the top to the bottom."""
+        images, channels, sizes = self._sizes(x.shape)
+        spatial = y.shape[len(y.shape) - len(sizes[0]) :]
+        return planes(images, self.settings.num_output, channels, self.settings.group, [spatial, *sizes[1:]])
+
+    def _bias(self, x: Blob, y: Blob) -> tuple[int, int]:
+        images, _, _ = self._sizes(x.shape)
+        outputs = self.settings.num_output
+        return outputs, count(y.shape) // (images * outputs)
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        weights, bias = self._weights()
+        steps: list[Step] = []
+        for x, y in zip(bottoms, tops, strict=True):
+            steps += self._reversed(x, y).backward(y.data, weights, x.data, y.data, None, None)
+            if bias is not None:
+                steps.append(scale.forward(y.flat, y.flat, None, bias, *self._bias(x, y)))
+        return steps
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        weights, _ = self._weights()
+        steps: list[Step] = []
+        for x, y in zip(bottoms, tops, strict=True):
+            assert y.diff is not None
+            if self.blobs[0].diff is not None:
+                steps += self._reversed(x, y).backward(y.diff, weights, x.data, None, self.blobs[0].diff, None)
+            if len(self.blobs) > 1 and self.blobs[1].diff is not None:
+                steps.append(scale.sums(y.flat_diff, *self._bias(x, y), self.blobs[1].diff, add=True))
+            if x.diff is not None:
+                steps += self._reversed(x, y).forward(y.diff, weights, None, x.diff)
+        return steps

@@ -1,0 +1,26 @@
+"""ELU: exponential on the negative side."""
+
+import numpy as np
+
+from caffelite.kernels.elementwise import Function, define
+from caffelite.kernels.functions import exp32
+from caffelite.layers.base import layer
+from caffelite.layers.elementwise import ElementWise
+
+_F = np.float32
+# Constant: alpha.
+_ELU = define(
+    Function("ELU", lambda x, p, o: max(x, _F(0)) + p[o] * (exp32(min(x, _F(0))) - _F(1)),
+             lambda x, y, p, o: _F(1) if x > _F(0) else y + p[o], "x", 1)
+)  # fmt: skip
+
+
+@layer("ELU")
+class ELU(ElementWise):
+    """``y = x`` above 0, ``alpha (exp(x) - 1)`` below; ``elu_param { alpha: 1 }``.
+
+    Clevert et al., "Fast and Accurate Deep Network Learning by Exponential Linear Units", 2016.
+    """
+
+    def setup(self) -> None:
+        self.use(_ELU, self.param.elu_param.alpha)
