@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from caffelite.kernels.launch import Call, call, kernel
 
@@ -10,7 +11,7 @@ from caffelite.kernels.launch import Call, call, kernel
 CHUNK = 4096
 
 
-def zeros(shape: Sequence[int] | int, dtype: type = np.float32) -> np.ndarray:
+def zeros(shape: Sequence[int] | int, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Return an array of zeros that starts at a cache line (64 bytes), so that no vector load crosses two."""
     size = int(np.prod(shape, dtype=np.int64))
     raw = np.zeros(size * np.dtype(dtype).itemsize + 64, np.uint8)

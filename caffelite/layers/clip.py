@@ -27,9 +27,8 @@ class Clip(ElementWise):
 
     def setup(self) -> None:
         settings = self.param.clip_param
-        for name in ("min", "max"):
-            if not settings.HasField(name):
-                self.error(f"clip_param needs {name}", "clip_param")
+        if not self.param.HasField("clip_param"):
+            self.error("clip_param needs min and max")
         self.use(_CLIP, settings.min, settings.max)
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,8 +26,8 @@ class Convolution(Layer):
     ``force_nd_im2col`` choose an implementation in Caffe and mean nothing here.
     """
 
-    bottoms = (1, None)
-    tops = (1, None)
+    bottoms: ClassVar[int | tuple[int, int | None]] = (1, None)
+    tops: ClassVar[int | tuple[int, int | None]] = (1, None)
     backward_reads = frozenset({"bottom"})
 
     def setup(self) -> None:

@@ -54,7 +54,10 @@ class Embed(Layer):
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         index, y = bottoms[0].flat, tops[0].flat
-        steps = [_checked(self, 0, index, self.settings.input_dim), gather(self.blobs[0].data, index, tops[0].data)]
+        steps: list[Step] = [
+            _checked(self, 0, index, self.settings.input_dim),
+            gather(self.blobs[0].data, index, tops[0].data),
+        ]
         if len(self.blobs) > 1:
             steps.append(broadcast.forward(y, y, None, self.blobs[1].data, self.settings.num_output, 1))
         return steps

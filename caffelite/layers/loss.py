@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from caffelite.layers.base import Layer
+import numpy as np
+
+from caffelite.errors import DataError
+from caffelite.layers.base import Layer, Step
 
 FULL, VALID, BATCH_SIZE, NONE = 0, 1, 2, 3
 
@@ -30,6 +33,21 @@ class Loss(Layer):
         """The label that does not count."""
         settings: Any = self.param.loss_param
         return int(settings.ignore_label) if settings.HasField("ignore_label") else None
+
+    def class_checker(self, labels: np.ndarray, classes: int, ignored: int | None = None) -> Step:
+        """Return the step that raises DataError where one of the labels (the second bottom) is no class."""
+
+        def check() -> None:
+            # Written so that NaN is wrong too.
+            wrong = ~((labels > -1) & (labels < classes))
+            if ignored is not None:
+                wrong &= labels != ignored
+            if wrong.any():
+                label = labels[np.argmax(wrong)]
+                place = self.where("bottom", 1)
+                raise DataError(f"{place}: label {label:g} is not one of its {classes} classes (0 to {classes - 1})")
+
+        return check
 
     @staticmethod
     def divisor(mode: int, images: int, places: int, valid: int) -> float:

@@ -1,12 +1,14 @@
-"""Pooling: the largest or the mean of each window."""
+"""Pooling: the largest, the mean or a random element of each window."""
 
 from collections.abc import Sequence
 
-from caffelite.kernels import pooling
-from caffelite.kernels.pooling import Windows
-from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
+import numpy as np
 
-_MAX, _AVE = 0, 1
+from caffelite.kernels import pooling, stochastic_pooling
+from caffelite.kernels.pooling import Windows
+from caffelite.layers.base import TRAIN, Blob, Layer, Shape, Step, layer, text_of
+
+_MAX, _AVE, _STOCHASTIC = 0, 1, 2
 _CEIL = 0
 #: Elements a window may have: their places are kept as float32.
 _LARGEST = 2**24 - 1
@@ -14,7 +16,7 @@ _LARGEST = 2**24 - 1
 
 @layer("Pooling")
 class Pooling(Layer):
-    """Reduce each ``kernel_size`` window of a map to its largest (``MAX``) or mean (``AVE``) value.
+    """Reduce each ``kernel_size`` window of a map to its largest (``MAX``) or mean (``AVE``) value, or a random one.
 
     ``pooling_param``: ``pool``; ``kernel_size``, ``stride``, ``pad`` (or ``_h``/``_w``); ``global_pooling`` (one
     window, the whole map); ``round_mode``. A second top of MAX holds the place of the largest in its map.
@@ -22,6 +24,11 @@ class Pooling(Layer):
     A partial window at the end counts (the size is rounded up, where Convolution rounds down), unless there is a pad
     and it would begin in the padding. AVE divides by the elements of the window that lie in the map or its padding. Of
     equal values MAX takes the first.
+
+    STOCHASTIC is for values that are not negative and for maps without pad: TRAIN takes an element with the probability
+    that is its share of the window's sum, TEST the mean under these probabilities. It depends on the seed and the
+    number of the pass alone; Caffe has it on a GPU only. Zeiler and Fergus, "Stochastic Pooling for Regularization
+    of Deep Convolutional Neural Networks", 2013.
 
     As in Caffe, a stride above the kernel size can put the last window beyond the map when there is no pad: MAX is
     then the lowest float32 (mask -1, no gradient), AVE is NaN.
@@ -32,10 +39,12 @@ class Pooling(Layer):
 
     def setup(self) -> None:
         p = self.settings = self.param.pooling_param
-        if p.pool not in (_MAX, _AVE):
-            self.error("pool STOCHASTIC is not supported; MAX and AVE are", "pool")
-        if p.pool == _AVE and len(self.param.top) > 1:
+        if p.pool != _MAX and len(self.param.top) > 1:
             self.error("a second top (the places of the largest values) goes with pool MAX")
+        if p.pool == _STOCHASTIC:
+            self.backward_reads = frozenset({"bottom", "top"})
+            if self.context.phase == TRAIN:
+                self.state["passes"] = np.zeros(1, np.int64)
         if p.global_pooling:
             if p.HasField("kernel_size") or p.HasField("kernel_h") or p.HasField("kernel_w"):
                 self.error("global_pooling takes no kernel size", "global_pooling")
@@ -49,6 +58,8 @@ class Pooling(Layer):
         for k, q in zip(self.kernel, self.pad, strict=True):
             if q >= k:
                 self.error(f"pad {q} must be smaller than the kernel, {k}", "pad")
+            if q and p.pool == _STOCHASTIC:
+                self.error("pool STOCHASTIC takes no pad", "pad")
 
     def _pair(self, name: str, short: str, default: int | None) -> tuple[int, int]:
         p = self.settings
@@ -100,6 +111,8 @@ class Pooling(Layer):
         g = self._windows(x.shape)
         if self.settings.pool == _AVE:
             return [pooling.average_forward(g, x.data, y.data)]
+        if self.settings.pool == _STOCHASTIC:
+            return self._stochastic(g, x, y)
         wanted = x.diff is not None or len(tops) > 1
         self.index = pooling.index_array(g, x.shape[0] * x.shape[1]) if wanted else None
         steps: list[Step] = [pooling.max_forward(g, x.data, y.data, self.index)]
@@ -114,5 +127,20 @@ class Pooling(Layer):
         g = self._windows(bottoms[0].shape)
         if self.settings.pool == _AVE:
             return [pooling.average_backward(g, dy, dx)]
+        if self.settings.pool == _STOCHASTIC:
+            if self.context.phase == TRAIN:
+                return [stochastic_pooling.draw_backward(g, dy, self.chosen, dx)]
+            return [stochastic_pooling.expect_backward(g, bottoms[0].data, tops[0].data, dy, dx)]
         assert self.index is not None
         return [pooling.max_backward(g, dy, self.index, dx)]
+
+    def _stochastic(self, g: Windows, x: Blob, y: Blob) -> list[Step]:
+        if self.context.phase != TRAIN:
+            return [stochastic_pooling.expect(g, x.data, y.data)]
+        passes = self.state["passes"]
+        self.chosen = np.zeros(y.data.size, np.int64)
+
+        def count_pass() -> None:
+            passes[0] += 1
+
+        return [count_pass, stochastic_pooling.draw(g, x.data, y.data, self.chosen, self.seed, passes)]

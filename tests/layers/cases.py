@@ -6,6 +6,7 @@ A small net is a file ``nets/TYPE_WHAT.prototxt``: Input layers ``x0``, ``x1`` â
     # Two of four boxes lie outside the map.
     # x1: 0 2 1 1
     # w0: 0.5 0.25
+    # phase: TEST
 """
 
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ def net_cases() -> Iterator[tuple[str, str, Case]]:
         case: Case = {"prototxt": np.array(text), "phase": np.array("TRAIN")}
         for line in text.splitlines():
             key, colon, values = line.removeprefix("# ").partition(": ")
+            if line.startswith("# phase: "):
+                case["phase"] = np.array(values)
             if line.startswith("# ") and colon and key[:1] in "xw" and key[1:].isdigit():
                 case[key] = np.array(values.split(), np.float32)
         yield kind, what, case
