@@ -164,14 +164,31 @@ class Graph:
     def infer_shapes(self) -> None:
         """Set the shape of every version; layers raise ShapeError where shapes do not fit."""
         for node in self.nodes:
-            shapes = node.layer.shapes(*[v.shape for v in node.bottoms])
-            for version, shape in zip(node.tops, shapes, strict=True):
-                version.shape = tuple(int(n) for n in shape)
-                if count(version.shape) > LARGEST_BLOB:
-                    node.layer.shape_error(
-                        f"top {quoted(version.name)} would have {text_of(version.shape)} values, "
-                        f"more than a blob can have ({LARGEST_BLOB})"
-                    )
+            self._set_shapes(node, node.layer.shapes(*[v.shape for v in node.bottoms]))
+
+    def resize(self, node: Node, shapes: Sequence[Shape]) -> None:
+        """Set the shapes of the tops of a dynamic layer, and of all that comes after it."""
+        self._set_shapes(node, shapes)
+        for later in self.nodes[node.index + 1 :]:
+            self._set_shapes(later, later.layer.shapes(*[v.shape for v in later.bottoms]))
+
+    @staticmethod
+    def _set_shapes(node: Node, shapes: Sequence[Shape]) -> None:
+        for version, shape in zip(node.tops, shapes, strict=True):
+            version.shape = tuple(int(n) for n in shape)
+            if count(version.shape) > LARGEST_BLOB:
+                node.layer.shape_error(
+                    f"top {quoted(version.name)} would have {text_of(version.shape)} values, "
+                    f"more than a blob can have ({LARGEST_BLOB})"
+                )
+
+    def behind_dynamic(self) -> set[Node]:
+        """Return the layers whose tops have shapes that depend on the data."""
+        found: set[Node] = set()
+        for node in self.nodes:
+            if node.layer.dynamic or any(version.producer in found for version in node.bottoms):
+                found.add(node)
+        return found
 
     def mark_gradients(self, learns: Sequence[bool], force: bool) -> None:
         """Decide, by Caffe's rules, which layers run backward and which blobs get a gradient.

@@ -12,7 +12,7 @@ import numpy as np
 from caffelite.errors import NetError, WeightsError
 from caffelite.graph import Graph, Node
 from caffelite.kernels import arrays
-from caffelite.layers.base import TRAIN, Blob, Context, Layer, Parameter, Step, count, quoted, text_of
+from caffelite.layers.base import TRAIN, Blob, Context, Layer, Parameter, count, quoted, text_of
 from caffelite.layers.fillers import fill
 from caffelite.plan import Plan
 from caffelite.schema.text import read_net
@@ -264,10 +264,8 @@ class Net:
         plan = Plan(self.graph, self._keep)
         self.plan = plan
         self.blobs = plan.blobs
-        self._forward: list[Step] = [step for unit in plan.units for step in unit.forward]
-        self._backward: list[Step] = [step for unit in reversed(plan.units) for step in unit.backward]
         self._losses = [
-            (version.loss_weight, plan.blobs[version.name].flat)
+            (version.loss_weight, plan.blobs[version.name])
             for node in self.graph.nodes
             for version in node.tops
             if version.loss_weight and self.graph.names[version.name] is version and version.name in plan.blobs
@@ -314,18 +312,33 @@ class Net:
         float
             The sum of all losses, each times its weight; 0 where there is none.
         """
-        for step in self._forward:
-            step()
+        for position in range(len(self.plan.units)):
+            self.forward_unit(position)
         return self.loss()
+
+    def forward_unit(self, position: int) -> None:
+        """Run one unit of the plan; where its shapes depend on the data, all behind it is fitted to them first."""
+        unit = self.plan.units[position]
+        node = unit.nodes[0]
+        if node.layer.dynamic:
+            shapes = [tuple(shape) for shape in node.layer.resize([self.plan.blob(v) for v in unit.bottoms])]
+            if shapes != [version.shape for version in unit.tops]:
+                self.graph.resize(node, shapes)
+                self.plan.resize(position)
+        for step in unit.forward:
+            step()
 
     def loss(self) -> float:
         """Return the weighted sum of the losses of the last forward pass."""
-        return sum(weight * float(values.sum()) for weight, values in self._losses)
+        return sum(weight * float(blob.data.sum()) for weight, blob in self._losses)
 
     def backward(self) -> None:
         """Compute all gradients; those of parameters are added to what is there."""
-        for step in self._backward:
+        for step in self.plan.seeds.values():
             step()
+        for unit in reversed(self.plan.units):
+            for step in unit.backward:
+                step()
 
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to zero."""
@@ -338,10 +351,9 @@ class Net:
         """
         times = [[0.0, 0.0] for _ in self.plan.units]
         for _ in range(iterations):
-            for i, unit in enumerate(self.plan.units):
+            for i in range(len(self.plan.units)):
                 times[i][0] -= perf_counter()
-                for step in unit.forward:
-                    step()
+                self.forward_unit(i)
                 times[i][0] += perf_counter()
             for i, unit in reversed(list(enumerate(self.plan.units)) if backward else []):
                 times[i][1] -= perf_counter()

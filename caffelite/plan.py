@@ -38,6 +38,11 @@ class Storage:
     def view(self, shape: Shape) -> np.ndarray:
         return self.array[: count(shape)].reshape(shape)
 
+    def resize(self, size: int) -> None:
+        if size != self.size:
+            self.size = size
+            self.array = arrays.zeros(size)
+
 
 @dataclass(eq=False, slots=True)
 class Unit:
@@ -100,6 +105,10 @@ class Plan:
     def __init__(self, graph: Graph, keep: bool = False) -> None:
         self.keep = keep
         self.units = list(_units(graph, keep))
+        self._graph = graph
+        self._behind_dynamic = graph.behind_dynamic()
+        #: What sets the gradients of blobs that count as losses, before anything is added to them.
+        self.seeds: dict[Version, Step] = {}
         self._data: dict[Version, Storage] = {}
         self._diff: dict[Version, Storage] = {}
         # What a unit writes its share of a bottom's gradient to, and what has to be added up afterwards.
@@ -130,7 +139,7 @@ class Plan:
                     self._data[version] = Storage(count(version.shape))
                 storage = self._data[version]
                 storage.use(now)
-                if self.keep or unit.nodes[0].layer.source:
+                if self.keep or unit.nodes[0].layer.source or unit.nodes[0] in self._behind_dynamic:
                     storage.keep()
                 if version in outputs:
                     storage.last = _FOREVER
@@ -181,7 +190,7 @@ class Plan:
                 self._share[unit, j].use(self._backward_moment(reader_position))
         self._diff[version] = storage
         storage.use(self._backward_moment(position))
-        if external or self.keep:
+        if external or self.keep or version.producer in self._behind_dynamic:
             storage.keep()
 
     def _take_share(self, total: Storage, unit: Unit, j: int, first: bool) -> None:
@@ -192,6 +201,8 @@ class Plan:
             self._share[unit, j] = total
         else:
             self._share[unit, j] = Storage(total.size)
+            if unit.nodes[0] in self._behind_dynamic:
+                self._share[unit, j].keep()
             self._sums[unit].append((self._share[unit, j], total, False))
 
     def _share_in_place(self, unit: Unit, now: int) -> None:
@@ -241,6 +252,24 @@ class Plan:
         diff = self._diff[version].view(version.shape) if version in self._diff else None
         return Blob(version.name, self._data[version].view(version.shape), diff)
 
+    def resize(self, position: int) -> None:
+        """Give blobs whose shape has changed behind a dynamic layer memory of their size, and bind their units anew."""
+        changed = [unit for unit in self.units[position:] if unit.nodes[0] in self._behind_dynamic]
+        for unit in changed:
+            for version in unit.tops:
+                for table in (self._data, self._diff):
+                    if version in table:
+                        table[version].resize(count(version.shape))
+            for j, version in unit.gradients():
+                self._share[unit, j].resize(count(version.shape))
+        for unit in changed:
+            unit.forward.clear()
+            unit.backward.clear()
+            self._bind(unit)
+        for name, blob in self.blobs.items():
+            fresh = self.blob(self._graph.names[name])
+            blob.data, blob.diff = fresh.data, fresh.diff
+
     def _bind(self, unit: Unit) -> None:
         bottoms = [self.blob(version) for version in unit.bottoms]
         tops = [self.blob(version) for version in unit.tops]
@@ -252,7 +281,7 @@ class Plan:
                 blob.diff.fill(version.loss_weight)
                 if any(reader.backward and reader.propagate[j] for reader, j in version.readers):
                     # Its readers add to the weight, so it has to be set anew each time, before any of them runs.
-                    self.units[-1].backward.insert(0, partial(blob.diff.fill, version.loss_weight))
+                    self.seeds[version] = partial(blob.diff.fill, version.loss_weight)
         layers = [node.layer for node in unit.nodes]
         if len(layers) > 1:
             unit.forward += fused_forward(layers, bottoms[0], tops[0])

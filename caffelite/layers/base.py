@@ -120,11 +120,13 @@ class Layer:
     #: Which data ``backward`` reads: "bottom", "top". What it does not read may be overwritten meanwhile.
     backward_reads: frozenset[str] = frozenset({"bottom", "top"})
     #: The bottoms that never get a gradient (labels). An empty range of gradients: ``differentiable = False``.
-    without_gradient: ClassVar[tuple[int, ...]] = ()
+    without_gradient: tuple[int, ...] = ()
     #: False: no bottom ever gets a gradient (Accuracy, ArgMax).
     differentiable: ClassVar[bool] = True
     #: The layer brings data into the net (no bottoms); its calls cannot be skipped.
     source: ClassVar[bool] = False
+    #: The shapes of the tops depend on the data: ``shapes`` returns the largest, ``resize`` those of each pass.
+    dynamic: ClassVar[bool] = False
 
     def __init__(self, param: Any, context: Context, place: Callable[..., str]) -> None:
         self.param = param
@@ -149,6 +151,10 @@ class Layer:
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         """Return the parameter blobs, in Caffe's order."""
         return []
+
+    def resize(self, bottoms: Sequence[Blob]) -> Sequence[Shape]:
+        """Return the shapes of the tops for the data that is in the bottoms now; only asked where ``dynamic``."""
+        raise NotImplementedError
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Iterable[Step]:
         """Return the steps that compute the tops."""

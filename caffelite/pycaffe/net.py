@@ -182,8 +182,7 @@ class Net(Hooks):
         # Nothing is fused in a net that is shown: its units are its layers.
         for i in range(start, end + 1):
             self._call("before_forward", i)
-            for step in self._net.plan.units[i].forward:
-                step()
+            self._net.forward_unit(i)
             self._call("after_forward", i)
         self._in_place.after(end)
         return self._net.loss()
@@ -230,6 +229,9 @@ class Net(Hooks):
                 "force_backward: true in its prototxt makes it compute them all",
                 stacklevel=3,
             )
+        if start == len(self.layers) - 1:
+            for step in self._net.plan.seeds.values():
+                step()
         for i in range(start, end - 1, -1):
             self._call("before_backward", i)
             for step in self._net.plan.units[i].backward:

@@ -13,14 +13,19 @@ from caffelite.solvers.logs import Output
 def outputs_of(net: Net, values: Sequence[np.ndarray] | None = None) -> list[Output]:
     """Return every value of the net's outputs, or of ``values`` in their place.
 
-    In Caffe's order: output blobs sorted by name.
+    In Caffe's order: output blobs sorted by name; without those whose size depends on the data.
     """
     found: list[Output] = []
-    for j, name in enumerate(sorted(net.outputs)):
+    for j, name in enumerate(_outputs(net)):
         flat = net.blobs[name].flat if values is None else values[j].reshape(-1)
         weight = net.graph.names[name].loss_weight
         found += [Output(len(found) + i, name, float(value), weight) for i, value in enumerate(flat)]
     return found
+
+
+def _outputs(net: Net) -> list[str]:
+    changing = net.graph.behind_dynamic()
+    return sorted(name for name in net.outputs if net.graph.names[name].producer not in changing)
 
 
 def records_per_pass(net: Net) -> int:
@@ -64,7 +69,7 @@ def run_test(
     Returns
     -------
     outputs : list of Output
-        The mean of every value of every output, by name.
+        The mean of every value of every output, by name; without those whose size depends on the data.
     loss : float
         The mean of the weighted sum of all losses.
 
@@ -77,7 +82,7 @@ def run_test(
         iterations = epoch_iterations(net)
         if iterations is None:
             raise SolverError(f"net {quoted(net.name)} has no data of a known size; say how many batches to test")
-    names = sorted(net.outputs)
+    names = _outputs(net)
     sums = [np.zeros(net.blobs[name].flat.shape, np.float64) for name in names]
     loss, done = 0.0, 0
     while done < iterations and not stopped():
