@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from caffelite.errors import NetError, WeightsError
 from caffelite.graph import Graph, Node
@@ -77,6 +78,8 @@ class Net:
         The rest of the net state that ``include`` rules are held against.
     seed : int, optional
         From it all random numbers of the net are derived.
+    dtype : dtype, optional
+        float32, or float64 to hold gradients against differences; that is slower.
     keep : bool, optional
         Every blob keeps its values and its gradient after a pass, nothing is fused.
     global_stats : bool, optional
@@ -118,6 +121,7 @@ class Net:
         level: int = 0,
         stages: Sequence[str] = (),
         seed: int | None = None,
+        dtype: DTypeLike = np.float32,
         keep: bool = False,
         global_stats: bool | None = None,
         share: "Net | None" = None,
@@ -127,6 +131,7 @@ class Net:
         self.phase = phase
         self.context = Context(phase, 1 if seed is None else seed, Path(), global_stats)
         self._keep = keep
+        self._dtype = np.dtype(dtype)
         self.graph = Graph(self.document, self.context, level, stages)
         self.name = self.graph.name
         self.layers: list[Layer] = [node.layer for node in self.graph.nodes]
@@ -240,8 +245,8 @@ class Net:
 
     def _allocate_parameters(self) -> None:
         size = sum(count(own.blob.shape) for own in self.learnable)
-        self.data = arrays.zeros(size)
-        self.diff = arrays.zeros(size if self._learns else 0)
+        self.data = arrays.zeros(size, self._dtype)
+        self.diff = arrays.zeros(size if self._learns else 0, self._dtype)
         start = 0
         for own in self.learnable:
             shape = own.blob.shape
@@ -261,7 +266,7 @@ class Net:
             self.graph.mark_gradients(rates, self._force)
         for node, slot in zip(self.graph.nodes, self._slots, strict=True):
             node.layer.blobs = [self._as_seen_by(node, j, own) for j, own in enumerate(slot)]
-        plan = Plan(self.graph, self._keep)
+        plan = Plan(self.graph, self._keep, self._dtype)
         self.plan = plan
         self.blobs = plan.blobs
         self._losses = [

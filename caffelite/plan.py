@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from caffelite.graph import Graph, Node, Version
 from caffelite.kernels import arrays
@@ -26,7 +27,7 @@ class Storage:
     size: int
     first: int = _FOREVER
     last: int = -1
-    array: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+    array: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     def use(self, moment: int) -> None:
         self.first = min(self.first, moment)
@@ -41,7 +42,7 @@ class Storage:
     def resize(self, size: int) -> None:
         if size != self.size:
             self.size = size
-            self.array = arrays.zeros(size)
+            self.array = arrays.zeros(size, self.array.dtype)
 
 
 @dataclass(eq=False, slots=True)
@@ -90,6 +91,8 @@ class Plan:
     graph : Graph
     keep : bool
         Every blob keeps its memory, nothing is fused.
+    dtype : dtype, optional
+        Of blobs and their gradients.
 
     Attributes
     ----------
@@ -102,7 +105,8 @@ class Plan:
         Memory taken for blobs and their gradients.
     """
 
-    def __init__(self, graph: Graph, keep: bool = False) -> None:
+    def __init__(self, graph: Graph, keep: bool = False, dtype: DTypeLike = np.float32) -> None:
+        self._dtype = np.dtype(dtype)
         self.keep = keep
         self.units = list(_units(graph, keep))
         self._graph = graph
@@ -242,10 +246,10 @@ class Plan:
             else:
                 arenas.append(([storage], storage.size, storage.last))
         for members, size, _ in arenas:
-            memory = arrays.zeros(size)
+            memory = arrays.zeros(size, self._dtype)
             for storage in members:
                 storage.array = memory
-        return 4 * sum(size for _, size, _ in arenas)
+        return self._dtype.itemsize * sum(size for _, size, _ in arenas)
 
     def blob(self, version: Version) -> Blob:
         """Return a version as layers see it."""

@@ -42,19 +42,19 @@ def _forward(begin, end, worker, x, y, channels, length, eps, fraction, mean_sum
         offset = total / count
         if abs(offset) * abs(offset) * count > 0.5 * squares:
             # The first value lay far from the mean: once more, from the mean itself.
-            shift += np.float32(offset)
+            shift += x.dtype.type(offset)
             total, squares = _moments(x, c, channels, length, shift)
             offset = total / count
         mean = shift + offset
         variance = max(squares / count - offset * offset, 0.0)
         unbiased = variance * count / (count - 1) if count > 1 else variance
-        mean_sum[c] = mean_sum[c] * np.float32(fraction) + np.float32(mean)
-        variance_sum[c] = variance_sum[c] * np.float32(fraction) + np.float32(unbiased)
+        mean_sum[c] = mean_sum[c] * np.float32(fraction) + x.dtype.type(mean)
+        variance_sum[c] = variance_sum[c] * np.float32(fraction) + x.dtype.type(unbiased)
         if c == 0:
             factor[0] = factor[0] * np.float32(fraction) + np.float32(1)
-        scale = np.float32(1 / np.sqrt(variance + eps))
+        scale = x.dtype.type(1 / np.sqrt(variance + eps))
         inverse[c] = scale
-        middle = np.float32(offset)
+        middle = x.dtype.type(offset)
         for n in range(images):
             row = (n * channels + c) * length
             for i in range(length):
@@ -149,7 +149,7 @@ def _backward(begin, end, worker, y, dy, dx, channels, length, inverse):
                 q += dy[row + i] * y[row + i]
             total += s
             product += q
-        mean, slope = np.float32(total / count), np.float32(product / count)
+        mean, slope = y.dtype.type(total / count), y.dtype.type(product / count)
         scale = inverse[c]
         for n in range(images):
             row = (n * channels + c) * length
@@ -201,7 +201,7 @@ def forward(
     """
     if length == 1:
         return call(_forward_rows, -(-channels // _BLOCK), x, y, channels, eps, fraction, *stored, inverse,
-                    arrays.zeros((3, channels)), work=x.size)  # fmt: skip
+                    arrays.zeros((3, channels), x.dtype), work=x.size)  # fmt: skip
     return call(_forward, channels, x, y, channels, length, eps, fraction, *stored, inverse, work=x.size * 2)
 
 
@@ -219,8 +219,8 @@ def forward_global(
 def backward(y: np.ndarray, dy: np.ndarray, dx: np.ndarray, channels: int, length: int, inverse: np.ndarray) -> Call:
     """Return the call of the gradient through mean and variance; ``y`` is the output, ``dx`` may be ``dy``."""
     if length == 1:
-        return call(_backward_rows, -(-channels // _BLOCK), y, dy, dx, channels, inverse, arrays.zeros((2, channels)),
-                    work=y.size)  # fmt: skip
+        return call(_backward_rows, -(-channels // _BLOCK), y, dy, dx, channels, inverse,
+                    arrays.zeros((2, channels), y.dtype), work=y.size)  # fmt: skip
     return call(_backward, channels, y, dy, dx, channels, length, inverse, work=y.size * 2)
 
 

@@ -193,7 +193,7 @@ def _correlate(
     k_offsets = (
         np.arange(channels)[:, None] * band_rows * pitch + (down * pitch + across)[None, :]
     ).reshape(-1).astype(np.int64)  # fmt: skip
-    packed = panel_memory(outputs, vectors, len(k_offsets), groups)
+    packed = panel_memory(outputs, vectors, len(k_offsets), groups, x.dtype)
     per_group = packed.size // groups
     calls = [
         pack(w, g * group_step, weight_offsets, lane_step, outputs, vectors,
@@ -202,8 +202,8 @@ def _correlate(
     ]  # fmt: skip
     first, y_step, x_step, out_pitch = place
     threads = settings.threads()
-    band = arrays.zeros((threads, channels * band_rows * pitch))
-    sums = arrays.zeros((threads, -(-result[0] // bands) * result[1] * vectors * WIDTH))
+    band = arrays.zeros((threads, channels * band_rows * pitch), x.dtype)
+    sums = arrays.zeros((threads, -(-result[0] // bands) * result[1] * vectors * WIDTH), x.dtype)
     calls.append(call(
         _convolve(rows, columns, vectors, stride[1]), images * groups * bands, x.reshape(-1), packed, bias,
         out.reshape(-1), k_offsets, np.arange(rows, dtype=np.int64) * stride[0] * pitch, groups, channels, *size,

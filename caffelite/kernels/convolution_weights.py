@@ -169,14 +169,14 @@ def backward_weights(
     many = panels(outputs, vectors)
     threads = settings.threads()
     size_of_sums = g.group * many * row_groups * rows * row_length * lanes
-    sums = arrays.zeros((threads, size_of_sums))
-    bias_sums = arrays.zeros((threads, (g.group * many + 1) * lanes))
+    sums = arrays.zeros((threads, size_of_sums), x.dtype)
+    bias_sums = arrays.zeros((threads, (g.group * many + 1) * lanes), x.dtype)
     tasks = g.images * g.group * bands
     gather = call(
         _weights(rows, row_length, vectors, g.dilation[1]), tasks, x.reshape(-1), dy.reshape(-1), pixel_offsets,
         row_offsets, g.group, channels, *size, *pads, pitch, band_rows, bands, stride[0], *result, outputs, many,
-        int(db is not None), arrays.zeros((threads, channels * band_rows * pitch)),
-        arrays.zeros((threads, band_height * result[1] * lanes)), sums, bias_sums,
+        int(db is not None), arrays.zeros((threads, channels * band_rows * pitch), x.dtype),
+        arrays.zeros((threads, band_height * result[1] * lanes), x.dtype), sums, bias_sums,
         work=g.multiplications / WIDTH,
     )  # fmt: skip
     calls = [gather]

@@ -1,13 +1,17 @@
 """Scalar mathematics in float32 that LLVM turns into vector instructions: no branches, no calls of a C library.
 
 ``numpy.exp`` in a compiled loop is a call for each element; these are a few multiply-adds. The polynomials are those
-of the Cephes library (Moshier, 1992), accurate to about two units in the last place.
+of the Cephes library (Moshier, 1992), accurate to about two units in the last place. For float64 values (of a net whose
+gradients are checked) they are NumPy's functions.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic, overload, register_jitable
 
 _F = np.float32
 _LOG2E = _F(1.4426950408889634)
@@ -37,7 +41,17 @@ def as_bits(typing_context, value):
     return types.int32(types.float32), generate
 
 
-@register_jitable
+def _in_float64(double: Callable[..., Any]) -> Callable[..., Any]:
+    """Let kernels use a float32 function for float32 values and ``double`` for float64 values."""
+
+    def register(single: Callable[..., Any]) -> Callable[..., Any]:
+        overload(single, strict=False)(lambda x: double if x == types.float64 else single)
+        return single
+
+    return register
+
+
+@_in_float64(lambda x: np.exp(x))
 def exp32(x):
     """e to the x; infinity above 88.72, 0 below -87.33."""
     inside = min(max(x, _SMALLEST), _LARGEST)
@@ -59,7 +73,7 @@ def exp32(x):
     return x if x != x else value
 
 
-@register_jitable
+@_in_float64(lambda x: np.log(x))
 def log32(x):
     """Natural logarithm; minus infinity at 0, NaN below."""
     # A number below the smallest normal one has no exponent of its own: 2 to the 23 gives it one.
@@ -93,7 +107,7 @@ def sigmoid32(x):
     return _F(1) / (_F(1) + exp32(-x))
 
 
-@register_jitable
+@_in_float64(lambda x: np.tanh(x))
 def tanh32(x):
     """Hyperbolic tangent."""
     square = x * x

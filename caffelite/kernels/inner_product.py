@@ -106,9 +106,9 @@ def product(
         # Packing would cost more than the product.
         return [call(_few_rows, n, a, b, bias, out, m, n, count, work=m * n * count / WIDTH)]
     vectors = _vectors(n)
-    left, right = panel_memory(m, 1, count), panel_memory(n, vectors, count)
+    left, right = panel_memory(m, 1, count, dtype=a.dtype), panel_memory(n, vectors, count, dtype=a.dtype)
     k = np.arange(count, dtype=np.int64)
-    sums = arrays.zeros(settings.threads() * ROWS * vectors * WIDTH)
+    sums = arrays.zeros(settings.threads() * ROWS * vectors * WIDTH, a.dtype)
     return [
         pack(a, 0, k * a_steps[1], a_steps[0], m, 1, left),
         pack(b, 0, k * b_steps[0], b_steps[1], n, vectors, right),

@@ -184,10 +184,10 @@ def across_backward(
     """Return the call of the gradient of :func:`across_forward`; ``dx`` is not ``dy``."""
     n, c = x.shape[:2]
     length, half = x.size // (n * c), min(size // 2, c - 1)
-    ring = arrays.zeros((settings.threads(), min(2 * half + 1, c), length))
+    ring = arrays.zeros((settings.threads(), min(2 * half + 1, c), length), x.dtype)
     return call(_across_backward(beta), n, x.reshape(-1), y.reshape(-1), dy.reshape(-1), dx.reshape(-1),
-                scale.reshape(-1), c, length, half, alpha / size, ring, arrays.zeros((settings.threads(), length)),
-                work=x.size * (min(size, c) + 8))  # fmt: skip
+                scale.reshape(-1), c, length, half, alpha / size, ring,
+                arrays.zeros((settings.threads(), length), x.dtype), work=x.size * (min(size, c) + 8))  # fmt: skip
 
 
 def within_forward(x: np.ndarray, y: np.ndarray, scale: np.ndarray, size: int, alpha: float, beta: float) -> Call:
@@ -195,7 +195,7 @@ def within_forward(x: np.ndarray, y: np.ndarray, scale: np.ndarray, size: int, a
     n, c, h, w = x.shape
     half = min(size // 2, max(h, w))
     return call(_within_forward(beta), n * c, x.reshape(-1), y.reshape(-1), scale.reshape(-1), h, w, half,
-                alpha / size**2, arrays.zeros((settings.threads(), 2, h * w)),
+                alpha / size**2, arrays.zeros((settings.threads(), 2, h * w), x.dtype),
                 work=x.size * (4 * half + 10))  # fmt: skip
 
 
@@ -213,5 +213,5 @@ def within_backward(
     n, c, h, w = x.shape
     half = min(size // 2, max(h, w))
     return call(_within_backward(beta), n * c, x.reshape(-1), y.reshape(-1), dy.reshape(-1), dx.reshape(-1),
-                scale.reshape(-1), h, w, half, alpha / size**2, arrays.zeros((settings.threads(), 3, h * w)),
+                scale.reshape(-1), h, w, half, alpha / size**2, arrays.zeros((settings.threads(), 3, h * w), x.dtype),
                 work=x.size * (4 * half + 10))  # fmt: skip

@@ -1,6 +1,7 @@
 """Operands laid out as the tile reads them: panels of a few vectors of lanes, zero where there is nothing."""
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from caffelite.kernels import arrays
 from caffelite.kernels.launch import Call, call, kernel
@@ -44,7 +45,7 @@ def _pack_transposed(begin, end, worker, source, base, lane_step, lanes, count, 
                 k += WIDTH
         while k < count:
             for lane in range(WIDTH):
-                value = np.float32(0)
+                value = source.dtype.type(0)
                 if first + lane < lanes:
                     value = source[base + (first + lane) * lane_step + k]
                 target[here + k * per_panel + lane] = value
@@ -56,9 +57,9 @@ def panels(lanes: int, vectors: int) -> int:
     return -(-lanes // (vectors * WIDTH))
 
 
-def panel_memory(lanes: int, vectors: int, count: int, groups: int = 1) -> np.ndarray:
+def panel_memory(lanes: int, vectors: int, count: int, groups: int = 1, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Return memory for the panels of an operand: [groups][panels][count][vectors * WIDTH]."""
-    return arrays.zeros(groups * panels(lanes, vectors) * max(count, 1) * vectors * WIDTH)
+    return arrays.zeros(groups * panels(lanes, vectors) * max(count, 1) * vectors * WIDTH, dtype)
 
 
 def pack(

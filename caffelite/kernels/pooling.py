@@ -214,12 +214,12 @@ def _average_backward(width: int, step: int) -> Callable[..., None]:
     return average_backward
 
 
-def _row_scratch(g: Windows) -> np.ndarray:
-    return arrays.zeros((settings.threads(), g.row_length))
+def _row_scratch(g: Windows, dtype: np.dtype) -> np.ndarray:
+    return arrays.zeros((settings.threads(), g.row_length), dtype)
 
 
-def _dealt_scratch(g: Windows, *many: int) -> np.ndarray:
-    return arrays.zeros((settings.threads(), *many, g.stride[1], g.dealt_length))
+def _dealt_scratch(g: Windows, dtype: np.dtype, *many: int) -> np.ndarray:
+    return arrays.zeros((settings.threads(), *many, g.stride[1], g.dealt_length), dtype)
 
 
 def index_array(g: Windows, planes: int) -> np.ndarray:
@@ -234,7 +234,8 @@ def max_forward(g: Windows, x: np.ndarray, y: np.ndarray, index: np.ndarray | No
     return call(
         _max_forward(g.kernel[1], g.stride[1]), planes, x.reshape(-1), y.reshape(-1),
         np.empty(0, np.uint8) if index is None else index, int(index is not None), *g.size, g.kernel[0], g.stride[0],
-        *g.pad, *g.output_size, _row_scratch(g), _row_scratch(g), _dealt_scratch(g, 2),
+        *g.pad, *g.output_size, _row_scratch(g, x.dtype), _row_scratch(g, x.dtype),
+        _dealt_scratch(g, x.dtype, 2),
         work=y.size * g.kernel[0] * 4,
     )  # fmt: skip
 
@@ -267,8 +268,8 @@ def average_forward(g: Windows, x: np.ndarray, y: np.ndarray) -> Call:
     planes = x.size // (g.size[0] * g.size[1])
     return call(
         _average_forward(g.kernel[1], g.stride[1]), planes, x.reshape(-1), y.reshape(-1), *g.size, g.kernel[0],
-        g.stride[0], *g.pad, *g.output_size, g.divisors(0), g.divisors(1), _row_scratch(g), _dealt_scratch(g),
-        work=y.size * g.kernel[0] * 4,
+        g.stride[0], *g.pad, *g.output_size, g.divisors(0), g.divisors(1),
+        _row_scratch(g, x.dtype), _dealt_scratch(g, x.dtype), work=y.size * g.kernel[0] * 4,
     )  # fmt: skip
 
 
@@ -277,6 +278,6 @@ def average_backward(g: Windows, dy: np.ndarray, dx: np.ndarray) -> Call:
     planes = dx.size // (g.size[0] * g.size[1])
     return call(
         _average_backward(g.kernel[1], g.stride[1]), planes, dy.reshape(-1), dx.reshape(-1), *g.size, g.kernel[0],
-        g.stride[0], *g.pad, *g.output_size, g.divisors(0), g.divisors(1), _row_scratch(g), _dealt_scratch(g),
-        work=dy.size * g.kernel[0] * 4,
+        g.stride[0], *g.pad, *g.output_size, g.divisors(0), g.divisors(1),
+        _row_scratch(g, dy.dtype), _dealt_scratch(g, dy.dtype), work=dy.size * g.kernel[0] * 4,
     )  # fmt: skip

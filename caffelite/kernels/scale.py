@@ -59,9 +59,9 @@ def _backward(begin, end, worker, x, dy, dx, factor, channels, length, add, d_fa
             product += q
             total += s
         if len(d_factor):
-            d_factor[c] = np.float32(product) + (d_factor[c] if add else np.float32(0))
+            d_factor[c] = d_factor.dtype.type(product) + (d_factor[c] if add else np.float32(0))
         if len(d_offset):
-            d_offset[c] += np.float32(total)
+            d_offset[c] += d_offset.dtype.type(total)
 
 
 @kernel
@@ -96,7 +96,7 @@ def _sums(begin, end, worker, dy, channels, length, add, d_offset):
             for i in range(length):
                 s += dy[row + i]
             total += s
-        d_offset[c] = np.float32(total) + (d_offset[c] if add else np.float32(0))
+        d_offset[c] = d_offset.dtype.type(total) + (d_offset[c] if add else np.float32(0))
 
 
 def forward(

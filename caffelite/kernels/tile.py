@@ -14,7 +14,6 @@ from numba.extending import intrinsic, register_jitable
 
 from caffelite.kernels import settings
 
-_F32 = ir.FloatType()
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
 
@@ -23,14 +22,23 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
     return context.make_array(array_type)(context, builder, array).data
 
 
+def _element(context: Any, array_type: Any) -> Any:
+    """Return LLVM's type of the elements: float, or double where a net is checked in float64."""
+    return context.get_value_type(array_type.dtype)
+
+
+def _alignment(vector: Any) -> int:
+    return 4 if vector.element == ir.FloatType() else 8
+
+
 def _load(builder: Any, pointer: Any, vector: Any) -> Any:
     value = builder.load(builder.bitcast(pointer, vector.as_pointer()))
-    value.align = 4
+    value.align = _alignment(vector)
     return value
 
 
 def _store(builder: Any, value: Any, pointer: Any) -> None:
-    builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = 4
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = _alignment(value.type)
 
 
 @intrinsic(prefer_literal=True)
@@ -40,7 +48,7 @@ def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_ba
     signature = types.void(x, types.intp, k_offsets, types.intp, r_offsets, w, types.intp, out, types.intp, shape)
 
     def generate(context, builder, sig, args):
-        vector = ir.VectorType(_F32, width)
+        vector = ir.VectorType(_element(context, sig.args[5]), width)
         zeros = ir.Constant(ir.VectorType(_I32, width), [0] * width)
         undefined = ir.Constant(vector, ir.Undefined)
         x_pointer = builder.gep(_pointer(context, builder, sig.args[0], args[0]), [args[1]])
@@ -49,7 +57,9 @@ def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_ba
         w_pointer = builder.gep(_pointer(context, builder, sig.args[5], args[5]), [args[6]])
         out_pointer = builder.gep(_pointer(context, builder, sig.args[7], args[7]), [args[8]])
         fma = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{width}f32"
+            builder.module,
+            ir.FunctionType(vector, [vector] * 3),
+            f"llvm.fmuladd.v{width}f{8 * _alignment(vector)}",
         )
         row_offsets = [builder.load(builder.gep(r_pointer, [_I64(r)])) for r in range(rows)]
         places = [(r, c, v) for r in range(rows) for c in range(columns) for v in range(vectors)]
@@ -121,7 +131,7 @@ def _vector_transpose(typing_context, source, source_base, source_step, target, 
     signature = types.void(source, *[types.intp] * 2, target, *[types.intp] * 2, width)
 
     def generate(context, builder, sig, args):
-        vector = ir.VectorType(_F32, size)
+        vector = ir.VectorType(_element(context, sig.args[0]), size)
         read = builder.gep(_pointer(context, builder, sig.args[0], args[0]), [args[1]])
         write = builder.gep(_pointer(context, builder, sig.args[3], args[3]), [args[4]])
         lines = [_load(builder, builder.gep(read, [builder.mul(args[2], _I64(i))]), vector) for i in range(size)]
@@ -157,8 +167,8 @@ WIDTH = settings.vector_width() or 8
 #: Vector registers that may hold sums: the machine's, less what the operands need.
 SUMS = 28 if WIDTH == 16 else 12
 
-#: ``tile(x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base, shape)`` with flat float32 arrays, int64
-#: offset tables and ``shape = (rows, columns, vectors, step, WIDTH, accumulate)`` of constants.
+#: ``tile(x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base, shape)`` with flat arrays of float32
+#: (or float64), int64 offset tables and ``shape = (rows, columns, vectors, step, WIDTH, accumulate)`` of constants.
 #: Writes (or with ``accumulate`` adds to) ``out[out_base:]``, laid out [rows][columns][vectors * WIDTH]; ``w`` from
 #: ``w_base`` is laid out [count][vectors * WIDTH].
 tile = _vector_tile if settings.vector_width() else _plain_tile

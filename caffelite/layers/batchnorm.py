@@ -72,9 +72,9 @@ class BatchNorm(Layer):
         x, y = bottoms[0].flat, tops[0].flat
         channels, length = self._sizes(bottoms[0].shape)
         stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
-        self.inverse = np.zeros(channels, np.float32)
+        self.inverse = np.zeros(channels, x.dtype)
         if self.use_global_stats:
-            mean = np.zeros(channels, np.float32)
+            mean = np.zeros(channels, x.dtype)
             return [*batchnorm.forward_global(x, y, channels, length, self.settings.eps, stored, mean, self.inverse)]
         return [batchnorm.forward(x, y, channels, length, self.settings.eps, self.settings.moving_average_fraction,
                                   stored, self.inverse)]  # fmt: skip

@@ -37,8 +37,8 @@ class ContrastiveLoss(Loss):
         a, b, s = bottoms
         settings = self.param.contrastive_loss_param
         margin, legacy, rows = settings.margin, settings.legacy_version, a.shape[0]
-        self.difference = arrays.zeros(a.shape)
-        self.squares = np.zeros(rows, np.float32)
+        self.difference = arrays.zeros(a.shape, a.data.dtype)
+        self.squares = np.zeros(rows, a.data.dtype)
         similar, out = s.flat, tops[0].flat
 
         def finish() -> None:
@@ -52,7 +52,7 @@ class ContrastiveLoss(Loss):
         settings = self.param.contrastive_loss_param
         margin, legacy, rows = settings.margin, settings.legacy_version, bottoms[0].shape[0]
         weight, similar = tops[0].flat_diff, bottoms[2].flat
-        factors, opposite = np.zeros(rows, np.float32), np.zeros(rows, np.float32)
+        factors, opposite = np.zeros_like(self.squares), np.zeros_like(self.squares)
 
         def prepare() -> None:
             if legacy:

@@ -128,12 +128,14 @@ class Convolution(Layer):
 
     def _plane(self, x: Blob) -> "_Planes":
         images, channels, sizes = self._sizes(x.shape)
-        return planes(images, channels, self.settings.num_output, self.settings.group, sizes)
+        return planes(images, channels, self.settings.num_output, self.settings.group, sizes, x.data.dtype)
 
 
-def planes(images: int, channels: int, outputs: int, group: int, sizes: list[Any]) -> "_Planes":
+def planes(images: int, channels: int, outputs: int, group: int, sizes: list[Any], dtype: np.dtype) -> "_Planes":
     """Return what computes a convolution; ``sizes`` has input, kernel, stride, pad, dilation, each for all axes."""
-    return (_Volumes if len(sizes[0]) == 3 else _Planes)(images, channels, outputs, group, sizes)
+    if len(sizes[0]) == 3:
+        return _Volumes(images, channels, outputs, group, sizes, dtype)
+    return _Planes(images, channels, outputs, group, sizes)
 
 
 class _Planes:
@@ -171,15 +173,15 @@ class _Planes:
 class _Volumes(_Planes):
     """Three spatial axes: each output slice is a two-dimensional convolution over the slices it spans."""
 
-    def __init__(self, images: int, channels: int, outputs: int, group: int, sizes: list[Any]) -> None:
+    def __init__(self, images: int, channels: int, outputs: int, group: int, sizes: list[Any], dtype: np.dtype) -> None:
         depth = [size[0] for size in sizes]
         self.depth, self.kernel, self.stride, self.pad, self.dilation = depth
         self.slices = (self.depth + 2 * self.pad - self.dilation * (self.kernel - 1) - 1) // self.stride + 1
         self.volumes, self.volume_channels = images, channels
         super().__init__(images * self.slices, channels * self.kernel, outputs, group, [s[1:] for s in sizes])
         g = self.geometry()
-        self.gathered = zeros((images, self.slices, channels, self.kernel, *g.size))
-        self.result = zeros((images, self.slices, outputs, *g.output_size))
+        self.gathered = zeros((images, self.slices, channels, self.kernel, *g.size), dtype)
+        self.result = zeros((images, self.slices, outputs, *g.output_size), dtype)
 
     def _pairs(self) -> list[tuple[int, int, int]]:
         """List (output slice, kernel slice, input slice) where the input slice exists."""
@@ -210,7 +212,7 @@ class _Volumes(_Planes):
     ) -> list[Step]:  # fmt: skip
         source = dy.reshape(self.volumes, self.outputs, self.slices, *self.result.shape[3:])
         steps: list[Step] = [self._gather(x), partial(np.copyto, self.result, source.transpose(0, 2, 1, 3, 4))]
-        spread = zeros(self.gathered.shape) if dx is not None else None
+        spread = zeros(self.gathered.shape, self.gathered.dtype) if dx is not None else None
         steps += super().backward(self.gathered, w, self.result, spread, dw, db)
         if dx is not None and spread is not None:
             volume = dx.reshape(self.volumes, self.volume_channels, self.depth, *self.sizes[0])

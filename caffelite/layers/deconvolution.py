@@ -45,7 +45,9 @@ class Deconvolution(Convolution):
         """Return the convolution from the top to the bottom."""
         images, channels, sizes = self._sizes(x.shape)
         spatial = y.shape[len(y.shape) - len(sizes[0]) :]
-        return planes(images, self.settings.num_output, channels, self.settings.group, [spatial, *sizes[1:]])
+        return planes(
+            images, self.settings.num_output, channels, self.settings.group, [spatial, *sizes[1:]], x.data.dtype
+        )
 
     def _bias(self, x: Blob, y: Blob) -> tuple[int, int]:
         images, _, _ = self._sizes(x.shape)

@@ -59,7 +59,7 @@ class Eltwise(Layer):
     def _sum(self, terms: list[np.ndarray], y: np.ndarray) -> list[Step]:
         if all(coeff == 1 for coeff in self.coeffs):
             return [partial(np.add, terms[0], terms[1], out=y), *[partial(np.add, y, x, out=y) for x in terms[2:]]]
-        scratch = arrays.zeros(y.shape)
+        scratch = arrays.zeros(y.shape, y.dtype)
         steps: list[Step] = [partial(np.multiply, terms[0], np.float32(self.coeffs[0]), out=y)]
         for x, coeff in zip(terms[1:], self.coeffs[1:], strict=True):
             steps += [partial(np.multiply, x, np.float32(coeff), out=scratch), partial(np.add, y, scratch, out=y)]

@@ -32,9 +32,9 @@ class EuclideanLoss(Loss):
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         a, b = bottoms
-        self.difference = arrays.zeros(a.shape)
+        self.difference = arrays.zeros(a.shape, a.data.dtype)
         rows = a.shape[0] if a.shape else 1
-        sums, out = np.zeros(rows, np.float32), tops[0].flat
+        sums, out = np.zeros(rows, a.data.dtype), tops[0].flat
 
         def finish() -> None:
             out[0] = sums.sum(dtype=np.float64) / (2 * rows)
@@ -51,5 +51,5 @@ class EuclideanLoss(Loss):
         return steps
 
     def _scaled(self, factor: float, weight: np.ndarray, rows: int, target: np.ndarray) -> list[Step]:
-        factors = np.zeros(rows, np.float32)
+        factors = np.zeros(rows, self.difference.dtype)
         return [lambda: factors.fill(weight[0] * factor), losses.scaled_rows(self.difference, factors, target)]

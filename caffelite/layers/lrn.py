@@ -33,7 +33,7 @@ class LRN(Layer):
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         p, x, y = self.settings, bottoms[0], tops[0]
-        self.scale = arrays.zeros(x.shape)
+        self.scale = arrays.zeros(x.shape, x.data.dtype)
         if p.norm_region == _ACROSS:
             return [lrn.across_forward(x.data, y.data, self.scale, p.local_size, p.alpha, p.beta, p.k)]
         return [lrn.within_forward(x.data, y.data, self.scale, p.local_size, p.alpha, p.beta)]

@@ -34,7 +34,7 @@ class SigmoidCrossEntropyLoss(Loss):
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, t = bottoms
         rows = x.shape[0]
-        sums, counts = np.zeros(rows, np.float32), np.zeros(rows, np.int64)
+        sums, counts = np.zeros(rows, x.data.dtype), np.zeros(rows, np.int64)
         mode, out = self.normalization(BATCH_SIZE), tops[0].flat
         self.divided_by = 1.0
 
@@ -48,7 +48,7 @@ class SigmoidCrossEntropyLoss(Loss):
         x, t = bottoms
         if x.diff is None:
             return []
-        weight, scale = tops[0].flat_diff, np.zeros(1, np.float32)
+        weight, scale = tops[0].flat_diff, np.zeros(1, tops[0].data.dtype)
 
         def prepare() -> None:
             scale[0] = weight[0] / self.divided_by

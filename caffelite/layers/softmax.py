@@ -67,8 +67,8 @@ class SoftmaxWithLoss(Loss):
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         scores, labels = bottoms
         outer, channels, inner = self._sizes(scores.shape)
-        self.probabilities = tops[1].data if len(tops) > 1 else arrays.zeros(scores.shape)
-        losses, counts = np.zeros(outer, np.float32), np.zeros(outer, np.int64)
+        self.probabilities = tops[1].data if len(tops) > 1 else arrays.zeros(scores.shape, scores.data.dtype)
+        losses, counts = np.zeros(outer, scores.data.dtype), np.zeros(outer, np.int64)
         wrong = np.zeros(1, np.int64)
         self.divided_by = 1.0
         mode = self.normalization(VALID)
@@ -97,7 +97,7 @@ class SoftmaxWithLoss(Loss):
             return []
         _, channels, inner = self._sizes(scores.shape)
         weight = tops[0].flat_diff
-        scale = np.zeros(1, np.float32)
+        scale = np.zeros(1, scores.data.dtype)
 
         def prepare() -> None:
             scale[0] = weight[0] / self.divided_by

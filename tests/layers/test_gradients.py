@@ -1,4 +1,4 @@
-"""The gradient of every layer agrees with numerical differentiation, over the golden cases and the small nets."""
+"""The gradient of every layer agrees with central differences in float64, over the golden cases and the small nets."""
 
 import numpy as np
 import pytest
@@ -11,10 +11,13 @@ from caffelite.schema.text import net_from_text
 CASES = [c for c in golden_cases() if c[0] in registry() and any(key.startswith(("gx", "gw")) for key in c[2])]
 CASES += list(net_cases())
 
+#: Types whose gradient is not quite that of what they compute, in Caffe too: their docstrings say why.
+TOLERANCE = {"MVN": 2e-3}
+
 
 def objective(net: Net, weights: dict[str, np.ndarray]) -> float:
     net.forward()
-    return float(sum((net.blobs[name].data.astype(np.float64) * w).sum() for name, w in weights.items()))
+    return float(sum((net.blobs[name].data * w).sum() for name, w in weights.items()))
 
 
 def slope(net: Net, weights: dict[str, np.ndarray], blob: Blob, direction: np.ndarray, step: float) -> float:
@@ -35,7 +38,7 @@ def prepared(case: dict[str, np.ndarray], rng: np.random.Generator) -> Net:
     if not document.message.force_backward and not layer.loss_weight and not registry()[layer.type].loss:
         # Where nothing counts as a loss, nothing is learned.
         layer.loss_weight.extend([1.0] * len(layer.top))
-    net = Net(document, phase, keep=True)
+    net = Net(document, phase, keep=True, dtype=np.float64)
     golden = any(key.startswith(("gx", "gw")) for key in case)
     for name in net.inputs:
         blob, key = net.blobs[name], f"x{name[1:]}"
@@ -78,7 +81,8 @@ def test_gradient(kind: str, what: str, case: dict[str, np.ndarray]) -> None:
         if gradient is None:
             continue
         checked += 1
-        gradient = gradient.astype(np.float64)
+        assert gradient.dtype == np.float64
+        gradient = gradient.copy()
         size = np.sqrt((gradient**2).sum())
         errors = []
         for _ in range(4):
@@ -86,9 +90,9 @@ def test_gradient(kind: str, what: str, case: dict[str, np.ndarray]) -> None:
             direction += gradient / (size / np.sqrt(blob.data.size) + 1e-12)  # a good part of it uphill
             expected = float((gradient * direction).sum())
             # Of several steps the best: a large one meets bends, a small one rounding.
-            found = [slope(net, weights, blob, direction, h) for h in (1e-2, 3e-3, 1e-3)]
-            errors.append(min(abs(f - expected) for f in found) / (abs(expected) + 1e-3))
-        assert np.median(errors) < 0.02, f"{blob.name}: off by {np.median(errors):.2%}"
+            found = [slope(net, weights, blob, direction, h) for h in (1e-4, 1e-5, 1e-6)]
+            errors.append(min(abs(f - expected) for f in found) / (abs(expected) + 1e-6))
+        assert np.median(errors) < TOLERANCE.get(kind, 1e-6), f"{blob.name}: off by {np.median(errors):.2e}"
     assert checked
 
 
