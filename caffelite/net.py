@@ -18,7 +18,7 @@ from caffelite.layers.fillers import fill
 from caffelite.plan import Plan
 from caffelite.schema.text import read_net
 from caffelite.schema.weights import LayerWeights, read_weights, write_caffemodel, write_hdf5
-from caffelite.transfer import transfer
+from caffelite.transfer import Transfer, transfer
 
 _PERMISSIVE = 1  # ParamSpec.DimCheckMode
 
@@ -391,7 +391,7 @@ class Net:
                     )
                 array[...] = state[key]
 
-    def copy_from(self, source: str | Path | Iterable[LayerWeights]) -> list[str]:
+    def copy_from(self, source: str | Path | Iterable[LayerWeights]) -> Transfer:
         """Set the parameters of the layers that a weights file names; other layers are left as they are.
 
         Parameters
@@ -400,8 +400,8 @@ class Net:
 
         Returns
         -------
-        list of str
-            The layers that were set.
+        Transfer
+            The layers that were set, and those that are in the file or in the net only.
 
         Raises
         ------
@@ -411,8 +411,8 @@ class Net:
             A blob has another shape.
         """
         if isinstance(source, str | Path):
-            return transfer(read_weights(source), self.params, str(source), self.name)
-        return transfer(source, self.params, "weights", self.name)
+            return transfer(read_weights(source), self.layers, str(source), self.name)
+        return transfer(source, self.layers, "weights", self.name)
 
     def share_with(self, other: "Net") -> None:
         """Use the parameters of another net, for layers of the same name, and plan again."""

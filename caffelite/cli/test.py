@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from textwrap import indent
 from typing import Any
 
 from caffelite.cli.arguments import (
@@ -77,7 +78,9 @@ def _test(source: NetSource, arguments: argparse.Namespace) -> dict[str, Any]:
         net = Net(source.document, TEST, level=source.level, stages=source.stages, global_stats=stats)
     try:
         for path in arguments.weights:
-            net.copy_from(path)
+            taken = net.copy_from(path)
+            if taken.rows:
+                say(f"{path}: weights of {len(taken.taken)} layers are taken\n{indent(taken.table(), '  ')}")
         iterations, data = _extent(net, arguments.iterations)
         outputs, loss = _score(net, iterations)
     finally:

@@ -135,7 +135,10 @@ def _train(document: Document, arguments: argparse.Namespace, shown: Recorder) -
     try:
         shown.watch(solver)
         for path in document.message.weights:
-            shown.on_say(f"{path}: weights of {len(solver.copy_from(path))} layers are taken")
+            taken = solver.copy_from(path)
+            shown.on_say(f"{path}: weights of {len(taken.taken)} layers are taken")
+            for line in taken.table().splitlines():
+                shown.on_say(f"  {line}")
         if arguments.snapshot:
             solver.restore(arguments.snapshot)
         first, begun = solver.iteration, perf_counter()

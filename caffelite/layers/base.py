@@ -156,6 +156,13 @@ class Layer:
         """Return the shapes of the tops for the data that is in the bottoms now; only asked where ``dynamic``."""
         raise NotImplementedError
 
+    def convert_blobs(self, blobs: list[np.ndarray], where: str) -> list[np.ndarray]:
+        """Return the blobs of a weights file in the order this layer has, where dialects of Caffe differ.
+
+        What fits no dialect is returned as it is; ``where`` names file and layer for errors.
+        """
+        return blobs
+
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Iterable[Step]:
         """Return the steps that compute the tops."""
         return []

@@ -4,8 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.kernels import batchnorm
+from caffelite.errors import WeightsError
+from caffelite.kernels import batchnorm, scale
+from caffelite.kernels.arrays import zeros
 from caffelite.layers.base import TRAIN, Blob, Layer, Parameter, Shape, Step, count, layer
+from caffelite.schema.messages import FillerParameter
+
+#: Blobs that are no parameters: mean, variance, factor.
+_STATISTICS = 3
+_ONE = FillerParameter(type="constant", value=1)
 
 
 @layer("BatchNorm")
@@ -35,6 +42,11 @@ class BatchNorm(Layer):
     ``false`` in TEST (results depend on the batch); a train and a test layer of different names (the statistics are
     shared by name); a batch of one.
 
+    *Scale and shift inside*, as NVCaffe has them: ``scale_bias: true`` (or a ``scale_filler`` or ``bias_filler``) adds
+    two learned blobs, scale (1) and bias (0), and the top is ``scale * y + bias``. Weights of NVCaffe are taken in both
+    of its orders: mean, variance, correction, scale, bias (from 0.16 on), and scale, bias, mean, variance, reserved
+    (before).
+
     Ioffe and Szegedy, "Batch Normalization", 2015. Numbers as BVLC Caffe 1.0.
     """
 
@@ -42,8 +54,9 @@ class BatchNorm(Layer):
     backward_reads = frozenset({"top"})
 
     def setup(self) -> None:
-        self.settings = self.param.batch_norm_param
-        for i, spec in enumerate(self.param.param):
+        self.settings = p = self.param.batch_norm_param
+        self.scale_bias: bool = p.scale_bias or p.HasField("scale_filler") or p.HasField("bias_filler")
+        for i, spec in enumerate(self.param.param[:_STATISTICS]):
             if spec.lr_mult != 0 and spec.HasField("lr_mult"):
                 self.error(
                     f"BatchNorm keeps its statistics itself, so a solver must not learn them: lr_mult must be 0, not "
@@ -56,7 +69,7 @@ class BatchNorm(Layer):
         if self.context.global_stats is not None:
             use = self.context.global_stats
         self.use_global_stats = use
-        if use:
+        if use or self.scale_bias:
             self.backward_reads = frozenset()
 
     @staticmethod
@@ -66,11 +79,37 @@ class BatchNorm(Layer):
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         channels, _ = self._sizes(bottoms[0])
-        return [Parameter(shape, learned=False) for shape in ((channels,), (channels,), (1,))]
+        found = [Parameter(shape, learned=False) for shape in ((channels,), (channels,), (1,))]
+        if self.scale_bias:
+            filler = self.settings.scale_filler if self.settings.HasField("scale_filler") else _ONE
+            found += [Parameter((channels,), filler), Parameter((channels,), self.settings.bias_filler)]
+        return found
+
+    def convert_blobs(self, blobs: list[np.ndarray], where: str) -> list[np.ndarray]:
+        if len(blobs) != _STATISTICS + 2:
+            return blobs
+        if blobs[2].size > 1 == blobs[4].size:
+            scale, bias, mean, variance, _ = blobs
+            blobs = [mean, variance, np.ones(1, np.float32), scale, bias]
+        if self.scale_bias:
+            return blobs
+        if not (blobs[3] == 1).all() or blobs[4].any():
+            raise WeightsError(
+                f"{where} has a learned scale and bias, as in NVCaffe; batch_norm_param {{ scale_bias: true }} in the "
+                "net takes them"
+            )
+        return blobs[:_STATISTICS]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0].flat, tops[0].flat
         channels, length = self._sizes(bottoms[0].shape)
+        if self.scale_bias:
+            self.normal = zeros(x.size, x.dtype)
+            after = scale.forward(self.normal, y, self.blobs[3].data, self.blobs[4].data, channels, length)
+            return [*self._normalise(x, self.normal, channels, length), after]
+        return self._normalise(x, y, channels, length)
+
+    def _normalise(self, x: np.ndarray, y: np.ndarray, channels: int, length: int) -> list[Step]:
         stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
         self.inverse = np.zeros(channels, x.dtype)
         if self.use_global_stats:
@@ -80,10 +119,19 @@ class BatchNorm(Layer):
                                   stored, self.inverse)]  # fmt: skip
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        channels, length = self._sizes(bottoms[0].shape)
+        y, dy = tops[0].flat, tops[0].flat_diff
+        steps: list[Step] = []
+        if self.scale_bias:
+            inner = zeros(dy.size, dy.dtype) if bottoms[0].diff is not None else None
+            steps.append(scale.backward(self.normal, dy, inner, self.blobs[3].data, self.blobs[3].diff,
+                                        self.blobs[4].diff, channels, length, add=True))  # fmt: skip
+            if inner is None:
+                return steps
+            y, dy = self.normal, inner
         if bottoms[0].diff is None:
             return []
-        channels, length = self._sizes(bottoms[0].shape)
-        dx, dy = bottoms[0].flat_diff, tops[0].flat_diff
+        dx = bottoms[0].flat_diff
         if self.use_global_stats:
-            return [batchnorm.backward_global(dy, dx, channels, length, self.inverse)]
-        return [batchnorm.backward(tops[0].flat, dy, dx, channels, length, self.inverse)]
+            return [*steps, batchnorm.backward_global(dy, dx, channels, length, self.inverse)]
+        return [*steps, batchnorm.backward(y, dy, dx, channels, length, self.inverse)]

@@ -35,11 +35,20 @@ class LayerWeights:
     name, type : str
         ``type`` is empty where the file has a number or nothing.
     blobs : list of ndarray of float32
+        Not to be written to: where they can be, they are parts of the file's memory map.
+    file : mmap, optional
+        That map.
     """
 
     name: str
     type: str = ""
     blobs: list[np.ndarray] = field(default_factory=list)
+    file: mmap.mmap | None = None
+
+    def release(self) -> None:
+        """Give back the memory of what has been read of the file so far; it is read again if need be."""
+        if self.file is not None and hasattr(self.file, "madvise"):
+            self.file.madvise(mmap.MADV_DONTNEED)
 
 
 def read_weights(path: str | Path) -> list[LayerWeights]:
@@ -61,8 +70,10 @@ def read_weights(path: str | Path) -> list[LayerWeights]:
                 if file.stat().st_size == 0:
                     raise WeightsError(f"{path}: the file is empty")
                 # Closed with its last reader: an error on the way may still hold a part of it.
-                data = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-            layers = _read_net(Wire(data, 0, len(data), str(path)))
+                mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            layers = _read_net(Wire(memoryview(mapped), 0, len(mapped), str(path)))
+            for layer in layers:
+                layer.file = mapped
     except OSError as error:
         raise WeightsError(f"{path}: {error.strerror}") from None
     if not layers:
@@ -139,9 +150,11 @@ def _read_blob(wire: Wire, what: str) -> np.ndarray:
         raise WeightsError(f"{what}: its values are cut off before byte {wire.end}")
     if sum(map(len, pieces)) // dtype.itemsize > LARGEST_BLOB:
         raise WeightsError(f"{what}: more values than a blob can have")
-    # A copy, even of one piece: the map of the file is not kept open for it.
     arrays = [np.frombuffer(piece, dtype) for piece in pieces]
-    values = np.concatenate(arrays, dtype=np.float32) if arrays else np.empty(0, np.float32)
+    if len(arrays) == 1 and arrays[0].dtype == np.float32:
+        values = arrays[0]
+    else:
+        values = np.concatenate(arrays, dtype=np.float32) if arrays else np.empty(0, np.float32)
     if shape is None:
         shape = tuple(old.get(i, 0) for i in (1, 2, 3, 4)) if old else (values.size,)
     return shaped(values, shape, what)

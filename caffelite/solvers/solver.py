@@ -20,6 +20,7 @@ from caffelite.solvers.settings import Settings, load_solver
 from caffelite.solvers.snapshots import State, check_history, find_model, read_state, write_state
 from caffelite.solvers.sources import NetSource
 from caffelite.solvers.testing import epoch_iterations, outputs_of, records_per_pass, run_test
+from caffelite.transfer import Transfer
 
 _HDF5 = 0  # SolverParameter.SnapshotFormat
 
@@ -155,8 +156,8 @@ class Solver:
         """Ask the loop for a snapshot after the iteration it is in; a signal handler may call it."""
         self._snapshot_wanted = True
 
-    def copy_from(self, path: str | Path) -> list[str]:
-        """Start from weights; returns the layers that were set. Test nets see them too."""
+    def copy_from(self, path: str | Path) -> Transfer:
+        """Start from weights; returns what was taken. Test nets see them too."""
         self._tell("on_log", "solver.cpp:77", f"Finetuning from {path}")
         done = self.net.copy_from(path)
         for net in self.test_nets:
