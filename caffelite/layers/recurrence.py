@@ -46,10 +46,6 @@ class Recurrence(Layer):
         """Return time steps, streams, and values of an input."""
         raise NotImplementedError
 
-    def indicators(self, bottoms: Sequence[Blob]) -> np.ndarray:
-        """Return cont, ``time × streams``."""
-        raise NotImplementedError
-
     def prepare(self, tops: Sequence[Blob]) -> list[np.ndarray]:
         """Take memory, and return the arrays of all steps for what is carried, in the order of ``hidden``."""
         raise NotImplementedError
@@ -57,6 +53,10 @@ class Recurrence(Layer):
     def step(self, t: int) -> list[Step]:
         """Return what turns the sums of step t into its hidden values."""
         raise NotImplementedError
+
+    def start_back(self) -> list[Step]:
+        """Return what has to be done before the first step back."""
+        return []
 
     def step_back(self, t: int, d_hidden: np.ndarray) -> list[Step]:
         """Return what computes the gradient of the sums of step t from that of its hidden values."""
@@ -153,7 +153,7 @@ class Recurrence(Layer):
         calls = product(d_recurrent, (width, 1), blobs["h"].data, (self.size, 1), d_entered,
                         (streams, self.size, width))  # fmt: skip
         once, again = _split(calls, blobs["h"].data)
-        found: list[Step] = [*once]
+        found: list[Step] = [*once, *self.start_back()]
         for t in reversed(range(time)):
             if t == time - 1:
                 found.append(arrays.copy(dy[t], d_hidden))
@@ -197,6 +197,27 @@ class Recurrence(Layer):
             if old is None or old.shape != (streams, self.size):
                 self.state[name] = np.zeros((streams, self.size), self.kind)
         return [self.state[name] for name in self.hidden]
+
+
+class Cells(Recurrence):
+    """Time steps of long short-term memory: hidden values h, and cells c that only gates change."""
+
+    gates = 4
+    hidden = ("h", "c")
+    #: The largest gradient of what goes into a gate; 0 for any.
+    limit: float = 0
+
+    def step(self, t: int) -> list[Step]:
+        h, c = self.steps
+        return [kernels.lstm_forward(self.sums[t], self.cont[t], self.before(1, t), self.sums[t], c[t], h[t])]
+
+    def start_back(self) -> list[Step]:
+        self.d_cell = np.zeros_like(self.start[1])
+        return [partial(self.d_cell.fill, 0)]
+
+    def step_back(self, t: int, d_hidden: np.ndarray) -> list[Step]:
+        return [kernels.lstm_backward(self.sums[t], self.before(1, t), self.steps[1][t], d_hidden, self.d_cell,
+                                      self.d_sums[t], self.d_cell, self.limit)]  # fmt: skip
 
 
 def _split(calls: Sequence[Call], weights: np.ndarray) -> tuple[list[Call], list[Call]]:

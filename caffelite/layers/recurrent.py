@@ -11,7 +11,7 @@ from caffelite.kernels import recurrent as kernels
 from caffelite.kernels.bias import add_rows
 from caffelite.kernels.inner_product import product
 from caffelite.layers.base import Blob, Parameter, Shape, Step, count, layer, text_of
-from caffelite.layers.recurrence import Recurrence
+from caffelite.layers.recurrence import Cells, Recurrence
 
 
 class Recurrent(Recurrence):
@@ -114,7 +114,7 @@ class Recurrent(Recurrence):
 
 
 @layer("LSTM")
-class LSTM(Recurrent):
+class LSTM(Cells, Recurrent):
     """Long short-term memory: a cell that is added to, and gates that decide what goes in, stays and comes out.
 
     ``(i, f, o, g) = Wx x + b + Ws x_static + Wh (cont h)``, ``c = cont sigmoid(f) c + sigmoid(i) tanh(g)``,
@@ -127,25 +127,14 @@ class LSTM(Recurrent):
     """
 
     backward_reads = frozenset({"bottom"})
-    gates = 4
-    hidden = ("h", "c")
 
     def prepare(self, tops: Sequence[Blob]) -> list[np.ndarray]:
         return [tops[0].data, self.memory(self.size)]
 
-    def step(self, t: int) -> list[Step]:
-        h, c = self.steps
-        return [kernels.lstm_forward(self.sums[t], self.cont[t], self.before(1, t), self.sums[t], c[t], h[t])]
-
-    def step_back(self, t: int, d_hidden: np.ndarray) -> list[Step]:
-        return [kernels.lstm_backward(self.sums[t], self.before(1, t), self.steps[1][t], d_hidden, self.d_cell,
-                                      self.d_sums[t], self.d_cell)]  # fmt: skip
-
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         dy = tops[0].diff
         assert dy is not None
-        self.d_cell = np.zeros_like(self.start[1])
-        return [partial(self.d_cell.fill, 0), *self._back(bottoms, dy)]
+        return self._back(bottoms, dy)
 
 
 @layer("RNN")
