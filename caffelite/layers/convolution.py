@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from caffelite.kernels import convolution, convolution_weights
+from caffelite.kernels import convolution, convolution_weights, depthwise, scale
 from caffelite.kernels.arrays import zeros
 from caffelite.kernels.convolution import Geometry
 from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, layer, text_of
@@ -32,14 +32,24 @@ class Convolution(Layer):
 
     def setup(self) -> None:
         self.settings = self.param.convolution_param
+        self._check_counts()
+        if len(self.param.bottom) != len(self.param.top):
+            self.error(f"{len(self.param.bottom)} bottoms need as many tops, not {len(self.param.top)}")
+
+    def _check_counts(self) -> None:
         if not self.settings.num_output:
             self.error("convolution_param needs num_output of at least 1", "num_output")
         if self.settings.group < 1 or self.settings.num_output % self.settings.group:
             self.error(
                 f"num_output {self.settings.num_output} is not divisible by group {self.settings.group}", "group"
             )
-        if len(self.param.bottom) != len(self.param.top):
-            self.error(f"{len(self.param.bottom)} bottoms need as many tops, not {len(self.param.top)}")
+
+    def _counts(self, channels: int) -> tuple[int, int]:
+        """Return the number of outputs and of groups."""
+        if channels % self.settings.group:
+            self.shape_error(f"its bottom has {channels} channels, not divisible by group {self.settings.group}",
+                             "group")  # fmt: skip
+        return self.settings.num_output, self.settings.group
 
     def _per_axis(self, name: str, axes: int, default: int | None) -> tuple[int, ...]:
         """Return a setting for each spatial axis, from whichever form it is given in."""
@@ -74,10 +84,7 @@ class Convolution(Layer):
                 f"{axis}, expected 1 to 3"
             )
         axes = len(spatial)
-        if x[axis] % self.settings.group:
-            self.shape_error(
-                f"its bottom has {x[axis]} channels, not divisible by group {self.settings.group}", "group"
-            )
+        self._counts(x[axis])
         settings = [self._per_axis(name, axes, default) for name, default in
                     (("kernel_size", None), ("stride", 1), ("pad", 0), ("dilation", 1))]  # fmt: skip
         kernel, _, pad, dilation = settings
@@ -95,17 +102,17 @@ class Convolution(Layer):
         if any(x != bottoms[0] for x in bottoms):
             self.shape_error(f"its bottoms have different shapes: {', '.join(map(text_of, bottoms))}")
         axis = self.axis(self.settings.axis, bottoms[0])
-        _, _, (spatial, kernel, stride, pad, dilation) = self._sizes(bottoms[0])
+        _, channels, (spatial, kernel, stride, pad, dilation) = self._sizes(bottoms[0])
         sizes = ((n + 2 * p - d * (k - 1) - 1) // s + 1
                  for n, k, s, p, d in zip(spatial, kernel, stride, pad, dilation, strict=True))  # fmt: skip
-        return [(*bottoms[0][:axis], self.settings.num_output, *sizes)] * len(bottoms)
+        return [(*bottoms[0][:axis], self._counts(channels)[0], *sizes)] * len(bottoms)
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         _, channels, (_, kernel, *_) = self._sizes(bottoms[0])
-        weights = (self.settings.num_output, channels // self.settings.group, *kernel)
-        found = [Parameter(weights, self.settings.weight_filler)]
+        outputs, group = self._counts(channels)
+        found = [Parameter((outputs, channels // group, *kernel), self.settings.weight_filler)]
         if self.settings.bias_term:
-            found.append(Parameter((self.settings.num_output,), self.settings.bias_filler))
+            found.append(Parameter((outputs,), self.settings.bias_filler))
         return found
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
@@ -128,7 +135,7 @@ class Convolution(Layer):
 
     def _plane(self, x: Blob) -> "_Planes":
         images, channels, sizes = self._sizes(x.shape)
-        return planes(images, channels, self.settings.num_output, self.settings.group, sizes, x.data.dtype)
+        return planes(images, channels, *self._counts(channels), sizes, x.data.dtype)
 
 
 def planes(images: int, channels: int, outputs: int, group: int, sizes: list[Any], dtype: np.dtype) -> "_Planes":
@@ -153,6 +160,8 @@ class _Planes:
 
     def forward(self, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray) -> list[Step]:
         g = self.geometry()
+        if depthwise.fits(g):
+            return [*depthwise.forward(g, x, w, b, y)]
         return [*convolution.forward(g, _maps(x, g.images, g.channels, g.size), w, b,
                                      _maps(y, g.images, g.outputs, g.output_size))]  # fmt: skip
 
@@ -161,12 +170,28 @@ class _Planes:
         db: np.ndarray | None,
     ) -> list[Step]:  # fmt: skip
         g = self.geometry()
+        if depthwise.fits(g):
+            return self._backward_depthwise(g, x, w, dy, dx, dw, db)
         dy = _maps(dy, g.images, g.outputs, g.output_size)
         steps: list[Step] = []
         if dw is not None or db is not None:
             steps += convolution_weights.backward_weights(g, _maps(x, g.images, g.channels, g.size), dy, dw, db)
         if dx is not None:
             steps += convolution.backward_data(g, dy, w, _maps(dx, g.images, g.channels, g.size))
+        return steps
+
+    @staticmethod
+    def _backward_depthwise(
+        g: Geometry, x: np.ndarray, w: np.ndarray, dy: np.ndarray, dx: np.ndarray | None, dw: np.ndarray | None,
+        db: np.ndarray | None,
+    ) -> list[Step]:  # fmt: skip
+        steps: list[Step] = []
+        if db is not None:
+            steps.append(scale.sums(dy.reshape(-1), g.outputs, math.prod(g.output_size), db, add=True))
+        if dw is not None:
+            steps += depthwise.backward_weights(g, x, dy, dw)
+        if dx is not None:
+            steps += depthwise.backward_data(g, dy, w, dx)
         return steps
 
 
