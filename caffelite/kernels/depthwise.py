@@ -2,8 +2,9 @@
 
 A map is copied, with its padding, into ``stride × stride`` planes of scratch memory: row y goes to plane row
 y % stride, likewise its columns. There the neighbours of an output pixel that one tap reads are neighbours too, over
-the whole map: a tap is one long multiply-add of a plane, moved by an offset, onto a plane of sums. Some sums lie between the rows of
-the output; they are left out when it is copied. LLVM vectorises all of it, and no tap asks where the map ends.
+the whole map: a tap is one long multiply-add of a plane, moved by an offset, onto a plane of sums. Some sums lie
+between the rows of the output; they are left out when it is copied. LLVM vectorises all of it, and no tap asks where
+the map ends.
 
 The gradient to the data is the same with the offsets negated, the gradient to the weights the products of both planes.
 """
