@@ -1,20 +1,20 @@
 """Batches from a database, made ahead on a thread of their own."""
 
-import io
 import queue
 import threading
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from caffelite.data.database import Database
+from caffelite.data.images import decode_image
 from caffelite.data.transform import Transformer
-from caffelite.errors import DataError, MissingExtraError
+from caffelite.errors import DataError
 from caffelite.kernels import arrays
 from caffelite.kernels import transform as kernels
-from caffelite.layers.base import text_of
+from caffelite.layers.base import Shape, count, text_of
 from caffelite.schema.messages import Datum
 
 #: Bytes of batches that are made ahead, where more than one fits.
@@ -39,7 +39,7 @@ def decode(record: bytes, what: str = "the record", color: bool | None = None) -
     except DecodeError:
         raise DataError(f"{what} is not a Datum") from None
     if datum.encoded:
-        return _decode_image(datum.data, what, color), datum.label
+        return decode_image(datum.data, what, color), datum.label
     shape = (datum.channels, datum.height, datum.width)
     values = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
     if min(shape) < 1 or values.size != int(np.prod(shape, dtype=object)):
@@ -47,26 +47,57 @@ def decode(record: bytes, what: str = "the record", color: bool | None = None) -
     return values.reshape(shape), datum.label
 
 
-def _decode_image(data: bytes, what: str, color: bool | None) -> np.ndarray:
-    try:
-        from PIL import Image
-    except ImportError:
-        raise MissingExtraError("encoded images need Pillow: pip install 'caffelite[images]'") from None
-    try:
-        image = Image.open(io.BytesIO(data))
-        wanted = color if color is not None else image.mode not in ("L", "1", "I;16", "I")
-        pixels = np.asarray(image.convert("RGB" if wanted else "L"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{what} is not an image that can be decoded: {error}") from None
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))
+class Batch(Protocol):
+    """Memory for one batch.
+
+    Attributes
+    ----------
+    data, label : ndarray of float32
+    position : int
+        The number in the run of its first record.
+    """
+
+    data: np.ndarray
+    label: np.ndarray
+    position: int
+
+    def fill(self, position: int) -> None:
+        """Fill it with the records from ``position`` of the run on."""
 
 
-class Batch:
-    """Memory for one batch, and the calls that fill it."""
+class Stream(Protocol):
+    """Records as batches, one after the other, without end.
+
+    What a batch holds is a function of its position and a seed alone, so that a run can be taken up anywhere.
+
+    Attributes
+    ----------
+    batch_size : int
+    epoch_size : int
+        How many records there are.
+    batch_shape : tuple of int
+        Of the images of a batch.
+    """
+
+    batch_size: int
+    epoch_size: int
+
+    @property
+    def batch_shape(self) -> Shape: ...
+
+    def batch(self) -> Batch:
+        """Return memory for a batch."""
+
+    def close(self) -> None:
+        """Give back files that are open."""
+
+
+class RecordBatch:
+    """A batch of records, and the calls that fill it."""
 
     def __init__(self, stream: "RecordStream") -> None:
         n, shape = stream.batch_size, stream.shape
-        self.data = arrays.zeros((n, shape[0], *stream.transformer.size))
+        self.data = arrays.zeros(stream.batch_shape)
         self.label = arrays.zeros(n)
         self.position = 0
         self._first = np.zeros(1, np.int64)
@@ -80,7 +111,6 @@ class Batch:
                                             t.mirror, stream.seed, self._first)  # fmt: skip
 
     def fill(self, position: int) -> None:
-        """Fill the batch with the records from ``position`` of the run on."""
         self.position = position
         self._first[0] = position
         stream = self._stream
@@ -115,10 +145,7 @@ class Batch:
 
 
 class RecordStream:
-    """The records of a database as batches, one after the other, in a circle.
-
-    What a batch holds is a function of its position and the seed alone, so that a run can be taken up
-    anywhere.
+    """The records of a database as batches, in the order of their keys.
 
     Parameters
     ----------
@@ -137,6 +164,7 @@ class RecordStream:
 
     def __init__(self, database: Database, batch_size: int, param: Any, phase: int, seed: int, where: Any) -> None:
         self.database, self.batch_size, self.seed = database, batch_size, seed
+        self.epoch_size = len(database)
         self.color = True if param.force_color else False if param.force_gray else None
         image, _ = decode(database.read(0), self.name(0), self.color)
         self.shape: tuple[int, int, int] = image.shape
@@ -149,13 +177,23 @@ class RecordStream:
         """Return what a record is called in errors."""
         return f"{self.database.path}: record {position % len(self.database)}"
 
+    @property
+    def batch_shape(self) -> Shape:
+        return (self.batch_size, self.shape[0], *self.transformer.size)
+
+    def batch(self) -> RecordBatch:
+        return RecordBatch(self)
+
+    def close(self) -> None:
+        self.database.close()
+
 
 class Prefetcher:
     """A thread that fills batches ahead of their use.
 
     Parameters
     ----------
-    stream : RecordStream
+    stream : Stream
     depth : int
         How many batches it may be ahead; large ones fewer, since one is enough
         not to wait: it is copied when it is handed out, and filled again meanwhile.
@@ -168,12 +206,12 @@ class Prefetcher:
         Seconds spent waiting for a batch.
     """
 
-    def __init__(self, stream: RecordStream, depth: int) -> None:
+    def __init__(self, stream: Stream, depth: int) -> None:
         self.stream = stream
         self.position = 0
         self.waited = 0.0
-        size = 4 * stream.batch_size * stream.shape[0] * stream.transformer.size[0] * stream.transformer.size[1]
-        self._batches = [Batch(stream) for _ in range(min(max(_AHEAD // size, 1), depth))]
+        size = 4 * count(stream.batch_shape)
+        self._batches = [stream.batch() for _ in range(min(max(_AHEAD // size, 1), depth))]
         self._thread: threading.Thread | None = None
         self._free: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._full: queue.SimpleQueue[Batch | BaseException] = queue.SimpleQueue()

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from caffelite.data.draws import below
 from caffelite.errors import DataError
 from caffelite.layers.base import TRAIN, text_of
 from caffelite.schema.blobs import read_blob
@@ -40,6 +41,7 @@ class Transformer:
             self._fail("crop_size", f"crop_size {crop} is larger than the images, {text_of(shape)}")
         self.size = (crop, crop) if crop else shape[1:]
         self.mean = np.zeros(shape, np.float32)
+        self._one_size = bool(param.HasField("mean_file")) or not crop
         if param.HasField("mean_file"):
             if param.mean_value:
                 self._fail("mean_value", "give either mean_file or mean_value, not both")
@@ -48,6 +50,33 @@ class Transformer:
             if len(param.mean_value) not in (1, shape[0]):
                 self._fail("mean_value", f"mean_value is given {len(param.mean_value)} times for {shape[0]} channels")
             self.mean += np.array(param.mean_value, np.float32)[:, None, None]
+
+    def apply(self, image: np.ndarray, bits: np.ndarray, out: np.ndarray, what: str) -> None:
+        """Make one image into what the net gets.
+
+        Parameters
+        ----------
+        image : ndarray of uint8, channels x height x width
+            Of the size of the first one; of any size that holds a crop where there is no mean file.
+        bits : ndarray of uint64
+            Three random numbers.
+        out : ndarray, channels x crop height x crop width
+        what : str
+            What the image is called in errors.
+        """
+        (height, width), shape = self.size, self.mean.shape
+        if self._one_size and image.shape != shape:
+            raise DataError(f"{what} has shape {text_of(image.shape)}, the first {text_of(shape)}")
+        spare = image.shape[1] - height, image.shape[2] - width
+        if min(spare) < 0 or len(image) != len(out):
+            raise DataError(f"{what} has shape {text_of(image.shape)}, too little for {text_of(out.shape)}")
+        top, left = spare[0] // 2, spare[1] // 2
+        if self.random_crop:
+            top, left = int(below(bits[0], spare[0] + 1)), int(below(bits[1], spare[1] + 1))
+        window = np.s_[:, top : top + height, left : left + width]
+        target = out[:, :, ::-1] if self.mirror and bits[2] >> np.uint64(63) else out
+        np.subtract(image[window], self.mean[window] if self._one_size else self.mean[:, :1, :1], out=target)
+        target *= np.float32(self.scale)
 
     def _read_mean(self, path: str, shape: tuple[int, int, int]) -> None:
         if not Path(path).exists():

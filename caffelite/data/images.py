@@ -1,0 +1,182 @@
+"""Image files: decoded and resized as Caffe's OpenCV does it, and lists of them as batches."""
+
+import io
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffelite.data.draws import draws
+from caffelite.data.transform import Transformer
+from caffelite.errors import DataError, MissingExtraError
+from caffelite.kernels import arrays
+from caffelite.layers.base import Shape, quoted
+
+#: OpenCV's weights are whole numbers of 1/2048.
+_ONE = 2048
+
+
+def decode_image(source: bytes | str | Path, what: str, color: bool | None = None) -> np.ndarray:
+    """Return an encoded image or an image file as channels x height x width, uint8: blue, green, red, or grey.
+
+    Parameters
+    ----------
+    source : bytes or path
+    what : str
+        What it is called in errors.
+    color : bool, optional
+        Wanted in colour or grey; by default as it is.
+
+    Raises
+    ------
+    DataError
+        It is missing or cannot be decoded.
+    MissingExtraError
+        Pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingExtraError("encoded images need Pillow: pip install 'caffelite[images]'") from None
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            wanted = color if color is not None else image.mode not in ("L", "1", "I;16", "I")
+            if not wanted:
+                image.draft("L", image.size)  # JPEG: the grey that is in the file
+            pixels = np.asarray(image.convert("RGB" if wanted else "L"))
+    except FileNotFoundError:
+        raise DataError(f"{what}: there is no such file") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{what} is not an image that can be decoded: {error}") from None
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return an image (channels x height x width, uint8) in another size, by OpenCV's ``INTER_LINEAR``.
+
+    Each pixel is a mean of four, in whole numbers as OpenCV computes it; where an image is made much smaller, most
+    of its pixels have no part in that.
+    """
+    if image.shape[1:] == (height, width):
+        return image
+    left, right, across = _neighbours(image.shape[2], width, True)
+    upper, lower, down = _neighbours(image.shape[1], height, False)
+    pixels = image.astype(np.int32)
+    rows = (pixels[:, :, left] * across[0] + pixels[:, :, right] * across[1]) >> 4
+    first, second = rows[:, upper] * down[0][:, None] >> 16, rows[:, lower] * down[1][:, None] >> 16
+    return ((first + second + 2) >> 2).astype(np.uint8)
+
+
+@lru_cache(64)
+def _neighbours(old: int, new: int, columns: bool) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Return for each new pixel the two old ones between which it lies, and their weights."""
+    place = ((np.arange(new) + 0.5) * (old / new) - 0.5).astype(np.float32)
+    first = np.floor(place).astype(np.int64)
+    part = place - first.astype(np.float32)
+    if columns:  # beyond the edge OpenCV has one neighbour in a row, and twice the same one in a column
+        part[(first < 0) | (first >= old - 1)] = 0
+    weights = [np.rint(w * np.float32(_ONE)).astype(np.int32) for w in (np.float32(1) - part, part)]
+    return np.clip(first, 0, old - 1), np.clip(first + 1, 0, old - 1), (weights[0], weights[1])
+
+
+def read_list(source: str) -> list[tuple[str, int]]:
+    """Return the paths and labels of a list of images, a line each: the path, a space, the label.
+
+    Raises
+    ------
+    DataError
+        The list is missing or empty, or a line is not like that.
+    """
+    try:
+        lines = Path(source).read_text("utf-8", "surrogateescape").splitlines()
+    except OSError as error:
+        raise DataError(f"the list of images {quoted(source)} cannot be read: {error.strerror}") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        path, _, label = line.strip().replace("\t", " ").rpartition(" ")
+        try:
+            found.append((path.rstrip(), int(label)))
+        except ValueError:
+            path = ""
+        if not path:
+            raise DataError(f"{source}:{number}: {quoted(line.strip()[:60])} is not the path of an image and its label")
+    if not found:
+        raise DataError(f"the list of images {quoted(source)} is empty")
+    return found
+
+
+class ImageStream:
+    """The images of a list as batches, in the order of the list or in a new random one each time round.
+
+    Parameters
+    ----------
+    settings : ImageDataParameter message
+    param : TransformationParameter message
+    phase, seed : int
+    where : callable
+        ``where(setting)`` gives the place for errors.
+
+    Attributes
+    ----------
+    shape : (int, int, int)
+        Channels, height and width of the first image, resized.
+    """
+
+    def __init__(self, settings: Any, param: Any, phase: int, seed: int, where: Callable[[str], str]) -> None:
+        self.settings, self.seed = settings, seed
+        self.batch_size: int = settings.batch_size
+        self._items = read_list(settings.source)
+        self.epoch_size = len(self._items)
+        self._order = lru_cache(2)(self._shuffled)
+        self.shape: tuple[int, int, int] = self.read(0)[0].shape
+        self.transformer = Transformer(param, self.shape, phase, where)
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, epoch]).permutation(self.epoch_size)
+
+    def item(self, position: int) -> tuple[str, int]:
+        """Return path and label of an image of the run."""
+        epoch, number = divmod(position, self.epoch_size)
+        path, label = self._items[self._order(epoch)[number] if self.settings.shuffle else number]
+        return self.settings.root_folder + path, label
+
+    def read(self, position: int) -> tuple[np.ndarray, int]:
+        """Return an image of the run and its label."""
+        path, label = self.item(position)
+        image = decode_image(path, path, self.settings.is_color)
+        if self.settings.new_height:
+            image = resize(image, self.settings.new_height, self.settings.new_width)
+        return image, label
+
+    @property
+    def batch_shape(self) -> Shape:
+        return (self.batch_size, self.shape[0], *self.transformer.size)
+
+    def batch(self) -> "ImageBatch":
+        return ImageBatch(self)
+
+    def close(self) -> None:
+        """Nothing is open between two images."""
+
+
+class ImageBatch:
+    """A batch of images from files."""
+
+    def __init__(self, stream: ImageStream) -> None:
+        self._stream = stream
+        self.data = arrays.zeros(stream.batch_shape)
+        self.label = arrays.zeros(stream.batch_size)
+        self.position = 0
+
+    def fill(self, position: int) -> None:
+        self.position = position
+        stream = self._stream
+        bits = draws(stream.seed, position, stream.batch_size, 3)
+        for i in range(stream.batch_size):
+            image, label = stream.read(position + i)
+            stream.transformer.apply(image, bits[i], self.data[i], stream.item(position + i)[0])
+            self.label[i] = label
