@@ -1,13 +1,14 @@
 """Weights and solver states as HDF5, laid out as Caffe does; needs the extra ``hdf5``."""
 
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from caffelite.errors import MissingExtraError, WeightsError
+from caffelite.errors import DataError, MissingExtraError, WeightsError
 from caffelite.schema.blobs import LARGEST_BLOB
 from caffelite.schema.files import atomic_write
 
@@ -40,11 +41,11 @@ def _opened(path: str | Path) -> Iterator[Any]:
     try:
         with module.File(path, "r") as file:
             yield file
-    except WeightsError:
+    except (WeightsError, DataError):
         raise
     # h5py passes on what the library finds broken as whichever of these comes near.
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path}: not a whole HDF5 file of Caffe's ({error})") from None
+        raise WeightsError(f"{path}: not a whole HDF5 file ({error})") from None
 
 
 def _own(group: Any, name: str, what: str) -> Any:
@@ -54,7 +55,7 @@ def _own(group: Any, name: str, what: str) -> Any:
     return group[name]
 
 
-def _values(group: Any, name: str, what: str, kinds: str) -> np.ndarray:
+def _dataset(group: Any, name: str, what: str, kinds: str) -> Any:
     """Return a dataset whose numbers are of one of the ``kinds`` (of NumPy's dtypes) and are in this file."""
     data = _own(group, name, what)
     if not isinstance(data, h5py().Dataset) or data.shape is None or data.dtype.kind not in kinds:
@@ -64,7 +65,11 @@ def _values(group: Any, name: str, what: str, kinds: str) -> np.ndarray:
     stored = data.id.get_storage_size()
     if data.size > LARGEST_BLOB or data.nbytes > _MOST_COMPRESSED * stored:
         raise WeightsError(f'{what}: "{name}" announces {data.nbytes} bytes, {stored} are there')
-    return np.asarray(data[()])
+    return data
+
+
+def _values(group: Any, name: str, what: str, kinds: str) -> np.ndarray:
+    return np.asarray(_dataset(group, name, what, kinds)[()])
 
 
 def _blobs(group: Any, what: str) -> list[np.ndarray]:
@@ -162,3 +167,81 @@ def write_hdf5_state(
         own = file.create_group("caffelite_state")
         for name, array in extra.items():
             own[name.replace("/", "|")] = array
+
+
+@contextmanager
+def _row_datasets(path: str | Path, names: Sequence[str]) -> Iterator[list[Any]]:
+    """Give datasets of numbers that have equally many rows."""
+    if not Path(path).is_file():
+        raise DataError(f"{path}: there is no such file")
+    try:
+        with _opened(path) as file:
+            found = []
+            for name in names:
+                group, *parts = file, *name.strip("/").split("/")
+                for part in parts[:-1]:
+                    group = _own(group, part, str(path)) if part in group else {}
+                if parts[-1] not in group:
+                    raise DataError(f'{path}: there is no dataset "{name}"')
+                found.append(_dataset(group, parts[-1], str(path), "fiu"))
+            for name, dataset in zip(names, found, strict=True):
+                if not dataset.size or dataset.shape[0] != found[0].shape[0]:
+                    raise DataError(
+                        f'{path}: "{name}" has shape {dataset.shape}, "{names[0]}" {found[0].shape}; '
+                        "there must be rows, and the same number of them"
+                    )
+            yield found
+    except WeightsError as error:
+        raise DataError(str(error)) from None
+
+
+def row_shapes(path: str | Path, names: Sequence[str]) -> list[tuple[int, ...]]:
+    """Return the shapes of datasets of numbers, all with the same number of rows.
+
+    Raises
+    ------
+    DataError
+        The file or a dataset is missing or damaged, or numbers of rows differ.
+    """
+    with _row_datasets(path, names) as found:
+        return [dataset.shape for dataset in found]
+
+
+def read_rows(path: str | Path, names: Sequence[str], dtype: Any = np.float32) -> list[np.ndarray]:
+    """Return datasets of numbers, as :func:`row_shapes` takes them."""
+    with _row_datasets(path, names) as found:
+        return [np.asarray(dataset.astype(dtype)[()]) for dataset in found]
+
+
+class RowWriter:
+    """An HDF5 file of float32 datasets that grow by rows; it has its name when it is closed, and is whole then.
+
+    It takes its name also when it is forgotten or the program ends.
+
+    Parameters
+    ----------
+    path : path
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = path
+        self._context = atomic_write(path)
+        temporary = self._context.__enter__()
+        self._file = h5py().File(temporary, "w")
+        self.close = weakref.finalize(self, _finish, self._file, self._context)
+
+    def append(self, name: str, rows: np.ndarray) -> None:
+        """Add rows to a dataset; all rows of one have one shape."""
+        if name not in self._file:
+            self._file.create_dataset(
+                name, data=rows, dtype=np.float32, chunks=rows.shape, maxshape=(None, *rows.shape[1:])
+            )
+            return
+        dataset = self._file[name]
+        dataset.resize(dataset.shape[0] + len(rows), axis=0)
+        dataset[-len(rows) :] = rows
+
+
+def _finish(file: Any, context: Any) -> None:
+    file.close()
+    context.__exit__(None, None, None)

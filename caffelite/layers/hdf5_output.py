@@ -1,0 +1,61 @@
+"""HDF5Output: what a net computes, as a file."""
+
+from collections.abc import Sequence
+
+from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
+from caffelite.schema.hdf5 import RowWriter, h5py
+
+
+@layer("HDF5Output")
+class HDF5Output(Layer):
+    """Writes its two bottoms to the datasets ``data`` and ``label`` of an HDF5 file, a row for each image.
+
+    ``hdf5_output_param``: ``file_name``. Both datasets have four axes, the missing ones of length 1. Each pass adds
+    its rows; in Caffe the second pass is an error. The file is there when the net is closed (or the program ends), in
+    place of an older one, and whole. A net that is run again after it was closed begins a new file.
+
+    Needs h5py.
+
+    Source: Caffe's ``hdf5_output_layer.cpp``.
+    """
+
+    bottoms = 2
+    tops = 0
+    differentiable = False
+
+    def setup(self) -> None:
+        self._file: RowWriter | None = None
+        if not self.param.hdf5_output_param.file_name:
+            self.error("hdf5_output_param has no file_name", "hdf5_output_param")
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        for j, shape in enumerate(bottoms):
+            if len(shape) > 4:
+                self.shape_error(f"takes blobs of four axes at most, not {text_of(shape)}", "bottom", j)
+        data, label = bottoms
+        if (*data, 1)[0] != (*label, 1)[0]:
+            self.shape_error(
+                f"its bottoms must have as many rows, not {text_of(data)} and {text_of(label)}", "bottom", 1
+            )
+        return []
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        h5py()
+        data, label = (blob.data.reshape((*blob.shape, 1, 1, 1, 1)[: max(4, len(blob.shape))]) for blob in bottoms)
+        file_name = self.param.hdf5_output_param.file_name
+
+        def write() -> None:
+            try:
+                if self._file is None:
+                    self._file = RowWriter(file_name)
+                self._file.append("data", data)
+                self._file.append("label", label)
+            except OSError as error:
+                self.error(f"{file_name} cannot be written: {error}", "file_name")
+
+        return [write]
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
