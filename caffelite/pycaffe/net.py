@@ -16,6 +16,7 @@ from caffelite.graph import Version
 from caffelite.layers import base
 from caffelite.layers.base import TEST, TRAIN, quoted
 from caffelite.layers.input import Input
+from caffelite.layers.memory_data import MemoryData
 from caffelite.pycaffe.batches import assign, forward_all
 from caffelite.pycaffe.blob import Blob
 from caffelite.pycaffe.hooks import Hooks
@@ -256,6 +257,33 @@ class Net(Hooks):
         size = self.blobs[self.inputs[0]].shape[0] if self.inputs else 1
         return forward_all(partial(self.forward, list(blobs or ())), inputs, size)
 
+    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
+        """Give the MemoryData layer that the net begins with its data; it goes through it a batch at a time.
+
+        Parameters
+        ----------
+        data : ndarray of float32
+            N x channels x height x width, N a number of whole batches. It is used where it is.
+        labels : ndarray of float32
+            N numbers, or N x 1 x 1 x 1.
+
+        Raises
+        ------
+        NetError
+            The first layer is of another type, or these are not such arrays.
+        """
+        first = self._net.layers[0]
+        if not isinstance(first, MemoryData):
+            raise NetError(
+                f"net {quoted(self.name)} begins with a layer of type {first.param.type}; set_input_arrays is for "
+                "nets that begin with MemoryData"
+            )
+        if first.param.HasField("transform_param"):
+            warnings.warn(f"layer {quoted(first.name)} does not transform the arrays it is given", stacklevel=2)
+        if isinstance(labels, np.ndarray) and labels.ndim == 1:
+            labels = np.ascontiguousarray(labels[:, None, None, None])
+        first.set_arrays(data, labels)
+
     # Shapes.
 
     def reshape(self) -> None:
@@ -319,6 +347,9 @@ class Net(Hooks):
             if name not in other._net.params:
                 for blob, own in zip(blobs, old.params[name], strict=True):
                     blob.data[...] = own.data
+        for before, after in zip(old.layers, new.layers, strict=True):
+            if isinstance(before, MemoryData) and isinstance(after, MemoryData):
+                after.arrays = before.arrays
         held = {name: self.blobs[name].data for name in self.inputs}
         self._take(new)
         for name, values in held.items():
@@ -333,6 +364,10 @@ class Net(Hooks):
             for name in mine.keys() & theirs.keys()
             for blob, own in zip(mine[name], theirs[name], strict=False)
         )
+
+    def close(self) -> None:
+        """Close files and end threads that layers have; what an HDF5Output layer wrote is in its file then."""
+        self._net.close()
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero."""

@@ -1,0 +1,246 @@
+"""Windows in images, foreground and background in a fixed proportion, as R-CNN is trained on them."""
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from caffelite.data.draws import below, draws
+from caffelite.data.images import decode_image, resize
+from caffelite.errors import DataError
+from caffelite.kernels import arrays
+from caffelite.layers.base import Shape, quoted, text_of
+from caffelite.schema.blobs import read_blob
+
+_F = np.float32
+
+
+class Place(NamedTuple):
+    """Where the pixels of a window come from and where they go.
+
+    Attributes
+    ----------
+    x1, y1, x2, y2 : int
+        Their corners in the image, the last ones included.
+    width, height : int
+        What they are resized to.
+    left, right, top : int
+        How many empty columns and rows are before, behind and above them.
+    """
+
+    x1: int
+    y1: int
+    x2: int
+    y2: int
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+
+
+def place_window(box: tuple[int, int, int, int], size: tuple[int, int], crop: int, pad: int, square: bool) -> Place:
+    """Return the place of a window, with context around it.
+
+    Parameters
+    ----------
+    box : (int, int, int, int)
+        Corners x1, y1, x2, y2, the last ones included.
+    size : (int, int)
+        Height and width of the image.
+    crop : int
+        Width and height that the window, with its context, becomes.
+    pad : int
+        How many pixels of context are then on each side.
+    square : bool
+        Whether the window is first made a square.
+    """
+    x1, y1, x2, y2 = box
+    if not pad and not square:
+        return Place(x1, y1, x2, y2, crop, crop, 0, 0, 0)
+    # In float32, as in Caffe: the corners are rounded, and so depend on it.
+    context = _F(crop) / _F(crop - 2 * pad)
+    half_height, half_width = _F(y2 - y1 + 1) / _F(2), _F(x2 - x1 + 1) / _F(2)
+    center_x, center_y = _F(x1) + half_width, _F(y1) + half_height
+    if square:
+        half_height = half_width = max(half_height, half_width)
+    x1, x2 = _round(center_x - half_width * context), _round(center_x + half_width * context)
+    y1, y2 = _round(center_y - half_height * context), _round(center_y + half_height * context)
+    scale_x, scale_y = _F(crop) / _F(x2 - x1 + 1), _F(crop) / _F(y2 - y1 + 1)
+    outside = max(0, -x1), max(0, -y1), max(0, x2 - size[1] + 1), max(0, y2 - size[0] + 1)
+    x1, y1, x2, y2 = x1 + outside[0], y1 + outside[1], x2 - outside[2], y2 - outside[3]
+    width, height = _round(_F(x2 - x1 + 1) * scale_x), _round(_F(y2 - y1 + 1) * scale_y)
+    left, right = _round(_F(outside[0]) * scale_x), _round(_F(outside[2]) * scale_x)
+    return Place(x1, y1, x2, y2, width, height, left, right, _round(_F(outside[1]) * scale_y))
+
+
+def _round(value: Any) -> int:
+    """Round as C does, halves away from 0."""
+    return int(math.copysign(math.floor(abs(float(value)) + 0.5), value))
+
+
+class WindowStream:
+    """Windows drawn at random, as batches: those of the background first, then the foreground.
+
+    Parameters
+    ----------
+    settings : WindowDataParameter message
+    param : TransformationParameter message
+    seed : int
+    where : callable
+        ``where(setting)`` gives the place for errors.
+    """
+
+    #: Windows are drawn, never counted through.
+    epoch_size = 0
+
+    def __init__(self, settings: Any, param: Any, seed: int, where: Callable[[str], str]) -> None:
+        self.settings, self.seed, self._where = settings, seed, where
+        self.batch_size: int = settings.batch_size
+        self.crop: int = param.crop_size
+        self.mirror: bool = param.mirror
+        self.foreground = int(_F(self.batch_size) * _F(settings.fg_fraction))
+        self._images: list[str] = []
+        self._cache: dict[str, bytes] = {}
+        self._windows = self._read()
+        for kind, many in enumerate((self.batch_size - self.foreground, self.foreground)):
+            if many and not len(self._windows[kind]):
+                name = ("background", "foreground")[kind]
+                raise DataError(f"{settings.source} has no {name} windows, and {many} of a batch are to be some")
+        self.mean = self._mean(param)
+
+    def _read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the windows of background and foreground: image, label, x1, y1, x2, y2."""
+        found: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+        try:
+            with Path(self.settings.source).open(encoding="utf-8", errors="surrogateescape") as file:
+                lines = ((number, line.strip()) for number, line in enumerate(file, 1) if line.strip())
+                for number, line in lines:
+                    self._read_image(number, line, lines, found)
+        except OSError as error:
+            raise DataError(
+                f"the list of windows {quoted(self.settings.source)} cannot be read: {error.strerror}"
+            ) from None
+        if not self._images:
+            raise DataError(f"the list of windows {quoted(self.settings.source)} is empty")
+        background, foreground = (np.concatenate(parts) for parts in found)
+        return background, foreground
+
+    def _read_image(
+        self, number: int, line: str, lines: Iterator[tuple[int, str]], found: tuple[list[np.ndarray], list[np.ndarray]]
+    ) -> None:
+        if line.split() != ["#", str(len(self._images))]:
+            self._broken(number, f'"# {len(self._images)}" is expected, where an image begins, not {quoted(line[:40])}')
+        path = next(lines, (number, ""))[1]
+        try:
+            channels, _, _, many = (int(text) for _, text in islice(lines, 4))
+            rows = list(islice(lines, many))
+            values = np.array(" ".join(text for _, text in rows).split(), np.float64).reshape(many, 6)
+        except ValueError:
+            self._broken(
+                number,
+                "the path of an image, channels, height, width, the number of windows and then each window's "
+                '"class overlap x1 y1 x2 y2" must follow',
+            )
+        if channels != 3:
+            self._broken(number, f"the image has {channels} channels, expected 3: windows are read in colour")
+        overlap, boxes = values[:, 1].astype(_F), values[:, 2:].astype(np.int64)
+        is_fore = overlap >= _F(self.settings.fg_threshold)
+        is_back = ~is_fore & (overlap < _F(self.settings.bg_threshold))
+        label = np.where(is_fore, values[:, 0].astype(np.int64), 0)
+        if (label[is_fore] < 1).any():
+            bad = rows[int(np.flatnonzero(is_fore & (label < 1))[0])][0]
+            self._broken(bad, "the class of a foreground window is above 0")
+        windows = np.column_stack([np.full(many, len(self._images)), label, boxes])
+        found[0].append(windows[is_back])
+        found[1].append(windows[is_fore])
+        self._images.append(self.settings.root_folder + path)
+
+    def _broken(self, number: int, text: str) -> NoReturn:
+        raise DataError(f"{self.settings.source}:{number}: {text}")
+
+    def _mean(self, param: Any) -> np.ndarray:
+        """Return what is subtracted, channels x crop x crop."""
+        mean = np.zeros((3, self.crop, self.crop), _F)
+        if param.HasField("mean_file"):
+            if param.mean_value:
+                raise DataError(f"{self._where('mean_value')}: give either mean_file or mean_value, not both")
+            if not Path(param.mean_file).exists():
+                raise DataError(f'{self._where("mean_file")}: mean file "{param.mean_file}" does not exist')
+            whole = read_blob(param.mean_file)
+            # Caffe takes the margin of the width for the height too.
+            first = (whole.shape[-1] - self.crop) // 2
+            if whole.size != 3 * math.prod(whole.shape[-2:]) or first < 0 or whole.shape[-2] < first + self.crop:
+                raise DataError(
+                    f'{self._where("mean_file")}: mean file "{param.mean_file}" has shape {text_of(whole.shape)}, of '
+                    f"which {text_of(mean.shape)} cannot be taken"
+                )
+            middle = slice(first, first + self.crop)
+            mean[...] = whole.reshape(3, *whole.shape[-2:])[:, middle, middle]
+        elif param.mean_value:
+            if len(param.mean_value) not in (1, 3):
+                text = f"mean_value is given {len(param.mean_value)} times for 3 channels"
+                raise DataError(f"{self._where('mean_value')}: {text}")
+            mean += np.array(param.mean_value, _F)[:, None, None]
+        return mean
+
+    def window(self, foreground: bool, bits: np.ndarray) -> np.ndarray:
+        """Return a window: the number of its image, its label, x1, y1, x2, y2."""
+        windows = self._windows[foreground]
+        return windows[int(below(bits, len(windows)))]
+
+    def cut(self, window: np.ndarray, mirrored: bool, out: np.ndarray) -> None:
+        """Put a window into ``out``, channels x crop x crop."""
+        path = self._images[window[0]]
+        if self.settings.cache_images and path not in self._cache:
+            try:
+                self._cache[path] = Path(path).read_bytes()
+            except OSError as error:
+                raise DataError(f"{path}: {error.strerror}") from None
+        image = decode_image(self._cache.get(path, path), path, True)
+        x1, y1, x2, y2 = (int(n) for n in window[2:])
+        square, size = self.settings.crop_mode == "square", image.shape[1:]
+        place = place_window((x1, y1, x2, y2), size, self.crop, self.settings.context_pad, square)
+        if not (0 <= place.x1 <= place.x2 < size[1] and 0 <= place.y1 <= place.y2 < size[0]):
+            raise DataError(f"{path} has shape {text_of(image.shape)}, and no window from {x1}, {y1} to {x2}, {y2}")
+        left = place.right if mirrored else place.left
+        width, height = min(place.width, self.crop - left), min(place.height, self.crop - place.top)
+        out.fill(0)
+        if width < 1 or height < 1:
+            return
+        pixels = resize(image[:, place.y1 : place.y2 + 1, place.x1 : place.x2 + 1], height, width)
+        target = np.s_[:, place.top : place.top + height, left : left + width]
+        np.subtract(pixels[:, :, ::-1] if mirrored else pixels, self.mean[target], out=out[target])
+        out[target] *= _F(self.settings.scale)
+
+    @property
+    def batch_shape(self) -> Shape:
+        return (self.batch_size, 3, self.crop, self.crop)
+
+    def batch(self) -> "WindowBatch":
+        return WindowBatch(self)
+
+    def close(self) -> None:
+        self._cache.clear()
+
+
+class WindowBatch:
+    """A batch of windows."""
+
+    def __init__(self, stream: WindowStream) -> None:
+        self._stream = stream
+        self.data = arrays.zeros(stream.batch_shape)
+        self.label = arrays.zeros(stream.batch_size)
+        self.position = 0
+
+    def fill(self, position: int) -> None:
+        self.position = position
+        stream = self._stream
+        bits = draws(stream.seed, position, stream.batch_size, 2)
+        for i in range(stream.batch_size):
+            window = stream.window(i >= stream.batch_size - stream.foreground, bits[i, 0])
+            stream.cut(window, stream.mirror and bool(bits[i, 1] >> np.uint64(63)), self.data[i])
+            self.label[i] = window[1]
