@@ -1,14 +1,17 @@
 """LSTM and RNN beside the golden cases: against a plain computation, from pass to pass, and what does not fit."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from caffelite.errors import NetError
 from caffelite.layers.base import TEST, TRAIN
+from caffelite.layers.input import Input
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.solvers.solver import Solver
 
 TIME, STREAMS, INPUTS, SIZE, STATIC = 4, 5, 6, 3, 2
 FILLERS = 'weight_filler { type: "uniform" min: -1 max: 1 } bias_filler { type: "uniform" min: -1 max: 1 }'
@@ -154,6 +157,44 @@ def test_passes_go_on_from_each_other(kind: str) -> None:
     np.testing.assert_allclose(second, whole.blobs["y"].data[2:], atol=1e-6)
     resumed.reshape()
     np.testing.assert_array_equal(run(resumed, 2), second)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "RNN"])
+def test_a_run_goes_on_bit_for_bit(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.prototxt").write_text(
+        """layer { name: "d" type: "DummyData" top: "x" top: "cont" top: "t" dummy_data_param {
+          shape { dim: 3 dim: 4 dim: 5 } shape { dim: 3 dim: 4 } shape { dim: 3 dim: 4 dim: 2 }
+          data_filler { type: "gaussian" } data_filler { value: 1 } data_filler { type: "gaussian" } } }
+        layer { name: "L" type: "KIND" bottom: "x" bottom: "cont" top: "y" recurrent_param { num_output: 2
+          weight_filler { type: "uniform" min: -1 max: 1 } } }
+        layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }""".replace("KIND", kind)
+    )
+    Path("solver.prototxt").write_text(
+        'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 6 snapshot: 3 snapshot_prefix: "snap"'
+    )
+    found = []
+    for start in (None, "snap_iter_3.solverstate"):
+        solver = Solver("solver.prototxt")
+        solver.solve(start)
+        solver.close()
+        found.append(Path("snap_iter_6.solverstate").read_bytes() + Path("snap_iter_6.caffemodel").read_bytes())
+    assert found[0] == found[1]
+
+
+def test_streams_that_change_in_number_begin_anew() -> None:
+    net = make(text("LSTM"))
+    net.forward()
+    assert net.state()["L/h"].any()
+    shapes = {"x": (TIME, 2, INPUTS), "cont": (TIME, 2)}
+    for layer in net.layers:
+        if isinstance(layer, Input):
+            layer.top_shapes = [shapes[layer.param.top[0]]]
+    net.reshape()
+    assert net.blobs["y"].shape == (TIME, 2, SIZE)
+    assert net.state()["L/h"].shape == (2, SIZE)
+    assert not net.state()["L/h"].any()
+    net.forward()
 
 
 def test_debug_info_prints_each_step(capsys: pytest.CaptureFixture[str]) -> None:
