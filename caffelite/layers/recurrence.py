@@ -22,6 +22,10 @@ class Recurrence(Layer):
 
     Attributes
     ----------
+    cont : ndarray
+        1 where a sequence goes on, 0 where one begins.
+    steps : list of ndarray
+        The hidden values of all steps, in the order of ``hidden``.
     sums : ndarray
         What goes into the steps; a type may overwrite it.
     entered : ndarray
@@ -109,6 +113,7 @@ class Recurrence(Layer):
         entering, recurrent = np.zeros((streams, self.size), self.kind), np.zeros((streams, width), self.kind)
         calls = product(entering, (self.size, 1), blobs["h"].data, (1, self.size), recurrent,
                         (streams, width, self.size))  # fmt: skip
+        # One product for all steps: a product of its own for each would lay out the weights as many times.
         once, again = _split(calls, blobs["h"].data)
         found += once
         for t in range(time):

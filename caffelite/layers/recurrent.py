@@ -23,7 +23,7 @@ class Recurrent(Recurrence):
     hidden values.
 
     ``recurrent_param``: ``num_output``; ``weight_filler``, ``bias_filler``; ``expose_hidden`` (false);
-    ``debug_info`` (false; true: the mean magnitude of the hidden values of each step is printed).
+    ``debug_info`` (false; true: the mean magnitude of the hidden values of each step goes to standard error).
 
     Without ``expose_hidden`` a pass starts from where the last one ended, times cont. As in Caffe no gradient passes
     through the hidden values that are exposed: neither from those at the end nor to those at the start, which get 0.
