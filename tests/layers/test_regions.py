@@ -1,0 +1,188 @@
+"""The pooling of regions against one value at a time, after what the Fast R-CNN, R-FCN and MSCNN forks compute."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from small_nets import single, tops_of
+
+from caffelite.errors import DataError, NetError
+from caffelite.layers.regions import rounded
+
+REGIONS = np.float32(
+    [
+        [0, 1, 2, 9, 8],
+        [1, 3, 3, 3.4, 3.2],
+        [0, -5, 1, 16, 7],
+        [1, 0, 0, 13, 11],
+        [1, 40, 40, 60, 60],  # beyond the map
+        [0, 9, 8, 1, 2],  # inside out
+        [0, 2.5, 3.5, 7.5, 8.5],
+    ]
+)
+
+
+def c_round(x: float) -> int:
+    return int(math.copysign(math.floor(abs(x) + 0.5), x))
+
+
+def bin_of(k: int, length: float, many: int, start: float, offset: int, size: int) -> range:
+    low, high = math.floor(k * (length / many) + start) + offset, math.ceil((k + 1) * (length / many) + start) + offset
+    return range(min(max(low, 0), size), min(max(high, 0), size))
+
+
+def roi_pooling(x: np.ndarray, regions: Any, pooled: tuple[int, int], scale: float, pad: float = 0) -> np.ndarray:
+    y = np.zeros((len(regions), x.shape[1], *pooled))
+    for r, (n, left, top, right, bottom) in enumerate(regions):
+        dx, dy = (right - left + 1) * pad, (bottom - top + 1) * pad
+        w0, w1 = c_round((left - dx) * scale), c_round((right + dx) * scale)
+        h0, h1 = c_round((top - dy) * scale), c_round((bottom + dy) * scale)
+        for h in range(pooled[0]):
+            for w in range(pooled[1]):
+                rows = bin_of(h, max(h1 - h0 + 1, 1), pooled[0], 0, h0, x.shape[2])
+                columns = bin_of(w, max(w1 - w0 + 1, 1), pooled[1], 0, w0, x.shape[3])
+                if rows and columns:
+                    y[r, :, h, w] = x[int(n)][:, rows][:, :, columns].max((1, 2))
+    return y
+
+
+def psroi_pooling(x: np.ndarray, regions: Any, group: int, scale: float) -> np.ndarray:
+    outputs = x.shape[1] // group**2
+    y = np.zeros((len(regions), outputs, group, group))
+    for r, (n, left, top, right, bottom) in enumerate(regions):
+        w0, h0 = c_round(left) * scale, c_round(top) * scale
+        w1, h1 = (c_round(right) + 1) * scale, (c_round(bottom) + 1) * scale
+        for d in range(outputs):
+            for h in range(group):
+                for w in range(group):
+                    rows = bin_of(h, max(h1 - h0, 0.1), group, h0, 0, x.shape[2])
+                    columns = bin_of(w, max(w1 - w0, 0.1), group, w0, 0, x.shape[3])
+                    if rows and columns:
+                        y[r, d, h, w] = x[int(n), (d * group + h) * group + w][rows][:, columns].mean()
+    return y
+
+
+def roi_align(x: np.ndarray, regions: Any, pooled: tuple[int, int], scale: float, pad: float = 0) -> np.ndarray:
+    height, width = x.shape[2:]
+    y = np.zeros((len(regions), x.shape[1], pooled[0] + 1, pooled[1] + 1))
+    for r, (n, left, top, right, bottom) in enumerate(regions):
+        dx, dy = (right - left + 1) * pad, (bottom - top + 1) * pad
+        w0, w1 = (left - dx) * scale - 0.5, (right + dx) * scale - 0.5
+        h0, h1 = (top - dy) * scale - 0.5, (bottom + dy) * scale - 0.5
+        for i in range(pooled[0] + 1):
+            for j in range(pooled[1] + 1):
+                h, w = h0 + i * (h1 - h0) / pooled[0], w0 + j * (w1 - w0) / pooled[1]
+                if h1 <= h0 or w1 <= w0 or not (-0.5 <= h <= height - 0.5 and -0.5 <= w <= width - 0.5):
+                    continue
+                h, w = min(max(h, 0), height - 1), min(max(w, 0), width - 1)
+                a, b = min(int(h), height - 2), min(int(w), width - 2)
+                square = x[int(n), :, a : a + 2, b : b + 2]
+                share = np.outer([1 - (h - a), h - a], [1 - (w - b), w - b])
+                y[r, :, i, j] = (square * share).sum((1, 2))
+    return y
+
+
+@pytest.mark.parametrize(("scale", "pad"), [(1, 0), (0.5, 0), (0.0625, 0), (0.5, 0.25)])
+def test_roi_pooling(scale: float, pad: float) -> None:
+    x = np.random.default_rng(1).standard_normal((2, 3, 9, 10)).astype(np.float32)
+    settings = f"roi_pooling_param {{ pooled_h: 3 pooled_w: 4 spatial_scale: {scale} pad_ratio: {pad} }}"
+    (y,) = tops_of("ROIPooling", [x, REGIONS], settings)
+    np.testing.assert_allclose(y, roi_pooling(x, REGIONS, (3, 4), scale, pad), rtol=1e-6)
+    assert not y[4].any() or scale < 0.5
+
+
+def test_the_size_of_intel() -> None:
+    x = np.random.default_rng(1).standard_normal((2, 3, 9, 10)).astype(np.float32)
+    for sizes, pooled in (("3", (3, 3)), ("[3, 2]", (3, 2))):
+        (y,) = tops_of("ROIPooling", [x, REGIONS], f"roi_pooling_param {{ pooled_size: {sizes} }}")
+        np.testing.assert_allclose(y, roi_pooling(x, REGIONS, pooled, 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1, 0.5, 0.0625])
+def test_psroi_pooling(scale: float) -> None:
+    x = np.random.default_rng(2).standard_normal((2, 18, 9, 10)).astype(np.float32)
+    settings = f"psroi_pooling_param {{ output_dim: 2 group_size: 3 spatial_scale: {scale} }}"
+    (y,) = tops_of("PSROIPooling", [x, REGIONS[..., None, None]], settings)
+    np.testing.assert_allclose(y, psroi_pooling(x, REGIONS, 3, scale), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("scale", "pad"), [(1, 0), (0.5, 0), (0.5, 0.25)])
+def test_roi_align(scale: float, pad: float) -> None:
+    x = np.random.default_rng(3).standard_normal((2, 3, 9, 10)).astype(np.float32)
+    settings = f"roi_pooling_param {{ pooled_h: 3 pooled_w: 4 spatial_scale: {scale} pad_ratio: {pad} }}"
+    (y,) = tops_of("ROIAlign", [x, REGIONS], settings)
+    expected = roi_align(x, REGIONS, (3, 4), scale, pad)
+    assert (expected == 0).any() and (expected != 0).any()
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradient_goes_to_the_largest_once_for_each_bin() -> None:
+    x = np.arange(16).reshape(1, 1, 4, 4)
+    net = single("ROIPooling", [x, [[0, 0, 0, 2, 2], [0, 1, 1, 3, 3]]],
+                 "roi_pooling_param { pooled_h: 2 pooled_w: 2 }", phase=0, force=True)  # fmt: skip
+    net.forward()
+    net.blobs["y0"].diff[...] = 1  # type: ignore[index]
+    net.backward()
+    expected = np.zeros((4, 4))
+    expected[1, 1], expected[1, 2], expected[2, 1], expected[2, 2] = 1, 1, 1, 2
+    expected[2, 3] += 1
+    expected[3, 2] += 1
+    expected[3, 3] += 1
+    np.testing.assert_array_equal(net.blobs["x0"].diff[0, 0], expected)  # type: ignore[index]
+    assert not net.blobs["x1"].diff.any()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ([2, 0, 0, 1, 1], "region 1 is in image 2, but there are 2"),
+        ([-1, 0, 0, 1, 1], "region 1 is in image -1"),
+        ([np.nan, 0, 0, 1, 1], "region 1 is in image nan"),
+        ([0, np.nan, 0, 1, 1], "region 1 has the coordinate nan"),
+        ([0, 0, 0, np.inf, 1], "region 1 has the coordinate inf"),
+        ([0, 0, 0, 1, -2e9], "region 1 has the coordinate -2e"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["ROIPooling", "PSROIPooling", "ROIAlign"])
+def test_regions_that_cannot_be(kind: str, row: list[float], expected: str) -> None:
+    settings = "roi_pooling_param { pooled_h: 2 pooled_w: 2 } "
+    settings += "psroi_pooling_param { group_size: 2 output_dim: 1 spatial_scale: 1 }"
+    with pytest.raises(DataError, match=expected):
+        tops_of(kind, [np.zeros((2, 4, 5, 5)), [[0, 0, 0, 1, 1], row]], settings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "expected"),
+    [
+        ("ROIPooling", "", "needs pooled_h and pooled_w of at least 1"),
+        ("ROIPooling", "roi_pooling_param { pooled_h: 2 }", "needs pooled_h and pooled_w of at least 1"),
+        ("ROIPooling", "roi_pooling_param { pooled_size: [1, 2, 3] }", "pooled_size is given 3 times"),
+        ("ROIPooling", "roi_pooling_param { pooled_h: 2 pooled_w: 2 spatial_scale: 0 }", "spatial_scale is 0"),
+        ("ROIPooling", "roi_pooling_param { pooled_h: 2 pooled_w: 2 pad_ratio: -1 }", "pad_ratio is -1"),
+        ("PSROIPooling", "psroi_pooling_param { group_size: 2 spatial_scale: 1 }", "needs output_dim of at least 1"),
+        ("PSROIPooling", "psroi_pooling_param { output_dim: 2 spatial_scale: 1 }", "needs group_size of at least 1"),
+        ("PSROIPooling", "psroi_pooling_param { output_dim: 2 group_size: 2 }", "spatial_scale is 0"),
+        ("PSROIPooling", "psroi_pooling_param { output_dim: 2 group_size: 2 spatial_scale: 1 }",
+         "its features have 4 channels, expected output_dim × group_size², 8"),
+        ("ROIAlign", "", "needs pooled_h and pooled_w of at least 1"),
+        ("ROIAlign", "roi_align_param { pooled_h: 2 }", "roi_align_param belongs to a ROIAlign of another fork"),
+        ("ROIAlign", "roi_pooling_param { bi_type: 1 }", "bi_type belongs to a ROIAlign of another fork"),
+    ],
+)  # fmt: skip
+def test_settings_that_do_not_fit(kind: str, settings: str, expected: str) -> None:
+    with pytest.raises(NetError, match=expected):
+        single(kind, [np.zeros((2, 4, 5, 5)), np.zeros((3, 5))], settings)
+
+
+def test_shapes_that_do_not_fit() -> None:
+    settings = "roi_pooling_param { pooled_h: 2 pooled_w: 2 }"
+    with pytest.raises(NetError, match="takes features of 4 axes .* not 2×4"):
+        single("ROIPooling", [np.zeros((2, 4)), np.zeros((3, 5))], settings)
+    with pytest.raises(NetError, match="takes regions of 5 numbers .* not 3×4"):
+        single("ROIPooling", [np.zeros((2, 4, 5, 5)), np.zeros((3, 4))], settings)
+
+
+def test_rounding_is_that_of_c() -> None:
+    values = np.float32([0.5, 1.5, 2.5, -0.5, -1.5, 0.49999997, 8388609, -0.2])
+    np.testing.assert_array_equal(rounded(values), [1, 2, 3, -1, -2, 0, 8388609, 0])
