@@ -26,6 +26,7 @@ class Windows:
     stride: tuple[int, int]
     pad: tuple[int, int]
     output_size: tuple[int, int]
+    counts_padding: bool = True
 
     @property
     def dealt_length(self) -> int:
@@ -38,9 +39,11 @@ class Windows:
         return max(self.dealt_length * self.stride[1], self.pad[1] + self.size[1])
 
     def divisors(self, axis: int) -> np.ndarray:
-        """Return how many elements each window counts along an axis: those in the map and its padding."""
+        """Return how many elements each window counts along an axis: those in the map, in its padding too if it counts."""
         starts = np.arange(self.output_size[axis]) * self.stride[axis] - self.pad[axis]
         ends = np.minimum(starts + self.kernel[axis], self.size[axis] + self.pad[axis])
+        if not self.counts_padding:
+            starts, ends = np.maximum(starts, 0), np.minimum(ends, self.size[axis])
         return (ends - starts).astype(np.float32)
 
 

@@ -9,6 +9,7 @@ from caffelite.kernels.pooling import Windows
 from caffelite.layers.base import TRAIN, Blob, Layer, Shape, Step, layer, text_of
 
 _MAX, _AVE, _STOCHASTIC = 0, 1, 2
+_AVE_EXC_PAD = 20009
 _CEIL = 0
 #: Elements a window may have: their places are kept as float32.
 _LARGEST = 2**24 - 1
@@ -22,7 +23,8 @@ class Pooling(Layer):
     window, the whole map); ``round_mode``. A second top of MAX holds the place of the largest in its map.
 
     A partial window at the end counts (the size is rounded up, where Convolution rounds down), unless there is a pad
-    and it would begin in the padding. AVE divides by the elements of the window that lie in the map or its padding. Of
+    and it would begin in the padding. AVE divides by the elements of the window that lie in the map or its padding; by
+    those in the map alone with ``avg_include_pad: false`` (of Intel's fork; ``AVE_EXC_PAD`` in that of Synopsys). Of
     equal values MAX takes the first.
 
     STOCHASTIC is for values that are not negative and for maps without pad: TRAIN takes an element with the probability
@@ -39,6 +41,10 @@ class Pooling(Layer):
 
     def setup(self) -> None:
         p = self.settings = self.param.pooling_param
+        self.averages = p.pool in (_AVE, _AVE_EXC_PAD)
+        if not self.averages and p.pool not in (_MAX, _STOCHASTIC):
+            name = p.DESCRIPTOR.fields_by_name["pool"].enum_type.values_by_number[p.pool].name
+            self.error(f"there is no pool {name} in caffelite; it can be MAX, AVE, STOCHASTIC or AVE_EXC_PAD", "pool")
         if p.pool != _MAX and len(self.param.top) > 1:
             self.error("a second top (the places of the largest values) goes with pool MAX")
         if p.pool == _STOCHASTIC:
@@ -89,7 +95,8 @@ class Pooling(Layer):
         stride = (min(self.stride[0], size[0] + self.pad[0]), min(self.stride[1], size[1] + self.pad[1]))
         if kernel[0] * kernel[1] > _LARGEST:
             self.shape_error(f"a window of {text_of(kernel)} is larger than the {_LARGEST} elements it may have")
-        return Windows(size, kernel, stride, self.pad, (output[0], output[1]))
+        counts_padding = self.settings.pool == _AVE and self.settings.avg_include_pad
+        return Windows(size, kernel, stride, self.pad, (output[0], output[1]), counts_padding)
 
     def _output(self, size: int, kernel: int, stride: int, pad: int) -> int:
         room = size + 2 * pad - kernel
@@ -109,7 +116,7 @@ class Pooling(Layer):
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0], tops[0]
         g = self._windows(x.shape)
-        if self.settings.pool == _AVE:
+        if self.averages:
             return [pooling.average_forward(g, x.data, y.data)]
         if self.settings.pool == _STOCHASTIC:
             return self._stochastic(g, x, y)
@@ -125,7 +132,7 @@ class Pooling(Layer):
         if dx is None or dy is None:
             return []
         g = self._windows(bottoms[0].shape)
-        if self.settings.pool == _AVE:
+        if self.averages:
             return [pooling.average_backward(g, dy, dx)]
         if self.settings.pool == _STOCHASTIC:
             if self.context.phase == TRAIN:

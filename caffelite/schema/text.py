@@ -27,6 +27,8 @@ _INTEGERS = {
     Field.CPPTYPE_UINT32: (0, (1 << 32) - 1),
     Field.CPPTYPE_UINT64: (0, (1 << 64) - 1),
 }
+#: What one fork takes several times: GPUs (yjxiong), sizes to draw from (eric612). One value counts here.
+_SEVERAL_IN_A_FORK = {"caffe.SolverParameter.device_id", "caffe.TransformationParameter.resize_param"}
 _TRUE, _FALSE = {"true", "True", "t", "1"}, {"false", "False", "f", "0"}
 
 
@@ -141,6 +143,11 @@ class _Parser:
             self.unknown_field(token, message, path)
             return
         colon = self.accept(":")
+        if descriptor.full_name in _SEVERAL_IN_A_FORK and (
+            self.next.text == "[" or (*path, token.text, 0) in self.places
+        ):
+            self.leave(token, colon, path, f'"{token.text}" takes one value; this')
+            return
         is_message = descriptor.cpp_type == Field.CPPTYPE_MESSAGE
         if not colon and not (is_message and self.next.text in ("{", "<", "[")):
             self.fail(
@@ -252,17 +259,19 @@ class _Parser:
         kind = message.DESCRIPTOR.name
         if slip is not None:
             self.fail(token, f'{kind} has no field "{token.text}"; did you mean "{slip}"?')
-        self.skip_value(token)
-        text = self.text[token.start : self.end]
+        self.leave(token, self.accept(":"), path, f'{kind} has no field "{token.text}"; it')
+
+    def leave(self, name: Token, colon: bool, path: Path_, what: str) -> None:
+        """Pass over a value, keep its text and say so."""
+        self.skip_value(name, colon)
+        text = self.text[name.start : self.end]
         self.unknown.setdefault(path, []).append(text)
         self.accept(",", ";")
         warnings.warn(
-            f'{self.filename}:{token.line}:{token.column}: {kind} has no field "{token.text}"; it is left as it is',
-            SchemaWarning, stacklevel=2,
-        )  # fmt: skip
+            f"{self.filename}:{name.line}:{name.column}: {what} is left as it is", SchemaWarning, stacklevel=2
+        )
 
-    def skip_value(self, name: Token) -> None:
-        colon = self.accept(":")
+    def skip_value(self, name: Token, colon: bool) -> None:
         if self.accept("{", "<", "["):
             open_marks = 1
             while open_marks:

@@ -17,6 +17,7 @@ _V1_TYPES = {
     "HDF5_OUTPUT": "HDF5Output", "LRN": "LRN", "MVN": "MVN", "RELU": "ReLU", "SOFTMAX_LOSS": "SoftmaxWithLoss",
     "TANH": "TanH", "CONVOLUTION3D": "Convolution3D", "DECONVOLUTION3D": "Deconvolution3D", "POOLING3D": "Pooling3D",
     "BN": "BN", "RELU6": "ReLU6", "ROIPOOLING": "ROIPooling", "SELU": "SeLu", "SELU_DROPOUT": "SeLuDropout",
+    "MCWINDOW_DATA": "MCWindowData", "NAMCWINDOW_DATA": "NAMCWindowData",
 }  # fmt: skip
 _V0_TYPES = {
     "accuracy": "Accuracy", "bnll": "BNLL", "concat": "Concat", "conv": "Convolution", "data": "Data",

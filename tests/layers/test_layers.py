@@ -221,3 +221,8 @@ def test_a_label_that_is_no_number() -> None:
     n.blobs["t"].data[...] = np.nan
     with pytest.raises(DataError, match="label nan is not one of the 384 classes"):
         n.forward()
+
+
+def test_dilation_of_each_axis() -> None:
+    n = net(layer("Convolution", "convolution_param { num_output: 1 kernel_size: 3 dilation_h: 3 dilation_w: 1 }"))
+    assert n.blobs["y"].shape == (4, 1, 2, 6)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from caffelite.errors import NetError
@@ -39,9 +40,22 @@ def test_number_of_windows(kind: str, size: int, settings: str, expected: tuple[
         ("global_pooling: true stride: 2", "global_pooling takes no stride and no pad"),
         ("global_pooling: true pad: 1", "global_pooling takes no stride and no pad"),
         ("global_pooling: true kernel_size: 3", "global_pooling takes no kernel size"),
+        ("kernel_size: 2 pool: DEF_ALL", "there is no pool DEF_ALL in caffelite"),
     ],
 )
 def test_settings_that_do_not_fit(settings: str, expected: str) -> None:
     with pytest.raises(NetError, match="pool") as error:
         shape(8, settings)
     assert expected in str(error.value)
+
+
+@pytest.mark.parametrize("settings", ["pool: AVE avg_include_pad: false", "pool: AVE_EXC_PAD"])
+def test_mean_without_the_padding(settings: str) -> None:
+    text = f"""layer {{ name: "in" type: "Input" top: "x" input_param {{ shape {{ dim: 1 dim: 1 dim: 3 dim: 4 }} }} }}
+    layer {{ name: "pool" type: "Pooling" bottom: "x" top: "y"
+             pooling_param {{ {settings} kernel_size: 3 stride: 2 pad: 1 }} }}"""
+    net = Net(net_from_text(text, "net.prototxt"))
+    net.blobs["x"].data[...] = np.arange(12).reshape(3, 4)
+    net.forward()
+    # Rows 0-1 and 1-2; columns 0-1, 1-3 and 3.
+    assert net.blobs["y"].data.tolist() == [[[[2.5, 4, 5], [6.5, 8, 9]]]]

@@ -1,3 +1,4 @@
+import re
 import warnings
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 from google.protobuf import text_format
 
 from caffelite.errors import SchemaError
-from caffelite.schema.messages import LayerParameter, NetParameter
+from caffelite.schema.messages import LayerParameter, NetParameter, SolverParameter
 from caffelite.schema.printer import to_text, write_text
 from caffelite.schema.text import SchemaWarning, _Parser, is_net, net_from_text, parse_text, read_net, read_solver
 
@@ -92,6 +93,31 @@ def test_unknown_fields_are_kept() -> None:
         assert to_text(net_from_text(written)) == written
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("device_id: [0, 1]\nbase_lr: 1\n", '<string>:1:1: "device_id" takes one value; this is left as it is'),
+        ("base_lr: 1\ndevice_id: 0\ndevice_id: 1\n", '<string>:3:1: "device_id" takes one value'),
+    ],
+)
+def test_several_values_of_a_fork_where_one_counts(text: str, expected: str) -> None:
+    with pytest.warns(SchemaWarning, match=re.escape(expected)):
+        document = parse_text(text, SolverParameter)
+    assert document.message.base_lr == 1
+    assert document.message.device_id == 0
+    with pytest.warns(SchemaWarning):
+        assert parse_text(to_text(document), SolverParameter).unknown == document.unknown
+
+
+def test_the_first_of_several_sizes_counts() -> None:
+    text = """layer { type: "AnnotatedData" transform_param { resize_param { height: 320 width: 320 }
+        resize_param { height: 352 width: 352 } mirror: true resize_param { height: 384 } } }"""
+    with pytest.warns(SchemaWarning, match='"resize_param" takes one value') as said:
+        transform = net_from_text(text).message.layer[0].transform_param
+    assert len(said) == 2
+    assert (transform.resize_param.height, transform.mirror) == (320, True)
+
+
 def test_fields_of_forks_are_known() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -107,7 +133,12 @@ def test_fields_of_forks_are_known() -> None:
             layer { type: "RReLU" rrelu_param { } }
             layer { type: "Transpose" transpose_param { dim: 1 } }
             layer { type: "DeformableConvolution" deformable_convolution_param { deformable_group: 4 } }
-            layer { type: "Pooling3D" pooling3d_param { kernel_depth: 2 } }"""
+            layer { type: "Pooling3D" pooling3d_param { kernel_depth: 2 } }
+            layer { type: "Convolution3D" convolution_param { kernel_depth: 3 temporal_pad: 1 } }
+            layer { type: "NdPooling" pooling_param { kernel_shape { dim: 1 dim: 2 dim: 2 } } }
+            layer { type: "Sparsify" sparsify_param { thre: 0.1 } param { force_mult: 1 } }
+            layer { type: "Nms" nms_param { num_parts: 18 } }
+            layer { type: "VideoData" transform_param { fix_crop: true scale_ratios: [1, .875] } }"""
         )
     assert document.message.layer[3].interp_param.zoom_factor == 8
 
