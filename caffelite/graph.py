@@ -182,11 +182,12 @@ class Graph:
                     f"more than a blob can have ({LARGEST_BLOB})"
                 )
 
-    def behind_dynamic(self) -> set[Node]:
-        """Return the layers whose tops have shapes that depend on the data."""
+    def behind_dynamic(self, varying: bool = False) -> set[Node]:
+        """Return the layers whose tops have shapes that may depend on the data, or (``varying``) are known to."""
         found: set[Node] = set()
         for node in self.nodes:
-            if node.layer.dynamic or any(version.producer in found for version in node.bottoms):
+            changes = node.layer.varies if varying else node.layer.dynamic
+            if changes or any(version.producer in found for version in node.bottoms):
                 found.add(node)
         return found
 

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from caffelite.errors import NetError, WeightsError
 from caffelite.graph import Graph, Node
 from caffelite.kernels import arrays
-from caffelite.layers.base import TRAIN, Blob, Context, Layer, Parameter, count, quoted, text_of
+from caffelite.layers.base import TRAIN, Blob, Context, Layer, Parameter, Shape, count, quoted, text_of
 from caffelite.layers.fillers import fill
 from caffelite.plan import Plan
 from caffelite.schema.text import read_net
@@ -89,6 +89,8 @@ class Net:
     learn : bool, optional
         Whether gradients are computed at all; by default in TRAIN, and where ``force_backward`` or ``keep`` asks
         for it.
+    allow_python : bool, optional
+        Whether Python layers may run the code that the net names.
 
     Attributes
     ----------
@@ -126,10 +128,12 @@ class Net:
         global_stats: bool | None = None,
         share: "Net | None" = None,
         learn: bool | None = None,
+        allow_python: bool = False,
     ) -> None:
         self.document = read_net(source) if isinstance(source, str | Path) else source
         self.phase = phase
-        self.context = Context(phase, 1 if seed is None else seed, Path(), global_stats)
+        self.context = Context(phase, 1 if seed is None else seed, Path(), global_stats, allow_python)
+        self.context.home = Path(self.document.filename).parent
         self._keep = keep
         self._dtype = np.dtype(dtype)
         self.graph = Graph(self.document, self.context, level, stages)
@@ -256,6 +260,9 @@ class Net:
             start = end
 
     def _fill(self, node: Node, j: int, parameter: Parameter, blob: Blob) -> None:
+        if parameter.values is not None:
+            blob.data[...] = parameter.values
+            return
         # A stream of its own for each blob: editing one layer does not change how the others start.
         rng = np.random.default_rng([self.context.seed & 0xFFFFFFFF, zlib.crc32(node.name.encode()), j])
         fill(blob.data, parameter.filler, rng, node.layer.where())
@@ -286,8 +293,16 @@ class Net:
 
     def reshape(self) -> None:
         """Plan again for the shapes that the Input layers now have; parameters stay as they are."""
-        before = [[p.shape for p in self._parameters_of(node)] for node in self.graph.nodes]
+        before = self._parameter_shapes()
         self.graph.infer_shapes()
+        self._check_parameters(before)
+        self._make_plan()
+
+    def _parameter_shapes(self) -> list[list[Shape]]:
+        return [[p.shape for p in self._parameters_of(node)] for node in self.graph.nodes]
+
+    def _check_parameters(self, before: list[list[Shape]]) -> None:
+        """Raise ShapeError where a layer needs parameters of other shapes now."""
         for node, shapes in zip(self.graph.nodes, before, strict=True):
             after = [p.shape for p in self._parameters_of(node)]
             if after != shapes:
@@ -296,7 +311,6 @@ class Net:
                     f"{', '.join(map(text_of, after))}, but they are "
                     f"{', '.join(map(text_of, shapes))}"
                 )
-        self._make_plan()
 
     @staticmethod
     def _parameters_of(node: Node) -> list[Parameter]:
@@ -327,8 +341,15 @@ class Net:
         node = unit.nodes[0]
         if node.layer.dynamic:
             shapes = [tuple(shape) for shape in node.layer.resize([self.plan.blob(v) for v in unit.bottoms])]
-            if shapes != [version.shape for version in unit.tops]:
-                self.graph.resize(node, shapes)
+            before = [version.shape for version in unit.tops]
+            if shapes != before:
+                wanted = self._parameter_shapes()
+                try:
+                    self.graph.resize(node, shapes)
+                    self._check_parameters(wanted)
+                except NetError:
+                    self.graph.resize(node, before)
+                    raise
                 self.plan.resize(position)
         for step in unit.forward:
             step()

@@ -25,6 +25,11 @@ def add_gpu(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", metavar="IDS", help="taken for Caffe's sake; everything runs on the CPU")
 
 
+def add_python(parser: argparse.ArgumentParser) -> None:
+    """Add the permission to run code that a net names."""
+    parser.add_argument("--allow-python", action="store_true", help="let Python layers run the code that the net names")
+
+
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add where the originals of the example data sets are."""
     parser.add_argument(

@@ -5,10 +5,13 @@ import json
 from textwrap import indent
 from typing import Any
 
+import numpy as np
+
 from caffelite.cli.arguments import (
     UsageError,
     add_data,
     add_gpu,
+    add_python,
     add_state,
     names,
     say_cpu,
@@ -23,7 +26,7 @@ from caffelite.layers.base import TEST
 from caffelite.net import Net
 from caffelite.solvers.logs import Output
 from caffelite.solvers.sources import NetSource
-from caffelite.solvers.testing import epoch_iterations, records_per_pass, run_test
+from caffelite.solvers.testing import add_outputs, epoch_iterations, outputs_of, records_per_pass, run_test
 
 EXAMPLES = """examples:
   caffelite test models/cifar10_bn.prototxt --weights snapshots/cifar10_bn_iter_5000.caffemodel
@@ -51,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     add_state(parser)
     add_gpu(parser)
+    add_python(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -75,7 +79,14 @@ def _test(source: NetSource, arguments: argparse.Namespace) -> dict[str, Any]:
     """Test one net; return what was found."""
     stats = None if arguments.stats is None else arguments.stats == "global"
     with status("building the net"):
-        net = Net(source.document, TEST, level=source.level, stages=source.stages, global_stats=stats)
+        net = Net(
+            source.document,
+            TEST,
+            level=source.level,
+            stages=source.stages,
+            global_stats=stats,
+            allow_python=arguments.allow_python,
+        )
     try:
         for path in arguments.weights:
             taken = net.copy_from(path)
@@ -115,15 +126,15 @@ def _score(net: Net, iterations: int) -> tuple[list[Output], float]:
     """Run the batches; return the means of the outputs and of the loss."""
     log = TestLog()
     log.on_begin(iterations)
-    sums: list[float] = []
+    sums: dict[str, np.ndarray] = {}
     loss = 0.0
     outputs: list[Output] = []
     for i in counted(range(iterations), "testing"):
         outputs, batch_loss = run_test(net, 1)
         loss += batch_loss
-        values = [output.value for output in outputs]
-        sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
+        values = {name: np.array(batch) for name, batch in by_name(outputs).items()}
+        sums = add_outputs(sums, values) if i else values
         log.on_batch(i, outputs)
-    means = [Output(o.index, o.name, s / iterations, o.weight) for o, s in zip(outputs, sums, strict=True)]
+    means = outputs_of(net, {name: total / iterations for name, total in sums.items()})
     log.on_means(loss / iterations, means)
     return means, loss / iterations

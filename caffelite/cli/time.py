@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
-from caffelite.cli.arguments import add_data, add_gpu, add_state, say_cpu, the_file, whole
+from caffelite.cli.arguments import add_data, add_gpu, add_python, add_state, say_cpu, the_file, whole
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import counted, say, status
@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     add_state(parser)
     add_gpu(parser)
+    add_python(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
                 level=source.level,
                 stages=source.stages,
                 weights=arguments.weights,
+                allow_python=arguments.allow_python,
             )
         try:
             found = measure(net, arguments.iterations, backward=phase == TRAIN)

@@ -10,6 +10,7 @@ from caffelite.cli.arguments import (
     UsageError,
     add_data,
     add_gpu,
+    add_python,
     add_state,
     names,
     say_cpu,
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     add_state(parser)
     add_gpu(parser)
+    add_python(parser)
     add("--sigint-effect", choices=EFFECTS, default="stop", help="what Ctrl-C does (stop)")
     add("--sighup-effect", choices=EFFECTS, default="snapshot", help="what a hangup does (snapshot)")
 
@@ -131,7 +133,7 @@ def _override(document: Document, arguments: argparse.Namespace) -> None:
 
 def _train(document: Document, arguments: argparse.Namespace, shown: Recorder) -> str:
     """Run the solver; return the line that tells what came out."""
-    solver = Solver(document, shown, weights=[])
+    solver = Solver(document, shown, weights=[], allow_python=arguments.allow_python)
     try:
         shown.watch(solver)
         for path in document.message.weights:

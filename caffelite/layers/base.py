@@ -64,11 +64,14 @@ class Parameter:
         How it starts; None is zero.
     learned : bool
         False for what the layer keeps itself (statistics): never touched by a solver, no gradient.
+    values : ndarray, optional
+        What it starts with, in place of a filler.
     """
 
     shape: Shape
     filler: Any = None
     learned: bool = True
+    values: np.ndarray | None = None
 
 
 @dataclass(slots=True)
@@ -85,12 +88,18 @@ class Context:
         Where relative paths of the prototxt start (the current folder, as in Caffe).
     global_stats : bool or None
         Overrides ``use_global_stats`` of every BatchNorm in the net; None leaves it as set.
+    allow_python : bool
+        Whether code that the net names may run.
+    home : Path
+        The folder of the prototxt.
     """
 
     phase: int = TRAIN
     seed: int = 1
     folder: Path = field(default_factory=Path)
     global_stats: bool | None = None
+    allow_python: bool = False
+    home: Path = field(default_factory=Path)
 
 
 class Layer:
@@ -124,7 +133,7 @@ class Layer:
     #: False: no bottom ever gets a gradient (Accuracy, ArgMax).
     differentiable: ClassVar[bool] = True
     #: The layer brings data into the net (no bottoms); its calls cannot be skipped.
-    source: ClassVar[bool] = False
+    source: bool = False
     #: The shapes of the tops depend on the data: ``shapes`` returns the largest, ``resize`` those of each pass.
     dynamic: ClassVar[bool] = False
 
@@ -140,6 +149,11 @@ class Layer:
         self.setup()
 
     # What a layer type defines.
+
+    @property
+    def varies(self) -> bool:
+        """Whether the shapes of the tops are known to differ from pass to pass."""
+        return self.dynamic
 
     def setup(self) -> None:
         """Read and check the layer's own settings (no shapes known yet)."""

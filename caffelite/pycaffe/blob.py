@@ -9,9 +9,10 @@ import numpy as np
 from caffelite.errors import ShapeError
 from caffelite.layers import base
 from caffelite.layers.base import Shape, quoted, text_of
+from caffelite.layers.python import Sized
 
 
-class Blob:
+class Blob(Sized):
     """An array and its gradient.
 
     Parameters
@@ -50,42 +51,8 @@ class Blob:
         return self._no_gradient
 
     @property
-    def shape(self) -> Shape:
-        """Its dimensions."""
-        return self.data.shape
-
-    @property
-    def count(self) -> int:
-        """The number of values."""
-        return self.data.size
-
-    @property
-    def num(self) -> int:
-        """The first of four dimensions, those of old Caffe."""
-        return self._legacy(0)
-
-    @property
-    def channels(self) -> int:
-        """The second of four dimensions."""
-        return self._legacy(1)
-
-    @property
-    def height(self) -> int:
-        """The third of four dimensions."""
-        return self._legacy(2)
-
-    @property
-    def width(self) -> int:
-        """The last of four dimensions."""
-        return self._legacy(3)
-
-    def _legacy(self, axis: int) -> int:
-        if len(self.shape) > 4:
-            raise ShapeError(
-                f"blob {quoted(self._find().name)} has shape {text_of(self.shape)}; num, channels, height "
-                "and width speak of four axes at most"
-            )
-        return int((self.shape + (1, 1, 1))[axis]) if axis < len(self.shape) else 1
+    def label(self) -> str:
+        return self._find().name
 
     def reshape(self, *dims: Any) -> None:
         """Ask for another shape; the net takes it up with ``Net.reshape`` or the next ``forward``.
@@ -97,7 +64,7 @@ class Blob:
         ShapeError
             It is not an input of a net, or a dimension is not a positive whole number.
         """
-        name = self._find().name
+        name = self.label
         if self._refused:
             raise ShapeError(f"blob {quoted(name)} cannot be reshaped: {self._refused}")
         try:

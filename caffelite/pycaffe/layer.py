@@ -4,10 +4,11 @@ from collections.abc import Callable
 from functools import partial
 
 from caffelite.layers import base
+from caffelite.layers.python import Layer
 from caffelite.pycaffe.blob import Blob
 
 
-class Layer:
+class NetLayer(Layer):
     """A layer of a net.
 
     Parameters
@@ -34,3 +35,6 @@ class Layer:
 
     def _blob(self, index: int) -> base.Blob:
         return self._find().blobs[index]
+
+
+__all__ = ["Layer", "NetLayer"]

@@ -17,11 +17,12 @@ from caffelite.layers import base
 from caffelite.layers.base import TEST, TRAIN, quoted
 from caffelite.layers.input import Input
 from caffelite.layers.memory_data import MemoryData
+from caffelite.layers.python import PythonLayer
 from caffelite.pycaffe.batches import assign, forward_all
 from caffelite.pycaffe.blob import Blob
 from caffelite.pycaffe.hooks import Hooks
 from caffelite.pycaffe.in_place import InPlaceBlobs
-from caffelite.pycaffe.layer import Layer
+from caffelite.pycaffe.layer import Layer, NetLayer
 from caffelite.pycaffe.mode import random_seed
 from caffelite.schema.weights import write_hdf5
 
@@ -41,6 +42,8 @@ class Net(Hooks):
         What ``include`` and ``exclude`` rules of layers are held against, with the phase.
     weights : path, optional
         A ``.caffemodel``.
+    allow_python : bool, optional
+        Whether Python layers may run the code that the net names.
 
     Attributes
     ----------
@@ -71,6 +74,7 @@ class Net(Hooks):
         level: int | None = None,
         stages: Sequence[str] | None = None,
         weights: Any = None,
+        allow_python: bool = False,
     ) -> None:
         if isinstance(phase, str | Path):
             phase, weights, level = level, phase, None
@@ -84,6 +88,7 @@ class Net(Hooks):
             stages=tuple(stages or ()),
             seed=random_seed(),
             keep=True,
+            allow_python=allow_python,
         )
         self._show(make(weights=None if weights is None else str(weights)), make)
 
@@ -99,7 +104,7 @@ class Net(Hooks):
         self._make = make
         self._take(net)
         nodes = net.graph.nodes
-        self.layers = [Layer(partial(self._layer, i)) for i in range(len(nodes))]
+        shown = [NetLayer(partial(self._layer, i)) for i in range(len(nodes))]
         self._layer_names = list(net.layer_names)
         self.inputs = list(net.inputs)
         self.outputs = sorted(net.outputs)
@@ -108,8 +113,9 @@ class Net(Hooks):
             for name, version in net.graph.names.items()
         )
         self._blob_names = list(self.blobs)
-        self.params = OrderedDict((layer.name, layer.blobs) for layer in self.layers if layer.blobs)
-        self.layer_dict = OrderedDict((layer.name, layer) for layer in self.layers)
+        self.params = OrderedDict((layer.name, layer.blobs) for layer in shown if layer.blobs)
+        self.layers: list[Layer] = [*shown]
+        self._show_own_layers()
         self.top_names = OrderedDict((node.name, [v.name for v in node.tops]) for node in nodes)
         self.bottom_names = OrderedDict((node.name, [v.name for v in node.bottoms]) for node in nodes)
         self.blob_loss_weights = OrderedDict((name, v.loss_weight) for name, v in net.graph.names.items())
@@ -118,6 +124,13 @@ class Net(Hooks):
         # The blobs and layers that are shown look for theirs in this net each time.
         self._net = net
         self._in_place = InPlaceBlobs(net)
+
+    def _show_own_layers(self) -> None:
+        """Show layers written in Python as the objects that they are."""
+        for i, layer in enumerate(self._net.layers):
+            if isinstance(layer, PythonLayer) and layer.user is not None:
+                self.layers[i] = layer.user
+        self.layer_dict = OrderedDict((layer.name, layer) for layer in self.layers)
 
     def _layer(self, index: int) -> base.Layer:
         return self._net.layers[index]
@@ -352,6 +365,7 @@ class Net(Hooks):
                 after.arrays = before.arrays
         held = {name: self.blobs[name].data for name in self.inputs}
         self._take(new)
+        self._show_own_layers()
         for name, values in held.items():
             self.blobs[name].reshape(*values.shape)
             self.blobs[name].data[...] = values

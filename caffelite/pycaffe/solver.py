@@ -21,6 +21,8 @@ class Solver:
     Parameters
     ----------
     solver_file : path
+    allow_python : bool, optional
+        Whether Python layers may run the code that the nets name.
 
     Attributes
     ----------
@@ -35,12 +37,12 @@ class Solver:
 
     rule = ""
 
-    def __init__(self, solver_file: Any) -> None:
+    def __init__(self, solver_file: Any, allow_python: bool = False) -> None:
         document = load_solver(solver_file)
         if self.rule:
             document.message.type = self.rule
         seed = random_seed() if document.message.random_seed < 0 else None
-        self._solver = Engine(document, _listener(), keep=True, seed=seed)
+        self._solver = Engine(document, _listener(), keep=True, seed=seed, allow_python=allow_python)
         self.net = Net.of(self._solver.net)
         self.test_nets = [Net.of(net) for net in self._solver.test_nets]
         self.param = self._solver.param
@@ -123,16 +125,16 @@ class AdamSolver(SGDSolver):
     rule = "Adam"
 
 
-_CLASSES: dict[str, Callable[[Any], Solver]] = {
+_CLASSES: dict[str, Callable[..., Solver]] = {
     cls.rule: cls for cls in (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver)
 }
 
 
-def get_solver(solver_file: Any) -> Solver:
+def get_solver(solver_file: Any, allow_python: bool = False) -> Solver:
     """Return the solver of the ``type`` that a solver prototxt has."""
     document = load_solver(solver_file)
     # A type that there is not is left to the solver, which says so with its place.
-    return _CLASSES.get(document.message.type, Solver)(document)
+    return _CLASSES.get(document.message.type, Solver)(document, allow_python)
 
 
 def _listener() -> Listener:

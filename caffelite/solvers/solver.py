@@ -45,6 +45,8 @@ class Solver:
         Overrides ``random_seed``. Without either it is 1: a run is always the same.
     weights : sequence of path, optional
         Weights to start from, in place of those that the solver names.
+    allow_python : bool, optional
+        Whether Python layers may run the code that the nets name.
 
     Attributes
     ----------
@@ -75,7 +77,9 @@ class Solver:
         keep: bool = False,
         seed: int | None = None,
         weights: Sequence[str | Path] | None = None,
+        allow_python: bool = False,
     ) -> None:
+        self._allow_python = allow_python
         document = load_solver(source)
         if seed is not None:
             document.message.random_seed = seed
@@ -121,6 +125,7 @@ class Solver:
             seed=self.settings.seed + (0 if share is None else 1 + len(self.test_nets)),
             # The net that is trained learns in whichever phase the files put it.
             learn=True if share is None else None,
+            allow_python=self._allow_python,
         )
 
     def _tell(self, event: str, *facts: Any) -> None:

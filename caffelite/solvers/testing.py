@@ -1,31 +1,33 @@
 """Running a net over test batches and averaging what it puts out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from caffelite.errors import SolverError
-from caffelite.layers.base import quoted
+from caffelite.layers.base import count, quoted
 from caffelite.net import Net
 from caffelite.solvers.logs import Output
 
 
-def outputs_of(net: Net, values: Sequence[np.ndarray] | None = None) -> list[Output]:
+def outputs_of(net: Net, values: dict[str, np.ndarray] | None = None) -> list[Output]:
     """Return every value of the net's outputs, or of ``values`` in their place.
 
-    In Caffe's order: output blobs sorted by name; without those whose size depends on the data.
+    In Caffe's order: output blobs sorted by name; without those of many values whose size depends on the data.
     """
     found: list[Output] = []
-    for j, name in enumerate(_outputs(net)):
-        flat = net.blobs[name].flat if values is None else values[j].reshape(-1)
+    if values is None:
+        values = {name: net.blobs[name].flat for name in _outputs(net)}
+    for name, flat in values.items():
         weight = net.graph.names[name].loss_weight
         found += [Output(len(found) + i, name, float(value), weight) for i, value in enumerate(flat)]
     return found
 
 
 def _outputs(net: Net) -> list[str]:
-    changing = net.graph.behind_dynamic()
-    return sorted(name for name in net.outputs if net.graph.names[name].producer not in changing)
+    changing = net.graph.behind_dynamic(varying=True)
+    versions = {name: net.graph.names[name] for name in sorted(net.outputs)}
+    return [name for name, v in versions.items() if v.producer not in changing or count(v.shape) == 1]
 
 
 def records_per_pass(net: Net) -> int:
@@ -69,7 +71,7 @@ def run_test(
     Returns
     -------
     outputs : list of Output
-        The mean of every value of every output, by name; without those whose size depends on the data.
+        The mean of every value of every output, by name; without those whose size changes.
     loss : float
         The mean of the weighted sum of all losses.
 
@@ -82,14 +84,20 @@ def run_test(
         iterations = epoch_iterations(net)
         if iterations is None:
             raise SolverError(f"net {quoted(net.name)} has no data of a known size; say how many batches to test")
-    names = _outputs(net)
-    sums = [np.zeros(net.blobs[name].flat.shape, np.float64) for name in names]
+    sums: dict[str, np.ndarray] = {}
     loss, done = 0.0, 0
     while done < iterations and not stopped():
         loss += net.forward()
-        for total, name in zip(sums, names, strict=True):
-            total += net.blobs[name].flat
+        values = {name: net.blobs[name].flat.astype(np.float64) for name in _outputs(net)}
+        sums = add_outputs(sums, values) if done else values
         done += 1
         if on_batch is not None:
             on_batch(done, iterations)
-    return outputs_of(net, [total / max(done, 1) for total in sums]), loss / max(done, 1)
+    return outputs_of(net, {name: total / done for name, total in sums.items()}), loss / max(done, 1)
+
+
+def add_outputs(sums: dict[str, np.ndarray], values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the sums with the values of another pass; what does not have the same size again is left out."""
+    return {
+        name: total + values[name] for name, total in sums.items() if name in values and values[name].size == total.size
+    }

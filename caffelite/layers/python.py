@@ -1,0 +1,390 @@
+"""Python: layers that users write in Python, as pycaffe has them."""
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from caffelite.errors import NetError, ShapeError
+from caffelite.layers import base
+from caffelite.layers.base import Parameter, Shape, Step, quoted, text_of
+
+
+class Sized:
+    """What pycaffe tells of the size of a blob."""
+
+    @property
+    def data(self) -> np.ndarray:
+        """The values."""
+        raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """What it is called in errors."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> Shape:
+        """Its dimensions."""
+        return self.data.shape
+
+    @property
+    def count(self) -> int:
+        """The number of values."""
+        return self.data.size
+
+    @property
+    def num(self) -> int:
+        """The first of four dimensions, those of old Caffe."""
+        return self._legacy(0)
+
+    @property
+    def channels(self) -> int:
+        """The second of four dimensions."""
+        return self._legacy(1)
+
+    @property
+    def height(self) -> int:
+        """The third of four dimensions."""
+        return self._legacy(2)
+
+    @property
+    def width(self) -> int:
+        """The last of four dimensions."""
+        return self._legacy(3)
+
+    def _legacy(self, axis: int) -> int:
+        if len(self.shape) > 4:
+            raise ShapeError(
+                f"blob {quoted(self.label)} has shape {text_of(self.shape)}; num, channels, height "
+                "and width speak of four axes at most"
+            )
+        return int((self.shape + (1, 1, 1))[axis]) if axis < len(self.shape) else 1
+
+
+class LayerBlob(Sized):
+    """A bottom, top or parameter as a layer written in Python sees it.
+
+    Parameters
+    ----------
+    label : str
+    refused : str, optional
+        Why it cannot be reshaped, the end of an error's sentence; empty where it can.
+    """
+
+    def __init__(self, label: str, refused: str = "") -> None:
+        self._label, self._refused = label, refused
+        self._data = np.zeros((), np.float32)
+        self._diff: np.ndarray | None = None
+
+    @property
+    def label(self) -> str:
+        return self._label
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._data
+
+    @property
+    def diff(self) -> np.ndarray:
+        """The gradient, of the shape of ``data``; what is written where none is wanted is dropped."""
+        if self._diff is None:
+            self._diff = np.zeros_like(self._data)
+        return self._diff
+
+    def reshape(self, *dims: Any) -> None:
+        """Give it another shape; the values are zeros then."""
+        shape = tuple(int(n) for n in dims)
+        if shape == self._data.shape:
+            return
+        if self._refused:
+            raise ShapeError(f"{self._refused} cannot be reshaped by the layer")
+        self.bind(np.zeros(shape, self._data.dtype), None)
+
+    def bind(self, data: np.ndarray, diff: np.ndarray | None) -> None:
+        """Show these arrays."""
+        self._data, self._diff = data, diff
+
+    def move(self, data: np.ndarray, diff: np.ndarray | None) -> None:
+        """Show these arrays, with the values there were before."""
+        if data is not self._data:
+            data[...] = self._data
+            self.bind(data, diff)
+
+
+class BlobList(list[LayerBlob]):
+    """The parameters of a layer written in Python."""
+
+    def add_blob(self, *dims: Any) -> None:
+        """Add a parameter of this shape; what is written into it in ``setup`` is how it starts."""
+        blob = LayerBlob(str(len(self)), "a parameter")
+        blob.bind(np.zeros(tuple(int(n) for n in dims), np.float32), None)
+        self.append(blob)
+
+
+class Layer:
+    """Base of the layers that users write in Python.
+
+    Attributes
+    ----------
+    name, type : str
+    blobs : BlobList
+        Parameters, made with ``self.blobs.add_blob(*shape)`` in ``setup``.
+    param_str : str
+        From the prototxt.
+    phase : int
+        TRAIN or TEST.
+    """
+
+    type = "Python"
+    name: str
+    blobs: Any
+    param_str: str
+    phase: int
+
+    def __init__(self, param: Any = None) -> None:
+        pass
+
+    @property
+    def param_str_(self) -> str:
+        """``param_str``, as older versions of Caffe called it."""
+        return self.param_str
+
+    def setup(self, bottom: Sequence[LayerBlob], top: Sequence[LayerBlob]) -> None:
+        """Called once, when the net is built."""
+
+    def reshape(self, bottom: Sequence[LayerBlob], top: Sequence[LayerBlob]) -> None:
+        """Give the tops their shapes; called before each ``forward``."""
+
+    def forward(self, bottom: Sequence[LayerBlob], top: Sequence[LayerBlob]) -> None:
+        """Write the data of the tops."""
+        raise NotImplementedError("the layer has no forward")
+
+    def backward(self, top: Sequence[LayerBlob], propagate_down: Sequence[bool], bottom: Sequence[LayerBlob]) -> None:
+        """Write the gradients of the bottoms for which ``propagate_down`` is true."""
+        raise NotImplementedError("the layer has no backward")
+
+
+@base.layer("Python")
+class PythonLayer(base.Layer):
+    """A class that the user wrote, a subclass of ``caffelite.Layer`` (in old scripts ``caffe.Layer``).
+
+    ``python_param``: ``module`` and ``layer`` (the class), ``param_str`` (for the class to read),
+    ``share_in_parallel`` (without effect). The module is looked for in the folder of the prototxt, in the current one,
+    then where Python looks. Nothing of it runs unless that was allowed: ``--allow-python`` on the command line,
+    ``allow_python=True`` in Python.
+
+    Any number of bottoms and tops. ``reshape`` and ``forward`` are called in each pass, and either may give tops
+    another shape; all that is behind is fitted to it. Gradients of bottoms are zero before ``backward``. What the
+    object keeps for itself is not in snapshots.
+
+    Source: Caffe's ``python_layer.hpp``.
+
+    Attributes
+    ----------
+    user : Layer or None
+        The object, once its shapes have been asked for.
+    """
+
+    bottoms = (0, None)
+    tops = (0, None)
+    dynamic = True
+
+    def setup(self) -> None:
+        settings = self.param.python_param
+        for name in ("module", "layer"):
+            if not getattr(settings, name):
+                self.error(f"python_param needs {name}", "python_param")
+        self.source = not self.param.bottom
+        self.user: Layer | None = None
+        self._bottoms = [LayerBlob(name, f"bottom {quoted(name)}") for name in self.param.bottom]
+        self._tops = [LayerBlob(name) for name in self.param.top]
+        self._planned: Sequence[base.Blob] = []
+        self._asked: tuple[Shape, ...] | None = None
+        self._varies = False
+        pairs = zip(self.param.bottom, self.param.top, strict=False)
+        self._in_place = [j for j, (bottom, top) in enumerate(pairs) if bottom == top]
+
+    @property
+    def varies(self) -> bool:
+        return self._varies
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        if self._asked != bottoms:
+            for blob, shape in zip(self._bottoms, bottoms, strict=True):
+                blob.bind(np.zeros(shape, np.float32), None)
+            if self.user is None:
+                with _first_in_path(self._folders()):
+                    self.user = self._make()
+                    self._call("setup", self._bottoms, self._tops)
+            self._call("reshape", self._bottoms, self._tops)
+            self._asked = bottoms
+        return [top.shape for top in self._tops]
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        assert self.user is not None
+        return [Parameter(blob.shape, values=blob.data) for blob in self.user.blobs]
+
+    def resize(self, bottoms: Sequence[base.Blob]) -> Sequence[Shape]:
+        """Run the layer forward; its tops have the shapes that it gave them."""
+        for own, bottom in zip(self._bottoms, bottoms, strict=True):
+            own.bind(bottom.data, None)
+        self._call("reshape", self._bottoms, self._tops)
+        for j in self._in_place:
+            if self._tops[j].shape == self._bottoms[j].shape:
+                np.copyto(self._tops[j].data, self._bottoms[j].data)
+        self._call("forward", self._bottoms, self._tops)
+        shapes = [top.shape for top in self._tops]
+        if shapes == [top.shape for top in self._planned]:
+            self._take_tops(self._planned)
+        else:
+            self._varies = True
+        return shapes
+
+    def _take_tops(self, tops: Sequence[base.Blob]) -> None:
+        for own, top in zip(self._tops, tops, strict=True):
+            own.move(top.data, top.diff)
+
+    def forward(self, bottoms: Sequence[base.Blob], tops: Sequence[base.Blob]) -> list[Step]:
+        # It has run when its shapes were asked for; what it wrote into memory of its own is moved into the net's.
+        assert self.user is not None
+        for own, parameter in zip(self.user.blobs, self.blobs, strict=True):
+            own.bind(parameter.data, parameter.diff)
+        self._planned = tops
+        self._take_tops(tops)
+        return []
+
+    def backward(self, bottoms: Sequence[base.Blob], tops: Sequence[base.Blob]) -> list[Step]:
+        propagate_down = [bottom.diff is not None for bottom in bottoms]
+
+        def backward() -> None:
+            for j, (own, bottom) in enumerate(zip(self._bottoms, bottoms, strict=True)):
+                own.bind(bottom.data, bottom.diff)
+                if j in self._in_place and own.shape == self._tops[j].shape:
+                    np.copyto(own.diff, self._tops[j].diff)
+                else:
+                    own.diff.fill(0)
+            self._call("backward", self._tops, propagate_down, self._bottoms)
+
+        return [backward]
+
+    # The user's code.
+
+    def _folders(self) -> list[str]:
+        return list(dict.fromkeys(str(folder.resolve()) for folder in (self.context.home, Path())))
+
+    def _make(self) -> Layer:
+        """Return an object of the user's class."""
+        settings = self.param.python_param
+        if not self.context.allow_python:
+            self.error(
+                f"it is the class {settings.layer} of the Python module {quoted(settings.module)}, and a file's own "
+                "code runs only where that is allowed: with --allow-python on the command line, with "
+                "allow_python=True in Python",
+                "module",
+            )
+        module = self._module(settings.module)
+        cls = getattr(module, settings.layer, None)
+        place = getattr(module, "__file__", None) or settings.module
+        if not isinstance(cls, type):
+            self.error(f"the module {quoted(settings.module)} ({place}) has no class {settings.layer}", "layer")
+        if not issubclass(cls, Layer):
+            self.error(f"the class {settings.layer} ({place}) is no subclass of caffelite.Layer", "layer")
+        try:
+            user = cls(self.param)
+        except Exception as error:
+            self._blame(error, "__init__")
+        user.name, user.phase, user.param_str, user.blobs = (
+            self.name, self.context.phase, settings.param_str, BlobList()
+        )  # fmt: skip
+        return user
+
+    def _module(self, name: str) -> Any:
+        _provide_caffe()
+        importlib.invalidate_caches()
+        first = name.partition(".")[0]
+        found = PathFinder.find_spec(first, self._folders())
+        loaded = getattr(sys.modules.get(first), "__file__", None)
+        if found is not None and found.origin and loaded and Path(found.origin).resolve() != Path(loaded).resolve():
+            self.error(
+                f"the module {quoted(first)} was loaded from {loaded} before, so {found.origin} cannot be; "
+                "rename one of them",
+                "module",
+            )
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                self._blame(error, "import")
+            where = " and ".join(self._folders())
+            self.error(f"there is no Python module {quoted(name)}, neither in {where} nor in Python's path", "module")
+        except Exception as error:
+            self._blame(error, "import")
+
+    def _call(self, method: str, *arguments: Any) -> None:
+        try:
+            getattr(self.user, method)(*arguments)
+        except Exception as error:
+            self._blame(error, method)
+
+    def _blame(self, error: Exception, method: str) -> NoReturn:
+        """Raise an error that names the place in the user's code."""
+        text = " ".join(str(error).split())
+        place = _place(error.__traceback__, self._folders())
+        if isinstance(error, SyntaxError) and error.filename:
+            text, place = error.msg, f"{_short(error.filename)}:{error.lineno}"
+        kind = type(error).__name__ + (f": {text}" if text else "")
+        raise NetError(f"{self.where('layer')}: {kind} ({place}, in {method})") from error
+
+
+def _place(trace: TracebackType | None, folders: list[str]) -> str:
+    """Return file and line of the innermost call in the user's folders, else of the innermost one outside this file."""
+    frames = [frame for frame in traceback.extract_tb(trace) if frame.filename != __file__]
+    own = Path(__file__).parent.parent
+    theirs = [
+        frame
+        for frame in frames
+        if own not in Path(frame.filename).parents
+        and any(Path(folder) in Path(frame.filename).resolve().parents for folder in folders)
+        and "site-packages" not in frame.filename
+    ]
+    outside = [frame for frame in frames if "importlib" not in frame.filename]
+    for frame in reversed(theirs or outside or frames):
+        return f"{_short(frame.filename)}:{frame.lineno}"
+    return "outside any file"
+
+
+def _short(filename: str) -> str:
+    """Return a path from the current folder, where it is in it."""
+    path = Path(filename)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+@contextmanager
+def _first_in_path(folders: list[str]) -> Iterator[None]:
+    """Let imports look into these folders first."""
+    sys.path[:0] = folders
+    try:
+        yield
+    finally:
+        for folder in folders:
+            if folder in sys.path:
+                sys.path.remove(folder)
+
+
+def _provide_caffe() -> None:
+    """Let ``import caffe`` find caffelite, unless there is a Caffe."""
+    if "caffe" in sys.modules:
+        return
+    found = importlib.util.find_spec("caffe")
+    # A folder that happens to have this name has no origin.
+    if found is None or found.origin is None:
+        sys.modules["caffe"] = sys.modules["caffelite"]

@@ -1,0 +1,135 @@
+"""Layers for the tests of Python layers, as users write them."""
+
+import numpy as np
+
+import caffelite as caffe
+
+
+class EuclideanLoss(caffe.Layer):
+    """Half the squared distance of two blobs, a mean over images."""
+
+    def setup(self, bottom, top):
+        if len(bottom) != 2:
+            raise ValueError("two bottoms are needed")
+
+    def reshape(self, bottom, top):
+        self.diff = np.zeros_like(bottom[0].data)
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        self.diff[...] = bottom[0].data - bottom[1].data
+        top[0].data[...] = np.sum(self.diff**2) / bottom[0].num / 2
+
+    def backward(self, top, propagate_down, bottom):
+        for i, sign in enumerate((1, -1)):
+            if propagate_down[i]:
+                bottom[i].diff[...] = sign * top[0].diff[0] * self.diff / bottom[i].num
+
+
+class Scaled(caffe.Layer):
+    """Each channel times a parameter, which starts at 2, plus ``param_str``."""
+
+    def setup(self, bottom, top):
+        self.blobs.add_blob(bottom[0].channels)
+        self.blobs[0].data[...] = 2
+        self.add = float(self.param_str_)
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].shape)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = bottom[0].data * self.blobs[0].data[:, None] + self.add
+
+    def backward(self, top, propagate_down, bottom):
+        self.blobs[0].diff[...] += (top[0].diff * bottom[0].data).sum((0, 2))
+        if propagate_down[0]:
+            bottom[0].diff[...] = top[0].diff * self.blobs[0].data[:, None]
+
+
+class Half(caffe.Layer):
+    """Sets the negative values to zero, and nothing else: for use in place."""
+
+    def forward(self, bottom, top):
+        self.negative = top[0].data < 0
+        top[0].data[self.negative] = 0
+
+    def backward(self, top, propagate_down, bottom):
+        bottom[0].diff[self.negative] = 0
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].shape)
+
+
+class Images(caffe.Layer):
+    """Images whose sizes ``param_str`` lists, one after the other; all pixels have the number of the pass."""
+
+    def setup(self, bottom, top):
+        self.sizes = eval(self.param_str)
+        self.passes = 0
+
+    def reshape(self, bottom, top):
+        top[0].reshape(1, 2, *self.sizes[self.passes % len(self.sizes)])
+        top[1].reshape(1)
+
+    def forward(self, bottom, top):
+        self.passes += 1
+        top[0].data[...] = self.passes
+        top[1].data[...] = self.passes % 2
+
+    def backward(self, top, propagate_down, bottom):
+        pass
+
+
+class Positive(caffe.Layer):
+    """The positive values, however many; gives its top a shape in ``forward`` only."""
+
+    def setup(self, bottom, top):
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        self.places = np.flatnonzero(bottom[0].data > 0)
+        top[0].reshape(len(self.places))
+        top[0].data[...] = bottom[0].data.reshape(-1)[self.places]
+
+    def backward(self, top, propagate_down, bottom):
+        bottom[0].diff.reshape(-1)[self.places] = top[0].diff
+
+
+class Phase(caffe.Layer):
+    """The phase."""
+
+    def reshape(self, bottom, top):
+        top[0].reshape()
+
+    def forward(self, bottom, top):
+        top[0].data[()] = self.phase
+
+
+class Wrong(caffe.Layer):
+    """Goes wrong where ``param_str`` says."""
+
+    def setup(self, bottom, top):
+        self._fail("setup")
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].shape)
+
+    def forward(self, bottom, top):
+        if self.param_str == "bottom":
+            bottom[0].reshape(3)
+        self._fail("forward")
+
+    def backward(self, top, propagate_down, bottom):
+        self._fail("backward")
+
+    def _fail(self, where):
+        if self.param_str == where:
+            raise KeyError("no such\n  thing")
+
+
+class Bare(caffe.Layer):
+    """Has nothing."""
+
+
+class NoLayer:
+    """Is something else."""
