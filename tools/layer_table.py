@@ -1,0 +1,114 @@
+"""Write docs/layers.md: every layer type, what it takes and makes, and how it is checked. ``--check`` only compares."""
+
+import argparse
+import inspect
+import re
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+
+from caffelite.errors import Error
+from caffelite.layers.base import TEST, TRAIN, Layer, registry
+from caffelite.layers.base import forks as forks_of
+from caffelite.net import Net
+from caffelite.schema.text import net_from_text
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "layers"))
+from cases import Case, golden_cases, net_cases  # noqa: E402
+
+TARGET = ROOT / "docs" / "layers.md"
+HEAD = """# Layer types
+
+Made by `python tools/layer_table.py` from the layer registry, the registrations of the forks' sources and the test
+cases; not written by hand. All that a layer computes, its settings, their defaults and its source are in the docstring
+of its class.
+
+- *forks*: who has it beside or instead of BVLC Caffe.
+- *bottoms*, *tops*: how many; *n+* is n or more.
+- *settings*: the messages of the prototxt that it reads.
+- *blobs*: how many parameter blobs it has in the cases.
+- *golden*: cases of what BVLC Caffe 1.0 computed that it agrees with.
+- *gradient*: cases in which its gradient is held against central differences in float64; *none* where it has none.
+"""
+
+
+def amount(wanted: int | tuple[int, int | None]) -> str:
+    if isinstance(wanted, int):
+        return str(wanted)
+    low, high = wanted
+    if high is None:
+        return f"{low}+"
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def settings_of(cls: type[Layer]) -> list[str]:
+    """Return the messages of settings that the class asks for, read off its source."""
+    sources = [inspect.getsource(base) for base in cls.__mro__ if issubclass(base, Layer) and base is not Layer]
+    return sorted(set(re.findall(r"""param(?:\.|\.HasField\(")(\w+_param)\b""", "\n".join(sources))))
+
+
+def blobs_of(case: Case) -> int:
+    phase = TRAIN if str(case["phase"]) == "TRAIN" else TEST
+    return len(Net(net_from_text(str(case["prototxt"]), "case"), phase, allow_python=True).layers[-1].blobs)
+
+
+def first_line(cls: type[Layer]) -> str:
+    return (cls.__doc__ or "").strip().splitlines()[0].replace("``", "`").replace("|", "\\|")
+
+
+def table() -> str:
+    warnings.simplefilter("ignore")
+    blobs: dict[str, set[int]] = {}
+    golden: Counter[str] = Counter()
+    gradient: Counter[str] = Counter()
+    names = {name: cls.type for name, cls in registry().items()}
+    for kind, _, case in golden_cases():
+        golden[names[kind]] += 1
+        gradient[names[kind]] += any(key.startswith(("gx", "gw")) for key in case)
+        blobs.setdefault(names[kind], set()).add(blobs_of(case))
+    for kind, _, case in net_cases():
+        gradient[names[kind]] += 1
+        blobs.setdefault(names[kind], set()).add(blobs_of(case))
+    rows = [["type", "what", "forks", "bottoms", "tops", "settings", "blobs", "golden", "gradient"]]
+    rows += [["---"] * 3 + ["--:"] * 2 + ["---"] + ["--:"] * 3]
+    classes = {cls.type: cls for cls in registry().values()}
+    for kind, cls in sorted(classes.items(), key=lambda item: item[0].lower()):
+        others = sorted(name for name, of in names.items() if of == kind and name != kind)
+        counts = blobs.get(kind, {0})
+        rows.append([
+            ", ".join([kind, *others]),
+            first_line(cls),
+            ", ".join(forks_of(kind)),
+            amount(cls.bottoms),
+            amount(cls.tops),
+            ", ".join(f"`{name}`" for name in settings_of(cls)),
+            amount((min(counts), max(counts))) if any(counts) else "",
+            str(golden[kind] or ""),
+            str(gradient[kind] or "none"),
+        ])  # fmt: skip
+    total = f"{len(classes)} types, {sum(golden.values())} golden cases, {sum(gradient.values())} gradient cases.\n"
+    return "\n".join([HEAD, total, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="exit with 1 where docs/layers.md is not up to date")
+    options = parser.parse_args()
+    try:
+        text = table()
+    except Error as error:
+        print(error, file=sys.stderr)
+        return 1
+    if not options.check:
+        TARGET.write_text(text)
+        return 0
+    if TARGET.read_text() != text:
+        print("docs/layers.md is not up to date: run python tools/layer_table.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
