@@ -115,7 +115,7 @@ def planned(document: Any, phase: int, path: Path) -> str:
     except DataError:
         return "needs data"
     except Error as error:
-        return "unknown type" if "there is no layer type" in str(error) else told(error, path)
+        return "unknown type" if " no layer type " in str(error) else told(error, path)
     finally:
         for node in graph.nodes if graph is not None else []:
             node.layer.close()
