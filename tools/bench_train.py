@@ -5,16 +5,14 @@ reported is the median step of each and their ratio, with the spread of the rati
 """
 
 import argparse
+import dataclasses
 import json
-import os
-import platform
-import resource
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from turns import in_turns, machine, peak_memory, timed, use_threads
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 
@@ -43,15 +41,6 @@ def caffelite_step(name: str, shape: tuple[int, ...], deviation: float) -> Calla
     return lambda: made.step(1)
 
 
-def timed(step: Callable[[], None], steps: int) -> list[float]:
-    times = []
-    for _ in range(steps):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return times
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("nets", nargs="*", help="names of nets (all)")
@@ -60,40 +49,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of each program a round")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    os.environ.setdefault("NUMBA_NUM_THREADS", str(options.threads))
+    use_threads(options.threads)
     from torch_models import MODELS as PEERS
     from torch_models import Trainer, torch
 
     rows = []
     for name in options.nets or PEERS:
         _, shape, deviation = PEERS[name]
-        ours, theirs = caffelite_step(name, shape, deviation), Trainer(name, options.threads).step
-        for step in (ours, theirs):
-            timed(step, 5)
-        steps = max(int(options.seconds / statistics.median(timed(theirs, 5))), 3)
-        mine, peers, ratios = [], [], []
-        for _ in range(options.rounds):
-            a, b = timed(ours, steps), timed(theirs, steps)
-            mine += a
-            peers += b
-            ratios.append(statistics.median(b) / statistics.median(a))
-        rows.append({
-            "net": name, "batch": shape[0], "caffelite_ms": statistics.median(mine) * 1e3,
-            "pytorch_ms": statistics.median(peers) * 1e3, "ratio": statistics.median(ratios),
-            "ratio_low": min(ratios), "ratio_high": max(ratios),
-        })  # fmt: skip
+        steps = {"caffelite": caffelite_step(name, shape, deviation), "PyTorch": Trainer(name, options.threads).step}
+        found = in_turns({who: partial(timed, step) for who, step in steps.items()}, options.rounds, options.seconds)
+        rows += [{"net": name, "batch": shape[0], "program": who, **dataclasses.asdict(r)} for who, r in found.items()]
         if not options.json:
-            r = rows[-1]
-            print(f"{name:14s} batch {shape[0]:3d}   caffelite {r['caffelite_ms']:8.3f} ms   PyTorch "
-                  f"{r['pytorch_ms']:8.3f} ms   ratio {r['ratio']:.2f} ({r['ratio_low']:.2f} to {r['ratio_high']:.2f})",
-                  flush=True)  # fmt: skip
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    facts = {
-        "threads": options.threads,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "peak_mb": peak,
-    }
+            for who, result in found.items():
+                print(f"{name:14s} batch {shape[0]:3d}   {who:10s} {result}", flush=True)
+    facts = {**machine(options.threads), "torch": torch.__version__, "peak_mb": peak_memory()}
     print(json.dumps({"facts": facts, "rows": rows}, indent=1) if options.json else facts)
 
 
