@@ -9,8 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from caffelite.errors import Error
-from caffelite.layers.base import TEST, TRAIN, Layer, registry
-from caffelite.layers.base import forks as forks_of
+from caffelite.layers.base import TEST, TRAIN, Layer, fork_types, forks, registry
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
 
@@ -25,7 +24,7 @@ Made by `python tools/layer_table.py` from the layer registry, the registrations
 cases; not written by hand. All that a layer computes, its settings, their defaults and its source are in the docstring
 of its class.
 
-- *forks*: who has it beside or instead of BVLC Caffe.
+- *forks*: who has it, where BVLC's Caffe has not.
 - *bottoms*, *tops*: how many; *n+* is n or more.
 - *settings*: the messages of the prototxt that it reads.
 - *blobs*: how many parameter blobs it has in the cases.
@@ -80,7 +79,7 @@ def table() -> str:
         rows.append([
             ", ".join([kind, *others]),
             first_line(cls),
-            ", ".join(forks_of(kind)),
+            ", ".join(forks(kind)),
             amount(cls.bottoms),
             amount(cls.tops),
             ", ".join(f"`{name}`" for name in settings_of(cls)),
@@ -89,7 +88,20 @@ def table() -> str:
             str(gradient[kind] or "none"),
         ])  # fmt: skip
     total = f"{len(classes)} types, {sum(golden.values())} golden cases, {sum(gradient.values())} gradient cases.\n"
-    return "\n".join([HEAD, total, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+    lacking = [kind for kind in fork_types() if kind not in names]
+    return "\n".join([
+        HEAD,
+        total,
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "\n## Types of forks that caffelite has not",
+        f"{len(lacking)}, most of them for training in one fork or for one processor.\n",
+        "| fork | types |",
+        "| --- | --- |",
+        *(
+            f"| {fork} | {', '.join(kind for kind in lacking if fork in forks(kind))} |"
+            for fork in sorted({fork for kind in lacking for fork in forks(kind)}, key=str.lower)
+        ),
+    ]) + "\n"  # fmt: skip
 
 
 def main() -> int:

@@ -39,7 +39,7 @@ class Windows:
         return max(self.dealt_length * self.stride[1], self.pad[1] + self.size[1])
 
     def divisors(self, axis: int) -> np.ndarray:
-        """Return how many elements each window counts along an axis: those in the map, in its padding too if it counts."""
+        """Return how many elements each window counts along an axis: in the map, and in its padding if that counts."""
         starts = np.arange(self.output_size[axis]) * self.stride[axis] - self.pad[axis]
         ends = np.minimum(starts + self.kernel[axis], self.size[axis] + self.pad[axis])
         if not self.counts_padding:

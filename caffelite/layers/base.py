@@ -269,6 +269,11 @@ def forks(kind: str) -> list[str]:
     return _forks().get(kind, [])
 
 
+def fork_types() -> list[str]:
+    """Return all layer types that only forks of Caffe have, in order."""
+    return sorted(_forks(), key=str.lower)
+
+
 def layer_class(type_name: str, place: str, layer_name: str) -> type[Layer]:
     """Return the class of a layer type; raise NetError with the nearest names, or the forks that have it."""
     known = registry()
