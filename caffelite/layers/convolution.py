@@ -61,7 +61,8 @@ class Convolution(Layer):
         if split:
             if values:
                 self.error(f"give either {name} or {forms[0]} and {forms[1]}, not both", split[0])
-            if len(split) != 2 or axes != 2:
+            # Of pad alone, Caffe takes one: the other is 0.
+            if (len(split) != 2 and name != "pad") or axes != 2:
                 self.error(f"{forms[0]} and {forms[1]} go together, for two spatial axes", split[0])
             values = [getattr(settings, form) for form in forms]
         if not values:

@@ -35,6 +35,7 @@ def layer(kind: str, settings: str = "", bottom: str = 'bottom: "x"', top: str =
         (layer("Convolution", "convolution_param { num_output: 5 kernel_size: 3 group: 2 }"), "not divisible by group"),
         (layer("Convolution", "convolution_param { num_output: 4 kernel_size: 3 kernel_size: 3 kernel_size: 3 }"),
          "is given 3 times for 2 spatial axes"),
+        (layer("Convolution", "convolution_param { num_output: 4 kernel_size: 3 stride_h: 2 }"), "go together"),
         (layer("Pooling"), "needs kernel_size"),
         (layer("Pooling", "pooling_param { kernel_size: 3 pad: 3 }"), "must be smaller than the kernel"),
         (layer("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 pad: 1 }"), "STOCHASTIC takes no pad"),
@@ -156,6 +157,11 @@ def test_a_label_that_is_no_class() -> None:
         n.blobs["t"].data[...] = [0, 1, 2, 384]
         with pytest.raises(DataError, match="label 384 is not one of its 384 classes"):
             n.forward()
+
+
+def test_convolution_takes_pad_along_one_axis_alone() -> None:
+    n = net(layer("Convolution", "convolution_param { num_output: 4 kernel_h: 1 kernel_w: 3 pad_w: 1 }"))
+    assert n.blobs["y"].shape == (4, 4, 8, 8)
 
 
 def test_the_registry_finds_layers() -> None:
