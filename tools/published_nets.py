@@ -1,0 +1,226 @@
+"""The published nets: each is read, drawn, planned and run forward on random input, in a process of its own.
+
+FOLDER holds checkouts of the repositories in ``NETS`` (or only the files named there), as ``OWNER/NAME``,
+``OWNER+NAME`` or ``NAME``. No weights are needed: parameters are drawn by their fillers, and where a file for
+deployment has none, so that values neither vanish nor grow.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffelite.convert.diagram import draw
+from caffelite.errors import Error
+from caffelite.layers.base import TEST, text_of
+from caffelite.net import Net
+
+SENET = "hujie-frank/SENet"
+KPZHANG = "kpzhang93/MTCNN_face_detection_alignment"
+OPENPOSE = "CMU-Perceptual-Computing-Lab/openpose"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A net as its authors, or those who trained it, put it online.
+
+    Attributes
+    ----------
+    name : str
+    repository, path : str
+        Where its prototxt is.
+    output : tuple of int or None
+        The shape of its first output; 0 stands for the batch, -1 for any number.
+    words : dict of str to int
+        Inputs that are whole numbers below the one given; all others are uniform between -1 and 1.
+    """
+
+    name: str
+    repository: str
+    path: str
+    output: tuple[int, ...]
+    words: dict[str, int] = field(default_factory=dict)
+
+
+def _lrcn(name: str, path: str, output: tuple[int, ...]) -> Published:
+    words = {"cont_sentence": 2, "input_sentence": 8801}
+    return Published(name, "jeffdonahue/caffe", f"examples/coco_caption/{path}", output, words)
+
+
+NETS = (
+    Published("AlexNet", "BVLC/caffe", "models/bvlc_alexnet/deploy.prototxt", (0, 1000)),
+    Published("CaffeNet", "BVLC/caffe", "models/bvlc_reference_caffenet/deploy.prototxt", (0, 1000)),
+    Published("GoogLeNet", "BVLC/caffe", "models/bvlc_googlenet/deploy.prototxt", (0, 1000)),
+    Published("VGG-16", "foss-for-synopsys-dwc-arc-processors/synopsys-caffe-models",
+              "caffe_models/vgg16/caffe_model/VGG_ILSVRC_16_layers_deploy.prototxt", (0, 1000)),
+    Published("VGG-19", "Semionn/deep_style", "VGG_ILSVRC_19_layers_deploy.prototxt", (0, 1000)),
+    *(Published(f"ResNet-{n}", "KaimingHe/deep-residual-networks", f"prototxt/ResNet-{n}-deploy.prototxt", (0, 1000))
+      for n in (50, 101, 152)),
+    *(Published(f"SqueezeNet {v}", "forresti/SqueezeNet", f"SqueezeNet_v{v}/deploy.prototxt", (0, 1000, 1, 1))
+      for v in ("1.0", "1.1")),
+    Published("MobileNet v1", "shicai/MobileNet-Caffe", "mobilenet_deploy.prototxt", (0, 1000, 1, 1)),
+    Published("MobileNet v2", "shicai/MobileNet-Caffe", "mobilenet_v2_deploy.prototxt", (0, 1000, 1, 1)),
+    Published("DenseNet-121", "shicai/DenseNet-Caffe", "DenseNet_121.prototxt", (0, 1000, 1, 1)),
+    Published("Inception-v3", "soeaver/caffe-model", "cls/inception/deploy_inception-v3.prototxt", (0, 1000)),
+    Published("Inception-v4", "soeaver/caffe-model", "cls/inception/deploy_inception-v4.prototxt", (0, 1000)),
+    Published("SE-ResNet-50", SENET, "models/SE-ResNet-50.prototxt", (0, 1000)),
+    Published("SSD300", "xzgz/caffe-ssd", "models/VGGNet/VOC0712/SSD_300x300/deploy.prototxt", (1, 1, -1, 7)),
+    Published("MobileNet-SSD", "chuanqi305/MobileNet-SSD", "voc/MobileNetSSD_deploy.prototxt", (1, 1, -1, 7)),
+    Published("FCN-8s", "shelhamer/fcn.berkeleyvision.org", "voc-fcn8s/deploy.prototxt", (0, 21, 500, 500)),
+    Published("SegNet", "alexgkendall/SegNet-Tutorial", "Example_Models/segnet_model_driving_webdemo.prototxt",
+              (0, 12, 360, 480)),
+    Published("PSPNet-50", "hszhao/PSPNet", "evaluation/prototxt/pspnet50_ADE20K_473.prototxt", (0, 150, 473, 473)),
+    Published("ENet", "TimoSaemann/ENet", "prototxts/enet_deploy.prototxt", (0, 19, 512, 1024)),
+    Published("ENet, BatchNorm merged", "TimoSaemann/ENet", "prototxts/enet_deploy_final.prototxt",
+              (0, 19, 512, 1024)),
+    Published("OpenPose body 25", OPENPOSE, "models/pose/body_25/pose_deploy.prototxt", (0, 78, 2, 2)),
+    *(Published(f"MTCNN {name}", KPZHANG, f"code/codes/MTCNNv1/model/{file}.prototxt", output)
+      for name, file, output in (("P-Net", "det1", (0, 4, 1, 1)), ("R-Net", "det2", (0, 4)), ("O-Net", "det3", (0, 4)))
+      ),
+    _lrcn("LRCN captioner", "lrcn_word_to_preds.deploy.prototxt", (1, 1000, 8801)),
+    _lrcn("LSTM language model", "lstm_lm.deploy.prototxt", (1, 1, 8801)),
+    Published("LRCN activity", "LisaAnne/lisa-caffe-public",
+              "examples/LRCN_activity_recognition/deploy_lstm.prototxt", (16, 10, 101), {"clip_markers": 2}),
+)  # fmt: skip
+
+
+def find(folder: Path, repository: str, path: str) -> Path | None:
+    """Return the file of a repository, whatever its checkout is called."""
+    owner, name = repository.split("/")
+    places = (folder / place / path for place in (repository, f"{owner}+{name}", name))
+    return next((place for place in places if place.is_file()), None)
+
+
+def enliven(net: Net, seed: int) -> None:
+    """Give values to parameters that no filler set, so that what a forward computes says something.
+
+    Weights that are all 0 are drawn with the variance of He et al. (2015); stored variances become 1.
+    """
+    rng = np.random.default_rng(seed)
+    for layer in net.layers:
+        if layer.type == "BatchNorm" or (layer.type == "BN" and len(layer.blobs) == 4):
+            layer.blobs[-1 if layer.type == "BatchNorm" else 3].data[...] = 1
+            if layer.type == "BatchNorm":
+                layer.blobs[1].data[...] = 1
+            continue
+        for blob in layer.blobs:
+            shape = [n for n in blob.shape if n > 1]
+            if len(shape) > 1 and not blob.data.any():
+                fan_in = blob.data[0].size if layer.type != "Embed" else 1
+                blob.data[...] = rng.standard_normal(blob.shape, np.float32) * np.float32((2 / fan_in) ** 0.5)
+
+
+def run(net: Published, file: Path, batch: int | None) -> dict[str, Any]:
+    """Return a row of the table."""
+    row: dict[str, Any] = {"net": net.name, "repository": net.repository, "path": net.path, "trouble": ""}
+    try:
+        _run(net, file, batch, row)
+    except Error as error:
+        row["trouble"] = str(error).replace(str(file), net.path)
+    except Exception as error:  # a defect, to be seen in the table
+        row["trouble"] = f"DEFECT {type(error).__name__}: {error}"
+    row["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return row
+
+
+def _run(published: Published, file: Path, batch: int | None, row: dict[str, Any]) -> None:
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for ending in ("svg", "dot", "md"):
+            row["drawn"] = draw(file, Path(folder) / f"net.{ending}")
+            if not (Path(folder) / f"net.{ending}").stat().st_size:
+                raise Error(f"nothing is in the {ending} drawn")
+    row["drawing"] = time.perf_counter() - start
+    start = time.perf_counter()
+    net = Net(file, TEST)
+    if batch is not None:
+        for layer in net.layers:
+            if layer.type == "Input":
+                layer.top_shapes = [(batch, *shape[1:]) for shape in layer.top_shapes]
+        net.reshape()
+    enliven(net, 1)
+    row["planning"] = time.perf_counter() - start
+    row["layers"], row["parameters"] = len(net.layers), net.data.size
+    rng = np.random.default_rng(2)
+    for name in net.inputs:
+        blob = net.blobs[name]
+        if name in published.words:
+            blob.data[...] = rng.integers(published.words[name], size=blob.shape)
+        else:
+            blob.data[...] = rng.uniform(-1, 1, blob.shape)
+    start = time.perf_counter()
+    net.forward()
+    row["first"] = time.perf_counter() - start
+    start = time.perf_counter()
+    net.forward()
+    row["seconds"] = time.perf_counter() - start
+    row["slowest"] = [
+        (one.type, round(one.forward, 3)) for one in sorted(net.profile(1, False), key=lambda one: -one.forward)[:3]
+    ]
+    row["input"] = ", ".join(text_of(net.blobs[name].shape) for name in net.inputs)
+    outputs = [net.blobs[name] for name in net.outputs]
+    row["output"] = ", ".join(text_of(blob.shape) for blob in outputs)
+    for blob in outputs:
+        if not np.isfinite(blob.data).all():
+            raise Error(f"{blob.name} is not finite")
+        if blob.data.size > 1 and np.ptp(blob.data) == 0:
+            raise Error(f"{blob.name} is {blob.data.flat[0]} everywhere")
+    size = net.blobs[net.inputs[0]].shape[0] if net.inputs else 0
+    wanted = tuple(size if n == 0 else n for n in published.output)
+    found = outputs[0].shape
+    if len(found) != len(wanted) or any(n not in (-1, m) for n, m in zip(wanted, found, strict=True)):
+        raise Error(f"{outputs[0].name} has shape {text_of(found)}, expected {text_of(wanted)}")
+
+
+def table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    yield "| net | from | layers | parameters | input | output | s a forward | peak MiB | |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for row in rows:
+        cells = [row["net"], row["repository"], str(row.get("layers", ""))]
+        cells.append(f"{row['parameters']:,}" if "parameters" in row else "")
+        cells += [row.get("input", ""), row.get("output", "")]
+        cells.append(f"{row['seconds']:.3g}" if "seconds" in row else "")
+        cells.append(f"{row['memory']:.0f}" if "memory" in row else "")
+        yield "| " + " | ".join([*cells, row["trouble"]]) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", action="append", default=[], help="run only the nets whose name contains this")
+    parser.add_argument("--batch", type=int, help="size of the batch in place of the published one")
+    parser.add_argument("--json", action="store_true", help="rows with all there is to tell instead of the table")
+    options = parser.parse_args()
+    rows = []
+    # A fresh process for each, so that the peak of memory is that of one net.
+    with concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1
+    ) as pool:
+        for net in NETS:
+            if options.only and not any(part.lower() in net.name.lower() for part in options.only):
+                continue
+            file = find(options.folder, net.repository, net.path)
+            if file is None:
+                rows.append({"net": net.name, "repository": net.repository, "trouble": f"{net.path} is not there"})
+                continue
+            rows.append(pool.submit(run, net, file, options.batch).result())
+            print(f"{net.name}: {rows[-1]['trouble'] or 'runs'}", file=sys.stderr, flush=True)
+    if options.json:
+        json.dump(rows, sys.stdout, indent=1)
+    else:
+        print("\n".join(table(rows)))
+    sys.exit(any(row["trouble"] for row in rows))
+
+
+if __name__ == "__main__":
+    main()
