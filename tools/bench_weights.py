@@ -95,7 +95,7 @@ def main() -> int:
     else:
         print(
             f"file {result['file_mib']:.0f} MiB; net before reading {result['net_mib']:.0f} MiB; while "
-            f"reading {result['more_own_mib']:.0f} MiB more of its own, {result['more_mapped_mib']:.0f} MiB of the file mapped; "
+            f"reading {result['more_own_mib']:.0f} MiB more of its own, {result['more_mapped_mib']:.0f} MiB mapped; "
             f"{result['seconds']:.2f} s"
         )
     return 0

@@ -1,15 +1,15 @@
 """Reorg: move values between the space of a map and its channels, as Darknet does."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
-from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
+from caffelite.layers.base import Shape, layer, text_of
+from caffelite.layers.rearranged import Rearranged
 
 
 @layer("Reorg")
-class Reorg(Layer):
+class Reorg(Rearranged):
     """Reshape ``N × C × H × W`` into ``N × C·s² × H/s × W/s``, or with ``reverse`` into ``N × C/s² × H·s × W·s``.
 
     ``reorg_param``: ``stride`` (s), ``reverse`` (false). ``reverse`` puts channel ``(a * s + b) * C/s² + c`` into the
@@ -20,8 +20,6 @@ class Reorg(Layer):
     Redmon and Farhadi, "YOLO9000", 2016; eric612/MobileNet-YOLO and Intel's fork. Their gradient reads memory that
     was never written; here it is the inverse.
     """
-
-    backward_reads = frozenset()
 
     def setup(self) -> None:
         self.settings = self.param.reorg_param
@@ -41,7 +39,7 @@ class Reorg(Layer):
             self.shape_error(f"its maps of {text_of(x[2:])} cannot be divided by stride {s}", "stride")
         return [(x[0], x[1] * s * s, x[2] // s, x[3] // s)]
 
-    def _turned(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def arranged(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the bottom and the top as arrays of one order: [image][a][b][channel][row][column]."""
         images, channels, height, width = x.shape
         s = self.stride
@@ -52,13 +50,3 @@ class Reorg(Layer):
         if self.settings.reverse:
             return x.reshape(deep), y.reshape(wide).transpose(0, 3, 5, 1, 2, 4)
         return x.reshape(wide).transpose(0, 3, 5, 1, 2, 4), y.reshape(deep)
-
-    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        x, y = self._turned(bottoms[0].data, tops[0].data)
-        return [partial(np.copyto, y, x)]
-
-    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        if bottoms[0].diff is None or tops[0].diff is None:
-            return []
-        dx, dy = self._turned(bottoms[0].diff, tops[0].diff)
-        return [partial(np.copyto, dx, dy)]

@@ -1,22 +1,20 @@
 """ShuffleChannel: deal the channels of each group out over all groups."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
-from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
+from caffelite.layers.base import Shape, layer, text_of
+from caffelite.layers.rearranged import Rearranged
 
 
 @layer("ShuffleChannel")
-class ShuffleChannel(Layer):
+class ShuffleChannel(Rearranged):
     """``y[:, j * group + i] = x[:, i * C / group + j]``; ``shuffle_channel_param { group: 1 }``.
 
     So a grouped convolution behind it sees channels of every group before it. Zhang et al., "ShuffleNet", 2017;
     farmingyard's layer, also in jolibrain, MNN and ncnn.
     """
-
-    backward_reads = frozenset()
 
     def setup(self) -> None:
         self.group = self.param.shuffle_channel_param.group
@@ -29,18 +27,7 @@ class ShuffleChannel(Layer):
             self.shape_error(f"needs channels (axis 1) that {self.group} groups share, not {text_of(x)}", "group")
         return bottoms[:1]
 
-    def _turned(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the bottom and the top as arrays of one order."""
+    def arranged(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         images, channels = x.shape[:2]
         column = channels // self.group
         return x.reshape(images, self.group, column, -1), y.reshape(images, column, self.group, -1).swapaxes(1, 2)
-
-    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        x, y = self._turned(bottoms[0].data, tops[0].data)
-        return [partial(np.copyto, y, x)]
-
-    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        if bottoms[0].diff is None or tops[0].diff is None:
-            return []
-        dx, dy = self._turned(bottoms[0].diff, tops[0].diff)
-        return [partial(np.copyto, dx, dy)]

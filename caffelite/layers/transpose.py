@@ -1,21 +1,19 @@
 """Transpose: axes in another order."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
-from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
+from caffelite.layers.base import Shape, layer, text_of
+from caffelite.layers.rearranged import Rearranged
 
 
 @layer("Transpose")
-class Transpose(Layer):
+class Transpose(Rearranged):
     """Axis i of the top is axis ``dim[i]`` of the bottom; ``transpose_param { dim: … }`` names every axis once.
 
     In the fork of CTPN.
     """
-
-    backward_reads = frozenset()
 
     def setup(self) -> None:
         self.order = list(self.param.transpose_param.dim)
@@ -30,10 +28,5 @@ class Transpose(Layer):
             )
         return [tuple(x[axis] for axis in self.order)]
 
-    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        return [partial(np.copyto, tops[0].data, bottoms[0].data.transpose(self.order))]
-
-    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        if bottoms[0].diff is None or tops[0].diff is None:
-            return []
-        return [partial(np.copyto, bottoms[0].diff.transpose(self.order), tops[0].diff)]
+    def arranged(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return x.transpose(self.order), y
