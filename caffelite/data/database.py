@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ _OPEN: dict[str, "Database"] = {}
 class Database:
     """An LMDB, opened for reading; records are found by position, in the order of their keys.
 
-    The memory map is read where it lies: what is kept of a record is its address.
+    The memory map is read where it lies: what is kept of a record is its address. Any number of threads may read.
 
     Attributes
     ----------
@@ -48,6 +49,8 @@ class Database:
             self._addresses = np.zeros(self._count, np.int64)
             self._lengths = np.zeros(self._count, np.int64)
             self._known = 0
+            # Nets that read the same database share it, and each has a thread that does so.
+            self._lock = threading.Lock()
             self._cursor = iter(self._transaction.cursor().iternext(keys=False))
         except lmdb.Error as error:
             self._environment.close()
@@ -96,11 +99,17 @@ class Database:
         return ctypes.string_at(int(self._addresses[i]), int(self._lengths[i]))
 
     def _index(self, end: int) -> None:
-        for i in range(self._known, end):
-            value = np.frombuffer(next(self._cursor), np.uint8)
-            self._addresses[i] = value.__array_interface__["data"][0]
-            self._lengths[i] = value.size
-        self._known = max(self._known, end)
+        if end <= self._known:
+            return
+        with self._lock:
+            try:
+                for i in range(self._known, end):
+                    value = np.frombuffer(next(self._cursor), np.uint8)
+                    self._addresses[i] = value.__array_interface__["data"][0]
+                    self._lengths[i] = value.size
+                    self._known = i + 1
+            except lmdb.Error as error:
+                raise DataError(f"{self.path}: the database cannot be read: {error}") from None
 
     def close(self) -> None:
         """Give the database back; it is closed when all that opened it have done so."""
