@@ -104,7 +104,7 @@ class Graph:
             place = partial(document.place, i)
             if not included(param, context.phase, level, stages, place()):
                 continue
-            cls = layer_class(param.type, place("type"), param.name)
+            cls = layer_class(param.type, place("type"), param.name).resolve(param, context)
             node = Node(len(self.nodes), cls(param, context, place))
             self._connect(node, unread)
             self.nodes.append(node)

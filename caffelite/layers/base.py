@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from caffelite.schema.names import distance
 
 Shape = tuple[int, ...]
 Step = Callable[[], None]
+LayerClass: TypeAlias = "type[Layer]"
 TRAIN, TEST = 0, 1
 
 
@@ -152,6 +153,11 @@ class Layer:
         self.setup()
 
     # What a layer type defines.
+
+    @classmethod
+    def resolve(cls, param: Any, context: Context) -> "LayerClass":
+        """Return the class that a layer of this type with these settings is made of."""
+        return cls
 
     @property
     def varies(self) -> bool:

@@ -26,7 +26,7 @@ class InnerProduct(Layer):
 
     def _size(self, x: Shape) -> tuple[int, int, int]:
         axis = self.axis(self.settings.axis, x)
-        if count(x) == 0:
+        if count(x[axis:]) == 0:
             self.shape_error(f"its bottom is empty: {text_of(x)}")
         return count(x[:axis]), self.settings.num_output, count(x[axis:])
 
@@ -44,6 +44,8 @@ class InnerProduct(Layer):
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         rows, outputs, inputs = self._size(bottoms[0].shape)
+        if not rows:
+            return []
         w = (outputs, 1) if self.settings.transpose else (1, inputs)
         bias = self.blobs[1].data if len(self.blobs) > 1 else None
         return [*product(bottoms[0].data, (inputs, 1), self.blobs[0].data, w, tops[0].data, (rows, outputs, inputs),
@@ -54,6 +56,8 @@ class InnerProduct(Layer):
         assert dy is not None
         rows, outputs, inputs = self._size(x.shape)
         steps: list[Step] = []
+        if not rows:
+            return steps
         dw = self.blobs[0].diff
         if dw is not None and self.settings.transpose:
             steps += product(x.data, (1, inputs), dy, (outputs, 1), dw, (inputs, outputs, rows), add=True)

@@ -4,12 +4,12 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -173,6 +173,21 @@ class Layer:
         raise NotImplementedError("the layer has no backward")
 
 
+#: Layers of caffelite's own for classes that published nets name, by module and class.
+_PROVIDED: dict[tuple[str, str], type[base.Layer]] = {}
+_L = TypeVar("_L", bound=type[base.Layer])
+
+
+def provides(module: str, name: str) -> Callable[[_L], _L]:
+    """Register a layer that computes, in TEST, what a well-known class written in Python does."""
+
+    def register(cls: _L) -> _L:
+        _PROVIDED[module, name] = cls
+        return cls
+
+    return register
+
+
 @base.layer("Python")
 class PythonLayer(base.Layer):
     """A class that the user wrote, a subclass of ``caffelite.Layer`` (in old scripts ``caffe.Layer``).
@@ -181,6 +196,9 @@ class PythonLayer(base.Layer):
     ``share_in_parallel`` (without effect). The module is looked for in the folder of the prototxt, in the current one,
     then where Python looks. Nothing of it runs unless that was allowed: ``--allow-python`` on the command line,
     ``allow_python=True`` in Python.
+
+    In TEST, ``ProposalLayer`` of the module ``rpn.proposal_layer`` (py-faster-rcnn) is a layer of caffelite, unless the
+    user's own may run and is there.
 
     Any number of bottoms and tops. ``reshape`` and ``forward`` are called in each pass, and either may give tops
     another shape; all that is behind is fitted to it. Gradients of bottoms are zero before ``backward``. What the
@@ -197,6 +215,18 @@ class PythonLayer(base.Layer):
     bottoms = (0, None)
     tops = (0, None)
     dynamic = True
+
+    @classmethod
+    def resolve(cls, param: Any, context: base.Context) -> type[base.Layer]:
+        settings = param.python_param
+        provided = _PROVIDED.get((settings.module, settings.layer))
+        if provided is None or context.phase != base.TEST:
+            return cls
+        if context.allow_python:
+            first = settings.module.partition(".")[0]
+            if first in sys.modules or PathFinder.find_spec(first, [*_folders(context), *sys.path]):
+                return cls
+        return provided
 
     def setup(self) -> None:
         settings = self.param.python_param
@@ -222,7 +252,7 @@ class PythonLayer(base.Layer):
             for blob, shape in zip(self._bottoms, bottoms, strict=True):
                 blob.bind(np.zeros(shape, np.float32), None)
             if self.user is None:
-                with _first_in_path(self._folders()):
+                with _first_in_path(_folders(self.context)):
                     self.user = self._make()
                     self._call("setup", self._bottoms, self._tops)
             self._call("reshape", self._bottoms, self._tops)
@@ -278,9 +308,6 @@ class PythonLayer(base.Layer):
 
     # The user's code.
 
-    def _folders(self) -> list[str]:
-        return list(dict.fromkeys(str(folder.resolve()) for folder in (self.context.home, Path())))
-
     def _make(self) -> Layer:
         """Return an object of the user's class."""
         settings = self.param.python_param
@@ -311,7 +338,7 @@ class PythonLayer(base.Layer):
         _provide_caffe()
         importlib.invalidate_caches()
         first = name.partition(".")[0]
-        found = PathFinder.find_spec(first, self._folders())
+        found = PathFinder.find_spec(first, _folders(self.context))
         loaded = getattr(sys.modules.get(first), "__file__", None)
         if found is not None and found.origin and loaded and Path(found.origin).resolve() != Path(loaded).resolve():
             self.error(
@@ -324,7 +351,7 @@ class PythonLayer(base.Layer):
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 self._blame(error, "import")
-            where = " and ".join(self._folders())
+            where = " and ".join(_folders(self.context))
             self.error(f"there is no Python module {quoted(name)}, neither in {where} nor in Python's path", "module")
         except Exception as error:
             self._blame(error, "import")
@@ -338,11 +365,16 @@ class PythonLayer(base.Layer):
     def _blame(self, error: Exception, method: str) -> NoReturn:
         """Raise an error that names the place in the user's code."""
         text = " ".join(str(error).split())
-        place = _place(error.__traceback__, self._folders())
+        place = _place(error.__traceback__, _folders(self.context))
         if isinstance(error, SyntaxError) and error.filename:
             text, place = error.msg, f"{_short(error.filename)}:{error.lineno}"
         kind = type(error).__name__ + (f": {text}" if text else "")
         raise NetError(f"{self.where('layer')}: {kind} ({place}, in {method})") from error
+
+
+def _folders(context: base.Context) -> list[str]:
+    """Return where the user's modules are looked for first."""
+    return list(dict.fromkeys(str(folder.resolve()) for folder in (context.home, Path())))
 
 
 def _place(trace: TracebackType | None, folders: list[str]) -> str:
