@@ -112,16 +112,22 @@ def _global_statistics(begin, end, worker, eps, mean_sum, variance_sum, factor, 
 
 @kernel
 def _normalise(begin, end, worker, x, y, channels, length, mean, inverse):
-    """y = (x - mean) * inverse for given statistics; a task is an image."""
+    """y = (x - mean) * inverse for given statistics; a task is a channel of an image."""
+    c = begin % channels
+    for task in range(begin, end):
+        row = task * length
+        for i in range(length):
+            y[row + i] = (x[row + i] - mean[c]) * inverse[c]
+        c = c + 1 if c + 1 < channels else 0
+
+
+@kernel
+def _normalise_rows(begin, end, worker, x, y, channels, mean, inverse):
+    """The same for x of [images][channels]; a task is an image."""
     for n in range(begin, end):
-        if length == 1:
-            for c in range(channels):
-                y[n * channels + c] = (x[n * channels + c] - mean[c]) * inverse[c]
-        else:
-            for c in range(channels):
-                row = (n * channels + c) * length
-                for i in range(length):
-                    y[row + i] = (x[row + i] - mean[c]) * inverse[c]
+        row = n * channels
+        for c in range(channels):
+            y[row + c] = (x[row + c] - mean[c]) * inverse[c]
 
 
 @kernel
@@ -210,10 +216,10 @@ def forward_global(
     stored: tuple[np.ndarray, np.ndarray, np.ndarray], mean: np.ndarray, inverse: np.ndarray,
 ) -> list[Call]:  # fmt: skip
     """Return the calls that normalise by the stored statistics (sums over factor; 0 where the factor is 0)."""
-    return [
-        call(_global_statistics, channels, eps, *stored, mean, inverse, work=channels * 4),
-        call(_normalise, x.size // (channels * length), x, y, channels, length, mean, inverse, work=x.size),
-    ]
+    statistics = call(_global_statistics, channels, eps, *stored, mean, inverse, work=channels * 4)
+    if length == 1:
+        return [statistics, call(_normalise_rows, x.size // channels, x, y, channels, mean, inverse, work=x.size)]
+    return [statistics, call(_normalise, x.size // length, x, y, channels, length, mean, inverse, work=x.size)]
 
 
 def backward(y: np.ndarray, dy: np.ndarray, dx: np.ndarray, channels: int, length: int, inverse: np.ndarray) -> Call:

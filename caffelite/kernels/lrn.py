@@ -9,7 +9,6 @@ from caffelite.kernels import arrays, settings
 from caffelite.kernels.functions import exp32, log32
 from caffelite.kernels.launch import Call, call, specialised
 
-
 def _minus_power(beta: float) -> Callable[..., float]:
     """Return the scalar function ``s ** -beta``, without a logarithm where square roots do."""
     if beta == 0.75:
@@ -26,20 +25,24 @@ def _minus_power(beta: float) -> Callable[..., float]:
 def _across_forward(beta: float) -> Callable[..., None]:
     minus_power = _minus_power(beta)
 
-    def forward(begin, end, worker, x, y, scale, channels, length, half, share, k):
-        """scale = k + share * sum of squares of the channels around; y = x * scale^-beta; a task is an image."""
+    def forward(begin, end, worker, x, y, scale, channels, length, parts, half, share, k):
+        """scale = k + share * sum of squares of the channels around; y = x * scale^-beta.
+
+        A task is a part of the pixels of an image.
+        """
         a, offset = np.float32(share), np.float32(k)
-        for n in range(begin, end):
-            image = n * channels * length
+        for task in range(begin, end):
+            image = task // parts * channels * length
+            first, last = task % parts * length // parts, (task % parts + 1) * length // parts
             for c in range(channels):
                 row = image + c * length
-                for i in range(length):
+                for i in range(first, last):
                     scale[row + i] = offset
                 for other in range(max(c - half, 0), min(c + half + 1, channels)):
                     near = image + other * length
-                    for i in range(length):
+                    for i in range(first, last):
                         scale[row + i] += a * x[near + i] * x[near + i]
-                for i in range(length):
+                for i in range(first, last):
                     y[row + i] = x[row + i] * minus_power(scale[row + i])
 
     return forward
@@ -167,7 +170,9 @@ def across_forward(
         ``y = x * (k + alpha / size * sum of squares) ** -beta``.
     """
     n, c = x.shape[:2]
-    return call(_across_forward(beta), n, x.reshape(-1), y.reshape(-1), scale.reshape(-1), c, x.size // (n * c),
+    length = x.size // (n * c)
+    parts = -(-settings.threads() // n)
+    return call(_across_forward(beta), n * parts, x.reshape(-1), y.reshape(-1), scale.reshape(-1), c, length, parts,
                 size // 2, alpha / size, float(k), work=x.size * (min(size, c) + 8))  # fmt: skip
 
 

@@ -15,25 +15,31 @@ _NOTHING = np.empty(0, np.float32)
 
 @kernel
 def _forward(begin, end, worker, x, y, factor, offset, channels, length):
-    """y = x * factor + offset; either may be empty; a task is an outer index."""
+    """y = x * factor + offset; either may be empty; a task is a channel of an outer index."""
+    c = begin % channels
+    for task in range(begin, end):
+        f = factor[c] if len(factor) else np.float32(1)
+        b = offset[c] if len(offset) else np.float32(0)
+        row = task * length
+        for i in range(length):
+            y[row + i] = x[row + i] * f + b
+        c = c + 1 if c + 1 < channels else 0
+
+
+@kernel
+def _forward_rows(begin, end, worker, x, y, factor, offset, channels):
+    """The same for length 1; a task is an outer index."""
     for n in range(begin, end):
-        for c in range(channels if length > 1 else 0):
-            row = (n * channels + c) * length
-            f = factor[c] if len(factor) else np.float32(1)
-            b = offset[c] if len(offset) else np.float32(0)
-            for i in range(length):
-                y[row + i] = x[row + i] * f + b
-        if length == 1:
-            row = n * channels
-            if len(factor) and len(offset):
-                for c in range(channels):
-                    y[row + c] = x[row + c] * factor[c] + offset[c]
-            elif len(factor):
-                for c in range(channels):
-                    y[row + c] = x[row + c] * factor[c]
-            else:
-                for c in range(channels):
-                    y[row + c] = x[row + c] + offset[c]
+        row = n * channels
+        if len(factor) and len(offset):
+            for c in range(channels):
+                y[row + c] = x[row + c] * factor[c] + offset[c]
+        elif len(factor):
+            for c in range(channels):
+                y[row + c] = x[row + c] * factor[c]
+        else:
+            for c in range(channels):
+                y[row + c] = x[row + c] + offset[c]
 
 
 @kernel
@@ -111,8 +117,10 @@ def forward(
     factor, offset : ndarray of float32 or None
         One value a channel.
     """
-    return call(_forward, x.size // (channels * length), x, y, _NOTHING if factor is None else factor.reshape(-1),
-                _NOTHING if offset is None else offset.reshape(-1), channels, length, work=x.size)  # fmt: skip
+    f, b = (_NOTHING if values is None else values.reshape(-1) for values in (factor, offset))
+    if length == 1:
+        return call(_forward_rows, x.size // channels, x, y, f, b, channels, work=x.size)
+    return call(_forward, x.size // length, x, y, f, b, channels, length, work=x.size)
 
 
 def backward(
