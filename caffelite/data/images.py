@@ -156,27 +156,38 @@ class ImageStream:
     def batch_shape(self) -> Shape:
         return (self.batch_size, self.shape[0], *self.transformer.size)
 
-    def batch(self) -> "ImageBatch":
-        return ImageBatch(self)
+    def batch(self) -> "ItemBatch":
+        return ItemBatch(self.batch_shape, self.seed, self._put)
+
+    def _put(self, position: int, index: int, bits: np.ndarray, out: np.ndarray) -> int:
+        image, label = self.read(position)
+        self.transformer.apply(image, bits, out, self.item(position)[0])
+        return label
 
     def close(self) -> None:
         """Nothing is open between two images."""
 
 
-class ImageBatch:
-    """A batch of images from files."""
+class ItemBatch:
+    """A batch that is filled one item after the other.
 
-    def __init__(self, stream: ImageStream) -> None:
-        self._stream = stream
-        self.data = arrays.zeros(stream.batch_shape)
-        self.label = arrays.zeros(stream.batch_size)
+    Parameters
+    ----------
+    shape : tuple of int
+    seed : int
+    put : callable
+        ``put(position, index, bits, out)`` fills ``out`` with the item at ``position`` of the run, the one at ``index``
+        of its batch, by three random numbers, and returns its label.
+    """
+
+    def __init__(self, shape: Shape, seed: int, put: Callable[[int, int, np.ndarray, np.ndarray], int]) -> None:
+        self.data = arrays.zeros(shape)
+        self.label = arrays.zeros(shape[0])
         self.position = 0
+        self._seed, self._put = seed, put
 
     def fill(self, position: int) -> None:
         self.position = position
-        stream = self._stream
-        bits = draws(stream.seed, position, stream.batch_size, 3)
-        for i in range(stream.batch_size):
-            image, label = stream.read(position + i)
-            stream.transformer.apply(image, bits[i], self.data[i], stream.item(position + i)[0])
-            self.label[i] = label
+        bits = draws(self._seed, position, len(self.label), 3)
+        for i in range(len(self.label)):
+            self.label[i] = self._put(position + i, i, bits[i], self.data[i])

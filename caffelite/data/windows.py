@@ -8,10 +8,9 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from caffelite.data.draws import below, draws
-from caffelite.data.images import decode_image, resize
+from caffelite.data.draws import below
+from caffelite.data.images import ItemBatch, decode_image, resize
 from caffelite.errors import DataError
-from caffelite.kernels import arrays
 from caffelite.layers.base import Shape, quoted, text_of
 from caffelite.schema.blobs import read_blob
 
@@ -220,27 +219,13 @@ class WindowStream:
     def batch_shape(self) -> Shape:
         return (self.batch_size, 3, self.crop, self.crop)
 
-    def batch(self) -> "WindowBatch":
-        return WindowBatch(self)
+    def batch(self) -> ItemBatch:
+        return ItemBatch(self.batch_shape, self.seed, self._put)
+
+    def _put(self, position: int, index: int, bits: np.ndarray, out: np.ndarray) -> int:
+        window = self.window(index >= self.batch_size - self.foreground, bits[0])
+        self.cut(window, self.mirror and bool(bits[1] >> np.uint64(63)), out)
+        return int(window[1])
 
     def close(self) -> None:
         self._cache.clear()
-
-
-class WindowBatch:
-    """A batch of windows."""
-
-    def __init__(self, stream: WindowStream) -> None:
-        self._stream = stream
-        self.data = arrays.zeros(stream.batch_shape)
-        self.label = arrays.zeros(stream.batch_size)
-        self.position = 0
-
-    def fill(self, position: int) -> None:
-        self.position = position
-        stream = self._stream
-        bits = draws(stream.seed, position, stream.batch_size, 2)
-        for i in range(stream.batch_size):
-            window = stream.window(i >= stream.batch_size - stream.foreground, bits[i, 0])
-            stream.cut(window, stream.mirror and bool(bits[i, 1] >> np.uint64(63)), self.data[i])
-            self.label[i] = window[1]

@@ -9,6 +9,7 @@ from caffelite.kernels import arrays, settings
 from caffelite.kernels.functions import exp32, log32
 from caffelite.kernels.launch import Call, call, specialised
 
+
 def _minus_power(beta: float) -> Callable[..., float]:
     """Return the scalar function ``s ** -beta``, without a logarithm where square roots do."""
     if beta == 0.75:

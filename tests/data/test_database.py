@@ -183,6 +183,7 @@ def test_one_database_for_two_readers() -> None:
     assert len(second.read(0)) > 768
     second.close()
 
+
 def test_any_number_of_threads_read_one_database(tmp_path: Path) -> None:
     expected = [b"%06d" % i * 20 for i in range(3000)]
     write_database(tmp_path / "many", ((b"%06d" % i, value) for i, value in enumerate(expected)))
@@ -192,7 +193,9 @@ def test_any_number_of_threads_read_one_database(tmp_path: Path) -> None:
         with ThreadPoolExecutor(6) as pool:
             for _ in range(5):
                 database = open_database(tmp_path / "many")
-                found = pool.map(lambda _, d=database: [d.read(i) for i in range(0, 3000, 7)] + [d.read(2999)], range(6))
+                found = pool.map(
+                    lambda _, d=database: [d.read(i) for i in range(0, 3000, 7)] + [d.read(2999)], range(6)
+                )
                 assert all(values == [*expected[::7], expected[-1]] for values in found)
                 database.close()
     finally:
