@@ -2,7 +2,7 @@
 
 import argparse
 
-from caffelite.cli.arguments import the_file
+from caffelite.cli.arguments import add_python, the_file
 from caffelite.cli.terminal import say, status
 from caffelite.convert.diagram import draw
 
@@ -29,12 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="phase to draw, or all layers with their phases marked (ALL)",
     )
     add("--rankdir", type=str.upper, choices=("TB", "BT", "LR", "RL"), default="TB", help="direction (TB)")
+    add_python(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw."""
     file = the_file([arguments.net], "the prototxt of a net")
     with status(f"drawing {arguments.output}"):
-        drawn = draw(file, arguments.output, arguments.phase, arguments.rankdir)
+        drawn = draw(file, arguments.output, arguments.phase, arguments.rankdir, arguments.allow_python)
     say(f"{arguments.output}: {drawn}")
     return 0

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -94,7 +95,7 @@ class Diagram:
     parameters: int | None
 
 
-def build(document: Any, phase: str = "ALL") -> Diagram:
+def build(document: Any, phase: str = "ALL", allow_python: bool = False) -> Diagram:
     """Make the diagram of a net.
 
     Parameters
@@ -102,14 +103,18 @@ def build(document: Any, phase: str = "ALL") -> Diagram:
     document : NetDocument
     phase : str
         TRAIN, TEST, or ALL: every layer, those of one phase marked.
+    allow_python : bool, optional
+        Whether Python layers may run the code that the net names.
 
     Notes
     -----
-    Shapes and parameters are left out where they cannot be known: without the data, or with a layer type that is not
-    known. Unknown layers are drawn all the same.
+    Shapes and parameters are left out where they cannot be known: without the data, behind a Python layer that may not
+    run, or with a layer type that is not known. Unknown layers are drawn all the same.
     """
     wanted = {phase} if phase in PHASES else set(PHASES)
-    known = {name: _measure(document, PHASES[name]) for name in sorted(wanted, key=lambda n: n != "TRAIN")}
+    known = {
+        name: _measure(document, PHASES[name], allow_python) for name in sorted(wanted, key=lambda n: n != "TRAIN")
+    }
     maker = _Maker(wanted, known)
     for i, layer in enumerate(document.message.layer):
         place = partial(document.place, i)
@@ -121,13 +126,16 @@ def build(document: Any, phase: str = "ALL") -> Diagram:
     return Diagram(document.message.name, maker.boxes, maker.edges, maker.layers, parameters)
 
 
-def _measure(document: Any, phase: int) -> tuple[dict[tuple[str, str], Shape], dict[str, int] | None]:
+def _measure(
+    document: Any, phase: int, allow_python: bool
+) -> tuple[dict[tuple[str, str], Shape], dict[str, int] | None]:
     """Return the shapes of tops by (layer, blob), and the parameters of layers by name, as far as they can be known."""
     shapes: dict[tuple[str, str], Shape] = {}
     sizes: dict[str, int] | None = {}
     graph = None
     try:
-        graph = Graph(document, Context(phase))
+        context = Context(phase, allow_python=allow_python, home=Path(document.filename).parent)
+        graph = Graph(document, context)
         graph.infer_shapes()
         for node in graph.nodes:
             for version in node.tops:

@@ -20,7 +20,9 @@ _TEXT, _SOFT, _LINE = "#1c2430", "#4a5563", "#5b6572"
 _RENDERED = (".svg", ".png", ".pdf")
 
 
-def draw(source: str | Path, output: str | Path, phase: str = "ALL", rankdir: str = "TB") -> str:
+def draw(
+    source: str | Path, output: str | Path, phase: str = "ALL", rankdir: str = "TB", allow_python: bool = False
+) -> str:
     """Draw a net to a file; the ending of its name says how.
 
     Parameters
@@ -33,6 +35,8 @@ def draw(source: str | Path, output: str | Path, phase: str = "ALL", rankdir: st
         TRAIN, TEST or ALL.
     rankdir : str
         TB (down), BT, LR or RL.
+    allow_python : bool, optional
+        Whether Python layers may run the code that the net names, which tells the shapes behind them.
 
     Returns
     -------
@@ -56,7 +60,7 @@ def draw(source: str | Path, output: str | Path, phase: str = "ALL", rankdir: st
             f"{output}: {kind[1:].upper()} is drawn by Graphviz, which is not installed (Debian, Ubuntu: "
             "apt install graphviz; macOS: brew install graphviz); .md and .dot need nothing"
         )
-    diagram = build(read_net(source), phase)
+    diagram = build(read_net(source), phase, allow_python)
     if kind == ".md":
         content = mermaid(diagram, rankdir).encode()
     else:

@@ -1,11 +1,13 @@
 """Python: layers that users write in Python, as pycaffe has them."""
 
 import importlib
-import importlib.util
+import operator
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import IntEnum
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +17,18 @@ import numpy as np
 
 from caffelite.errors import NetError, ShapeError
 from caffelite.layers import base
-from caffelite.layers.base import Parameter, Shape, Step, quoted, text_of
+from caffelite.layers.base import Parameter, Shape, Step, count, quoted, text_of
+from caffelite.schema.blobs import LARGEST_BLOB
+
+
+class Phase(IntEnum):
+    """The phase as layers see it: the number that Caffe 1.0 has, the name that older ones print."""
+
+    TRAIN = base.TRAIN
+    TEST = base.TEST
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Sized:
@@ -102,12 +115,17 @@ class LayerBlob(Sized):
 
     def reshape(self, *dims: Any) -> None:
         """Give it another shape; the values are zeros then."""
-        shape = tuple(int(n) for n in dims)
+        shape = _shape_of(dims)
         if shape == self._data.shape:
             return
         if self._refused:
             raise ShapeError(f"{self._refused} cannot be reshaped by the layer")
         self.bind(np.zeros(shape, self._data.dtype), None)
+
+    @property
+    def written_diff(self) -> np.ndarray | None:
+        """The gradient, if it is not the net's and somebody has asked for it."""
+        return self._diff
 
     def bind(self, data: np.ndarray, diff: np.ndarray | None) -> None:
         """Show these arrays."""
@@ -120,13 +138,24 @@ class LayerBlob(Sized):
             self.bind(data, diff)
 
 
+def _shape_of(dims: tuple[Any, ...]) -> Shape:
+    """Return a shape that a layer asks for; raise ShapeError where it is none."""
+    try:
+        shape = tuple(operator.index(n) for n in dims)
+    except TypeError:
+        raise ShapeError(f"a shape is given as whole numbers, one a dimension, not {dims!r}") from None
+    if min(shape, default=0) < 0 or count(shape) > LARGEST_BLOB:
+        raise ShapeError(f"{text_of(shape)} is not the shape of a blob")
+    return shape
+
+
 class BlobList(list[LayerBlob]):
     """The parameters of a layer written in Python."""
 
     def add_blob(self, *dims: Any) -> None:
         """Add a parameter of this shape; what is written into it in ``setup`` is how it starts."""
         blob = LayerBlob(str(len(self)), "a parameter")
-        blob.bind(np.zeros(tuple(int(n) for n in dims), np.float32), None)
+        blob.bind(np.zeros(_shape_of(dims), np.float32), None)
         self.append(blob)
 
 
@@ -141,7 +170,7 @@ class Layer:
     param_str : str
         From the prototxt.
     phase : int
-        TRAIN or TEST.
+        TRAIN or TEST; ``str`` of it is the name.
     """
 
     type = "Python"
@@ -166,11 +195,11 @@ class Layer:
 
     def forward(self, bottom: Sequence[LayerBlob], top: Sequence[LayerBlob]) -> None:
         """Write the data of the tops."""
-        raise NotImplementedError("the layer has no forward")
+        raise NotImplementedError
 
     def backward(self, top: Sequence[LayerBlob], propagate_down: Sequence[bool], bottom: Sequence[LayerBlob]) -> None:
         """Write the gradients of the bottoms for which ``propagate_down`` is true."""
-        raise NotImplementedError("the layer has no backward")
+        raise NotImplementedError
 
 
 #: Layers of caffelite's own for classes that published nets name, by module and class.
@@ -194,15 +223,15 @@ class PythonLayer(base.Layer):
 
     ``python_param``: ``module`` and ``layer`` (the class), ``param_str`` (for the class to read),
     ``share_in_parallel`` (without effect). The module is looked for in the folder of the prototxt, in the current one,
-    then where Python looks. Nothing of it runs unless that was allowed: ``--allow-python`` on the command line,
-    ``allow_python=True`` in Python.
+    then where Python looks; ``import caffe`` in it gets caffelite. Nothing of it runs unless that was allowed:
+    ``--allow-python`` on the command line, ``allow_python=True`` in Python.
 
     In TEST, ``ProposalLayer`` of the module ``rpn.proposal_layer`` (py-faster-rcnn) is a layer of caffelite, unless the
     user's own may run and is there.
 
     Any number of bottoms and tops. ``reshape`` and ``forward`` are called in each pass, and either may give tops
-    another shape; all that is behind is fitted to it. Gradients of bottoms are zero before ``backward``. What the
-    object keeps for itself is not in snapshots.
+    another shape; all that is behind is fitted to it. Gradients of bottoms are what ``forward`` wrote into them, else
+    zero, before ``backward``. What the object keeps for itself is not in snapshots.
 
     Source: Caffe's ``python_layer.hpp``.
 
@@ -237,11 +266,17 @@ class PythonLayer(base.Layer):
         self.user: Layer | None = None
         self._bottoms = [LayerBlob(name, f"bottom {quoted(name)}") for name in self.param.bottom]
         self._tops = [LayerBlob(name) for name in self.param.top]
+        pairs = zip(self.param.bottom, self.param.top, strict=False)
+        # A blob that is written in place is one object, as in Caffe.
+        self._in_place = {j for j, (bottom, top) in enumerate(pairs) if bottom == top}
+        for j in self._in_place:
+            self._tops[j] = self._bottoms[j]
         self._planned: Sequence[base.Blob] = []
         self._asked: tuple[Shape, ...] | None = None
         self._varies = False
-        pairs = zip(self.param.bottom, self.param.top, strict=False)
-        self._in_place = [j for j, (bottom, top) in enumerate(pairs) if bottom == top]
+        #: Gradients of bottoms that ``forward`` wrote.
+        self._written: list[np.ndarray | None] = [None] * len(self._bottoms)
+        self._folders = _folders(self.context)
 
     @property
     def varies(self) -> bool:
@@ -252,9 +287,8 @@ class PythonLayer(base.Layer):
             for blob, shape in zip(self._bottoms, bottoms, strict=True):
                 blob.bind(np.zeros(shape, np.float32), None)
             if self.user is None:
-                with _first_in_path(_folders(self.context)):
-                    self.user = self._make()
-                    self._call("setup", self._bottoms, self._tops)
+                self.user = self._make()
+                self._call("setup", self._bottoms, self._tops)
             self._call("reshape", self._bottoms, self._tops)
             self._asked = bottoms
         return [top.shape for top in self._tops]
@@ -265,13 +299,18 @@ class PythonLayer(base.Layer):
 
     def resize(self, bottoms: Sequence[base.Blob]) -> Sequence[Shape]:
         """Run the layer forward; its tops have the shapes that it gave them."""
-        for own, bottom in zip(self._bottoms, bottoms, strict=True):
-            own.bind(bottom.data, None)
+        for j, (own, bottom) in enumerate(zip(self._bottoms, bottoms, strict=True)):
+            if j not in self._in_place:
+                own.bind(bottom.data, None)
+                continue
+            if self._planned[j].shape == bottom.shape:
+                own.bind(self._planned[j].data, self._planned[j].diff)
+            else:
+                own.bind(np.zeros_like(bottom.data), None)
+            np.copyto(own.data, bottom.data)
         self._call("reshape", self._bottoms, self._tops)
-        for j in self._in_place:
-            if self._tops[j].shape == self._bottoms[j].shape:
-                np.copyto(self._tops[j].data, self._bottoms[j].data)
         self._call("forward", self._bottoms, self._tops)
+        self._written = [own.written_diff for own in self._bottoms]
         shapes = [top.shape for top in self._tops]
         if shapes == [top.shape for top in self._planned]:
             self._take_tops(self._planned)
@@ -297,16 +336,25 @@ class PythonLayer(base.Layer):
 
         def backward() -> None:
             for j, (own, bottom) in enumerate(zip(self._bottoms, bottoms, strict=True)):
+                if j in self._in_place:
+                    gradient = tops[j].diff
+                    if bottom.diff is not None and gradient is not None:
+                        np.copyto(bottom.diff, gradient)
+                        own.bind(tops[j].data, bottom.diff)
+                    continue
                 own.bind(bottom.data, bottom.diff)
-                if j in self._in_place and own.shape == self._tops[j].shape:
-                    np.copyto(own.diff, self._tops[j].diff)
-                else:
-                    own.diff.fill(0)
+                written = self._written[j]
+                own.diff[...] = 0 if written is None else written
             self._call("backward", self._tops, propagate_down, self._bottoms)
 
         return [backward]
 
     # The user's code.
+
+    def _told(self, cls: type) -> str:
+        """Return how a class is called in errors."""
+        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        return f"the class {cls.__qualname__} ({_short(file) if file else cls.__module__})"
 
     def _make(self) -> Layer:
         """Return an object of the user's class."""
@@ -318,27 +366,34 @@ class PythonLayer(base.Layer):
                 "allow_python=True in Python",
                 "module",
             )
-        module = self._module(settings.module)
+        with _first_in_path(self._folders):
+            module = self._module(settings.module)
         cls = getattr(module, settings.layer, None)
-        place = getattr(module, "__file__", None) or settings.module
         if not isinstance(cls, type):
-            self.error(f"the module {quoted(settings.module)} ({place}) has no class {settings.layer}", "layer")
+            place = getattr(module, "__file__", None)
+            where = f" ({_short(place)})" if place else ""
+            self.error(f"the module {quoted(settings.module)}{where} has no class {settings.layer}", "layer")
         if not issubclass(cls, Layer):
-            self.error(f"the class {settings.layer} ({place}) is no subclass of caffelite.Layer", "layer")
+            theirs = next((c.__module__ for c in cls.__mro__ if c.__module__.startswith("caffe.")), None)
+            hint = "" if theirs is None else f" but of a class of {theirs}, which was imported before"
+            self.error(f"{self._told(cls)} is no subclass of caffelite.Layer{hint}", "layer")
+        if cls.forward is Layer.forward:
+            self.error(f"{self._told(cls)} has no method forward", "layer")
         try:
-            user = cls(self.param)
-        except Exception as error:
+            with _first_in_path(self._folders):
+                user = cls(self.param)
+        except (Exception, SystemExit) as error:
             self._blame(error, "__init__")
-        user.name, user.phase, user.param_str, user.blobs = (
-            self.name, self.context.phase, settings.param_str, BlobList()
-        )  # fmt: skip
+        user.name, user.param_str, user.blobs = self.name, settings.param_str, BlobList()
+        user.phase = Phase(self.context.phase)
         return user
 
     def _module(self, name: str) -> Any:
-        _provide_caffe()
+        # Unless another Caffe is in use, that is this one for the user's code.
+        sys.modules.setdefault("caffe", sys.modules["caffelite"])
         importlib.invalidate_caches()
         first = name.partition(".")[0]
-        found = PathFinder.find_spec(first, _folders(self.context))
+        found = PathFinder.find_spec(first, self._folders)
         loaded = getattr(sys.modules.get(first), "__file__", None)
         if found is not None and found.origin and loaded and Path(found.origin).resolve() != Path(loaded).resolve():
             self.error(
@@ -351,25 +406,29 @@ class PythonLayer(base.Layer):
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 self._blame(error, "import")
-            where = " and ".join(_folders(self.context))
+            where = " nor in ".join(self._folders)
             self.error(f"there is no Python module {quoted(name)}, neither in {where} nor in Python's path", "module")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._blame(error, "import")
 
     def _call(self, method: str, *arguments: Any) -> None:
         try:
-            getattr(self.user, method)(*arguments)
-        except Exception as error:
+            with _first_in_path(self._folders):
+                getattr(self.user, method)(*arguments)
+        except (Exception, SystemExit) as error:
             self._blame(error, method)
 
-    def _blame(self, error: Exception, method: str) -> NoReturn:
+    def _blame(self, error: BaseException, method: str) -> NoReturn:
         """Raise an error that names the place in the user's code."""
-        text = " ".join(str(error).split())
-        place = _place(error.__traceback__, _folders(self.context))
+        text, place = " ".join(str(error).split()), _place(error.__traceback__)
         if isinstance(error, SyntaxError) and error.filename:
             text, place = error.msg, f"{_short(error.filename)}:{error.lineno}"
+            if "print" in text:
+                text += " This is Python 2."
+        if isinstance(error, NotImplementedError) and not place:
+            self.error(f"{self._told(type(self.user))} has no method {method}", "layer")
         kind = type(error).__name__ + (f": {text}" if text else "")
-        raise NetError(f"{self.where('layer')}: {kind} ({place}, in {method})") from error
+        raise NetError(f"{self.where('layer')}: {kind} ({f'{place}, ' if place else ''}in {method})") from error
 
 
 def _folders(context: base.Context) -> list[str]:
@@ -377,21 +436,21 @@ def _folders(context: base.Context) -> list[str]:
     return list(dict.fromkeys(str(folder.resolve()) for folder in (context.home, Path())))
 
 
-def _place(trace: TracebackType | None, folders: list[str]) -> str:
-    """Return file and line of the innermost call in the user's folders, else of the innermost one outside this file."""
-    frames = [frame for frame in traceback.extract_tb(trace) if frame.filename != __file__]
-    own = Path(__file__).parent.parent
-    theirs = [
-        frame
-        for frame in frames
-        if own not in Path(frame.filename).parents
-        and any(Path(folder) in Path(frame.filename).resolve().parents for folder in folders)
-        and "site-packages" not in frame.filename
-    ]
-    outside = [frame for frame in frames if "importlib" not in frame.filename]
-    for frame in reversed(theirs or outside or frames):
+def _place(trace: TracebackType | None) -> str:
+    """Return file and line of the innermost call that is not in a library, else of the innermost one."""
+    frames = [frame for frame in traceback.extract_tb(trace) if not _is_in(frame.filename, _OWN)]
+    theirs = [frame for frame in frames if not any(_is_in(frame.filename, library) for library in _LIBRARIES)]
+    for frame in reversed(theirs or frames):
         return f"{_short(frame.filename)}:{frame.lineno}"
-    return "outside any file"
+    return ""
+
+
+_OWN = Path(__file__).parent.parent
+_LIBRARIES = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")] + [Path("<frozen importlib")]
+
+
+def _is_in(filename: str, folder: Path) -> bool:
+    return filename.startswith(str(folder))
 
 
 def _short(filename: str) -> str:
@@ -410,13 +469,3 @@ def _first_in_path(folders: list[str]) -> Iterator[None]:
         for folder in folders:
             if folder in sys.path:
                 sys.path.remove(folder)
-
-
-def _provide_caffe() -> None:
-    """Let ``import caffe`` find caffelite, unless there is a Caffe."""
-    if "caffe" in sys.modules:
-        return
-    found = importlib.util.find_spec("caffe")
-    # A folder that happens to have this name has no origin.
-    if found is None or found.origin is None:
-        sys.modules["caffe"] = sys.modules["caffelite"]

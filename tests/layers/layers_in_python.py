@@ -60,6 +60,46 @@ class Half(caffe.Layer):
         top[0].reshape(*bottom[0].shape)
 
 
+class Doubled(caffe.Layer):
+    """Doubles a blob in place, through its bottom or its top."""
+
+    def reshape(self, bottom, top):
+        self.blob = {"bottom": bottom, "top": top}[self.param_str][0]
+
+    def forward(self, bottom, top):
+        self.blob.data[...] *= 2
+
+    def backward(self, top, propagate_down, bottom):
+        self.blob.diff[...] *= 2
+
+
+class Early(caffe.Layer):
+    """The sum of the squares of its first bottom, whose gradient is computed on the way."""
+
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        top[0].data[0] = (bottom[0].data ** 2).sum()
+        bottom[0].diff[...] = 2 * bottom[0].data
+
+    def backward(self, top, propagate_down, bottom):
+        bottom[0].diff[...] *= top[0].diff[0]
+
+
+class Wanted(caffe.Layer):
+    """Keeps what it is told of the gradients that are wanted."""
+
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        top[0].data[0] = 0
+
+    def backward(self, top, propagate_down, bottom):
+        self.wanted = list(propagate_down)
+
+
 class Images(caffe.Layer):
     """Images whose sizes ``param_str`` lists, one after the other; all pixels have the number of the pass."""
 
@@ -117,6 +157,10 @@ class Wrong(caffe.Layer):
     def forward(self, bottom, top):
         if self.param_str == "bottom":
             bottom[0].reshape(3)
+        if self.param_str == "shape":
+            top[0].data[...] = np.zeros(3)
+        if self.param_str == "numpy":
+            np.reshape(top[0].data, 3)
         self._fail("forward")
 
     def backward(self, top, propagate_down, bottom):
@@ -133,3 +177,23 @@ class Bare(caffe.Layer):
 
 class NoLayer:
     """Is something else."""
+
+
+class NoShape(caffe.Layer):
+    """Gives its top the shape ``param_str``."""
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*eval(self.param_str))
+
+    def forward(self, bottom, top):
+        pass
+
+
+class Leaves(caffe.Layer):
+    """Ends the program, or tries to."""
+
+    def setup(self, bottom, top):
+        raise SystemExit("no configuration")
+
+    def forward(self, bottom, top):
+        pass
