@@ -58,8 +58,10 @@ def test_the_gradient_of_normalize_is_that_of_ssd_where_scales_differ() -> None:
 
 
 def test_normalize_of_another_fork() -> None:
-    with pytest.raises(NetError, match="normalize_param belongs to another layer"):
-        single("Normalize", [np.zeros((1, 2))], 'normalize_param { normalize_type: "L1" }')
+    with pytest.raises(NetError, match="norm_param and normalize_param belong to different forks' Normalize layers"):
+        single("Normalize", [np.zeros((1, 2))], "normalize_param { } norm_param { }")
+    with pytest.raises(NetError, match='normalize_type is "L3", expected "L1" or "L2"'):
+        single("Normalize", [np.zeros((1, 2))], 'normalize_param { normalize_type: "L3" }')
     with pytest.raises(NetError, match="at least 2 axes"):
         single("Normalize", [np.zeros(3)])
 
