@@ -3,6 +3,9 @@
 FOLDER holds checkouts of the repositories in ``NETS`` (or only the files named there), as ``OWNER/NAME``,
 ``OWNER+NAME`` or ``NAME``. No weights are needed: parameters are drawn by their fillers, and where a file for
 deployment has none, so that values neither vanish nor grow.
+
+With ``--opencv`` OpenCV's own reader of Caffe's files (``pip install opencv-python-headless``, 4.x) gets the same
+parameters and the same input, and the table tells by how much the two differ, over the largest value.
 """
 
 import argparse
@@ -10,9 +13,12 @@ import concurrent.futures
 import json
 import multiprocessing
 import resource
+import shutil
 import sys
 import tempfile
 import time
+import types
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +30,7 @@ from caffelite.convert.diagram import draw
 from caffelite.errors import Error
 from caffelite.layers.base import TEST, text_of
 from caffelite.net import Net
+from caffelite.pycaffe.layer import Layer
 
 SENET = "hujie-frank/SENet"
 KPZHANG = "kpzhang93/MTCNN_face_detection_alignment"
@@ -78,7 +85,7 @@ NETS = (
     Published("MobileNet-SSD", "chuanqi305/MobileNet-SSD", "voc/MobileNetSSD_deploy.prototxt", (1, 1, -1, 7)),
     Published("FCN-8s", "shelhamer/fcn.berkeleyvision.org", "voc-fcn8s/deploy.prototxt", (0, 21, 500, 500)),
     Published("SegNet", "alexgkendall/SegNet-Tutorial", "Example_Models/segnet_model_driving_webdemo.prototxt",
-              (0, 12, 360, 480)),
+              (0, 1, 360, 480)),
     Published("PSPNet-50", "hszhao/PSPNet", "evaluation/prototxt/pspnet50_ADE20K_473.prototxt", (0, 150, 473, 473)),
     Published("ENet", "TimoSaemann/ENet", "prototxts/enet_deploy.prototxt", (0, 19, 512, 1024)),
     Published("ENet, BatchNorm merged", "TimoSaemann/ENet", "prototxts/enet_deploy_final.prototxt",
@@ -120,44 +127,127 @@ def enliven(net: Net, seed: int) -> None:
                 blob.data[...] = rng.standard_normal(blob.shape, np.float32) * np.float32((2 / fan_in) ** 0.5)
 
 
-def run(net: Published, file: Path, batch: int | None) -> dict[str, Any]:
+class SpatialDropout(Layer):
+    """What ENet's published prototxt takes from a Python module of its own: when tested it passes values on."""
+
+    def setup(self, bottom: Any, top: Any) -> None:
+        pass
+
+    def reshape(self, bottom: Any, top: Any) -> None:
+        top[0].reshape(*bottom[0].shape)
+
+    def forward(self, bottom: Any, top: Any) -> None:
+        top[0].data[...] = bottom[0].data
+
+    def backward(self, top: Any, propagate_down: Any, bottom: Any) -> None:
+        bottom[0].diff[...] = top[0].diff
+
+
+def give_modules() -> None:
+    """Let nets find the Python modules they name."""
+    module = types.ModuleType("spatial_dropout")
+    module.__dict__["SpatialDropoutLayer"] = SpatialDropout
+    sys.modules["spatial_dropout"] = module
+
+
+def feed(net: Net, words: dict[str, int], seed: int) -> None:
+    """Give random values to the inputs."""
+    rng = np.random.default_rng(seed)
+    for name in net.inputs:
+        blob = net.blobs[name]
+        if name in words:
+            blob.data[...] = rng.integers(words[name], size=blob.shape)
+        else:
+            blob.data[...] = rng.uniform(-1, 1, blob.shape)
+
+
+def against_opencv(file: Path, net: Net, weights: Path | None = None) -> float:
+    """Return the largest difference to what OpenCV computes, over the largest value of the blob.
+
+    Compared are the outputs and what goes into a softmax. ``net`` keeps its blobs and has run.
+    """
+    import cv2
+
+    with tempfile.TemporaryDirectory() as folder:
+        if weights is None:
+            weights = Path(folder) / "net.caffemodel"
+            net.save(weights)
+        other = cv2.dnn.readNetFromCaffe(str(file), str(weights))
+    for name in net.inputs:
+        other.setInput(net.blobs[name].data.copy(), name)
+    names = [*net.outputs, *(layer.param.bottom[0] for layer in net.layers if layer.type == "Softmax")]
+    writers = {top: layer.name for layer in net.layers for top in layer.param.top}
+    worst = 0.0
+    for name in dict.fromkeys(names):
+        mine, theirs = net.blobs[name].data, other.forward(writers[name])
+        if mine.shape[:2] == (1, 1) and mine.shape[3:] == (7,):
+            mine, theirs = _detections(mine), _detections(theirs)
+        if mine.shape != theirs.shape:
+            raise Error(f"{name} has shape {text_of(mine.shape)}, {text_of(theirs.shape)} from OpenCV")
+        worst = max(worst, float(np.abs(mine - theirs).max() / np.abs(mine).max()))
+    return worst
+
+
+def _detections(rows: np.ndarray) -> np.ndarray:
+    """Return detections in one order: OpenCV's go by score alone and are filled up with zeros."""
+    found = rows.reshape(-1, 7)
+    found = found[found.any(1)]
+    return found[np.lexsort((-found[:, 2], found[:, 1]))]
+
+
+def run(net: Published, file: Path, batch: int | None, opencv: bool) -> dict[str, Any]:
     """Return a row of the table."""
+    warnings.simplefilter("ignore")
+    give_modules()
     row: dict[str, Any] = {"net": net.name, "repository": net.repository, "path": net.path, "trouble": ""}
     try:
         _run(net, file, batch, row)
+        row["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        if opencv:
+            row["opencv"] = compare(net, file, batch)
     except Error as error:
         row["trouble"] = str(error).replace(str(file), net.path)
     except Exception as error:  # a defect, to be seen in the table
         row["trouble"] = f"DEFECT {type(error).__name__}: {error}"
-    row["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return row
 
 
-def _run(published: Published, file: Path, batch: int | None, row: dict[str, Any]) -> None:
-    start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        for ending in ("svg", "dot", "md"):
-            row["drawn"] = draw(file, Path(folder) / f"net.{ending}")
-            if not (Path(folder) / f"net.{ending}").stat().st_size:
-                raise Error(f"nothing is in the {ending} drawn")
-    row["drawing"] = time.perf_counter() - start
-    start = time.perf_counter()
-    net = Net(file, TEST)
+def compare(published: Published, file: Path, batch: int | None) -> float | str:
+    import cv2
+
+    net = _plan(file, batch, keep=True)
+    feed(net, published.words, 2)
+    net.forward()
+    try:
+        return against_opencv(file, net)
+    except cv2.error:
+        return "not read"
+
+
+def _plan(file: Path, batch: int | None, keep: bool) -> Net:
+    net = Net(file, TEST, keep=keep, learn=False, allow_python=True)
     if batch is not None:
         for layer in net.layers:
             if layer.type == "Input":
                 layer.top_shapes = [(batch, *shape[1:]) for shape in layer.top_shapes]
         net.reshape()
     enliven(net, 1)
+    return net
+
+
+def _run(published: Published, file: Path, batch: int | None, row: dict[str, Any]) -> None:
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for ending in ("dot", "md", *(("svg", "png") if shutil.which("dot") else ())):
+            row["drawn"] = draw(file, Path(folder) / f"net.{ending}")
+            if not (Path(folder) / f"net.{ending}").stat().st_size:
+                raise Error(f"nothing is in the {ending} drawn")
+    row["drawing"] = time.perf_counter() - start
+    start = time.perf_counter()
+    net = _plan(file, batch, keep=False)
     row["planning"] = time.perf_counter() - start
     row["layers"], row["parameters"] = len(net.layers), net.data.size
-    rng = np.random.default_rng(2)
-    for name in net.inputs:
-        blob = net.blobs[name]
-        if name in published.words:
-            blob.data[...] = rng.integers(published.words[name], size=blob.shape)
-        else:
-            blob.data[...] = rng.uniform(-1, 1, blob.shape)
+    feed(net, published.words, 2)
     start = time.perf_counter()
     net.forward()
     row["first"] = time.perf_counter() - start
@@ -183,14 +273,16 @@ def _run(published: Published, file: Path, batch: int | None, row: dict[str, Any
 
 
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
-    yield "| net | from | layers | parameters | input | output | s a forward | peak MiB | |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "| net | from | layers | parameters | input | output | s a forward | peak MiB | OpenCV | |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for row in rows:
         cells = [row["net"], row["repository"], str(row.get("layers", ""))]
         cells.append(f"{row['parameters']:,}" if "parameters" in row else "")
         cells += [row.get("input", ""), row.get("output", "")]
         cells.append(f"{row['seconds']:.3g}" if "seconds" in row else "")
         cells.append(f"{row['memory']:.0f}" if "memory" in row else "")
+        opencv = row.get("opencv", "")
+        cells.append(opencv if isinstance(opencv, str) else f"{opencv:.1e}")
         yield "| " + " | ".join([*cells, row["trouble"]]) + " |"
 
 
@@ -199,6 +291,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", action="append", default=[], help="run only the nets whose name contains this")
     parser.add_argument("--batch", type=int, help="size of the batch in place of the published one")
+    parser.add_argument("--opencv", action="store_true", help="hold the outputs against OpenCV's")
     parser.add_argument("--json", action="store_true", help="rows with all there is to tell instead of the table")
     options = parser.parse_args()
     rows = []
@@ -213,7 +306,7 @@ def main() -> None:
             if file is None:
                 rows.append({"net": net.name, "repository": net.repository, "trouble": f"{net.path} is not there"})
                 continue
-            rows.append(pool.submit(run, net, file, options.batch).result())
+            rows.append(pool.submit(run, net, file, options.batch, options.opencv).result())
             print(f"{net.name}: {rows[-1]['trouble'] or 'runs'}", file=sys.stderr, flush=True)
     if options.json:
         json.dump(rows, sys.stdout, indent=1)
