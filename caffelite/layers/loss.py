@@ -7,14 +7,15 @@ import numpy as np
 from caffelite.errors import DataError
 from caffelite.layers.base import Layer, Step
 
-FULL, VALID, BATCH_SIZE, NONE = 0, 1, 2, 3
+FULL, VALID, BATCH_SIZE, NONE, PRE_FIXED = 0, 1, 2, 3, 20004
 
 
 class Loss(Layer):
     """A layer whose top is a loss, averaged as ``loss_param`` says.
 
-    ``loss_param``: ``normalization`` VALID (labels that are not ignored), FULL (all), BATCH_SIZE (images), NONE;
-    ``ignore_label``; the older ``normalize`` (true: VALID, false: BATCH_SIZE).
+    ``loss_param``: ``normalization`` VALID (labels that are not ignored), FULL (all), BATCH_SIZE (images), NONE,
+    PRE_FIXED (``pre_fixed_normalizer``, of the R-FCN fork); ``ignore_label``; the older ``normalize`` (true: VALID,
+    false: BATCH_SIZE).
     """
 
     loss = True
@@ -49,7 +50,8 @@ class Loss(Layer):
 
         return check
 
-    @staticmethod
-    def divisor(mode: int, images: int, places: int, valid: int) -> float:
+    def divisor(self, mode: int, images: int, places: int, valid: int) -> float:
         """Return what the sum of losses is divided by; at least 1, so that a batch without labels has loss 0."""
-        return float(max({FULL: images * places, VALID: valid, BATCH_SIZE: images, NONE: 1}[mode], 1))
+        fixed = self.param.loss_param.pre_fixed_normalizer
+        divisors = {FULL: images * places, VALID: valid, BATCH_SIZE: images, NONE: 1, PRE_FIXED: fixed}
+        return float(max(divisors[mode], 1))

@@ -137,11 +137,11 @@ def rounded(x: np.ndarray) -> np.ndarray:
     return whole + np.sign(x) * (np.abs(x - whole) >= 0.5)
 
 
-class _Regions(Layer):
+class Regions(Layer):
     """A layer of features and regions; the regions get no gradient.
 
     Its steps begin with one that finds, for each region, the places of the map that belong to each bin: ``image``,
-    and in ``rows`` and ``columns`` two numbers for each bin along an axis.
+    and in ``rows`` and ``columns`` pairs of numbers for each bin along an axis.
     """
 
     bottoms = 2
@@ -185,12 +185,12 @@ class _Regions(Layer):
         self.image[:] = number
         return regions[:, 1:].T
 
-    def _locating(self, bottoms: Sequence[Blob]) -> Step:
-        """Return the step that sets ``image``, ``rows`` and ``columns``."""
+    def _locating(self, bottoms: Sequence[Blob], each: int = 1) -> Step:
+        """Return the step that sets ``image``, ``rows`` and ``columns``, the latter with so many pairs a bin."""
         x = bottoms[0].shape
         regions = bottoms[1].data.reshape(-1, 5)
         self.image = np.zeros(len(regions), np.int64)
-        self.rows, self.columns = (np.zeros((len(regions), many, 2), np.int64) for many in self.pooled)
+        self.rows, self.columns = (np.zeros((len(regions), many * each, 2), np.int64) for many in self.pooled)
 
         def locate() -> None:
             left, top, right, bottom = self._read(regions, x[0])
@@ -213,7 +213,7 @@ class _Regions(Layer):
 
 
 @layer("ROIPooling")
-class ROIPooling(_Regions):
+class ROIPooling(Regions):
     """The largest value of each of ``pooled_h × pooled_w`` bins of each region; 0 where a bin is empty.
 
     Bottoms: features ``N × C × H × W``; regions, R rows of 5 numbers: image, xmin, ymin, xmax, ymax. Top ``R × C ×
@@ -262,7 +262,7 @@ class ROIPooling(_Regions):
 
 
 @layer("PSROIPooling")
-class PSROIPooling(_Regions):
+class PSROIPooling(Regions):
     """The mean of each of ``group_size × group_size`` bins of each region, each bin in channels of its own.
 
     Bottoms: features ``N × D·G·G × H × W``; regions as for ROIPooling. Top ``R × D × G × G``: bin (h, w) of output d is
@@ -314,7 +314,7 @@ class PSROIPooling(_Regions):
 
 
 @layer("ROIAlign")
-class ROIAlign(_Regions):
+class ROIAlign(Regions):
     """The features at the corners of ``pooled_h × pooled_w`` bins of each region, interpolated between four places.
 
     Bottoms as for ROIPooling. Top ``R × C × (pooled_h + 1) × (pooled_w + 1)``; an average pooling of 2 × 2 with stride

@@ -82,6 +82,10 @@ class SmoothL1Loss(Loss):
                 )
         return [()]
 
+    def loss_divisor(self, x: Shape) -> float:
+        """Return what the sum is divided by."""
+        return 1.0 if self.normalization(-1) == NONE else float(max(x[0], 1))
+
     @staticmethod
     def _weights(bottoms: Sequence[Blob]) -> tuple[np.ndarray, np.ndarray]:
         """Return the two weights; where there are none, something for the kernels that they do not read."""
@@ -92,7 +96,7 @@ class SmoothL1Loss(Loss):
         x, t = bottoms[:2]
         self.difference = arrays.zeros(x.data.size, x.data.dtype)
         sums = np.zeros(-(-x.data.size // CHUNK))
-        self.divided_by = 1.0 if self.normalization(-1) == NONE else float(max(x.shape[0], 1))
+        self.divided_by = self.loss_divisor(x.shape)
         out = tops[0].flat
 
         def finish() -> None:

@@ -63,6 +63,24 @@ def psroi_pooling(x: np.ndarray, regions: Any, group: int, scale: float) -> np.n
     return y
 
 
+def psroi_align(x: np.ndarray, regions: Any, group: int, scale: float, points: int) -> np.ndarray:
+    outputs, (height, width) = x.shape[1] // group**2, x.shape[2:]
+    y = np.zeros((len(regions), outputs, group, group))
+    for r, (n, left, top, right, bottom) in enumerate(regions):
+        bin_h, bin_w = (max((b + 1 - a) * scale, 0.1) / group for a, b in ((top, bottom), (left, right)))
+        for i, j in np.ndindex(group, group):
+            h0, h1 = (min(max(top * scale + k * bin_h, 0), height - 1) for k in (i, i + 1))
+            w0, w1 = (min(max(left * scale + k * bin_w, 0), width - 1) for k in (j, j + 1))
+            for a, b in np.ndindex(points, points):
+                h, w = h0 + (a + 1) * bin_h / (points + 1), w0 + (b + 1) * bin_w / (points + 1)
+                if h < h1 and w < w1:
+                    for p, q in np.ndindex(2, 2):
+                        share = (1 - abs(h - int(h) - p)) * (1 - abs(w - int(w) - q)) / points**2
+                        for d in range(outputs):
+                            y[r, d, i, j] += share * x[int(n), (d * group + i) * group + j, int(h) + p, int(w) + q]
+    return y
+
+
 def roi_align(x: np.ndarray, regions: Any, pooled: tuple[int, int], scale: float, pad: float = 0) -> np.ndarray:
     height, width = x.shape[2:]
     y = np.zeros((len(regions), x.shape[1], pooled[0] + 1, pooled[1] + 1))
@@ -107,6 +125,17 @@ def test_psroi_pooling(scale: float) -> None:
     np.testing.assert_allclose(y, psroi_pooling(x, REGIONS, 3, scale), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(("scale", "points"), [(1, 2), (0.5, 2), (0.4, 3)])
+def test_psroi_align(scale: float, points: int) -> None:
+    x = np.random.default_rng(6).standard_normal((2, 18, 11, 13)).astype(np.float32)
+    settings = f"output_dim: 2 group_size: 3 spatial_scale: {scale}"
+    settings += f" sample_num: {points}" if points != 2 else ""
+    (y,) = tops_of("PSROIAlign", [x, REGIONS], f"psroi_align_param {{ {settings} }}")
+    expected = psroi_align(x, REGIONS, 3, scale, points)
+    assert np.count_nonzero(expected) > 60
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(("scale", "pad"), [(1, 0), (0.5, 0), (0.5, 0.25)])
 def test_roi_align(scale: float, pad: float) -> None:
     x = np.random.default_rng(3).standard_normal((2, 3, 9, 10)).astype(np.float32)
@@ -144,10 +173,11 @@ def test_the_gradient_goes_to_the_largest_once_for_each_bin() -> None:
         ([0, 0, 0, 1, -2e9], "region 1 has the coordinate -2e"),
     ],
 )
-@pytest.mark.parametrize("kind", ["ROIPooling", "PSROIPooling", "ROIAlign"])
+@pytest.mark.parametrize("kind", ["ROIPooling", "PSROIPooling", "ROIAlign", "PSROIAlign"])
 def test_regions_that_cannot_be(kind: str, row: list[float], expected: str) -> None:
     settings = "roi_pooling_param { pooled_h: 2 pooled_w: 2 } "
-    settings += "psroi_pooling_param { group_size: 2 output_dim: 1 spatial_scale: 1 }"
+    for name in ("psroi_pooling_param", "psroi_align_param"):
+        settings += f"{name} {{ group_size: 2 output_dim: 1 spatial_scale: 1 }} "
     with pytest.raises(DataError, match=expected):
         tops_of(kind, [np.zeros((2, 4, 5, 5)), [[0, 0, 0, 1, 1], row]], settings)
 
@@ -165,6 +195,10 @@ def test_regions_that_cannot_be(kind: str, row: list[float], expected: str) -> N
         ("PSROIPooling", "psroi_pooling_param { output_dim: 2 group_size: 2 }", "spatial_scale is 0"),
         ("PSROIPooling", "psroi_pooling_param { output_dim: 2 group_size: 2 spatial_scale: 1 }",
          "its features have 4 channels, expected output_dim × group_size², 8"),
+        ("PSROIAlign", "psroi_align_param { group_size: 2 }", "psroi_align_param needs output_dim of at least 1"),
+        ("PSROIAlign", "psroi_align_param { output_dim: 2 group_size: 2 sample_num: 0 }", "needs sample_num of at least 1"),
+        ("PSROIAlign", "psroi_align_param { output_dim: 1 group_size: 1 spatial_scale: 1 }",
+         "its features have 4 channels, expected output_dim × group_size², 1"),
         ("ROIAlign", "", "needs pooled_h and pooled_w of at least 1"),
         ("ROIAlign", "roi_align_param { pooled_h: 2 }", "roi_align_param belongs to a ROIAlign of another fork"),
         ("ROIAlign", "roi_pooling_param { bi_type: 1 }", "bi_type belongs to a ROIAlign of another fork"),
