@@ -213,7 +213,7 @@ class Graph:
             for j, version in enumerate(node.bottoms):
                 wanted = (asked[j] and version.gradient) if asked else version.gradient
                 able = layer.differentiable and j not in layer.without_gradient
-                if wanted and not able and layer.differentiable and not force:
+                if wanted and not able and layer.differentiable and layer.refuses_gradient and not force:
                     layer.error(
                         f"{layer.param.type} has no gradient with respect to bottom {quoted(version.name)}", "bottom", j
                     )

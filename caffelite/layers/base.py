@@ -134,6 +134,8 @@ class Layer:
     backward_reads: frozenset[str] = frozenset({"bottom", "top"})
     #: The bottoms that never get a gradient (labels). An empty range of gradients: ``differentiable = False``.
     without_gradient: tuple[int, ...] = ()
+    #: Where a net learns through one of these, that is an error, as Caffe has it for labels; False: they get none.
+    refuses_gradient: ClassVar[bool] = True
     #: False: no bottom ever gets a gradient (Accuracy, ArgMax).
     differentiable: ClassVar[bool] = True
     #: The layer brings data into the net (no bottoms); its calls cannot be skipped.

@@ -22,6 +22,7 @@ class ContrastiveLoss(Loss):
     bottoms = 3
     tops = (0, 1)
     without_gradient = (2,)
+    refuses_gradient = False
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         a, b, s = bottoms

@@ -19,6 +19,7 @@ class Crop(Layer):
     bottoms = 2
     backward_reads = frozenset()
     without_gradient = (1,)
+    refuses_gradient = False
 
     def _part(self, x: Shape, like: Shape) -> tuple[slice, ...]:
         axis = self.axis(self.param.crop_param.axis, x)

@@ -29,6 +29,7 @@ class Interp(Layer):
     bottoms = (1, 2)
     backward_reads = frozenset()
     without_gradient = (1,)
+    refuses_gradient = False
 
     def setup(self) -> None:
         p = self.settings = self.param.interp_param

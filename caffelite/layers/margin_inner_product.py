@@ -119,6 +119,7 @@ class _MarginInnerProduct(Loss):
     loss = False  # it has labels as a loss has, but its top is scores
     backward_reads = frozenset({"bottom"})
     without_gradient = (1,)
+    refuses_gradient = False
     settings: Any
 
     def setup(self) -> None:

@@ -422,8 +422,10 @@ class PythonLayer(base.Layer):
         """Raise an error that names the place in the user's code."""
         text, place = " ".join(str(error).split()), _place(error.__traceback__)
         if isinstance(error, SyntaxError) and error.filename:
-            text, place = error.msg, f"{_short(error.filename)}:{error.lineno}"
-            if "print" in text:
+            text = error.msg
+            if not error.filename.startswith("<"):
+                place = f"{_short(error.filename)}:{error.lineno}"
+            if text.startswith("Missing parentheses in call to"):
                 text += " This is Python 2."
         if isinstance(error, NotImplementedError) and not place:
             self.error(f"{self._told(type(self.user))} has no method {method}", "layer")

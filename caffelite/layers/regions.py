@@ -146,6 +146,7 @@ class Regions(Layer):
 
     bottoms = 2
     without_gradient = (1,)
+    refuses_gradient = False
     backward_reads = frozenset()
     #: Bins along each axis, set by ``setup``.
     pooled: tuple[int, int]

@@ -66,6 +66,7 @@ class SmoothL1Loss(Loss):
     tops = (0, 1)
     backward_reads = frozenset({"bottom"})
     without_gradient = (2, 3)
+    refuses_gradient = False
 
     def setup(self) -> None:
         sigma = self.param.smooth_l1_loss_param.sigma

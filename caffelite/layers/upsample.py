@@ -50,6 +50,7 @@ class Upsample(Layer):
     bottoms = (1, 2)
     backward_reads = frozenset()
     without_gradient = (1,)
+    refuses_gradient = False
 
     def setup(self) -> None:
         p = self.settings = self.param.upsample_param

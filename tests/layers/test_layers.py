@@ -278,3 +278,51 @@ def test_a_label_that_is_no_number() -> None:
 def test_dilation_of_each_axis() -> None:
     n = net(layer("Convolution", "convolution_param { num_output: 1 kernel_size: 3 dilation_h: 3 dilation_w: 1 }"))
     assert n.blobs["y"].shape == (4, 1, 2, 6)
+
+
+LEARNED = layer("Convolution", "convolution_param { num_output: 2 kernel_size: 3 pad: 1 }", top='top: "c"').replace(
+    '"L"', '"c"'
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        layer("Crop", 'loss_weight: 1 propagate_down: true propagate_down: true', 'bottom: "c" bottom: "c"'),
+        layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", 'bottom: "c"', 'top: "p" top: "places"')
+        + layer("Upsample", "loss_weight: 1", 'bottom: "p" bottom: "places"').replace('"L"', '"u"'),
+        layer("SmoothL1Loss", "", 'bottom: "c" bottom: "c" bottom: "c" bottom: "c"'),
+        layer("Interp", "loss_weight: 1", 'bottom: "c" bottom: "c"'),
+    ],
+    ids=["Crop", "Upsample", "SmoothL1Loss", "Interp"],
+)  # fmt: skip
+def test_sizes_and_weights_may_come_from_layers_that_learn(text: str) -> None:
+    n = net(LEARNED + text, keep=True)
+    n.blobs["x"].data[...] = np.random.default_rng(0).standard_normal(n.blobs["x"].shape)
+    n.forward()
+    n.backward()
+    for blob in n.blobs.values():
+        assert blob.diff is None or np.isfinite(blob.diff).all()
+
+
+def test_labels_may_not() -> None:
+    loss = layer("SigmoidCrossEntropyLoss", "", 'bottom: "c" bottom: "c"')
+    with pytest.raises(NetError, match='SigmoidCrossEntropyLoss has no gradient with respect to bottom "c"'):
+        net(LEARNED + loss)
+    net(LEARNED + loss[:-2] + "propagate_down: true propagate_down: false }")
+
+
+def test_fcns_second_size_is_that_of_a_layer_that_learns() -> None:
+    n = net(
+        LEARNED
+        + layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", 'bottom: "c"', 'top: "p"').replace('"L"', '"p"')
+        + layer("Deconvolution", "convolution_param { num_output: 2 kernel_size: 2 stride: 1 }", 'bottom: "p"',
+                'top: "d"').replace('"L"', '"d"')
+        + layer("Crop", "crop_param { axis: 2 offset: 1 }", 'bottom: "c" bottom: "d"', 'top: "s"').replace('"L"', '"s"')
+        + layer("Eltwise", "loss_weight: 1", 'bottom: "s" bottom: "d"'),
+        keep=True,
+    )  # fmt: skip
+    n.forward()
+    n.backward()
+    gradient = n.blobs["d"].diff
+    assert gradient is not None and (gradient == 1).all()
