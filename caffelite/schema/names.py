@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 
 _SUFFIX = "_param"
+#: Names of forks that lie near names of other forks: that of caffe-jacinto beside OpenCL Caffe's ``quantizer``.
+_OF_FORKS = {"quantize"}
 
 
 def slip_of(name: str, known: Iterable[str]) -> str | None:
@@ -14,6 +16,8 @@ def slip_of(name: str, known: Iterable[str]) -> str | None:
     something else, so these are no slips: another number (``pooling3d_param``) and another axis (``kernel_d`` beside
     ``kernel_h``).
     """
+    if name in _OF_FORKS:
+        return None
     known = list(known)
     if f"{name}_size" in known:
         return f"{name}_size"

@@ -39,6 +39,7 @@ def test_slips(message: str, name: str, right: str) -> None:
         ("LayerParameter", "unpooling_param"),
         ("LayerParameter", "convolution4d_param"),
         ("LayerParameter", "quantum_param"),
+        ("NetParameter", "quantize"),
         ("ConvolutionParameter", "kernel_d"),
         ("FeatureDecayLossParameter", "incay_threshold"),
         ("ParamSpec", "lr"),
