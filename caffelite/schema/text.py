@@ -90,6 +90,8 @@ class NetDocument(Document):
         origin = self.origins[layer] if layer < len(self.origins) else ("layer", layer)
         if setting is not None:
             tail = (setting, index or 0)
+            if (*origin, *tail) in self.places:
+                return self.place_of((*origin, *tail))
             inside = [p for p in self.places if p[: len(origin)] == origin and p[-2:] == tail]
             if inside:
                 return self.place_of(min(inside, key=len))
