@@ -54,6 +54,8 @@ class Model:
         What its authors say of its accuracy.
     onnx : str
         Its ONNX twin in the same repository.
+    names : tuple of (str, str)
+        Layers of the net that are called otherwise in the weights file.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Model:
     data: str = ""
     published: str = ""
     onnx: str = ""
+    names: tuple[tuple[str, str], ...] = ()
 
     @property
     def prototxt(self) -> tuple[str, str]:
@@ -96,7 +99,7 @@ MODELS = (
     Model("LeNet", "ethereon/caffe-tensorflow", "examples/mnist/lenet_iter_10000.caffemodel",
           "examples/mnist/lenet.prototxt", MNIST, "about 99.1%"),
     Model("LeNet", "may0324/DeepCompression-caffe", "examples/mnist/models/lenet_iter_10000.caffemodel", _LENET, MNIST,
-          "about 99.1%"),
+          "about 99.1%", names=(("ip1", "fc1"), ("ip2", "fc2"))),
     Model("LeNet", ARM, "armnn-mnist/model/lenet_iter_9000.caffemodel", _LENET, MNIST, "about 99.1%"),
     Model("CMSIS-NN CIFAR-10, M7", ARM, f"{_CIFAR}_m7_iter_300000.caffemodel.h5", f"{_CIFAR}_m7_train_test.prototxt",
           CIFAR10, "80.3%"),
@@ -151,7 +154,11 @@ def run(model: Model, folder: Path, data: Path | None) -> dict[str, Any]:
 def _run(model: Model, weights: Path, prototxt: Path, folder: Path, data: Path | None, row: dict[str, Any]) -> None:
     tested = bool(model.data)
     net = Net(bare(prototxt) if tested else prototxt, TEST, keep=True, learn=False)
-    transfer = net.copy_from(weights)
+    names = {theirs: mine for mine, theirs in model.names}
+    layers = read_weights(weights)
+    for layer in layers:
+        layer.name = names.get(layer.name, layer.name)
+    transfer = net.copy_from(layers)
     row["parameters"], row["taken"] = net.data.size, len(transfer.taken)
     left = [line[0] for line in transfer.rows if line[1] == "in the net only"]
     if left:
