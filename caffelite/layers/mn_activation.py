@@ -5,6 +5,6 @@ from caffelite.layers.base import Layer, layer
 
 @layer("MnActivation")
 class MnActivation(Layer):
-    """``y = x``, as one machine has nothing to exchange. ``mn_activation_param`` has no effect. intel/caffe."""
+    """``y = x``: on one machine there is nothing to exchange. ``mn_activation_param`` is not read. intel/caffe."""
 
     view = True
