@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from caffelite.errors import NetError
+from caffelite.errors import NetError, ShapeError
 from caffelite.layers.base import Context, Layer, Shape, count, layer_class, quoted, text_of
 from caffelite.schema.blobs import LARGEST_BLOB
 
@@ -88,6 +88,8 @@ class Graph:
         The last version of each blob.
     outputs : list of str
         Blobs that no layer reads, by name.
+    unsettled : set of Node
+        Dynamic layers whose bottoms have changed, so that the shapes of their tops are not known until they run.
 
     Raises
     ------
@@ -99,6 +101,7 @@ class Graph:
         self.name: str = document.message.name
         self.nodes: list[Node] = []
         self.names: dict[str, Version] = {}
+        self.unsettled: set[Node] = set()
         unread: dict[str, None] = {}
         for i, param in enumerate(document.message.layer):
             place = partial(document.place, i)
@@ -161,16 +164,49 @@ class Graph:
         for version, weight in zip(node.tops, weights, strict=False):
             version.loss_weight = weight
 
-    def infer_shapes(self) -> None:
-        """Set the shape of every version; layers raise ShapeError where shapes do not fit."""
+    def infer_shapes(self, again: bool = False) -> None:
+        """Set the shape of every version; layers raise ShapeError where shapes do not fit.
+
+        With ``again``, for a net that has run, layers behind a dynamic one may have to wait for its next pass.
+        """
+        self.unsettled.clear()
+        behind = self.behind_dynamic() if again else set()
         for node in self.nodes:
-            self._set_shapes(node, node.layer.shapes(*[v.shape for v in node.bottoms]))
+            try:
+                self._infer(node)
+            except ShapeError:
+                if not any(version.producer in behind for version in node.bottoms):
+                    raise
+                self.unsettled.update(n for n in self.nodes if n.layer.dynamic)
 
     def resize(self, node: Node, shapes: Sequence[Shape]) -> None:
-        """Set the shapes of the tops of a dynamic layer, and of all that comes after it."""
+        """Set the shapes of the tops of a dynamic layer, and of what is behind it, up to the next dynamic layers.
+
+        Those are unsettled then: what is behind them waits until they have run.
+        """
         self._set_shapes(node, shapes)
+        self.unsettled.discard(node)
+        changed, waiting = {node}, self.waiting()
         for later in self.nodes[node.index + 1 :]:
-            self._set_shapes(later, later.layer.shapes(*[v.shape for v in later.bottoms]))
+            if later in waiting or not any(version.producer in changed for version in later.bottoms):
+                continue
+            self._infer(later)
+            changed.add(later)
+            if later.layer.dynamic:
+                self.unsettled.add(later)
+                waiting = self.waiting()
+
+    def waiting(self) -> set[Node]:
+        """Return the layers behind unsettled ones, whose shapes are not known yet."""
+        found: set[Node] = set()
+        if self.unsettled:
+            for node in self.nodes:
+                if any(v.producer in self.unsettled or v.producer in found for v in node.bottoms):
+                    found.add(node)
+        return found
+
+    def _infer(self, node: Node) -> None:
+        self._set_shapes(node, node.layer.shapes(*[v.shape for v in node.bottoms]))
 
     @staticmethod
     def _set_shapes(node: Node, shapes: Sequence[Shape]) -> None:

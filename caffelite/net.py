@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from caffelite.errors import NetError, WeightsError
 from caffelite.graph import Graph, Node
 from caffelite.kernels import arrays
-from caffelite.layers.base import TRAIN, Blob, Context, Layer, Parameter, Shape, count, quoted, text_of
+from caffelite.layers.base import TRAIN, Blob, Context, Layer, Parameter, count, quoted, text_of
 from caffelite.layers.fillers import fill
 from caffelite.plan import Plan
 from caffelite.schema.text import read_net
@@ -271,8 +271,9 @@ class Net:
         rates = [any(own.lr_mult for own in slot) for slot in self._slots]
         if self._learns:
             self.graph.mark_gradients(rates, self._force)
+        waiting = self.graph.waiting()
         for node, slot in zip(self.graph.nodes, self._slots, strict=True):
-            node.layer.blobs = [self._as_seen_by(node, j, own) for j, own in enumerate(slot)]
+            node.layer.blobs = [self._as_seen_by(node, j, own, node in waiting) for j, own in enumerate(slot)]
         plan = Plan(self.graph, self._keep, self._dtype)
         self.plan = plan
         self.blobs = plan.blobs
@@ -283,9 +284,11 @@ class Net:
             if version.loss_weight and self.graph.names[version.name] is version and version.name in plan.blobs
         ]
 
-    def _as_seen_by(self, node: Node, j: int, own: Learnable) -> Blob:
+    def _as_seen_by(self, node: Node, j: int, own: Learnable, waits: bool) -> Blob:
         """Return the blob with the shape this layer wants, without a gradient where none is learned."""
-        wanted = node.layer.parameters(*[v.shape for v in node.bottoms])[j]
+        wanted = self._parameters_of(node)[j]
+        if waits:
+            wanted.shape = node.layer.blobs[j].shape
         learned = node.backward and wanted.learned and own.blob.diff is not None
         learned = learned and (own.lr_mult != 0 or self._force)
         diff = own.blob.diff.reshape(wanted.shape) if learned and own.blob.diff is not None else None
@@ -293,17 +296,17 @@ class Net:
 
     def reshape(self) -> None:
         """Plan again for the shapes that the Input layers now have; parameters stay as they are."""
-        before = self._parameter_shapes()
-        self.graph.infer_shapes()
-        self._check_parameters(before)
+        self.graph.infer_shapes(again=True)
+        self._check_parameters()
         self._make_plan()
 
-    def _parameter_shapes(self) -> list[list[Shape]]:
-        return [[p.shape for p in self._parameters_of(node)] for node in self.graph.nodes]
-
-    def _check_parameters(self, before: list[list[Shape]]) -> None:
+    def _check_parameters(self) -> None:
         """Raise ShapeError where a layer needs parameters of other shapes now."""
-        for node, shapes in zip(self.graph.nodes, before, strict=True):
+        waiting = self.graph.waiting()
+        for node in self.graph.nodes:
+            shapes = [blob.shape for blob in node.layer.blobs]
+            if not shapes or node in waiting:
+                continue
             after = [p.shape for p in self._parameters_of(node)]
             if after != shapes:
                 node.layer.shape_error(
@@ -342,11 +345,10 @@ class Net:
         if node.layer.dynamic:
             shapes = [tuple(shape) for shape in node.layer.resize([self.plan.blob(v) for v in unit.bottoms])]
             before = [version.shape for version in unit.tops]
-            if shapes != before:
-                wanted = self._parameter_shapes()
+            if shapes != before or node in self.graph.unsettled:
                 try:
                     self.graph.resize(node, shapes)
-                    self._check_parameters(wanted)
+                    self._check_parameters()
                 except NetError:
                     self.graph.resize(node, before)
                     raise

@@ -122,8 +122,10 @@ class Plan:
         self._assign_data(outputs)
         self._assign_diff()
         self.bytes = self._allocate()
+        waiting = graph.waiting()
         for unit in self.units:
-            self._bind(unit)
+            if not waiting.intersection(unit.nodes):
+                self._bind(unit)
         self.blobs = {
             name: self.blob(version)
             for name, version in graph.names.items()
@@ -266,10 +268,12 @@ class Plan:
                         table[version].resize(count(version.shape))
             for j, version in unit.gradients():
                 self._share[unit, j].resize(count(version.shape))
+        waiting = self._graph.waiting()
         for unit in changed:
             unit.forward.clear()
             unit.backward.clear()
-            self._bind(unit)
+            if not waiting.intersection(unit.nodes):
+                self._bind(unit)
         for name, blob in self.blobs.items():
             fresh = self.blob(self._graph.names[name])
             blob.data, blob.diff = fresh.data, fresh.diff

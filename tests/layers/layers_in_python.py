@@ -135,6 +135,23 @@ class Positive(caffe.Layer):
         bottom[0].diff.reshape(-1)[self.places] = top[0].diff
 
 
+class Ones(caffe.Layer):
+    """As many ones as its bottom has values; gives its top that shape in ``forward`` only, after ``setup``."""
+
+    def setup(self, bottom, top):
+        top[0].reshape(*bottom[0].shape)
+
+    def reshape(self, bottom, top):
+        pass
+
+    def forward(self, bottom, top):
+        top[0].reshape(*bottom[0].shape)
+        top[0].data[...] = 1
+
+    def backward(self, top, propagate_down, bottom):
+        pass
+
+
 class Phase(caffe.Layer):
     """The phase."""
 

@@ -104,6 +104,49 @@ def test_shapes_that_depend_on_the_data() -> None:
         np.testing.assert_array_equal(net.blobs["x0"].diff, 3 * (values > 0))
 
 
+#: As py-faster-rcnn is built: what one layer makes of the images meets what another makes of them in ``forward``.
+TWICE = """
+    layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 3 kernel_size: 1
+      weight_filler { type: "constant" value: 1 } } }
+    %s }
+    layer { name: "s" type: "Scale" bottom: "o" top: "s" scale_param { filler { value: 2 } } }
+    %s }
+    layer { name: "e" type: "Eltwise" bottom: "p" bottom: "s" top: "e" }
+    layer { name: "l" type: "EuclideanLoss" bottom: "c" bottom: "e" top: "l" }"""
+TWICE %= python("Ones", "c", "o"), python("Ones", "s", "p")
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_layers_behind_two_that_give_shapes_in_forward(keep: bool) -> None:
+    sizes = [(4, 5), (7, 3), (7, 3), (1, 1), (2, 9)]
+    net = net_of(python("Images", "", "x t", f'param_str: "{sizes}"') + "}" + TWICE, keep=keep)
+    for i in range(12):
+        height, width = sizes[i % 5]
+        assert net.forward() == pytest.approx(3 * height * width * (2 * (i + 1) - 3) ** 2 / 2, rel=1e-5)
+        net.zero_grad()
+        net.backward()
+        weights, scale = net.params["c"][0].diff, net.params["s"][0].diff
+        assert weights is not None and scale is not None
+        each = (2 * (i + 1) - 3) * height * width
+        np.testing.assert_allclose(weights, each * (i + 1), rtol=1e-4)
+        np.testing.assert_allclose(scale, -each, rtol=1e-4)
+
+
+def test_inputs_that_are_reshaped_before_such_layers(tmp_path: Path) -> None:
+    (tmp_path / "a.prototxt").write_text(
+        'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 dim: 4 dim: 5 } } }' + TWICE
+    )
+    net = caffe.Net(tmp_path / "a.prototxt", caffe.TRAIN, allow_python=True)
+    for height, width in [(4, 5), (7, 3), (7, 3), (2, 9)]:
+        net.blobs["x"].reshape(1, 2, height, width)
+        net.reshape()
+        assert net.blobs["c"].shape == (1, 3, height, width)
+        net.blobs["x"].data[...] = 5
+        assert net.forward()["l"] == pytest.approx(3 * height * width * 49 / 2, rel=1e-5)
+        assert net.blobs["e"].shape == (1, 3, height, width)
+        net.backward()
+
+
 def test_in_place() -> None:
     net = net_of("force_backward: true " + inputs((3, 4)) + 'layer { name: "p" type: "Power" bottom: "x0" top: "y" }' +
                  python("Half", "y", "y") + "loss_weight: 1 }", keep=False)  # fmt: skip
