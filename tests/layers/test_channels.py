@@ -1,4 +1,4 @@
-"""EltwiseAffine, ChannelScale, Flip, Noise, RReLU, SpatialDropout, MnActivation, and Normalize of happynear's fork."""
+"""EltwiseAffine, ChannelScale, Flip, Noise, RReLU, SpatialDropout, MnActivation, ReLU6, and happynear's Normalize."""
 
 import math
 
@@ -169,3 +169,10 @@ def test_two_more_that_do_not_fit() -> None:
     layer_net("RReLU", "rrelu_param { lb: -2 ub: 2 }", (3, 2), phase=TRAIN)
     with pytest.raises(NetError, match="no logarithmic mean"):
         layer_net("RReLU", "rrelu_param { lb: -2 ub: 2 }", (3, 2), phase=TEST)
+
+
+def test_a_leaky_relu6() -> None:
+    x = np.array([[-4, -0.5, 0.5, 5, 7, -70]])
+    for slope, kind in ((0, ""), (0.25, "relu6_param { negative_slope: 0.25 }")):
+        y = forward(layer_net("ReLU6", kind, x.shape), x)
+        np.testing.assert_array_equal(y, np.minimum(np.where(x > 0, x, slope * x), 6))
