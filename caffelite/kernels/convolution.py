@@ -1,17 +1,19 @@
 """Two-dimensional convolution on the register tile: forward, and the gradient to the data, which is one too.
 
-A task is a band of output rows of one image. The input rows it needs are copied with their padding into scratch
-memory that stays in the cache; the tile then runs over output pixels, with output channels in the vectors; blocks of
-the result are transposed into place.
+A task is a band of output rows of one image, for all output channels or a part of them. The input rows it needs are
+copied with their padding into scratch memory that stays in the cache; the tile then runs over output pixels, with
+output channels in the vectors; blocks of the result are transposed into place.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels import arrays, settings
+from caffelite.kernels.inner_product import product
 from caffelite.kernels.launch import Call, call, specialised
 from caffelite.kernels.packing import pack, panel_memory, panels
 from caffelite.kernels.padding import copy_band
@@ -82,20 +84,26 @@ def _convolve(rows: int, columns: int, vectors: int, step: int) -> Callable[...,
 
     def convolve(
         begin, end, worker, x, w, bias, out, k_offsets, row_offsets, groups, channels, height, width, top, left,
-        pitch, band_rows, bands, stride, out_height, out_width, outputs, panels, out_plane, out_pitch, y_step,
+        pitch, bands, parts, stride, out_height, out_width, outputs, panels, out_plane, out_pitch, y_step,
         x_step, first, band, sums,
     ):  # fmt: skip
-        """A task is a band of output rows of one group of one image; names as in :func:`_correlate`."""
+        """A task is a part of the panels, for a band of output rows of one group of one image.
+
+        Names as in :func:`_correlate`.
+        """
         count = len(k_offsets)
+        band_rows = band.shape[1] // (channels * pitch)
         for task in range(begin, end):
-            image_group = task // bands
+            whole, part = task // parts, task % parts
+            image_group = whole // bands
             group = image_group % groups
-            y_first = task % bands * out_height // bands
-            y_end = (task % bands + 1) * out_height // bands
-            copy_band(x, image_group * channels * height * width, channels, height, width, y_first * stride - top,
-                      band_rows, left, pitch, band[worker], 0)  # fmt: skip
+            y_first = whole % bands * out_height // bands
+            y_end = (whole % bands + 1) * out_height // bands
+            if part == 0 or task == begin:
+                copy_band(x, image_group * channels * height * width, channels, height, width, y_first * stride - top,
+                          band_rows, left, pitch, band[worker], 0)  # fmt: skip
             pixels = (y_end - y_first) * out_width
-            for panel in range(panels):
+            for panel in range(part * panels // parts, (part + 1) * panels // parts):
                 weights = (group * panels + panel) * count * lanes
                 y = y_first
                 while y < y_end:
@@ -126,11 +134,11 @@ def _convolve(rows: int, columns: int, vectors: int, step: int) -> Callable[...,
     return convolve
 
 
-def tile_sizes(height: int, width: int, lanes: int, fixed: float = 0.5) -> tuple[int, int, int]:
+def tile_sizes(height: int, width: int, lanes: int, fixed: float = 0.5) -> tuple[tuple[int, int, int], float]:
     """Choose rows, columns and vectors of the tile for a map of ``lanes`` channels: the least predicted time.
 
     A step of k takes as long as its multiply-adds, its loads (two of each a cycle), what it fetches from the second
-    cache (half a vector a cycle) or the latency of a sum, whichever is longest.
+    cache (half a vector a cycle) or the latency of a sum, whichever is longest. The time is returned too.
     """
     best, best_time = (1, 1, 1), float("inf")
     for vectors in range(1, 5):
@@ -144,19 +152,51 @@ def tile_sizes(height: int, width: int, lanes: int, fixed: float = 0.5) -> tuple
                 time = tiles * (step + fixed)
                 if time < best_time:
                     best, best_time = (rows, columns, vectors), time
-    return best
+    return best, best_time
 
 
-def _bands(images: int, channels: int, rows: int, out: tuple[int, int], stride: int, extent: int, pitch: int) -> int:
-    """Choose into how many bands of rows a map is cut: small enough for the cache, enough for all threads."""
-    height = out[0]
+@cache
+def _as_rows(pixels: int, lanes: int) -> tuple[int, int]:
+    """Choose how a map of which every pixel is for itself is cut into rows: such that a row fits into a band."""
+
+    def time(width: int) -> float:
+        # What does not fit is fetched from memory again and again.
+        return tile_sizes(pixels // width, width, lanes)[1] * (1 if width <= _BAND_PIXELS else 1.5)
+
+    widths = [pixels, *(width for width in range(min(pixels, _BAND_PIXELS), 0, -1) if pixels % width == 0)]
+    width = min(widths, key=time)
+    return pixels // width, width
+
+
+def _bands(
+    images: int, channels: int, rows: int, out: tuple[int, int], stride: int, extent: int, pitch: int, panels: int
+) -> tuple[int, int]:
+    """Choose into how many bands of rows a map is cut, and its panels into how many parts.
+
+    A band is small enough for the cache, and all threads have about as much to do.
+    """
+    height, width = out
     most = max(height // rows, 1)
-    for bands in range(1, most + 1):
+
+    def fits(bands: int) -> bool:
         tall = -(-height // bands)
-        fits = tall * out[1] <= _BAND_PIXELS and channels * ((tall - 1) * stride + extent) * pitch <= _BAND_INPUT
-        if fits and images * bands >= settings.threads():
-            return bands
-    return most
+        return tall * width <= _BAND_PIXELS and channels * ((tall - 1) * stride + extent) * pitch <= _BAND_INPUT
+
+    def time(cut: tuple[int, int]) -> float:
+        bands, parts = cut
+        pixels = -(-height // (bands * rows)) * rows * width
+        # In what a panel takes for a pixel: reading its weights, and copying the band.
+        task = (pixels + 4) * -(-panels // parts) + 0.2 * pixels
+        return -(-images * bands * parts // threads) * task
+
+    threads = settings.threads()
+    fewest = next((bands for bands in range(1, most) if fits(bands)), most)
+    cuts = [
+        (bands, parts)
+        for bands in range(fewest, min(most, fewest + 2 * threads) + 1)
+        for parts in range(1, min(panels, 2 * threads) + 1)
+    ]
+    return min(cuts, key=time)
 
 
 def _correlate(
@@ -186,9 +226,10 @@ def _correlate(
     outputs = out.shape[1] // groups
     down, across = taps
     extent = (int(down.max()) + 1 if len(down) else 1, int(across.max()) + 1 if len(across) else 1)
-    rows, columns, vectors = tile_sizes(*result, outputs)
+    (rows, columns, vectors), _ = tile_sizes(*result, outputs)
     pitch = (result[1] - 1) * stride[1] + extent[1]
-    bands = _bands(images * groups, channels, rows, result, stride[0], extent[0], pitch)
+    bands, parts = _bands(images * groups, channels, rows, result, stride[0], extent[0], pitch,
+                          panels(outputs, vectors))  # fmt: skip
     band_rows = (-(-result[0] // bands) - 1) * stride[0] + extent[0]
     k_offsets = (
         np.arange(channels)[:, None] * band_rows * pitch + (down * pitch + across)[None, :]
@@ -205,9 +246,9 @@ def _correlate(
     band = arrays.zeros((threads, channels * band_rows * pitch), x.dtype)
     sums = arrays.zeros((threads, -(-result[0] // bands) * result[1] * vectors * WIDTH), x.dtype)
     calls.append(call(
-        _convolve(rows, columns, vectors, stride[1]), images * groups * bands, x.reshape(-1), packed, bias,
+        _convolve(rows, columns, vectors, stride[1]), images * groups * bands * parts, x.reshape(-1), packed, bias,
         out.reshape(-1), k_offsets, np.arange(rows, dtype=np.int64) * stride[0] * pitch, groups, channels, *size,
-        *pads, pitch, band_rows, bands, stride[0], *result, outputs, panels(outputs, vectors),
+        *pads, pitch, bands, parts, stride[0], *result, outputs, panels(outputs, vectors),
         out.shape[2] * out.shape[3], out_pitch, y_step, x_step, first, band, sums,
         work=images * groups * result[0] * result[1] * outputs * max(len(k_offsets), 1) / WIDTH,
     ))  # fmt: skip
@@ -227,9 +268,12 @@ def forward(g: Geometry, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, 
     y : ndarray of float32, images x outputs x output height x output width
     """
     size, result, stride, pads = g.size, g.output_size, g.stride, g.pad
+    if g.kernel == size and pads == (0, 0) and g.group == 1:
+        # One window, the whole image: an inner product.
+        count = g.channels * size[0] * size[1]
+        return product(x, (count, 1), w, (1, count), y, (g.images, g.outputs, count), bias)
     if g.kernel == (1, 1) and stride == (1, 1) and pads == (0, 0):
-        # Every pixel for itself: the map is one long row.
-        size = result = (1, size[0] * size[1])
+        size = result = _as_rows(size[0] * size[1], g.outputs // g.group)
         x, y = x.reshape(*x.shape[:2], *size), y.reshape(*y.shape[:2], *size)
     taps_of_channel = g.kernel[0] * g.kernel[1]
     per_output = g.channels // g.group * taps_of_channel

@@ -7,6 +7,7 @@ import naive
 import numpy as np
 import pytest
 
+from caffelite.kernels import launch, settings
 from caffelite.kernels.convolution import Geometry, backward_data, forward
 from caffelite.kernels.convolution_weights import backward_weights
 
@@ -95,3 +96,34 @@ def test_other_vector_widths_and_plain_loops(width: str) -> None:
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
     }
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+@pytest.mark.parametrize(
+    "case",
+    [
+        (1, 12, 200, (7, 7), (1, 1), (1, 1), (0, 0), (1, 1), 1),
+        (1, 12, 200, (7, 7), (3, 3), (1, 1), (1, 1), (1, 1), 1),
+        (1, 8, 40, (40, 30), (1, 1), (1, 1), (0, 0), (1, 1), 1),
+        (1, 4, 66, (27, 27), (3, 3), (2, 2), (1, 1), (1, 1), 2),
+        (2, 6, 33, (1, 523), (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    ],
+    ids=str,
+)
+def test_one_image_is_shared_among_threads(case: tuple, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    g = Geometry(*case)
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((g.images, g.channels, *g.size)).astype(np.float32)
+    w = rng.standard_normal((g.outputs, g.channels // g.group, *g.kernel)).astype(np.float32)
+    found = []
+    for n in (1, threads):
+        monkeypatch.setattr(settings, "threads", lambda n=n: n)
+        monkeypatch.setattr(launch, "SERIAL_WORK", 0)
+        y = np.full((g.images, g.outputs, *g.output_size), 7, np.float32)
+        calls = forward(g, x, w, None, y)
+        assert calls[-1].workers == n and calls[-1].tasks >= n
+        for call in calls:
+            call()
+        found.append(y)
+    close(found[0], naive.convolution(x, w, np.zeros(g.outputs, np.float32), g.stride, g.pad, g.dilation, g.group))
+    np.testing.assert_array_equal(found[0], found[1])
