@@ -29,16 +29,18 @@ class Convolution(Layer):
     bottoms: ClassVar[int | tuple[int, int | None]] = (1, None)
     tops: ClassVar[int | tuple[int, int | None]] = (1, None)
     backward_reads = frozenset({"bottom"})
+    #: The name of its settings.
+    message: ClassVar[str] = "convolution_param"
 
     def setup(self) -> None:
-        self.settings = self.param.convolution_param
+        self.settings = getattr(self.param, self.message)
         self._check_counts()
-        if len(self.param.bottom) != len(self.param.top):
+        if isinstance(self.bottoms, tuple) and len(self.param.bottom) != len(self.param.top):
             self.error(f"{len(self.param.bottom)} bottoms need as many tops, not {len(self.param.top)}")
 
     def _check_counts(self) -> None:
         if not self.settings.num_output:
-            self.error("convolution_param needs num_output of at least 1", "num_output")
+            self.error(f"{self.message} needs num_output of at least 1", "num_output")
         if self.settings.group < 1 or self.settings.num_output % self.settings.group:
             self.error(
                 f"num_output {self.settings.num_output} is not divisible by group {self.settings.group}", "group"
@@ -67,7 +69,7 @@ class Convolution(Layer):
             values = [getattr(settings, form) for form in forms]
         if not values:
             if default is None:
-                self.error(f"convolution_param needs {name} (or {forms[0]} and {forms[1]})")
+                self.error(f"{self.message} needs {name} (or {forms[0]} and {forms[1]})")
             values = [default]
         if len(values) not in (1, axes):
             self.error(f"{name} is given {len(values)} times for {axes} spatial axes", name)

@@ -1,7 +1,7 @@
 """ROIPooling, PSROIPooling and ROIAlign: one small map for each region of interest."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -144,8 +144,8 @@ class Regions(Layer):
     and in ``rows`` and ``columns`` pairs of numbers for each bin along an axis.
     """
 
-    bottoms = 2
-    without_gradient = (1,)
+    bottoms: ClassVar[int | tuple[int, int | None]] = 2
+    without_gradient: tuple[int, ...] = (1,)
     refuses_gradient = False
     backward_reads = frozenset()
     #: Bins along each axis, set by ``setup``.

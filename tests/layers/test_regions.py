@@ -81,6 +81,37 @@ def psroi_align(x: np.ndarray, regions: Any, group: int, scale: float, points: i
     return y
 
 
+def deformed(
+    x: np.ndarray, regions: Any, shifts: Any, group: int, scale: float, points: int = 1, part: int = 1, std: float = 0
+) -> np.ndarray:
+    outputs, (height, width) = x.shape[1] // group**2, x.shape[2:]
+    classes = shifts.shape[1] // 2
+    y = np.zeros((len(regions), outputs, group, group))
+    for r, (n, left, top, right, bottom) in enumerate(regions):
+        w0, h0 = c_round(left) * scale - 0.5, c_round(top) * scale - 0.5
+        wide = max((c_round(right) + 1) * scale - 0.5 - w0, 0.1)
+        high = max((c_round(bottom) + 1) * scale - 0.5 - h0, 0.1)
+        for d, i, j in np.ndindex(outputs, group, group):
+            right_by, down_by = shifts[r].reshape(classes, 2, part, part)[
+                d // (outputs // classes), :, i * part // group, j * part // group
+            ]
+            values = []
+            for a, b in np.ndindex(points, points):
+                h = h0 + high * (i / group + down_by * std + a / (group * points))
+                w = w0 + wide * (j / group + right_by * std + b / (group * points))
+                if -0.5 <= h <= height - 0.5 and -0.5 <= w <= width - 0.5:
+                    h, w = min(max(h, 0), height - 1), min(max(w, 0), width - 1)
+                    near, far = (math.floor(h), math.floor(w)), (math.ceil(h), math.ceil(w))
+                    m = x[int(n), (d * group + i) * group + j]
+                    e, f = h - near[0], w - near[1]
+                    values.append(
+                        (1 - e) * ((1 - f) * m[near] + f * m[near[0], far[1]])
+                        + e * ((1 - f) * m[far[0], near[1]] + f * m[far])
+                    )
+            y[r, d, i, j] = np.mean(values) if values else 0
+    return y
+
+
 def roi_align(x: np.ndarray, regions: Any, pooled: tuple[int, int], scale: float, pad: float = 0) -> np.ndarray:
     height, width = x.shape[2:]
     y = np.zeros((len(regions), x.shape[1], pooled[0] + 1, pooled[1] + 1))
@@ -134,6 +165,57 @@ def test_psroi_align(scale: float, points: int) -> None:
     expected = psroi_align(x, REGIONS, 3, scale, points)
     assert np.count_nonzero(expected) > 60
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "facts"),
+    [
+        ("no_trans: true sample_per_part: 3", {"points": 3}),
+        ("part_size: 3 trans_std: 0.3", {"part": 3, "std": 0.3}),
+        ("part_size: 2 trans_std: 0.2 sample_per_part: 2", {"part": 2, "std": 0.2, "points": 2}),
+    ],
+)
+@pytest.mark.parametrize("classes", [1, 2])
+@pytest.mark.parametrize("scale", [1, 0.4])
+def test_deformable_psroi_pooling(settings: str, facts: dict[str, Any], classes: int, scale: float) -> None:
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal((2, 36, 11, 13)).astype(np.float32)
+    part = facts.get("part", 1)
+    shifts = rng.standard_normal((len(REGIONS), 2 * classes, part, part)).astype(np.float32)
+    text = f"output_dim: 4 group_size: 3 spatial_scale: {scale} {settings}"
+    bottoms = [x, REGIONS, shifts][: 3 if "part" in facts else 1 + classes]
+    (y,) = tops_of("DeformablePSROIPooling", bottoms, f"deformable_psroi_pooling_param {{ {text} }}")
+    expected = deformed(x, REGIONS, shifts, 3, scale, **facts)
+    assert np.count_nonzero(expected) > 100
+    np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_number_of_bins_that_is_ignored() -> None:
+    settings = "output_dim: 4 group_size: 1 spatial_scale: 1 no_trans: true pooled_size: 7"
+    with pytest.warns(UserWarning, match="pooled_size 7 is ignored, as in Caffe"):
+        (y,) = tops_of("DeformablePSROIPooling", [np.zeros((2, 4, 5, 5)), REGIONS],
+                       f"deformable_psroi_pooling_param {{ {settings} }}")  # fmt: skip
+    assert y.shape == (len(REGIONS), 4, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape", "expected"),
+    [
+        ("group_size: 2", None, "deformable_psroi_pooling_param needs output_dim of at least 1"),
+        ("output_dim: 1 group_size: 2 sample_per_part: 0", None, "needs sample_per_part of at least 1"),
+        ("output_dim: 1 group_size: 2", None, "needs part_size of at least 1"),
+        ("output_dim: 1 group_size: 2 part_size: 2 spatial_scale: 1", None, "needs a third bottom, the shifts, or no_trans"),
+        ("output_dim: 1 group_size: 2 part_size: 2 spatial_scale: 1", (7, 2, 2, 3),
+         "7 regions need shifts of 7×2K×2×2, not 7×2×2×3"),
+        ("output_dim: 1 group_size: 2 part_size: 2 spatial_scale: 1", (6, 2, 2, 2), "not 6×2×2×2"),
+        ("output_dim: 1 group_size: 2 part_size: 2 spatial_scale: 1", (7, 4, 2, 2),
+         "output_dim 1 is not divisible by the 2 classes"),
+    ],
+)  # fmt: skip
+def test_shifts_that_do_not_fit(settings: str, shape: tuple[int, ...] | None, expected: str) -> None:
+    bottoms = [np.zeros((2, 4, 5, 5)), REGIONS, np.zeros(shape or 1)][: 3 if shape else 2]
+    with pytest.raises(NetError, match=expected):
+        single("DeformablePSROIPooling", bottoms, f"deformable_psroi_pooling_param {{ {settings} }}")
 
 
 @pytest.mark.parametrize(("scale", "pad"), [(1, 0), (0.5, 0), (0.5, 0.25)])
