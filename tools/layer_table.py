@@ -29,7 +29,8 @@ of its class.
 - *settings*: the messages of the prototxt that it reads.
 - *blobs*: how many parameter blobs it has in the cases.
 - *golden*: cases of what BVLC Caffe 1.0 computed that it agrees with.
-- *gradient*: cases in which its gradient is held against central differences in float64; *none* where it has none.
+- *gradient*: cases in which its gradient is held against central differences in float64; *none* where it has none,
+  *by hand* where what it sends back is not the derivative of what it computes, in the original too.
 """
 
 
@@ -85,7 +86,7 @@ def table() -> str:
             ", ".join(f"`{name}`" for name in settings_of(cls)),
             amount((min(counts), max(counts))) if any(counts) else "",
             str(golden[kind] or ""),
-            str(gradient[kind] or "none"),
+            str(gradient[kind] or ("none" if cls.derivative else "by hand")),
         ])  # fmt: skip
     total = f"{len(classes)} types, {sum(golden.values())} golden cases, {sum(gradient.values())} gradient cases.\n"
     lacking = [kind for kind in fork_types() if kind not in names]

@@ -138,6 +138,8 @@ class Layer:
     refuses_gradient: ClassVar[bool] = True
     #: False: no bottom ever gets a gradient (Accuracy, ArgMax).
     differentiable: ClassVar[bool] = True
+    #: False: what it sends back is made by hand, and is not the derivative of what it computes (the losses of YOLO).
+    derivative: ClassVar[bool] = True
     #: The layer brings data into the net (no bottoms); its calls cannot be skipped.
     source: bool = False
     #: The shapes of the tops depend on the data: ``shapes`` returns the largest, ``resize`` those of each pass.

@@ -9,7 +9,8 @@ from caffelite.kernels import boxes as kernels
 from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Return the logistic function of x."""
     with np.errstate(over="ignore"):  # of an infinite exponential it is 0, as it should be
         return 1 / (1 + np.exp(-x))
 
@@ -84,12 +85,12 @@ class _Yolo(Layer):
         _, height, width = x.shape
         x = x.reshape(len(anchors), -1, height, width)
         # No score is above the objectness.
-        row, column, anchor = np.nonzero(self._enough(_sigmoid(x[:, 4])).transpose(1, 2, 0))
+        row, column, anchor = np.nonzero(self._enough(sigmoid(x[:, 4])).transpose(1, 2, 0))
         found = x[anchor, :, row, column]
-        which, label, score = self._classes_of(_sigmoid(found[:, 4]), found[:, 5:])
+        which, label, score = self._classes_of(sigmoid(found[:, 4]), found[:, 5:])
         places = np.stack([column, row], axis=-1)[which].astype(x.dtype)
         size = np.array([width, height], x.dtype)
-        centre = (places + _sigmoid(found[which, :2])) / size
+        centre = (places + sigmoid(found[which, :2])) / size
         with np.errstate(over="ignore"):
             extent = np.exp(found[which, 2:4]) * anchors[anchor[which]].astype(x.dtype) / (size * x.dtype.type(scale))
         rows = np.empty((len(which), 7), x.dtype)
@@ -192,6 +193,6 @@ class Yolov3DetectionOutput(_Yolo):
         return scores > self.settings.confidence_threshold
 
     def _classes_of(self, objectness: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        scores = _sigmoid(classes) * objectness[:, None]
+        scores = sigmoid(classes) * objectness[:, None]
         which, label = np.nonzero(self._enough(scores))
         return which, label, scores[which, label]
