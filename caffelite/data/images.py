@@ -14,6 +14,7 @@ from caffelite.errors import DataError, MissingExtraError
 from caffelite.kernels import arrays
 from caffelite.layers.base import Shape, quoted
 
+_LARGEST_LABEL = (1 << 31) - 1
 #: OpenCV's weights are whole numbers of 1/2048.
 _ONE = 2048
 
@@ -81,8 +82,8 @@ def _neighbours(old: int, new: int, columns: bool) -> tuple[np.ndarray, np.ndarr
     return np.clip(first, 0, old - 1), np.clip(first + 1, 0, old - 1), (weights[0], weights[1])
 
 
-def read_list(source: str) -> list[tuple[str, int]]:
-    """Return the paths and labels of a list of images, a line each: the path, a space, the label.
+def read_list(source: str) -> list[tuple[str, int, int]]:
+    """Return paths, labels and line numbers of a list of images, a line each: the path, a space, the label.
 
     Raises
     ------
@@ -99,10 +100,10 @@ def read_list(source: str) -> list[tuple[str, int]]:
             continue
         path, _, label = line.strip().replace("\t", " ").rpartition(" ")
         try:
-            found.append((path.rstrip(), int(label)))
+            found.append((path.rstrip(), int(label), number))
         except ValueError:
             path = ""
-        if not path:
+        if not path or abs(found[-1][1]) > _LARGEST_LABEL:
             raise DataError(f"{source}:{number}: {quoted(line.strip()[:60])} is not the path of an image and its label")
     if not found:
         raise DataError(f"the list of images {quoted(source)} is empty")
@@ -138,19 +139,16 @@ class ImageStream:
     def _shuffled(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, epoch]).permutation(self.epoch_size)
 
-    def item(self, position: int) -> tuple[str, int]:
-        """Return path and label of an image of the run."""
+    def read(self, position: int) -> tuple[np.ndarray, int, str]:
+        """Return an image of the run, its label, and what it is called in errors."""
         epoch, number = divmod(position, self.epoch_size)
-        path, label = self._items[self._order(epoch)[number] if self.settings.shuffle else number]
-        return self.settings.root_folder + path, label
-
-    def read(self, position: int) -> tuple[np.ndarray, int]:
-        """Return an image of the run and its label."""
-        path, label = self.item(position)
-        image = decode_image(path, path, self.settings.is_color)
+        path, label, line = self._items[self._order(epoch)[number] if self.settings.shuffle else number]
+        path = self.settings.root_folder + path
+        what = f"{path} ({self.settings.source}:{line})"
+        image = decode_image(path, what, self.settings.is_color)
         if self.settings.new_height:
             image = resize(image, self.settings.new_height, self.settings.new_width)
-        return image, label
+        return image, label, what
 
     @property
     def batch_shape(self) -> Shape:
@@ -160,8 +158,8 @@ class ImageStream:
         return ItemBatch(self.batch_shape, self.seed, self._put)
 
     def _put(self, position: int, index: int, bits: np.ndarray, out: np.ndarray) -> int:
-        image, label = self.read(position)
-        self.transformer.apply(image, bits, out, self.item(position)[0])
+        image, label, what = self.read(position)
+        self.transformer.apply(image, bits, out, what)
         return label
 
     def close(self) -> None:

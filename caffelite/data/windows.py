@@ -15,6 +15,8 @@ from caffelite.layers.base import Shape, quoted, text_of
 from caffelite.schema.blobs import read_blob
 
 _F = np.float32
+#: Coordinates this far out, or none at all (NaN), are a mistake.
+_FAR = 1e9
 
 
 class Place(NamedTuple):
@@ -138,6 +140,8 @@ class WindowStream:
             channels, _, _, many = (int(text) for _, text in islice(lines, 4))
             rows = list(islice(lines, many))
             values = np.array(" ".join(text for _, text in rows).split(), np.float64).reshape(many, 6)
+            if not (np.abs(values) < _FAR).all():
+                raise ValueError
         except ValueError:
             self._broken(
                 number,

@@ -50,7 +50,8 @@ class HDF5Output(Layer):
                     self._file = RowWriter(file_name)
                 self._file.append("data", data)
                 self._file.append("label", label)
-            except OSError as error:
+            # h5py passes on what does not work as whichever of these comes near.
+            except (OSError, RuntimeError, ValueError, TypeError) as error:
                 self.error(f"{file_name} cannot be written: {error}", "file_name")
 
         return [write]

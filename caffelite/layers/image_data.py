@@ -31,6 +31,7 @@ class ImageData(Streamed):
         if bool(settings.new_height) != bool(settings.new_width):
             self.error("new_height and new_width are given together or not at all", "image_data_param")
         self.start(settings.batch_size, settings.rand_skip)
+        self.check_size(settings.new_height, settings.new_width, "new_height")
 
     def open(self) -> ImageStream:
         seed = self.seed & 0x7FFFFFFF

@@ -6,7 +6,8 @@ import numpy as np
 
 from caffelite.data.stream import Prefetcher, Stream
 from caffelite.errors import DataError, MissingExtraError
-from caffelite.layers.base import Blob, Layer, Shape, Step
+from caffelite.layers.base import Blob, Layer, Shape, Step, text_of
+from caffelite.schema.blobs import LARGEST_BLOB
 
 
 class Streamed(Layer):
@@ -36,6 +37,15 @@ class Streamed(Layer):
         skip = int(np.random.default_rng(self.seed).integers(rand_skip)) if rand_skip else 0
         #: The number of the record that the next batch begins with.
         self.state["position"] = np.full(1, skip, np.int64)
+
+    def check_size(self, height: int, width: int, setting: str) -> None:
+        """Refuse images, three channels each, of which a batch would be too large; before memory is taken for one."""
+        if 3 * self.batch_size * height * width > LARGEST_BLOB:
+            self.shape_error(
+                f"{self.batch_size} images of {text_of((3, height, width))} are more values than a blob can have "
+                f"({LARGEST_BLOB})",
+                setting,
+            )
 
     def open(self) -> Stream:
         """Return the stream."""

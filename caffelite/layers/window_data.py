@@ -46,6 +46,7 @@ class WindowData(Streamed):
         if not 0 <= settings.fg_fraction <= 1:
             self.error(f"fg_fraction is {settings.fg_fraction:g}, expected 0 to 1", "fg_fraction")
         self.start(settings.batch_size)
+        self.check_size(crop, crop, "crop_size")
 
     def open(self) -> WindowStream:
         settings = self.param.window_data_param

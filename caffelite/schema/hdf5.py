@@ -185,7 +185,7 @@ def _row_datasets(path: str | Path, names: Sequence[str]) -> Iterator[list[Any]]
                     raise DataError(f'{path}: there is no dataset "{name}"')
                 found.append(_dataset(group, parts[-1], str(path), "fiu"))
             for name, dataset in zip(names, found, strict=True):
-                if not dataset.size or dataset.shape[0] != found[0].shape[0]:
+                if not dataset.shape or not dataset.size or dataset.shape[:1] != found[0].shape[:1]:
                     raise DataError(
                         f'{path}: "{name}" has shape {dataset.shape}, "{names[0]}" {found[0].shape}; '
                         "there must be rows, and the same number of them"
@@ -232,6 +232,8 @@ class RowWriter:
 
     def append(self, name: str, rows: np.ndarray) -> None:
         """Add rows to a dataset; all rows of one have one shape."""
+        if not len(rows):
+            return
         if name not in self._file:
             self._file.create_dataset(
                 name, data=rows, dtype=np.float32, chunks=rows.shape, maxshape=(None, *rows.shape[1:])

@@ -77,12 +77,14 @@ def test_shuffle_gives_another_order_each_time_and_goes_on_bit_for_bit() -> None
         ("batch_size: 1", "", "hdf5_data_param has no source"),
         ('source: "list.txt"', "", "batch_size is 0, expected 1 or more"),
         ('source: "list.txt" batch_size: 1', "transform_param { scale: 2 }", "takes no transform_param"),
-        ('source: "none" batch_size: 1', "", 'the list of files "none" cannot be read: No such file or directory'),
+        ('source: "away" batch_size: 1', "", 'the list of files "away" cannot be read: No such file or directory'),
         ('source: "empty" batch_size: 1', "", 'the list of files "empty" is empty'),
         ('source: "gone" batch_size: 1', "", "gone.h5: there is no such file"),
         ('source: "text" batch_size: 1', "", "list.txt: not a whole HDF5 file"),
         ('source: "nox" batch_size: 1', "", 'nox.h5: there is no dataset "x"'),
         ('source: "rows" batch_size: 1', "", '"y" has shape (3,), "x" (2, 2, 3); there must be rows, and the same'),
+        ('source: "scalar" batch_size: 1', "", '"x" has shape (), "x" (); there must be rows'),
+        ('source: "none" batch_size: 1', "", '"x" has shape (0, 3), "x" (0, 3); there must be rows'),
         ('source: "wide" batch_size: 1', "", 'wide.h5: rows of "x" are 2×4, those of 0.h5 2×3'),
         ('source: "words" batch_size: 1', "", 'words.h5: "x" does not hold the numbers'),
         ('source: "link" batch_size: 1', "", 'link.h5: "x" is a link to another file, which is not followed'),
@@ -96,6 +98,8 @@ def test_what_does_not_fit_is_told(settings: str, more: str, text: str) -> None:
         ("nox", None, np.zeros(2)),
         ("wide", np.zeros((1, 2, 4)), np.zeros(1)),
         ("words", [b"a"], np.zeros(1)),
+        ("scalar", 3.0, np.zeros(2)),
+        ("none", np.zeros((0, 3)), np.zeros(0)),
         ("link", h5py.ExternalLink("0.h5", "x"), np.zeros(3)),
     ]:
         with h5py.File(f"{name}.h5", "w") as file:
@@ -171,3 +175,16 @@ def test_output_that_cannot_be_written_is_told() -> None:
     net = Net(net_from_text(OUTPUT, "a.prototxt"), TEST)
     with pytest.raises(Error, match='layer "o": made/out.h5 cannot be written'):
         net.forward()
+
+
+def test_a_pass_without_rows_writes_none() -> None:
+    text = OUTPUT.replace('"o" type: "HDF5Output" bottom: "x"', '"o" type: "HDF5Output" bottom: "z"')
+    text = text.replace('bottom: "y" hdf5', 'bottom: "z" hdf5').replace(
+        'layer { name: "o"', 'layer { name: "f" type: "Filter" bottom: "x" bottom: "y" top: "z" }\nlayer { name: "o"'
+    )
+    net = Net(net_from_text(text, "a.prototxt"), TEST, keep=True)
+    for chosen in ([0, 0], [0, 1], [0, 0], [1, 1]):
+        net.blobs["y"].data[...] = chosen
+        net.forward()
+    net.close()
+    assert written()[0].shape == (3, 3, 1, 1)

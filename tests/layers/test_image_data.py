@@ -143,15 +143,23 @@ def test_resizing_is_opencvs() -> None:
         ('source: "none.txt"', "", 'the list of images "none.txt" cannot be read: No such file or directory'),
         ('source: "empty.txt"', "", 'the list of images "empty.txt" is empty'),
         ('source: "odd.txt"', "", 'odd.txt:2: "b.png" is not the path of an image and its label'),
-        ('source: "gone.txt"', "", "gone.png: there is no such file"),
-        ('source: "text.txt"', "", "list.txt is not an image that can be decoded"),
+        ('source: "gone.txt"', "", "gone.png (gone.txt:2): there is no such file"),
+        ('source: "huge.txt"', "", 'huge.txt:1: "a.png 2147483648" is not the path of an image and its label'),
+        (
+            'source: "list.txt" new_height: 99999 new_width: 99999',
+            "",
+            "1 images of 3×99999×99999 are more values than a blob can have",
+        ),
+        ('source: "list.txt" root_folder: "gone/"', "", "gone/an image 0.png (list.txt:1): there is no such file"),
+        ('source: "text.txt"', "", "list.txt (text.txt:1) is not an image that can be decoded"),
         ('source: "list.txt"', "transform_param { crop_size: 7 }", "crop_size 7 is larger than the images, 3×6×8"),
     ],
 )
 def test_what_does_not_fit_is_told(pictures: list[np.ndarray], settings: str, more: str, text: str) -> None:
     Path("empty.txt").write_text("\n \n")
     Path("odd.txt").write_text("a.png 1\nb.png\n")
-    Path("gone.txt").write_text("gone.png 1\n")
+    Path("gone.txt").write_text("\ngone.png 1\n")
+    Path("huge.txt").write_text("a.png 2147483648\n")
     Path("text.txt").write_text("list.txt 1\n")
     with pytest.raises((NetError, DataError)) as error:
         net_of(settings, more)
@@ -162,8 +170,8 @@ def test_what_does_not_fit_is_told(pictures: list[np.ndarray], settings: str, mo
 @pytest.mark.parametrize(
     ("more", "text"),
     [
-        ("", "an image 1.png has shape 3×9×7, the first 3×6×8"),
-        ("transform_param { crop_size: 6 }", "small.png has shape 3×5×9, too little for 3×6×6"),
+        ("", "an image 1.png (list.txt:2) has shape 3×9×7, the first 3×6×8"),
+        ("transform_param { crop_size: 6 }", "small.png (list.txt:6) has shape 3×5×9, too little for 3×6×6"),
     ],
 )
 def test_an_image_that_does_not_fit_is_told_when_it_comes(pictures: list[np.ndarray], more: str, text: str) -> None:

@@ -112,6 +112,7 @@ def test_the_middle_of_a_mean_file_is_taken() -> None:
     ("settings", "transform", "text"),
     [
         ("batch_size: 1", "mirror: true", "transform_param needs crop_size"),
+        ("batch_size: 1", "crop_size: 99999", "1 images of 3×99999×99999 are more values than a blob can have"),
         ("batch_size: 1 context_pad: 3", "crop_size: 6", "context_pad 3 on each side leaves nothing of crop_size 6"),
         ('batch_size: 1 crop_mode: "wrap"', "crop_size: 6", 'crop_mode is "wrap", expected "warp" or "square"'),
         ("batch_size: 1 fg_fraction: 2", "crop_size: 6", "fg_fraction is 2, expected 0 to 1"),
@@ -138,6 +139,14 @@ def test_settings_that_do_not_fit_are_told(settings: str, transform: str, text: 
         ("# 1\na.png\n3\n6\n7\n0\n", 'windows.txt:1: "# 0" is expected, where an image begins, not "# 1"'),
         ("# 0\na.png\n3\n6\n7\n2\n1 1 0 0 1 1\n", "windows.txt:1: the path of an image, channels, height, width, the"),
         ("# 0\na.png\n3\n6\n7\n1\n1 1 0 0 1 x\n", "windows.txt:1: the path of an image, channels, height, width, the"),
+        (
+            "# 0\na.png\n3\n6\n7\n1\n1 1 0 0 1 nan\n",
+            "windows.txt:1: the path of an image, channels, height, width, the",
+        ),
+        (
+            "# 0\na.png\n3\n6\n7\n1\n1 1 0 0 1 1e30\n",
+            "windows.txt:1: the path of an image, channels, height, width, the",
+        ),
         ("# 0\na.png\n1\n6\n7\n1\n1 1 0 0 1 1\n", "windows.txt:1: the image has 1 channels, expected 3"),
         ("# 0\na.png\n3\n6\n7\n1\n0 1 0 0 1 1\n", "windows.txt:7: the class of a foreground window is above 0"),
         ("# 0\na.png\n3\n6\n7\n1\n1 1 0 0 1 1\n", "windows.txt has no background windows, and 2 of a batch are to be"),
