@@ -173,7 +173,7 @@ class Graph:
         behind = self.behind_dynamic() if again else set()
         for node in self.nodes:
             try:
-                self._infer(node)
+                self.infer(node)
             except ShapeError:
                 if not any(version.producer in behind for version in node.bottoms):
                     raise
@@ -190,7 +190,7 @@ class Graph:
         for later in self.nodes[node.index + 1 :]:
             if later in waiting or not any(version.producer in changed for version in later.bottoms):
                 continue
-            self._infer(later)
+            self.infer(later)
             changed.add(later)
             if later.layer.dynamic:
                 self.unsettled.add(later)
@@ -205,7 +205,8 @@ class Graph:
                     found.add(node)
         return found
 
-    def _infer(self, node: Node) -> None:
+    def infer(self, node: Node) -> None:
+        """Set the shapes of the tops of a layer from those of its bottoms."""
         self._set_shapes(node, node.layer.shapes(*[v.shape for v in node.bottoms]))
 
     @staticmethod

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from caffelite.errors import Error
-from caffelite.graph import Graph, included
+from caffelite.graph import Graph, Node, included
 from caffelite.layers.base import TEST, TRAIN, Context, Shape, count, text_of
 
 PHASES = {"TRAIN": TRAIN, "TEST": TEST}
@@ -122,33 +122,42 @@ def build(document: Any, phase: str = "ALL", allow_python: bool = False) -> Diag
         phases = {name for name in wanted if included(layer, PHASES[name], 0, stages, place())}
         if phases:
             maker.add(layer, phases)
-    parameters = maker.total if all(sizes is not None for _, sizes in known.values()) else None
+    parameters = maker.total if all(complete for _, _, complete in known.values()) else None
     return Diagram(document.message.name, maker.boxes, maker.edges, maker.layers, parameters)
 
 
 def _measure(
     document: Any, phase: int, allow_python: bool
-) -> tuple[dict[tuple[str, str], Shape], dict[str, int] | None]:
-    """Return the shapes of tops by (layer, blob), and the parameters of layers by name, as far as they can be known."""
+) -> tuple[dict[tuple[str, str], Shape], dict[str, int], bool]:
+    """Return the shapes of tops by (layer, blob) and the parameters of layers by name, and whether these are all."""
     shapes: dict[tuple[str, str], Shape] = {}
-    sizes: dict[str, int] | None = {}
-    graph = None
+    sizes: dict[str, int] = {}
+    complete, graph = True, None
     try:
         context = Context(phase, allow_python=allow_python, home=Path(document.filename).parent)
         graph = Graph(document, context)
-        graph.infer_shapes()
+        measured: set[Node] = set()
         for node in graph.nodes:
+            try:
+                if all(version.producer in measured for version in node.bottoms):
+                    graph.infer(node)
+                    measured.add(node)
+            except Error:
+                pass
+            if node not in measured:
+                complete = False
+                continue
             for version in node.tops:
                 shapes[node.name, version.name] = version.shape
             found = node.layer.parameters(*[v.shape for v in node.bottoms])
-            if found and sizes is not None:
+            if found:
                 sizes[node.name] = sum(count(p.shape) for p in found)
     except Error:
-        sizes = None
+        complete = False
     finally:
         for node in graph.nodes if graph is not None else []:
             node.layer.close()
-    return shapes, sizes
+    return shapes, sizes, complete
 
 
 class _Maker:
@@ -215,7 +224,7 @@ class _Maker:
         return next((text_of(shape) for shape in shapes if shape is not None), "")
 
     def _row(self, layer: Any, phases: set[str]) -> Row:
-        sizes = [self.known[p][1].get(layer.name) for p in sorted(phases) if self.known[p][1] is not None]
+        sizes = [self.known[p][1].get(layer.name) for p in sorted(phases)]
         parameters = next((size for size in sizes if size), None)
         mark = "" if phases == self.wanted else next(iter(phases))
         shared = [spec.name for spec in layer.param if spec.name]
