@@ -252,6 +252,7 @@ class PythonLayer(base.Layer):
         if provided is None or context.phase != base.TEST:
             return cls
         if context.allow_python:
+            importlib.invalidate_caches()
             first = settings.module.partition(".")[0]
             if first in sys.modules or PathFinder.find_spec(first, [*_folders(context), *sys.path]):
                 return cls
