@@ -4,8 +4,9 @@ FOLDER holds checkouts of the repositories in ``NETS`` (or only the files named 
 ``OWNER+NAME`` or ``NAME``. No weights are needed: parameters are drawn by their fillers, and where a file for
 deployment has none, so that values neither vanish nor grow.
 
-With ``--opencv`` OpenCV's own reader of Caffe's files (``pip install opencv-python-headless``, 4.x) gets the same
-parameters and the same input, and the table tells by how much the two differ, over the largest value.
+With ``--compare`` another program gets the same parameters and the same input, and the table tells by how much the two
+differ, over the largest value: OpenCV's own reader of Caffe's files (``pip install opencv-python-headless``, 4.x), and,
+where that does not read a net or differs, PyTorch (``pip install .[bench]``), both in float64.
 """
 
 import argparse
@@ -34,6 +35,8 @@ from caffelite.pycaffe.layer import Layer
 
 SENET = "hujie-frank/SENet"
 KPZHANG = "kpzhang93/MTCNN_face_detection_alignment"
+#: Above this another program computes something else.
+DIFFERENT = 1e-3
 OPENPOSE = "CMU-Perceptual-Computing-Lab/openpose"
 
 
@@ -195,7 +198,7 @@ def _detections(rows: np.ndarray) -> np.ndarray:
     return found[np.lexsort((-found[:, 2], found[:, 1]))]
 
 
-def run(net: Published, file: Path, batch: int | None, opencv: bool) -> dict[str, Any]:
+def run(net: Published, file: Path, batch: int | None, compared: bool) -> dict[str, Any]:
     """Return a row of the table."""
     warnings.simplefilter("ignore")
     give_modules()
@@ -203,8 +206,8 @@ def run(net: Published, file: Path, batch: int | None, opencv: bool) -> dict[str
     try:
         _run(net, file, batch, row)
         row["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        if opencv:
-            row["opencv"] = compare(net, file, batch)
+        if compared:
+            row["compared"] = compare(net, file, batch)
     except Error as error:
         row["trouble"] = str(error).replace(str(file), net.path)
     except Exception as error:  # a defect, to be seen in the table
@@ -212,20 +215,34 @@ def run(net: Published, file: Path, batch: int | None, opencv: bool) -> dict[str
     return row
 
 
-def compare(published: Published, file: Path, batch: int | None) -> float | str:
+def compare(published: Published, file: Path, batch: int | None) -> str:
+    """Return how far others are, in words."""
     import cv2
 
-    net = _plan(file, batch, keep=True)
+    words = []
+    try:
+        far = against_opencv(file, _fed(published, file, batch, np.float32))
+        words.append(f"{far:.1e} OpenCV")
+        if far < DIFFERENT:
+            return words[0]
+    except cv2.error:
+        pass
+    from torch_net import against_torch
+
+    far = against_torch(_fed(published, file, batch, np.float64))
+    return ", ".join([*words, f"{far:.1e} PyTorch"])
+
+
+def _fed(published: Published, file: Path, batch: int | None, dtype: Any) -> Net:
+    """Return a net that keeps its blobs and has run."""
+    net = _plan(file, batch, keep=True, dtype=dtype)
     feed(net, published.words, 2)
     net.forward()
-    try:
-        return against_opencv(file, net)
-    except cv2.error:
-        return "not read"
+    return net
 
 
-def _plan(file: Path, batch: int | None, keep: bool) -> Net:
-    net = Net(file, TEST, keep=keep, learn=False, allow_python=True)
+def _plan(file: Path, batch: int | None, keep: bool, dtype: Any = np.float32) -> Net:
+    net = Net(file, TEST, keep=keep, learn=False, allow_python=True, dtype=dtype)
     if batch is not None:
         for layer in net.layers:
             if layer.type == "Input":
@@ -273,7 +290,7 @@ def _run(published: Published, file: Path, batch: int | None, row: dict[str, Any
 
 
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
-    yield "| net | from | layers | parameters | input | output | s a forward | peak MiB | OpenCV | |"
+    yield "| net | from | layers | parameters | input | output | s a forward | peak MiB | difference | |"
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for row in rows:
         cells = [row["net"], row["repository"], str(row.get("layers", ""))]
@@ -281,8 +298,7 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
         cells += [row.get("input", ""), row.get("output", "")]
         cells.append(f"{row['seconds']:.3g}" if "seconds" in row else "")
         cells.append(f"{row['memory']:.0f}" if "memory" in row else "")
-        opencv = row.get("opencv", "")
-        cells.append(opencv if isinstance(opencv, str) else f"{opencv:.1e}")
+        cells.append(row.get("compared", ""))
         yield "| " + " | ".join([*cells, row["trouble"]]) + " |"
 
 
@@ -291,7 +307,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", action="append", default=[], help="run only the nets whose name contains this")
     parser.add_argument("--batch", type=int, help="size of the batch in place of the published one")
-    parser.add_argument("--opencv", action="store_true", help="hold the outputs against OpenCV's")
+    parser.add_argument("--compare", action="store_true", help="hold the outputs against another program's")
     parser.add_argument("--json", action="store_true", help="rows with all there is to tell instead of the table")
     options = parser.parse_args()
     rows = []
@@ -306,7 +322,7 @@ def main() -> None:
             if file is None:
                 rows.append({"net": net.name, "repository": net.repository, "trouble": f"{net.path} is not there"})
                 continue
-            rows.append(pool.submit(run, net, file, options.batch, options.opencv).result())
+            rows.append(pool.submit(run, net, file, options.batch, options.compare).result())
             print(f"{net.name}: {rows[-1]['trouble'] or 'runs'}", file=sys.stderr, flush=True)
     if options.json:
         json.dump(rows, sys.stdout, indent=1)
