@@ -9,6 +9,7 @@ the map ends.
 The gradient to the data is the same with the offsets negated, the gradient to the weights the products of both planes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +17,13 @@ from numba.extending import register_jitable
 
 from caffelite.kernels import arrays, settings
 from caffelite.kernels.convolution import Geometry
-from caffelite.kernels.launch import Call, call, kernel
+from caffelite.kernels.launch import Call, call, kernel, specialised
+from caffelite.kernels.tile import WIDTH, move
 
 #: Sums that are worked on at a time, so that they stay in the first cache.
 _RUN = 2048
+#: Sums are computed in whole runs of as many as LLVM's loops take at a time.
+_WHOLE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,35 @@ def _spread(x, plane, h, w, top, left, stride_h, stride_w, size, pitch, planes):
                 planes[to + i] = x[start + i * stride_w]
 
 
+def _spreader(step: int) -> Callable[..., None]:
+    """Return :func:`_spread` for a constant horizontal stride, with vectors."""
+
+    def spread(x, plane, h, w, top, left, stride_h, size, pitch, planes):
+        for phase in range(step):
+            column = (phase - left) % step
+            many = (w - column + step - 1) // step
+            offset = phase * size + (column + left) // step
+            for y in range(h):
+                to = offset + (y + top) % stride_h * step * size + (y + top) // stride_h * pitch
+                start = plane + y * w + column
+                i = 0
+                # A last vector may go on into the rows that come next, in both arrays: they are written later.
+                if (h - 1 - y) * w >= WIDTH * step and (h - 1 - y) // stride_h * pitch >= WIDTH:
+                    while i < many:
+                        move(x, start + i * step, planes, to + i, step, WIDTH)
+                        i += WIDTH
+                while i < many:
+                    planes[to + i] = x[start + i * step]
+                    i += 1
+            # The padding between two rows.
+            for y in range(h - stride_h):
+                to = offset + (y + top) % stride_h * step * size + (y + top) // stride_h * pitch + many
+                for i in range(pitch - many):
+                    planes[to + i] = np.float32(0)
+
+    return register_jitable(spread)
+
+
 @register_jitable
 def _widen(dy, plane, out_h, out_w, pitch, margin, rows):
     """Copy an output map into rows of ``pitch``; what lies between them is zero and stays so."""
@@ -103,24 +136,53 @@ def _widen(dy, plane, out_h, out_w, pitch, margin, rows):
             rows[margin + y * pitch + i] = dy[plane + y * out_w + i]
 
 
-@kernel
-def _forward(begin, end, worker, x, w, bias, y, h, width, top, left, stride_h, stride_w, out_h, out_w, outputs, size,
-             pitch, offsets, order, length, planes, sums):  # fmt: skip
-    """A task is a channel of an image, with its ``outputs`` filters."""
-    taps = len(offsets)
-    channels = len(w) // (taps * outputs)
-    total = sums[worker]
-    for task in range(begin, end):
-        _spread(x, task * h * width, h, width, top, left, stride_h, stride_w, size, pitch, planes[worker])
-        for output in range(task * outputs, (task + 1) * outputs):
-            channel = output % (channels * outputs)
-            start = bias[channel] if len(bias) else np.float32(0)
-            for i in range(length):
-                total[i] = start
-            _correlate(planes[worker], offsets, w, channel * taps, order, 0, taps, total, length)
-            for row in range(out_h):
-                for i in range(out_w):
-                    y[(output * out_h + row) * out_w + i] = total[row * pitch + i]
+@register_jitable
+def _correlate_nine(source, offsets, weights, first, start, sums, size):
+    """sums[i] = start + the products of nine weights and source[offsets[t] + i]."""
+    w0, w1, w2, w3, w4 = weights[first], weights[first + 1], weights[first + 2], weights[first + 3], weights[first + 4]
+    w5, w6, w7, w8 = weights[first + 5], weights[first + 6], weights[first + 7], weights[first + 8]
+    a, b, c, d, e = offsets[0], offsets[1], offsets[2], offsets[3], offsets[4]
+    f, g, h, j = offsets[5], offsets[6], offsets[7], offsets[8]
+    for i in range(size):
+        sums[i] = (
+            start + w0 * source[a + i] + w1 * source[b + i] + w2 * source[c + i] + w3 * source[d + i]
+            + w4 * source[e + i] + w5 * source[f + i] + w6 * source[g + i] + w7 * source[h + i] + w8 * source[j + i]
+        )  # fmt: skip
+
+
+@specialised
+def _forward(taps: int, step: int) -> Callable[..., None]:
+    spread = _spreader(step)
+
+    def forward(begin, end, worker, x, w, bias, y, h, width, top, left, stride_h, out_h, out_w, outputs, size, pitch,
+                offsets, order, length, planes, sums):  # fmt: skip
+        """A task is a channel of an image, with its ``outputs`` filters."""
+        channels = len(w) // (taps * outputs)
+        total = sums[worker]
+        for task in range(begin, end):
+            spread(x, task * h * width, h, width, top, left, stride_h, size, pitch, planes[worker])
+            for output in range(task * outputs, (task + 1) * outputs):
+                channel = output % (channels * outputs)
+                start = bias[channel] if len(bias) else x.dtype.type(0)
+                if taps == 9:
+                    _correlate_nine(planes[worker], offsets, w, channel * taps, start, total, length)
+                else:
+                    for i in range(length):
+                        total[i] = start
+                    _correlate(planes[worker], offsets, w, channel * taps, order, 0, taps, total, length)
+                for row in range(out_h):
+                    to = (output * out_h + row) * out_w
+                    i = 0
+                    # As in spreading, a last vector may go on into the next rows.
+                    if (out_h - 1 - row) * out_w >= WIDTH:
+                        while i < out_w:
+                            move(total, row * pitch + i, y, to + i, 1, WIDTH)
+                            i += WIDTH
+                    while i < out_w:
+                        y[to + i] = total[row * pitch + i]
+                        i += 1
+
+    return forward
 
 
 @kernel
@@ -187,12 +249,17 @@ def _memory(g: Geometry, p: _Planes, dtype: np.dtype) -> np.ndarray:
 def forward(g: Geometry, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> list[Call]:
     """Return the calls that compute ``y`` from ``x``; arrays as in :func:`caffelite.kernels.convolution.forward`."""
     p = _planes(g)
-    order = np.arange(len(p.offset), dtype=np.int64)
+    taps = len(p.offset)
+    order = np.arange(taps, dtype=np.int64)
+    length = -(-p.sums // _WHOLE) * _WHOLE
+    threads = settings.threads()
+    # What lies behind the sums and the planes is only there to be read by the last whole run.
+    planes = arrays.zeros((threads, g.stride[0] * g.stride[1] * p.size + _WHOLE), x.dtype)
     return [call(
-        _forward, g.images * g.channels, x.reshape(-1), w.reshape(-1),
-        np.empty(0, x.dtype) if bias is None else bias.reshape(-1), y.reshape(-1), *_walk(g), p.size, p.pitch,
-        p.phase * p.size + p.offset, order, p.sums, _memory(g, p, x.dtype),
-        arrays.zeros((settings.threads(), p.sums), x.dtype), work=g.multiplications / 4 + y.size,
+        _forward(taps, g.stride[1]), g.images * g.channels, x.reshape(-1), w.reshape(-1),
+        np.empty(0, x.dtype) if bias is None else bias.reshape(-1), y.reshape(-1), *g.size, *g.pad, g.stride[0],
+        *g.output_size, g.outputs // g.channels, p.size, p.pitch, p.phase * p.size + p.offset, order, length, planes,
+        arrays.zeros((threads, length + WIDTH), x.dtype), work=g.multiplications / 4 + y.size,
     )]  # fmt: skip
 
 

@@ -161,6 +161,34 @@ def _plain_transpose(source, source_base, source_step, target, target_base, targ
             target[target_base + j * target_step + i] = source[source_base + i * source_step + j]
 
 
+@intrinsic(prefer_literal=True)
+def _vector_move(typing_context, source, source_base, target, target_base, step, width):
+    many, lanes = int(step.literal_value), int(width.literal_value)
+    signature = types.void(source, types.intp, target, types.intp, step, width)
+
+    def generate(context, builder, sig, args):
+        vector = ir.VectorType(_element(context, sig.args[0]), lanes)
+        read = builder.gep(_pointer(context, builder, sig.args[0], args[0]), [args[1]])
+        write = builder.gep(_pointer(context, builder, sig.args[2], args[2]), [args[3]])
+        parts = [_load(builder, builder.gep(read, [_I64(i * lanes)]), vector) for i in range(many)]
+        value = parts[0]
+        for taken in range(many if many > 1 else 0):
+            # Those of the elements wanted that lie in this vector; the others come from what there is already.
+            places = [i * many - taken * lanes for i in range(lanes)]
+            mask = [p + lanes if 0 <= p < lanes else i for i, p in enumerate(places)]
+            value = builder.shuffle_vector(value, parts[taken], ir.Constant(ir.VectorType(_I32, lanes), mask))
+        _store(builder, value, write)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@register_jitable
+def _plain_move(source, source_base, target, target_base, step, width):
+    for i in range(width):
+        target[target_base + i] = source[source_base + i * step]
+
+
 #: Lanes of a vector; on the plain path still a block size.
 WIDTH = settings.vector_width() or 8
 
@@ -176,3 +204,7 @@ tile = _vector_tile if settings.vector_width() else _plain_tile
 #: ``transpose(source, source_base, source_step, target, target_base, target_step, WIDTH)`` transposes one
 #: WIDTH x WIDTH block between flat float32 arrays; the steps are the distances of lines.
 transpose = _vector_transpose if settings.vector_width() else _plain_transpose
+
+#: ``move(source, source_base, target, target_base, step, WIDTH)`` copies WIDTH elements, ``step`` (a constant) apart in
+#: the source, and reads WIDTH * step.
+move = _vector_move if settings.vector_width() else _plain_move
