@@ -5,10 +5,19 @@ from functools import partial
 
 import numpy as np
 
-from caffelite.kernels import arrays
+from caffelite.kernels.arrays import CHUNK
+from caffelite.kernels.launch import call, kernel
 from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
 
 _PROD, _SUM = 0, 1
+
+
+@kernel
+def _add(begin, end, worker, a, b, first, second, y):
+    """y = first * a + second * b; a task is CHUNK elements."""
+    f, s = y.dtype.type(first), y.dtype.type(second)
+    for i in range(begin * CHUNK, min(end * CHUNK, len(y))):
+        y[i] = f * a[i] + s * b[i]
 
 
 @layer("Eltwise")
@@ -57,12 +66,11 @@ class Eltwise(Layer):
                 *[partial(np.maximum, y, x, out=y) for x in arrays_in[2:]]]  # fmt: skip
 
     def _sum(self, terms: list[np.ndarray], y: np.ndarray) -> list[Step]:
-        if all(coeff == 1 for coeff in self.coeffs):
-            return [partial(np.add, terms[0], terms[1], out=y), *[partial(np.add, y, x, out=y) for x in terms[2:]]]
-        scratch = arrays.zeros(y.shape, y.dtype)
-        steps: list[Step] = [partial(np.multiply, terms[0], np.float32(self.coeffs[0]), out=y)]
-        for x, coeff in zip(terms[1:], self.coeffs[1:], strict=True):
-            steps += [partial(np.multiply, x, np.float32(coeff), out=scratch), partial(np.add, y, scratch, out=y)]
+        tasks, out = -(-y.size // CHUNK), y.reshape(-1)
+        flat = [x.reshape(-1) for x in terms]
+        steps: list[Step] = [call(_add, tasks, *flat[:2], *self.coeffs[:2], out, work=y.size)]
+        for x, coeff in zip(flat[2:], self.coeffs[2:], strict=True):
+            steps.append(call(_add, tasks, out, x, 1.0, coeff, out, work=y.size))
         return steps
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
