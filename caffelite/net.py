@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 from caffelite.errors import NetError, WeightsError
 from caffelite.graph import Graph, Node
 from caffelite.kernels import arrays
+from caffelite.kernels.launch import together
 from caffelite.layers.base import TRAIN, Blob, Context, Layer, Parameter, count, quoted, text_of
 from caffelite.layers.fillers import fill
 from caffelite.plan import Plan
@@ -274,7 +275,8 @@ class Net:
         waiting = self.graph.waiting()
         for node, slot in zip(self.graph.nodes, self._slots, strict=True):
             node.layer.blobs = [self._as_seen_by(node, j, own, node in waiting) for j, own in enumerate(slot)]
-        plan = Plan(self.graph, self._keep, self._dtype)
+        with together():
+            plan = Plan(self.graph, self._keep, self._dtype)
         self.plan = plan
         self.blobs = plan.blobs
         self._losses = [

@@ -7,23 +7,29 @@ to its arrays and returns a :class:`Call` that costs about half a microsecond pl
 Every kernel has the same machine-level signature, so one parallel driver serves all of them: numba's slow
 ``parallel=True`` pipeline runs once, and what is specialised to a shape stays small and serial. Machine code is
 kept on disk under a key of our own (name, static values, argument types), one file a key, written by rename:
-numba's own cache cannot find a closure over compiled functions again in another process.
+numba's own cache cannot find a closure over compiled functions again in another process. Kernels that are needed
+:func:`together` are compiled on all cores.
 """
 
 import hashlib
 import json
 import os
 import tempfile
+import threading
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numba
 import numpy as np
 from llvmlite import ir
+from llvmlite.binding import ffi
 from numba.core import cgutils, types
+from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.dispatcher import _FunctionCompiler
 from numba.core.registry import cpu_target
 from numba.cpython import slicing
 from numba.extending import intrinsic
@@ -38,43 +44,54 @@ on_compile: Callable[[str], None] | None = None
 #: Types of the arguments, and which of them are one array.
 _Version = tuple[tuple[types.Type, ...], tuple[int, ...]]
 
-# Numba inlines no call with *arguments.
-_ENTRY_SOURCE = """
-def entry(begin, end, worker, context):
-    a = unpack(context)
-    body(begin, end, worker, {})
-"""
-_ENTRY = types.void(types.intp, types.intp, types.intp, types.voidptr)
+
+class _Compiler(_FunctionCompiler):
+    """Numba's compiler up to LLVM's code: what calls the function is added before anything is optimised."""
+
+    def _customize_flags(self, flags: Any) -> Any:
+        flags.no_cpython_wrapper = True
+        flags.no_cfunc_wrapper = True
+        flags.no_compile = True
+        return flags
 
 
-def _unpacker(argument_types: tuple[types.Type, ...], same: tuple[int, ...]) -> Any:
-    """Make the intrinsic that reads the arguments of a kernel from a table of 8-byte words.
+def _add_entry(compiled: Any, kinds: tuple[types.Type, ...], same: tuple[int, ...], symbol: str) -> None:
+    """Add ``symbol(begin, end, worker, table)``, which reads the arguments from a table of 8-byte words.
 
-    ``same`` has, for each argument, the position of the first one that is the same array.
+    The function is inlined into it. ``same`` has, for each argument, the position of the first one that is the same
+    array: LLVM then sees one pointer.
     """
-
-    @intrinsic
-    def unpack(typing_context, context):
-        result = types.Tuple(argument_types)
-
-        def generate(code_context, builder, signature, arguments):
-            word = ir.IntType(64)
-            table = builder.bitcast(arguments[0], word.as_pointer())
-            position = 0
-            values = []
-            for kind, first in zip(argument_types, same, strict=True):
-                address = builder.gep(table, [ir.Constant(ir.IntType(32), position)])
-                data = code_context.get_value_type(kind)
-                if first == len(values):
-                    values.append(builder.load(builder.bitcast(address, data.as_pointer())))
-                else:
-                    values.append(values[first])
-                position += _words(kind)
-            return code_context.make_tuple(builder, result, values)
-
-        return result(types.voidptr), generate
-
-    return unpack
+    context, library = compiled.target_context, compiled.library
+    module = library.create_ir_module(symbol)
+    word = ir.IntType(64)
+    function = context.declare_function(module, compiled.fndesc)
+    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [word, word, word, cgutils.voidptr_t]), symbol)
+    builder = ir.IRBuilder(entry.append_basic_block())
+    begin, end, worker, table = entry.args
+    table = builder.bitcast(table, word.as_pointer())
+    values = []
+    position = 0
+    for kind, first in zip(kinds, same, strict=True):
+        if first == len(values):
+            address = builder.gep(table, [ir.Constant(ir.IntType(32), position)])
+            values.append(builder.load(builder.bitcast(address, context.get_value_type(kind).as_pointer())))
+        else:
+            values.append(values[first])
+        position += _words(kind)
+    context.call_conv.call_function(
+        builder, function, types.void, compiled.signature.args, [begin, end, worker, *values]
+    )
+    builder.ret_void()
+    library.add_ir_module(module)
+    code = library._final_module
+    for used in dict.fromkeys(library._linking_libraries):
+        code.link_in(used._get_module_for_linking(), preserve=True)
+    library._linking_libraries.clear()
+    # Numba numbers functions from 1 in each process: kept by several, two may have one name.
+    for one in code.functions:
+        if not one.is_declaration and one.name != symbol:
+            one.linkage = "internal"
+    library.finalize()
 
 
 def _words(kind: types.Type) -> int:
@@ -83,7 +100,7 @@ def _words(kind: types.Type) -> int:
 
 
 def _pack(arguments: tuple[Argument, ...]) -> np.ndarray:
-    """Lay the arguments out as :func:`_unpacker` reads them."""
+    """Lay the arguments out as :func:`_add_entry` reads them."""
     words: list[int] = []
     for argument in arguments:
         if isinstance(argument, np.ndarray):
@@ -178,16 +195,25 @@ class Kernel:
         self.__doc__ = function.__doc__
         self._versions: dict[_Version, tuple[int, Any]] = {}
 
-    def address(self, arguments: tuple[Argument, ...]) -> int:
-        """Return the address of the machine code for arguments like these, compiling it if it is not kept."""
-        version = (tuple(_type_of(a) for a in arguments), _same(arguments))
+    def version(self, arguments: tuple[Argument, ...]) -> _Version:
+        """Return what of arguments like these the machine code depends on."""
+        return tuple(_type_of(a) for a in arguments), _same(arguments)
+
+    def address(self, version: _Version) -> int:
+        """Return the address of the machine code, compiling it if it is not kept."""
         if version not in self._versions:
             self._versions[version] = self._load(version) or self._compile(version)
         return self._versions[version][0]
 
+    def kept(self, version: _Version) -> bool:
+        """Whether the machine code is in this process or on disk."""
+        return version in self._versions or self._file(version).exists()
+
+    def _key(self, version: _Version) -> str:
+        return hashlib.sha256(f"{self.name} {version}".encode()).hexdigest()[:32]
+
     def _file(self, version: _Version) -> Path:
-        key = f"{self.name} {version}"
-        return settings.code_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.code"
+        return settings.code_folder() / f"{self._key(version)}.code"
 
     def _load(self, version: _Version) -> tuple[int, Any] | None:
         try:
@@ -210,19 +236,19 @@ class Kernel:
     def _compile(self, version: _Version) -> tuple[int, Any]:
         if on_compile is not None:
             on_compile(self.name)
-        # Inlined before anything is optimised: that two arguments are one array has to be known by then.
-        body = numba.njit(self.function, inline="always")
-        scope = {"body": body, "unpack": _unpacker(*version)}
-        exec(_ENTRY_SOURCE.format(", ".join(f"a[{i}]" for i in range(len(version[0])))), scope)
+        kinds, same = version
+        options = {"nopython": True, "fastmath": settings.FASTMATH, "error_model": "numpy", "boundscheck": False}
+        symbol = f"caffelite_{self._key(version)}"
         with _without_negative_indices():
-            options: dict[str, Any] = {"fastmath": settings.FASTMATH, "error_model": "numpy", "boundscheck": False}
-            compiled: Any = numba.cfunc(_ENTRY, **options)(scope["entry"])
-        library, symbol = compiled._library, compiled._wrapper_name
+            compiler = _Compiler(self.function, cpu_target, options, {}, Compiler)
+            compiled = compiler.compile((types.intp, types.intp, types.intp, *kinds), types.void)
+            _add_entry(compiled, kinds, same, symbol)
+        library = compiled.library
         name, _, (code, bitcode) = library.serialize_using_object_code()
         facts = {"kernel": self.name, "library": name, "symbol": symbol, "code": len(code)}
         head = json.dumps({**facts, "size": len(code) + len(bitcode)})
         self._keep(self._file(version), head.encode() + b"\n" + code + bitcode)
-        return compiled.address, compiled
+        return library.get_pointer_to_function(symbol), library
 
     @staticmethod
     def _keep(path: Path, content: bytes) -> None:
@@ -276,6 +302,76 @@ def specialised(factory: Callable[..., Callable[..., None]]) -> Callable[..., Ke
     return get
 
 
+class _Waiting(threading.local):
+    calls: "list[Call] | None" = None
+
+
+_waiting = _Waiting()
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Compile what the calls made inside need at the end, on all cores."""
+    if _waiting.calls is not None:
+        yield
+        return
+    calls: list[Call] = []
+    _waiting.calls = calls
+    try:
+        yield
+    finally:
+        _waiting.calls = None
+    needed = {(call.kernel, call.kernel.version(call.arguments)) for call in calls}
+    missing = [(kernel, version) for kernel, version in needed if not kernel.kept(version)]
+    # A kernel takes at least a tenth of a second, a process about as long to start and to end.
+    if len(missing) > 2 and settings.compilers() > 1:
+        _compile_in_processes(sorted(missing, key=lambda one: one[0].name))
+    for call in calls:
+        call.compile()
+
+
+def _compile_in_processes(missing: list[tuple[Kernel, _Version]]) -> None:
+    """Compile kernels in this process and in copies of it; threads do not help, one at a time can compile."""
+    # Whoever is free takes the number of the next one from the pipe.
+    queue, fill = os.pipe()
+    os.set_blocking(queue, False)
+    os.write(fill, b"".join(number.to_bytes(2, "little") for number in range(len(missing))))
+    children: list[int] = []
+    try:
+        for _ in range(min(settings.compilers(), len(missing)) - 1):
+            # What another thread has locked would stay locked in the copy.
+            with global_compiler_lock, ffi.lib._lock, warnings.catch_warnings():
+                # Python warns that threads are not copied: nothing is asked of them there.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
+            if not child:
+                _work_as_copy(queue, missing)
+            children.append(child)
+        _work(queue, missing)
+    finally:
+        for child in children:
+            os.waitpid(child, 0)
+        os.close(queue)
+        os.close(fill)
+
+
+def _work(queue: int, missing: list[tuple[Kernel, _Version]]) -> None:
+    with suppress(BlockingIOError):
+        while True:
+            kernel, version = missing[int.from_bytes(os.read(queue, 2), "little")]
+            kernel.address(version)
+
+
+def _work_as_copy(queue: int, missing: list[tuple[Kernel, _Version]]) -> NoReturn:
+    # What goes wrong here is told where it goes wrong again: in the process that needs the kernel.
+    global on_compile
+    on_compile = None
+    try:
+        _work(queue, missing)
+    finally:
+        os._exit(0)
+
+
 class Call:
     """A kernel bound to its arguments: calling it runs it.
 
@@ -289,11 +385,21 @@ class Call:
         self.arguments = arguments
         self.tasks = tasks
         self.workers = min(workers, max(tasks, 1))
-        self._address = kernel.address(arguments)
         self._table = _pack(arguments)
         self._context = self._table.ctypes.data
+        self._address = 0
+        if _waiting.calls is None:
+            self.compile()
+        else:
+            _waiting.calls.append(self)
+
+    def compile(self) -> None:
+        """See to it that there is machine code."""
+        self._address = self.kernel.address(self.kernel.version(self.arguments))
 
     def __call__(self) -> None:
+        if not self._address:
+            self.compile()
         if self.workers == 1:
             _run_serial(self._address, self._context, self.tasks)
         else:

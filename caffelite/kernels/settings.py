@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import os
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,13 @@ def vector_width() -> int:
 def threads() -> int:
     """Return the number of threads a kernel is spread over (``NUMBA_NUM_THREADS`` sets it)."""
     return int(numba.get_num_threads())
+
+
+def compilers() -> int:
+    """Return in how many processes kernels are compiled: one a core, where a process can be copied safely."""
+    if not sys.platform.startswith("linux"):
+        return 1
+    return len(os.sched_getaffinity(0))
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from caffelite.errors import SolverError
+from caffelite.kernels.launch import together
 from caffelite.layers.base import quoted
 from caffelite.net import Net
 from caffelite.schema.printer import to_text
@@ -98,19 +99,20 @@ class Solver:
         tests = self.settings.test_nets()
         training = self.settings.train_net()
         self._tell("on_log", "solver.cpp:102", f"Creating training net from {training.described}")
-        self.net = self._build(training, keep, None)
-        try:
-            for i, one in enumerate(tests):
-                self._tell("on_log", "solver.cpp:190", f"Creating test net (#{i}) specified by {one.described}")
-                self.test_nets.append(self._build(one, keep, self.net))
-            if weights is None:
-                weights = [name.strip() for text in p.weights for name in text.split(",")]
-            for path in weights:
-                self.copy_from(path)
-            self.rule = Rule(p, self.net)
-        except BaseException:
-            self.close()
-            raise
+        with together():
+            self.net = self._build(training, keep, None)
+            try:
+                for i, one in enumerate(tests):
+                    self._tell("on_log", "solver.cpp:190", f"Creating test net (#{i}) specified by {one.described}")
+                    self.test_nets.append(self._build(one, keep, self.net))
+                if weights is None:
+                    weights = [name.strip() for text in p.weights for name in text.split(",")]
+                for path in weights:
+                    self.copy_from(path)
+                self.rule = Rule(p, self.net)
+            except BaseException:
+                self.close()
+                raise
         self._tell("on_log", "solver.cpp:57", "Solver scaffolding done.")
 
     def _build(self, source: NetSource, keep: bool, share: Net | None) -> Net:
