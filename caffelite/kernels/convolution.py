@@ -1,27 +1,26 @@
 """Two-dimensional convolution on the register tile: forward, and the gradient to the data, which is one too.
 
-A task is a band of output rows of one image, for all output channels or a part of them. The input rows it needs are
-copied with their padding into scratch memory that stays in the cache; the tile then runs over output pixels, with
-output channels in the vectors; blocks of the result are transposed into place.
+The lanes of the vectors are output pixels that lie side by side, so results are stored where they belong. A task is a
+band of output rows of one image, for all output channels or a part of them. The input rows it needs are copied with
+their padding into scratch memory that stays in the cache, each row dealt out by the horizontal stride, so that what the
+pixels of a vector read lies side by side too. A convolution with one tap and no stride reads the image itself.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-from numba.extending import register_jitable
 
 from caffelite.kernels import arrays, settings
 from caffelite.kernels.inner_product import product
-from caffelite.kernels.launch import Call, call, specialised
-from caffelite.kernels.packing import pack, panel_memory, panels
-from caffelite.kernels.padding import copy_band
-from caffelite.kernels.tile import SUMS, WIDTH, tile, transpose
+from caffelite.kernels.launch import Call, call, kernel, specialised
+from caffelite.kernels.padding import dealer
+from caffelite.kernels.tile import REGISTERS, WIDTH, spread
 
-#: Output pixels of a band at most, and floats of a band's input: both stay in the second cache.
-_BAND_PIXELS = 256
-_BAND_INPUT = 1 << 17
+#: Floats of a band's input at most: they stay in the second cache.
+_BAND_INPUT = 1 << 16
+#: Floats of the weights that pixels meet one after the other.
+_WEIGHTS = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,140 +56,155 @@ class Geometry:
         return self.images * self.outputs * self.output_size[0] * self.output_size[1] * taps
 
 
-@register_jitable
-def _store(sums, base, lanes, pixels, filled, bias, bias_base, out, place, out_plane):
-    """Write [pixels][lanes] as [lanes][pixels] of the output, plus the bias."""
-    if len(bias):
-        for p in range(pixels):
-            for lane in range(filled):
-                sums[base + p * lanes + lane] += bias[bias_base + lane]
-    lane = 0
-    while lane < filled:
-        p = 0
-        if lane + WIDTH <= filled:
-            while p + WIDTH <= pixels:
-                transpose(sums, base + p * lanes + lane, lanes, out, place + lane * out_plane + p, out_plane, WIDTH)
-                p += WIDTH
-        for inner in range(lane, min(lane + WIDTH, filled)):
-            for q in range(p, pixels):
-                out[place + inner * out_plane + q] = sums[base + q * lanes + inner]
-        lane += WIDTH
+@kernel
+def _pack(begin, end, worker, w, offsets, bias, group_step, output_step, outputs, panels, per_panel, packed):
+    """packed[panel][0] = bias, packed[panel][1 + k] = w[offsets[k]], of per_panel outputs; a task is a panel."""
+    count = len(offsets)
+    for task in range(begin, end):
+        base = task * (count + 1) * per_panel
+        group = task // panels
+        first = task % panels * per_panel
+        filled = min(per_panel, outputs - first)
+        source = group * group_step + first * output_step
+        for m in range(filled):
+            packed[base + m] = bias[group * outputs + first + m] if len(bias) else 0
+        # Along what lies side by side.
+        if count > 1 and output_step > offsets[1]:
+            for m in range(filled):
+                for k in range(count):
+                    packed[base + (k + 1) * per_panel + m] = w[source + m * output_step + offsets[k]]
+        else:
+            for k in range(count):
+                for m in range(filled):
+                    packed[base + (k + 1) * per_panel + m] = w[source + m * output_step + offsets[k]]
+        for k in range(count + 1):
+            for m in range(filled, per_panel):
+                packed[base + k * per_panel + m] = 0
 
 
 @specialised
-def _convolve(rows: int, columns: int, vectors: int, step: int) -> Callable[..., None]:
-    shape = (rows, columns, vectors, step, WIDTH, 0)
-    lanes = vectors * WIDTH
+def _convolve(per_panel: int, vectors: int, piece: int, step: int, copied: bool, through: bool) -> Callable[..., None]:
+    shape = (per_panel, vectors, WIDTH, piece)
+    taken = vectors * (WIDTH // piece)
+    deal = dealer(step)
 
     def convolve(
-        begin, end, worker, x, w, bias, out, k_offsets, row_offsets, groups, channels, height, width, top, left,
-        pitch, bands, parts, stride, out_height, out_width, outputs, panels, out_plane, out_pitch, y_step,
-        x_step, first, band, sums,
+        begin, end, worker, x, w, out, k_offsets, v_in, v_out, v_scratch, groups, channels, height, width, top, left,
+        phases, row_used, pitch, bands, parts, lines, pieces, row_step, outputs, panels, out_plane,
+        piece_width, x_step, first, at_once, band, sums,
     ):  # fmt: skip
-        """A task is a part of the panels, for a band of output rows of one group of one image.
+        """A task is a part of the panels, for a band of lines of one group of one image.
 
-        Names as in :func:`_correlate`.
+        Names as in :func:`_correlate`; a line is a row of ``pieces`` pieces. Results go ``through`` scratch memory
+        where tiles cannot write them to their place, and those of the last panel where it is not full.
         """
         count = len(k_offsets)
-        band_rows = band.shape[1] // (channels * pitch)
+        scratch_step = sums.shape[1] // (per_panel * at_once if through else per_panel)
+        stride = len(row_used)
+        rows = band.shape[1] // (channels * len(phases) * pitch) if copied else 0
         for task in range(begin, end):
             whole, part = task // parts, task % parts
             image_group = whole // bands
             group = image_group % groups
-            y_first = whole % bands * out_height // bands
-            y_end = (whole % bands + 1) * out_height // bands
-            if part == 0 or task == begin:
-                copy_band(x, image_group * channels * height * width, channels, height, width, y_first * stride - top,
-                          band_rows, left, pitch, band[worker], 0)  # fmt: skip
-            pixels = (y_end - y_first) * out_width
-            for panel in range(part * panels // parts, (part + 1) * panels // parts):
-                weights = (group * panels + panel) * count * lanes
-                y = y_first
-                while y < y_end:
-                    # The last rows, and the last tile of a row, are moved back to be whole.
-                    y = min(y, y_end - rows)
-                    column = 0
-                    while column < out_width:
-                        column = min(column, out_width - columns)
-                        tile(band[worker], (y - y_first) * stride * pitch + column * step, k_offsets, count,
-                             row_offsets, w, weights, sums[worker], ((y - y_first) * out_width + column) * lanes,
-                             shape)  # fmt: skip
-                        column += columns
-                    y += rows
-                done = panel * lanes
-                filled = min(lanes, outputs - done)
-                place = (image_group * outputs + done) * out_plane + first
-                if y_step == 1 and x_step == 1:
-                    _store(sums[worker], 0, lanes, pixels, filled, bias, group * outputs + done, out,
-                           place + y_first * out_pitch, out_plane)  # fmt: skip
-                else:
-                    for lane in range(filled):
-                        for y in range(y_first, y_end):
-                            line = place + lane * out_plane + y * y_step * out_pitch
-                            source = (y - y_first) * out_width * lanes + lane
-                            for column in range(out_width):
-                                out[line + column * x_step] = sums[worker, source + column * lanes]
+            y_first = whole % bands * lines // bands
+            y_end = (whole % bands + 1) * lines // bands
+            base = image_group * channels * height * width
+            # Without a copy the tables hold for the whole map, else for a band.
+            start, place = y_first * pieces, first
+            source = x
+            if copied:
+                if part == 0 or task == begin:
+                    deal(x, base, channels, height, width, y_first * stride - top, rows, row_used, left, phases, pitch,
+                         band[worker])  # fmt: skip
+                base, start, place = 0, 0, first + y_first * row_step
+                source = band[worker]
+            last = start + (y_end - y_first) * pieces
+            panel_end = (part + 1) * panels // parts
+            for panel_first in range(part * panels // parts, panel_end, at_once):
+                panel_last = min(panel_first + at_once, panel_end)
+                piece_first = start
+                while piece_first < last:
+                    if not through:
+                        # The last ones are moved back to fill the vectors.
+                        piece_first = min(piece_first, last - taken)
+                    for panel in range(panel_first, panel_last):
+                        weights = (group * panels + panel) * (count + 1) * per_panel
+                        target, target_step, table = out, out_plane, v_out
+                        target_base = (image_group * outputs + panel * per_panel) * out_plane + place
+                        if through or (panel + 1) * per_panel > outputs:
+                            target, target_step, table = sums[worker], scratch_step, v_scratch
+                            target_base = -v_scratch[start]
+                            if through:
+                                target_base += (panel - panel_first) * per_panel * scratch_step
+                        spread(source, base, k_offsets, count, v_in, piece_first, w, weights, target,
+                               target_base, target_step, table, shape)  # fmt: skip
+                    piece_first += taken
+                full = outputs // per_panel * per_panel
+                held = panel_first * per_panel if through else full
+                for output in range(held, min(panel_last * per_panel, outputs)):
+                    to = (image_group * outputs + output) * out_plane + place
+                    lane = (output - held) * scratch_step - v_scratch[start]
+                    for j in range(start, last):
+                        for i in range(piece_width):
+                            out[to + v_out[j] + i * x_step] = sums[worker, lane + v_scratch[j] + i]
 
     return convolve
 
 
-def tile_sizes(height: int, width: int, lanes: int, fixed: float = 0.5) -> tuple[tuple[int, int, int], float]:
-    """Choose rows, columns and vectors of the tile for a map of ``lanes`` channels: the least predicted time.
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """What a tile computes at a time, and the predicted time of a map, in cycles."""
 
-    A step of k takes as long as its multiply-adds, its loads (two of each a cycle), what it fetches from the second
-    cache (half a vector a cycle) or the latency of a sum, whichever is longest. The time is returned too.
+    outputs: int
+    vectors: int
+    piece: int
+    time: float
+
+
+def _tile(lines: int, width: int, outputs: int, count: int) -> _Tile:
+    """Choose the tile for a map of ``lines`` lines of ``width`` pixels: the least predicted time.
+
+    A step of k takes as long as its multiply-adds (two vectors a cycle), its loads (two a cycle; a vector of pixels
+    counts for more, because it often lies across two cache lines and comes from the second cache), or the latency of a
+    sum, whichever is longest.
     """
-    best, best_time = (1, 1, 1), float("inf")
-    for vectors in range(1, 5):
-        for columns in range(1, min(width, SUMS) + 1):
-            for rows in range(1, min(height, 4) + 1) if columns == width else (1,):
-                total = rows * columns * vectors
-                if total > SUMS or (total + vectors + 1 > SUMS + 4):
-                    continue
-                step = max(total / 2, (rows * columns + vectors) / 2, 2.0 * vectors, 5.0)
-                tiles = -(-height // rows) * -(-width // columns) * panels(lanes, vectors)
-                time = tiles * (step + fixed)
-                if time < best_time:
-                    best, best_time = (rows, columns, vectors), time
-    return best, best_time
-
-
-@cache
-def _as_rows(pixels: int, lanes: int) -> tuple[int, int]:
-    """Choose how a map of which every pixel is for itself is cut into rows: such that a row fits into a band."""
-
-    def time(width: int) -> float:
-        # What does not fit is fetched from memory again and again.
-        return tile_sizes(pixels // width, width, lanes)[1] * (1 if width <= _BAND_PIXELS else 1.5)
-
-    widths = [pixels, *(width for width in range(min(pixels, _BAND_PIXELS), 0, -1) if pixels % width == 0)]
-    width = min(widths, key=time)
-    return pixels // width, width
+    best = _Tile(1, 1, WIDTH, float("inf"))
+    for piece in (WIDTH, WIDTH // 2, WIDTH // 4):
+        pieces = lines * -(-width // piece) if piece >= 4 else 0
+        many = WIDTH // piece if piece else 1
+        for vectors in range(1, min(REGISTERS // 2, pieces // many) + 1):
+            for per_panel in range(1, min(outputs, REGISTERS) + 1):
+                if per_panel * vectors + vectors + 1 > REGISTERS:
+                    break
+                loads = per_panel + 2.5 * vectors * many + 1
+                step = max(per_panel * vectors / 2, loads / 2 + 1, 5.0)
+                tiles = -(-pieces // (many * vectors)) * -(-outputs // per_panel)
+                time = tiles * (count * step + per_panel * vectors * many + 20)
+                if time < best.time:
+                    best = _Tile(per_panel, vectors, piece, time)
+    return best
 
 
 def _bands(
-    images: int, channels: int, rows: int, out: tuple[int, int], stride: int, extent: int, pitch: int, panels: int
+    images: int, tile: _Tile, lines: int, pieces: int, panels: int, fits: Callable[[int], bool], whole: int
 ) -> tuple[int, int]:
-    """Choose into how many bands of rows a map is cut, and its panels into how many parts.
+    """Choose into how many bands of lines a map is cut, and its panels into how many parts.
 
-    A band is small enough for the cache, and all threads have about as much to do.
+    A band is small enough for the cache (``fits`` says so of a number of lines), and all threads have about as much to
+    do; a band has at least ``whole`` lines, and pieces for a tile.
     """
-    height, width = out
-    most = max(height // rows, 1)
-
-    def fits(bands: int) -> bool:
-        tall = -(-height // bands)
-        return tall * width <= _BAND_PIXELS and channels * ((tall - 1) * stride + extent) * pitch <= _BAND_INPUT
+    taken = tile.vectors * (WIDTH // tile.piece)
+    most = max(lines // max(whole, -(-taken // pieces)), 1)
 
     def time(cut: tuple[int, int]) -> float:
         bands, parts = cut
-        pixels = -(-height // (bands * rows)) * rows * width
-        # In what a panel takes for a pixel: reading its weights, and copying the band.
-        task = (pixels + 4) * -(-panels // parts) + 0.2 * pixels
+        tiles = -(-(-(-lines // bands) * pieces) // taken)
+        # In what a panel takes for a tile: reading its weights, and copying the band.
+        task = (tiles + 1) * -(-panels // parts) + 0.5 * tiles
         return -(-images * bands * parts // threads) * task
 
     threads = settings.threads()
-    fewest = next((bands for bands in range(1, most) if fits(bands)), most)
+    fewest = next((bands for bands in range(1, most) if fits(-(-lines // bands))), most)
     cuts = [
         (bands, parts)
         for bands in range(fewest, min(most, fewest + 2 * threads) + 1)
@@ -202,7 +216,7 @@ def _bands(
 def _correlate(
     x: np.ndarray, w: np.ndarray, bias: np.ndarray, out: np.ndarray, images: int, groups: int, size: tuple[int, int],
     taps: tuple[np.ndarray, np.ndarray], pads: tuple[int, int], stride: tuple[int, int], result: tuple[int, int],
-    weight_offsets: np.ndarray, lane_step: int, group_step: int, place: tuple[int, int, int, int],
+    weight_offsets: np.ndarray, output_step: int, group_step: int, place: tuple[int, int, int, int],
 ) -> list[Call]:  # fmt: skip
     """Return the calls of one correlation: out[o, y, x] = sum over c, t of x[c, y*s + dy(t), x*s + dx(t)] * w[o, c, t].
 
@@ -216,43 +230,72 @@ def _correlate(
     stride, result : (int, int)
         Steps between output pixels; number of output pixels this correlation makes.
     weight_offsets : ndarray of int64, [channels * taps]
-        Where in ``w`` the lanes of each k begin.
-    lane_step, group_step : int
+        Where in ``w`` the outputs of each k begin.
+    output_step, group_step : int
         From one output channel to the next, from one group to the next, in ``w``.
     place : (first, y_step, x_step, width)
         Where the results go in the output map.
     """
     channels = x.shape[1] // groups
     outputs = out.shape[1] // groups
+    count = len(weight_offsets)
     down, across = taps
-    extent = (int(down.max()) + 1 if len(down) else 1, int(across.max()) + 1 if len(across) else 1)
-    (rows, columns, vectors), _ = tile_sizes(*result, outputs)
-    pitch = (result[1] - 1) * stride[1] + extent[1]
-    bands, parts = _bands(images * groups, channels, rows, result, stride[0], extent[0], pitch,
-                          panels(outputs, vectors))  # fmt: skip
-    band_rows = (-(-result[0] // bands) - 1) * stride[0] + extent[0]
-    k_offsets = (
-        np.arange(channels)[:, None] * band_rows * pitch + (down * pitch + across)[None, :]
-    ).reshape(-1).astype(np.int64)  # fmt: skip
-    packed = panel_memory(outputs, vectors, len(k_offsets), groups, x.dtype)
-    per_group = packed.size // groups
-    calls = [
-        pack(w, g * group_step, weight_offsets, lane_step, outputs, vectors,
-             packed[g * per_group : (g + 1) * per_group])
-        for g in range(groups) if len(k_offsets)
-    ]  # fmt: skip
     first, y_step, x_step, out_pitch = place
+    alone = len(down) == 1 and not down[0] and not across[0] and stride == (1, 1) and pads == (0, 0)
+    copied = not (alone and size == result and y_step == x_step == 1 and size[0] * size[1] >= WIDTH)
+    # Where nothing is copied, a line is a vector of the whole map; the last one is moved back.
+    lines, width = result if copied else (-(-size[0] * size[1] // WIDTH), WIDTH)
+    tile = _tile(lines, width, outputs, count)
+    pieces = -(-width // tile.piece)
+    panels = -(-outputs // tile.outputs)
+    down_extent, across_extent = int(down.max(initial=0)) + 1, int(across.max(initial=0)) // stride[1]
+    pitch = width + across_extent
+    # The horizontal phases that taps read; the rows of each vertical phase that they read.
+    phases = np.unique(across % stride[1]).astype(np.int64) if len(across) else np.zeros(1, np.int64)
+    row_used = np.isin(np.arange(stride[0]), down % stride[0]).astype(np.int64)
+    row_pitch = len(phases) * pitch
+
+    def fits(tall: int) -> bool:
+        floats = ((tall - 1) * stride[0] + down_extent) * row_pitch if copied else tall * WIDTH
+        return channels * floats <= _BAND_INPUT
+
+    bands, parts = _bands(images * groups, tile, lines, pieces, panels, fits, 1 if copied else 2)
+    tall = -(-lines // bands)
+    band_rows = (tall - 1) * stride[0] + down_extent
+    # A tile's pixels meet as many panels of weights, one after the other, as stay in the second cache.
+    at_once = min(max(_WEIGHTS // (max(count, 1) * tile.outputs), 1), -(-panels // parts))
+    through = y_step > 1 or x_step > 1 or width < tile.piece
+    taken = tile.vectors * (WIDTH // tile.piece)
+    lane_length = (tall * pieces + taken) * tile.piece
+    if copied:
+        k_offsets = np.arange(channels)[:, None] * band_rows * row_pitch + (
+            down * row_pitch + np.searchsorted(phases, across % stride[1]) * pitch + across // stride[1]
+        )
+        line, column = np.divmod(np.arange(tall * pieces), pieces)
+        column = np.minimum(column * tile.piece, max(width - tile.piece, 0))
+        v_in, v_out = line * stride[0] * row_pitch + column, line * y_step * out_pitch + column * x_step
+    else:
+        k_offsets = np.arange(channels)[:, None] * (size[0] * size[1]) + np.zeros(1, np.int64)
+        vector, column = np.divmod(np.arange(lines * pieces), pieces)
+        v_in = v_out = np.minimum(vector * WIDTH, size[0] * size[1] - WIDTH) + column * tile.piece
+    v_in = np.pad(v_in, (0, taken), mode="edge")
+    v_scratch = np.arange(len(v_in)) * tile.piece
+    packed = arrays.zeros(groups * panels * (count + 1) * tile.outputs, x.dtype)
     threads = settings.threads()
-    band = arrays.zeros((threads, channels * band_rows * pitch), x.dtype)
-    sums = arrays.zeros((threads, -(-result[0] // bands) * result[1] * vectors * WIDTH), x.dtype)
-    calls.append(call(
-        _convolve(rows, columns, vectors, stride[1]), images * groups * bands * parts, x.reshape(-1), packed, bias,
-        out.reshape(-1), k_offsets, np.arange(rows, dtype=np.int64) * stride[0] * pitch, groups, channels, *size,
-        *pads, pitch, bands, parts, stride[0], *result, outputs, panels(outputs, vectors),
-        out.shape[2] * out.shape[3], out_pitch, y_step, x_step, first, band, sums,
-        work=images * groups * result[0] * result[1] * outputs * max(len(k_offsets), 1) / WIDTH,
-    ))  # fmt: skip
-    return calls
+    band = arrays.zeros((threads, channels * band_rows * row_pitch + WIDTH if copied else 1), x.dtype)
+    sums = arrays.zeros((threads, tile.outputs * (at_once if through else 1) * lane_length), x.dtype)
+    tables = [table.reshape(-1).astype(np.int64) for table in (k_offsets, v_in, v_out, v_scratch)]
+    return [
+        call(_pack, groups * panels, w, weight_offsets, bias, group_step, output_step, outputs, panels, tile.outputs,
+             packed, work=packed.size),
+        call(
+            _convolve(tile.outputs, tile.vectors, tile.piece, stride[1], copied, through),
+            images * groups * bands * parts, x.reshape(-1), packed, out.reshape(-1), *tables, groups, channels, *size,
+            *pads, phases, row_used, pitch, bands, parts, lines, pieces, y_step * out_pitch, outputs, panels,
+            out.shape[2] * out.shape[3], min(tile.piece, width), x_step, first, at_once, band, sums,
+            work=images * groups * result[0] * result[1] * outputs * max(count, 1) / WIDTH,
+        ),
+    ]  # fmt: skip
 
 
 def forward(g: Geometry, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> list[Call]:
@@ -267,21 +310,19 @@ def forward(g: Geometry, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, 
         One value an output channel.
     y : ndarray of float32, images x outputs x output height x output width
     """
-    size, result, stride, pads = g.size, g.output_size, g.stride, g.pad
+    size, pads = g.size, g.pad
     if g.kernel == size and pads == (0, 0) and g.group == 1:
         # One window, the whole image: an inner product.
         count = g.channels * size[0] * size[1]
         return product(x, (count, 1), w, (1, count), y, (g.images, g.outputs, count), bias)
-    if g.kernel == (1, 1) and stride == (1, 1) and pads == (0, 0):
-        size = result = _as_rows(size[0] * size[1], g.outputs // g.group)
-        x, y = x.reshape(*x.shape[:2], *size), y.reshape(*y.shape[:2], *size)
     taps_of_channel = g.kernel[0] * g.kernel[1]
     per_output = g.channels // g.group * taps_of_channel
     down, across = np.divmod(np.arange(taps_of_channel), g.kernel[1])
     return _correlate(
         x, w.reshape(-1), np.empty(0, np.float32) if bias is None else bias.reshape(-1), y, g.images, g.group, size,
-        (down * g.dilation[0], across * g.dilation[1]), pads, stride, result, np.arange(per_output, dtype=np.int64),
-        per_output, g.outputs // g.group * per_output, (0, 1, 1, result[1]),
+        (down * g.dilation[0], across * g.dilation[1]), pads, g.stride, g.output_size,
+        np.arange(per_output, dtype=np.int64), per_output, g.outputs // g.group * per_output,
+        (0, 1, 1, g.output_size[1]),
     )  # fmt: skip
 
 

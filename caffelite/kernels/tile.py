@@ -189,8 +189,116 @@ def _plain_move(source, source_base, target, target_base, step, width):
         target[target_base + i] = source[source_base + i * step]
 
 
+@intrinsic(prefer_literal=True)
+def _vector_spread(
+    typing_context, x, x_base, k_offsets, count, v_in, first, w, w_base, out, out_base, out_step, v_out, shape
+):
+    # ``shape`` is a tuple of literals: outputs, vectors, width, piece.
+    outputs, vectors, width, piece = (int(item.literal_value) for item in shape)
+    many = width // piece
+    whole = types.intp
+    signature = types.void(
+        x, whole, k_offsets, whole, v_in, whole, w, whole, out, whole, whole, v_out, shape
+    )  # fmt: skip
+
+    def generate(context, builder, sig, args):
+        element = _element(context, sig.args[6])
+        part = ir.VectorType(element, piece)
+        vector = ir.VectorType(element, width)
+        undefined = ir.Constant(vector, ir.Undefined)
+        zeros = ir.Constant(ir.VectorType(_I32, width), [0] * width)
+        x, x_base, k_table, count, in_table, first, w, w_base, out, out_base, out_step, out_table, _ = args
+
+        def pointer(index: int, array: Any, *place: Any) -> Any:
+            start = _pointer(context, builder, sig.args[index], array)
+            return builder.gep(start, list(place)) if place else start
+
+        x_pointer, k_pointer = pointer(0, x, x_base), pointer(2, k_table)
+        w_pointer, out_pointer = pointer(6, w, w_base), pointer(8, out, out_base)
+        fma = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{width}f{8 * _alignment(vector)}"
+        )
+
+        def offsets(start: Any) -> list[Any]:
+            # Of each piece of each vector.
+            return [builder.load(builder.gep(start, [_I64(i)])) for i in range(vectors * many)]
+
+        def splat(start: Any) -> Any:
+            one = builder.insert_element(undefined, builder.load(start), _I32(0))
+            return builder.shuffle_vector(one, undefined, zeros)
+
+        def joined(start: Any, places: list[Any]) -> Any:
+            parts = [_load(builder, builder.gep(start, [place]), part) for place in places]
+            while len(parts) > 1:
+                size = 2 * parts[0].type.count
+                mask = ir.Constant(ir.VectorType(_I32, size), list(range(size)))
+                parts = [builder.shuffle_vector(*parts[j : j + 2], mask) for j in range(0, len(parts), 2)]
+            return parts[0]
+
+        sources, targets = offsets(pointer(4, in_table, first)), offsets(pointer(11, out_table, first))
+        rows = [builder.gep(out_pointer, [builder.mul(out_step, _I64(m))]) for m in range(outputs)]
+        places = [(m, v) for m in range(outputs) for v in range(vectors)]
+        start = [splat(builder.gep(w_pointer, [_I64(m)])) for m in range(outputs)]
+
+        before = builder.block
+        loop, after = builder.append_basic_block("spread.k"), builder.append_basic_block("spread.end")
+        builder.cbranch(builder.icmp_signed(">", count, _I64(0)), loop, after)
+
+        builder.position_at_end(loop)
+        k = builder.phi(_I64)
+        k.add_incoming(_I64(0), before)
+        sums = [builder.phi(vector) for _ in places]
+        for phi, (m, _) in zip(sums, places, strict=True):
+            phi.add_incoming(start[m], before)
+        here = builder.gep(x_pointer, [builder.load(builder.gep(k_pointer, [k]))])
+        values = [joined(here, sources[v * many : (v + 1) * many]) for v in range(vectors)]
+        following = builder.add(k, _I64(1))
+        weights = builder.gep(w_pointer, [builder.mul(following, _I64(outputs))])
+        results = []
+        for m in range(outputs):
+            weight = splat(builder.gep(weights, [_I64(m)]))
+            for v in range(vectors):
+                results.append(builder.call(fma, [weight, values[v], sums[len(results)]]))
+        k.add_incoming(following, loop)
+        for phi, value in zip(sums, results, strict=True):
+            phi.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+
+        builder.position_at_end(after)
+        finals = [builder.phi(vector) for _ in sums]
+        for phi, result, (m, _) in zip(finals, results, places, strict=True):
+            phi.add_incoming(start[m], before)
+            phi.add_incoming(result, loop)
+        for i, phi in enumerate(finals):
+            m, v = places[i]
+            for j in range(many):
+                mask = ir.Constant(ir.VectorType(_I32, piece), list(range(j * piece, (j + 1) * piece)))
+                value = phi if many == 1 else builder.shuffle_vector(phi, undefined, mask)
+                _store(builder, value, builder.gep(rows[m], [targets[v * many + j]]))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@register_jitable
+def _plain_spread(x, x_base, k_offsets, count, v_in, first, w, w_base, out, out_base, out_step, v_out, shape):
+    outputs, vectors, width, piece = shape
+    for m in range(outputs):
+        for j in range(first, first + vectors * (width // piece)):
+            source, target = x_base + v_in[j], out_base + m * out_step + v_out[j]
+            for i in range(piece):
+                out[target + i] = w[w_base + m]
+            for k in range(count):
+                value = w[w_base + (k + 1) * outputs + m]
+                for i in range(piece):
+                    out[target + i] += x[source + k_offsets[k] + i] * value
+
+
 #: Lanes of a vector; on the plain path still a block size.
 WIDTH = settings.vector_width() or 8
+
+#: Vector registers of the machine.
+REGISTERS = 32 if WIDTH == 16 else 16
 
 #: Vector registers that may hold sums: the machine's, less what the operands need.
 SUMS = 28 if WIDTH == 16 else 12
@@ -200,6 +308,12 @@ SUMS = 28 if WIDTH == 16 else 12
 #: Writes (or with ``accumulate`` adds to) ``out[out_base:]``, laid out [rows][columns][vectors * WIDTH]; ``w`` from
 #: ``w_base`` is laid out [count][vectors * WIDTH].
 tile = _vector_tile if settings.vector_width() else _plain_tile
+
+#: ``spread(x, x_base, k_offsets, count, v_in, first, w, w_base, out, out_base, out_step, v_out, shape)`` with
+#: ``shape = (outputs, vectors, WIDTH, piece)`` of constants: here the lanes are positions that lie side by side, in
+#: pieces of ``piece`` of them. For m below ``outputs`` and the pieces j, from ``first`` on, that fill the vectors,
+#: ``out[m * out_step + v_out[j] + i] = w[0, m] + sum over k of w[1 + k, m] * x[k_offsets[k] + v_in[j] + i]``.
+spread = _vector_spread if settings.vector_width() else _plain_spread
 
 #: ``transpose(source, source_base, source_step, target, target_base, target_step, WIDTH)`` transposes one
 #: WIDTH x WIDTH block between flat float32 arrays; the steps are the distances of lines.
