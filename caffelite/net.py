@@ -168,7 +168,7 @@ class Net:
         if share is not None:
             theirs = {id(blob): own for own in share.learnable for blob in [own.blob]}
         for node, parameters in zip(self.graph.nodes, wanted, strict=True):
-            specs = list(node.layer.param.param)
+            specs = node.layer.specs()
             if len(specs) > len(parameters):
                 node.layer.error(
                     f"param is given {len(specs)} times, but {node.layer.param.type} has "

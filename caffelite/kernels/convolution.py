@@ -90,7 +90,7 @@ def _convolve(per_panel: int, vectors: int, piece: int, step: int, copied: bool,
 
     def convolve(
         begin, end, worker, x, w, out, k_offsets, v_in, v_out, v_scratch, groups, channels, height, width, top, left,
-        phases, row_used, pitch, bands, parts, lines, pieces, row_step, outputs, panels, out_plane,
+        phases, row_used, pitch, band_rows, bands, parts, lines, pieces, row_step, outputs, panels, out_plane,
         piece_width, x_step, first, at_once, band, sums,
     ):  # fmt: skip
         """A task is a part of the panels, for a band of lines of one group of one image.
@@ -101,7 +101,6 @@ def _convolve(per_panel: int, vectors: int, piece: int, step: int, copied: bool,
         count = len(k_offsets)
         scratch_step = sums.shape[1] // (per_panel * at_once if through else per_panel)
         stride = len(row_used)
-        rows = band.shape[1] // (channels * len(phases) * pitch) if copied else 0
         for task in range(begin, end):
             whole, part = task // parts, task % parts
             image_group = whole // bands
@@ -114,8 +113,8 @@ def _convolve(per_panel: int, vectors: int, piece: int, step: int, copied: bool,
             source = x
             if copied:
                 if part == 0 or task == begin:
-                    deal(x, base, channels, height, width, y_first * stride - top, rows, row_used, left, phases, pitch,
-                         band[worker])  # fmt: skip
+                    deal(x, base, channels, height, width, y_first * stride - top, band_rows, row_used, left, phases,
+                         pitch, band[worker])  # fmt: skip
                 base, start, place = 0, 0, first + y_first * row_step
                 source = band[worker]
             last = start + (y_end - y_first) * pieces
@@ -291,7 +290,7 @@ def _correlate(
         call(
             _convolve(tile.outputs, tile.vectors, tile.piece, stride[1], copied, through),
             images * groups * bands * parts, x.reshape(-1), packed, out.reshape(-1), *tables, groups, channels, *size,
-            *pads, phases, row_used, pitch, bands, parts, lines, pieces, y_step * out_pitch, outputs, panels,
+            *pads, phases, row_used, pitch, band_rows, bands, parts, lines, pieces, y_step * out_pitch, outputs, panels,
             out.shape[2] * out.shape[3], min(tile.piece, width), x_step, first, at_once, band, sums,
             work=images * groups * result[0] * result[1] * outputs * max(count, 1) / WIDTH,
         ),

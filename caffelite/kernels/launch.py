@@ -29,7 +29,7 @@ from llvmlite.binding import ffi
 from numba.core import cgutils, types
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.dispatcher import _FunctionCompiler
+from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
 from numba.core.registry import cpu_target
 from numba.cpython import slicing
 from numba.extending import intrinsic
@@ -69,7 +69,7 @@ def _add_entry(compiled: Any, kinds: tuple[types.Type, ...], same: tuple[int, ..
     builder = ir.IRBuilder(entry.append_basic_block())
     begin, end, worker, table = entry.args
     table = builder.bitcast(table, word.as_pointer())
-    values = []
+    values: list[Any] = []
     position = 0
     for kind, first in zip(kinds, same, strict=True):
         if first == len(values):

@@ -179,6 +179,10 @@ class Layer:
         """Return the parameter blobs, in Caffe's order."""
         return []
 
+    def specs(self) -> list[Any]:
+        """Return the ``param`` fields in the order of the parameter blobs; dialects of Caffe can differ in it."""
+        return list(self.param.param)
+
     def resize(self, bottoms: Sequence[Blob]) -> Sequence[Shape]:
         """Return the shapes of the tops for the data that is in the bottoms now; only asked where ``dynamic``."""
         raise NotImplementedError

@@ -1,6 +1,7 @@
 """BatchNorm: zero mean and unit variance for each channel."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,11 +9,16 @@ from caffelite.errors import WeightsError
 from caffelite.kernels import batchnorm, scale
 from caffelite.kernels.arrays import zeros
 from caffelite.layers.base import TRAIN, Blob, Layer, Parameter, Shape, Step, count, layer
-from caffelite.schema.messages import FillerParameter
+from caffelite.schema.messages import FillerParameter, ParamSpec
 
 #: Blobs that are no parameters: mean, variance, factor.
 _STATISTICS = 3
 _ONE = FillerParameter(type="constant", value=1)
+
+
+def _rate(spec: Any) -> float:
+    """Return the rate that is given, not the default one."""
+    return float(spec.lr_mult) if spec.HasField("lr_mult") else 0.0
 
 
 @layer("BatchNorm")
@@ -45,7 +51,7 @@ class BatchNorm(Layer):
     *Scale and shift inside*, as NVCaffe has them: ``scale_bias: true`` (or a ``scale_filler`` or ``bias_filler``) adds
     two learned blobs, scale (1) and bias (0), and the top is ``scale * y + bias``. Weights of NVCaffe are taken in both
     of its orders: mean, variance, correction, scale, bias (from 0.16 on), and scale, bias, mean, variance, reserved
-    (before).
+    (before). So is ``param``: where the first or the second has a rate, these are those of scale and bias.
 
     Ioffe and Szegedy, "Batch Normalization", 2015. Numbers as BVLC Caffe 1.0.
     """
@@ -56,8 +62,11 @@ class BatchNorm(Layer):
     def setup(self) -> None:
         self.settings = p = self.param.batch_norm_param
         self.scale_bias: bool = p.scale_bias or p.HasField("scale_filler") or p.HasField("bias_filler")
-        for i, spec in enumerate(self.param.param[:_STATISTICS]):
-            if spec.lr_mult != 0 and spec.HasField("lr_mult"):
+        given = self.param.param
+        self.scale_first: bool = self.scale_bias and any(_rate(spec) for spec in given[:2])
+        first = 2 if self.scale_first else 0
+        for i, spec in enumerate(given[first : first + _STATISTICS], first):
+            if _rate(spec):
                 self.error(
                     f"BatchNorm keeps its statistics itself, so a solver must not learn them: lr_mult must be 0, not "
                     f"{spec.lr_mult:g} (a scale and a shift that are learned belong into a Scale layer behind it)",
@@ -84,6 +93,13 @@ class BatchNorm(Layer):
             filler = self.settings.scale_filler if self.settings.HasField("scale_filler") else _ONE
             found += [Parameter((channels,), filler), Parameter((channels,), self.settings.bias_filler)]
         return found
+
+    def specs(self) -> list[Any]:
+        given = super().specs()
+        if not self.scale_first:
+            return given
+        statistics = given[2:]
+        return [*statistics, *[ParamSpec()] * (_STATISTICS - len(statistics)), *given[:2]]
 
     def convert_blobs(self, blobs: list[np.ndarray], where: str) -> list[np.ndarray]:
         if len(blobs) != _STATISTICS + 2:
