@@ -355,8 +355,20 @@ class Net:
                     self.graph.resize(node, before)
                     raise
                 self.plan.resize(position)
+        if not unit.ready:
+            for step in unit.prepare:
+                step()
+            unit.ready = True
         for step in unit.forward:
             step()
+
+    def changed(self) -> None:
+        """Tell a net that does not learn that its parameters have changed since its last forward pass.
+
+        Such a net keeps what it has computed from them. :meth:`copy_from` says so by itself.
+        """
+        for unit in self.plan.units:
+            unit.ready = not unit.prepare
 
     def loss(self) -> float:
         """Return the weighted sum of the losses of the last forward pass."""
@@ -435,6 +447,7 @@ class Net:
         ShapeError
             A blob has another shape.
         """
+        self.changed()
         if isinstance(source, str | Path):
             return transfer(read_weights(source), self.layers, str(source), self.name)
         return transfer(source, self.layers, "weights", self.name)

@@ -8,6 +8,7 @@ to be looked into is planned with ``keep``: every blob has memory of its own and
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -47,16 +48,22 @@ class Storage:
 
 @dataclass(eq=False, slots=True)
 class Unit:
-    """One layer, or a chain of element-wise layers that run as one kernel.
+    """One layer, or several that run as one: element-wise layers, or a layer that absorbs those behind it.
 
     Attributes
     ----------
     nodes : list of Node
+    prepare : list of callable
+        The steps to run before the first forward, and again when parameters have changed.
+    ready : bool
+        Whether they have run.
     forward, backward : list of callable
         The steps to run, in order.
     """
 
     nodes: list[Node]
+    prepare: list[Step] = field(default_factory=list)
+    ready: bool = False
     forward: list[Step] = field(default_factory=list)
     backward: list[Step] = field(default_factory=list)
 
@@ -111,6 +118,8 @@ class Plan:
         self.units = list(_units(graph, keep))
         self._graph = graph
         self._behind_dynamic = graph.behind_dynamic()
+        # A net that is looked into may have its parameters changed at any time.
+        self._learns = keep or any(node.backward for node in graph.nodes)
         #: What sets the gradients of blobs that count as losses, before anything is added to them.
         self.seeds: dict[Version, Step] = {}
         self._data: dict[Version, Storage] = {}
@@ -291,10 +300,17 @@ class Plan:
                     # Its readers add to the weight, so it has to be set anew each time, before any of them runs.
                     self.seeds[version] = partial(blob.diff.fill, version.loss_weight)
         layers = [node.layer for node in unit.nodes]
-        if len(layers) > 1:
+        if len(layers) > 1 and layers[0].absorbs:
+            unit.forward += layers[0].forward_with(layers[1:], bottoms, tops)
+        elif len(layers) > 1:
             unit.forward += fused_forward(layers, bottoms[0], tops[0])
         elif not unit.is_view:
             unit.forward += layers[0].forward(bottoms, tops)
+        if not self._learns:
+            # Only the first ones: what comes behind another step may depend on that.
+            unit.prepare = list(takewhile(lambda step: getattr(step, "once", False), unit.forward))
+            unit.forward = unit.forward[len(unit.prepare) :]
+            unit.ready = not unit.prepare
         if not unit.nodes[0].backward:
             return
         if len(layers) > 1:
@@ -310,7 +326,7 @@ class Plan:
 def _units(graph: Graph, keep: bool) -> Iterator[Unit]:
     chain: list[Node] = []
     for node in graph.nodes:
-        if chain and not keep and _continues(chain[-1], node):
+        if chain and not keep and _continues(chain, node):
             chain.append(node)
             continue
         if chain:
@@ -320,13 +336,18 @@ def _units(graph: Graph, keep: bool) -> Iterator[Unit]:
         yield Unit(chain)
 
 
-def _continues(before: Node, node: Node) -> bool:
-    """Whether ``node`` is element-wise like ``before`` and the only one to read what it makes."""
+def _continues(chain: list[Node], node: Node) -> bool:
+    """Whether ``node`` can run as one with ``chain``, and is the only one to read what that makes."""
+    first, before = chain[0], chain[-1]
+    if before.tops[0:1] != before.tops or before.tops[0].readers != [(node, 0)] or before.tops[0].loss_weight:
+        return False
+    if first.layer.absorbs:
+        affine = node.layer.affine and (len(chain) == 1 or before.layer.affine)
+        fits = affine or isinstance(node.layer, ElementWise)
+        return fits and not first.backward and not node.backward and len(first.bottoms) == 1
     return (
         isinstance(before.layer, ElementWise)
         and isinstance(node.layer, ElementWise)
-        and before.tops[0].readers == [(node, 0)]
-        and not before.tops[0].loss_weight
         and before.backward == node.backward
         and before.propagate == node.propagate
     )

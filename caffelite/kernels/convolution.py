@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caffelite.kernels import arrays, settings
+from caffelite.kernels import arrays, elementwise, settings
 from caffelite.kernels.inner_product import product
 from caffelite.kernels.launch import Call, call, kernel, specialised
 from caffelite.kernels.padding import dealer
@@ -83,7 +83,10 @@ def _pack(begin, end, worker, w, offsets, bias, group_step, output_step, outputs
 
 
 @specialised
-def _convolve(per_panel: int, vectors: int, piece: int, step: int, copied: bool, through: bool) -> Callable[..., None]:
+def _convolve(
+    per_panel: int, vectors: int, piece: int, step: int, copied: bool, through: bool, *chain: str
+) -> Callable[..., None]:
+    value, _ = elementwise.composed(chain)
     shape = (per_panel, vectors, WIDTH, piece)
     taken = vectors * (WIDTH // piece)
     deal = dealer(step)
@@ -91,12 +94,13 @@ def _convolve(per_panel: int, vectors: int, piece: int, step: int, copied: bool,
     def convolve(
         begin, end, worker, x, w, out, k_offsets, v_in, v_out, v_scratch, groups, channels, height, width, top, left,
         phases, row_used, pitch, band_rows, bands, parts, lines, pieces, row_step, outputs, panels, out_plane,
-        piece_width, x_step, first, at_once, band, sums,
+        piece_width, x_step, first, at_once, band, sums, p,
     ):  # fmt: skip
         """A task is a part of the panels, for a band of lines of one group of one image.
 
         Names as in :func:`_correlate`; a line is a row of ``pieces`` pieces. Results go ``through`` scratch memory
-        where tiles cannot write them to their place, and those of the last panel where it is not full.
+        where tiles cannot write them to their place, and those of the last panel where it is not full. At the end the
+        chain of element-wise functions runs over them, with its constants ``p``.
         """
         count = len(k_offsets)
         scratch_step = sums.shape[1] // (per_panel * at_once if through else per_panel)
@@ -146,6 +150,13 @@ def _convolve(per_panel: int, vectors: int, piece: int, step: int, copied: bool,
                     for j in range(start, last):
                         for i in range(piece_width):
                             out[to + v_out[j] + i * x_step] = sums[worker, lane + v_scratch[j] + i]
+                if len(chain):
+                    for output in range(panel_first * per_panel, min(panel_last * per_panel, outputs)):
+                        to = (image_group * outputs + output) * out_plane + place
+                        for line in range(y_first, y_end):
+                            row = to + (line - y_first) * row_step if copied else to + line * row_step
+                            for i in range(row, min(row + row_step, to - place + out_plane)):
+                                out[i] = value(out[i], p)
 
     return convolve
 
@@ -216,6 +227,7 @@ def _correlate(
     x: np.ndarray, w: np.ndarray, bias: np.ndarray, out: np.ndarray, images: int, groups: int, size: tuple[int, int],
     taps: tuple[np.ndarray, np.ndarray], pads: tuple[int, int], stride: tuple[int, int], result: tuple[int, int],
     weight_offsets: np.ndarray, output_step: int, group_step: int, place: tuple[int, int, int, int],
+    chain: elementwise.Chain = elementwise.NOTHING,
 ) -> list[Call]:  # fmt: skip
     """Return the calls of one correlation: out[o, y, x] = sum over c, t of x[c, y*s + dy(t), x*s + dx(t)] * w[o, c, t].
 
@@ -234,6 +246,8 @@ def _correlate(
         From one output channel to the next, from one group to the next, in ``w``.
     place : (first, y_step, x_step, width)
         Where the results go in the output map.
+    chain : Chain
+        Element-wise functions of the results; only where these fill the output map.
     """
     channels = x.shape[1] // groups
     outputs = out.shape[1] // groups
@@ -247,6 +261,8 @@ def _correlate(
     tile = _tile(lines, width, outputs, count)
     pieces = -(-width // tile.piece)
     panels = -(-outputs // tile.outputs)
+    # From one line of results to the next.
+    row_step = y_step * out_pitch if copied else WIDTH
     down_extent, across_extent = int(down.max(initial=0)) + 1, int(across.max(initial=0)) // stride[1]
     pitch = width + across_extent
     # The horizontal phases that taps read; the rows of each vertical phase that they read.
@@ -286,18 +302,22 @@ def _correlate(
     tables = [table.reshape(-1).astype(np.int64) for table in (k_offsets, v_in, v_out, v_scratch)]
     return [
         call(_pack, groups * panels, w, weight_offsets, bias, group_step, output_step, outputs, panels, tile.outputs,
-             packed, work=packed.size),
+             packed, work=packed.size, once=True),
         call(
-            _convolve(tile.outputs, tile.vectors, tile.piece, stride[1], copied, through),
+            _convolve(tile.outputs, tile.vectors, tile.piece, stride[1], copied, through, *chain.keys),
             images * groups * bands * parts, x.reshape(-1), packed, out.reshape(-1), *tables, groups, channels, *size,
-            *pads, phases, row_used, pitch, band_rows, bands, parts, lines, pieces, y_step * out_pitch, outputs, panels,
+            *pads, phases, row_used, pitch, band_rows, bands, parts, lines, pieces, row_step, outputs, panels,
             out.shape[2] * out.shape[3], min(tile.piece, width), x_step, first, at_once, band, sums,
+            chain.constants,
             work=images * groups * result[0] * result[1] * outputs * max(count, 1) / WIDTH,
         ),
     ]  # fmt: skip
 
 
-def forward(g: Geometry, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> list[Call]:
+def forward(
+    g: Geometry, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray,
+    chain: elementwise.Chain = elementwise.NOTHING,
+) -> list[Call]:  # fmt: skip
     """Return the calls that compute ``y`` from ``x``.
 
     Parameters
@@ -308,12 +328,15 @@ def forward(g: Geometry, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, 
     bias : ndarray of float32 or None
         One value an output channel.
     y : ndarray of float32, images x outputs x output height x output width
+    chain : Chain, optional
+        Element-wise functions that are applied to the results.
     """
     size, pads = g.size, g.pad
     if g.kernel == size and pads == (0, 0) and g.group == 1:
         # One window, the whole image: an inner product.
         count = g.channels * size[0] * size[1]
-        return product(x, (count, 1), w, (1, count), y, (g.images, g.outputs, count), bias)
+        calls = product(x, (count, 1), w, (1, count), y, (g.images, g.outputs, count), bias)
+        return [*calls, *chain.over(y.reshape(-1))]
     taps_of_channel = g.kernel[0] * g.kernel[1]
     per_output = g.channels // g.group * taps_of_channel
     down, across = np.divmod(np.arange(taps_of_channel), g.kernel[1])
@@ -321,7 +344,7 @@ def forward(g: Geometry, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, 
         x, w.reshape(-1), np.empty(0, np.float32) if bias is None else bias.reshape(-1), y, g.images, g.group, size,
         (down * g.dilation[0], across * g.dilation[1]), pads, g.stride, g.output_size,
         np.arange(per_output, dtype=np.int64), per_output, g.outputs // g.group * per_output,
-        (0, 1, 1, g.output_size[1]),
+        (0, 1, 1, g.output_size[1]), chain,
     )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def _compiled(python: Callable[..., Any]) -> Any:
     return numba.njit(python, fastmath=settings.FASTMATH, error_model="numpy")
 
 
-def _composed(chain: tuple[str, ...]) -> tuple[Any, Any]:
+def composed(chain: tuple[str, ...]) -> tuple[Any, Any]:
     """Return ``value(x, p)`` and ``slope(x, p)`` of a chain of functions."""
     value: Any = _compiled(lambda x, p: x)
     slope: Any = _compiled(lambda x, p: np.float32(1))
@@ -84,9 +84,40 @@ def _extended(value: Any, slope: Any, function: Function, offset: int) -> tuple[
     return _compiled(next_value), _compiled(next_slope)
 
 
+@dataclass(frozen=True)
+class Chain:
+    """Functions one after the other, for a kernel that applies them to what it computes.
+
+    Attributes
+    ----------
+    keys : tuple of str
+        What :func:`composed` knows the functions by.
+    constants : ndarray of float32
+        Of all functions, one after the other; and a 0, so that there is something.
+    """
+
+    keys: tuple[str, ...]
+    constants: np.ndarray
+
+    def over(self, y: np.ndarray) -> list[Call]:
+        """Return the call that applies the chain to an array in its place; none for a chain of nothing."""
+        if not self.keys:
+            return []
+        tasks = -(-y.size // CHUNK)
+        return [call(_forward(*self.keys), tasks, y, y, self.constants, work=y.size * _COST)]
+
+
+NOTHING = Chain((), np.zeros(1, np.float32))
+
+
+def chained(functions: Sequence[Function], constants: Sequence[float]) -> Chain:
+    """Return the chain of functions with their constants."""
+    return Chain(tuple(function.key for function in functions), np.array([*constants, 0], np.float32))
+
+
 @specialised
 def _forward(*chain: str) -> Callable[..., None]:
-    value, _ = _composed(chain)
+    value, _ = composed(chain)
 
     def forward(begin, end, worker, x, y, p):
         """y = f(x); a task is CHUNK elements."""
@@ -98,7 +129,7 @@ def _forward(*chain: str) -> Callable[..., None]:
 
 @specialised
 def _backward(*chain: str) -> Callable[..., None]:
-    _, slope = _composed(chain)
+    _, slope = composed(chain)
 
     def backward(begin, end, worker, x, dy, dx, p):
         """dx = dy * f'(x); a task is CHUNK elements."""
@@ -134,8 +165,8 @@ def forward(chain: Sequence[Function], constants: Sequence[float], x: np.ndarray
         Of all functions, one after the other.
     x, y : ndarray of float32, one axis
     """
-    p = np.array([*constants, 0], np.float32)
-    return call(_forward(*[f.key for f in chain]), -(-x.size // CHUNK), x, y, p, work=x.size * _COST)
+    made = chained(chain, constants)
+    return call(_forward(*made.keys), -(-x.size // CHUNK), x, y, made.constants, work=x.size * _COST)
 
 
 def backward(

@@ -378,9 +378,12 @@ class Call:
     The arrays are held by address, so what is written to them before the call is what the kernel sees.
     """
 
-    __slots__ = ("kernel", "arguments", "tasks", "workers", "_address", "_table", "_context")
+    __slots__ = ("kernel", "arguments", "tasks", "workers", "once", "_address", "_table", "_context")
 
-    def __init__(self, kernel: Kernel, tasks: int, arguments: tuple[Argument, ...], workers: int) -> None:
+    def __init__(
+        self, kernel: Kernel, tasks: int, arguments: tuple[Argument, ...], workers: int, once: bool = False
+    ) -> None:
+        self.once = once
         self.kernel = kernel
         self.arguments = arguments
         self.tasks = tasks
@@ -413,7 +416,7 @@ class Call:
 SERIAL_WORK = 40_000
 
 
-def call(kernel: Kernel, tasks: int, *arguments: Argument, work: float | None = None) -> Call:
+def call(kernel: Kernel, tasks: int, *arguments: Argument, work: float | None = None, once: bool = False) -> Call:
     """Bind a kernel to its arguments.
 
     Parameters
@@ -425,10 +428,12 @@ def call(kernel: Kernel, tasks: int, *arguments: Argument, work: float | None = 
         C-contiguous arrays and numbers, after ``begin, end, worker`` of the kernel's function.
     work : float, optional
         Simple operations in all (an addition of two floats is one). Little work runs on one thread.
+    once : bool, optional
+        What it computes depends on parameters alone: where they stay as they are, running it once is enough.
 
     Returns
     -------
     Call
     """
     workers = 1 if work is not None and work < SERIAL_WORK else settings.threads()
-    return Call(kernel, tasks, arguments, workers)
+    return Call(kernel, tasks, arguments, workers, once)

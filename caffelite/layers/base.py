@@ -57,6 +57,17 @@ class Blob:
         return self.diff.reshape(-1)
 
 
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A step that depends on parameters alone: where they stay as they are, running it once is enough."""
+
+    step: Step
+    once: ClassVar[bool] = True
+
+    def __call__(self) -> None:
+        self.step()
+
+
 @dataclass(slots=True)
 class Parameter:
     """A parameter blob that a layer asks for.
@@ -142,6 +153,10 @@ class Layer:
     derivative: ClassVar[bool] = True
     #: The layer brings data into the net (no bottoms); its calls cannot be skipped.
     source: bool = False
+    #: ``forward_with`` computes the layers behind it as well: those that are ``affine``, then element-wise ones.
+    absorbs: bool = False
+    #: Multiplies each channel (axis 1) by a number and adds one; ``to_affine`` says which.
+    affine: bool = False
     #: The shapes of the tops depend on the data: ``shapes`` returns the largest, ``resize`` those of each pass.
     dynamic: ClassVar[bool] = False
 
@@ -197,6 +212,16 @@ class Layer:
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Iterable[Step]:
         """Return the steps that compute the tops."""
         return []
+
+    def forward_with(
+        self, followers: Sequence["Layer"], bottoms: Sequence[Blob], tops: Sequence[Blob]
+    ) -> Iterable[Step]:
+        """Return the steps that compute the tops of the last of ``followers``; only asked where ``absorbs``."""
+        raise NotImplementedError
+
+    def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
+        """Apply the layer to ``factor * x + offset`` of each channel, in place; only asked where ``affine``."""
+        raise NotImplementedError
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Iterable[Step]:
         """Return the steps that compute the gradients of bottoms and parameters from those of the tops."""

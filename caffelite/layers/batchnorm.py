@@ -78,6 +78,7 @@ class BatchNorm(Layer):
         if self.context.global_stats is not None:
             use = self.context.global_stats
         self.use_global_stats = use
+        self.affine = use and not self.scale_bias
         if use or self.scale_bias:
             self.backward_reads = frozenset()
 
@@ -115,6 +116,13 @@ class BatchNorm(Layer):
                 "net takes them"
             )
         return blobs[:_STATISTICS]
+
+    def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
+        mean_sum, variance_sum, count = (blob.data for blob in self.blobs)
+        correction = 0 if count[0] == 0 else 1 / count[0]
+        inverse = 1 / np.sqrt(variance_sum * correction + self.settings.eps)
+        factor *= inverse
+        offset[...] = (offset - mean_sum * correction) * inverse
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0].flat, tops[0].flat

@@ -10,7 +10,9 @@ import numpy as np
 from caffelite.kernels import convolution, convolution_weights, depthwise, scale
 from caffelite.kernels.arrays import zeros
 from caffelite.kernels.convolution import Geometry
-from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, layer, text_of
+from caffelite.kernels.elementwise import NOTHING, Chain
+from caffelite.layers.base import Blob, Layer, Once, Parameter, Shape, Step, layer, text_of
+from caffelite.layers.elementwise import chain_of
 
 
 @layer("Convolution")
@@ -35,6 +37,7 @@ class Convolution(Layer):
     def setup(self) -> None:
         self.settings = getattr(self.param, self.message)
         self._check_counts()
+        self.absorbs = type(self).forward is Convolution.forward and self.settings.axis == 1
         if isinstance(self.bottoms, tuple) and len(self.param.bottom) != len(self.param.top):
             self.error(f"{len(self.param.bottom)} bottoms need as many tops, not {len(self.param.top)}")
 
@@ -124,6 +127,27 @@ class Convolution(Layer):
             steps += self._plane(x).forward(x.data, *self._weights(), y.data)
         return steps
 
+    def forward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        weights, bias = self._weights()
+        affine = [follower for follower in followers if follower.affine]
+        steps: list[Step] = []
+        if affine:
+            # The weights times the factors, and the offsets in place of the bias.
+            factor, offset = np.empty(len(weights), weights.dtype), np.empty(len(weights), weights.dtype)
+            scaled = zeros(weights.shape, weights.dtype)
+
+            def fold() -> None:
+                factor.fill(1)
+                offset[...] = 0 if bias is None else bias
+                for follower in affine:
+                    follower.to_affine(factor, offset)
+                np.multiply(weights, factor.reshape(-1, *[1] * (weights.ndim - 1)), out=scaled)
+
+            steps.append(Once(fold))
+            return [*steps, *self._plane(bottoms[0]).forward(bottoms[0].data, scaled, offset, tops[0].data,
+                                                             chain_of(followers))]  # fmt: skip
+        return self._plane(bottoms[0]).forward(bottoms[0].data, weights, bias, tops[0].data, chain_of(followers))
+
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         steps: list[Step] = []
         for x, y in zip(bottoms, tops, strict=True):
@@ -161,12 +185,14 @@ class _Planes:
         size, kernel, stride, pad, dilation = self.sizes
         return Geometry(self.images, self.channels, self.outputs, size, kernel, stride, pad, dilation, self.group)
 
-    def forward(self, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray) -> list[Step]:
+    def forward(
+        self, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, chain: Chain = NOTHING
+    ) -> list[Step]:
         g = self.geometry()
         if depthwise.fits(g):
-            return [*depthwise.forward(g, x, w, b, y)]
+            return [*depthwise.forward(g, x, w, b, y), *chain.over(y.reshape(-1))]
         return [*convolution.forward(g, _maps(x, g.images, g.channels, g.size), w, b,
-                                     _maps(y, g.images, g.outputs, g.output_size))]  # fmt: skip
+                                     _maps(y, g.images, g.outputs, g.output_size), chain)]  # fmt: skip
 
     def backward(
         self, x: np.ndarray, w: np.ndarray, dy: np.ndarray, dx: np.ndarray | None, dw: np.ndarray | None,
@@ -228,11 +254,13 @@ class _Volumes(_Planes):
 
         return gather
 
-    def forward(self, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray) -> list[Step]:
+    def forward(
+        self, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, chain: Chain = NOTHING
+    ) -> list[Step]:
         target = y.reshape(self.volumes, self.outputs, self.slices, *self.result.shape[3:])
         turned = self.result.transpose(0, 2, 1, 3, 4)
         spread: Callable[[], None] = partial(np.copyto, target, turned)
-        return [self._gather(x), *super().forward(self.gathered, w, b, self.result), spread]
+        return [self._gather(x), *super().forward(self.gathered, w, b, self.result, chain), spread]
 
     def backward(
         self, x: np.ndarray, w: np.ndarray, dy: np.ndarray, dx: np.ndarray | None, dw: np.ndarray | None,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from caffelite.kernels import elementwise
-from caffelite.kernels.elementwise import Function
+from caffelite.kernels.elementwise import Chain, Function, chained
 from caffelite.layers.base import Blob, Layer, Step
 
 
@@ -28,6 +28,12 @@ class ElementWise(Layer):
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         return fused_backward([self], bottoms[0], tops[0])
+
+
+def chain_of(layers: Sequence[Layer]) -> Chain:
+    """Return the functions of those of the layers that are element-wise."""
+    chain = [layer for layer in layers if isinstance(layer, ElementWise)]
+    return chained([layer.function for layer in chain], [value for layer in chain for value in layer.constants])
 
 
 def fused_forward(layers: Sequence[Layer], bottom: Blob, top: Blob) -> list[Step]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from caffelite.kernels import scale as kernels
 from caffelite.kernels.arrays import copy
 from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, count, layer, quoted, text_of
@@ -55,6 +57,15 @@ class Scale(_Broadcast):
 
     backward_reads = frozenset({"bottom"})
 
+    def setup(self) -> None:
+        self.affine = self.learned and self.param.scale_param.axis == 1 == self.param.scale_param.num_axes
+
+    def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
+        factor *= self.blobs[0].data
+        offset *= self.blobs[0].data
+        if len(self.blobs) > 1:
+            offset += self.blobs[1].data
+
     def _sizes(self, *bottoms: Shape) -> tuple[Shape, int, int]:
         return self._small(bottoms, self.param.scale_param.axis, self.param.scale_param.num_axes)
 
@@ -100,6 +111,12 @@ class Bias(_Broadcast):
     """
 
     backward_reads = frozenset()
+
+    def setup(self) -> None:
+        self.affine = self.learned and self.param.bias_param.axis == 1 == self.param.bias_param.num_axes
+
+    def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
+        offset += self.blobs[0].data
 
     def _sizes(self, *bottoms: Shape) -> tuple[Shape, int, int]:
         return self._small(bottoms, self.param.bias_param.axis, self.param.bias_param.num_axes)

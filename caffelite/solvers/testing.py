@@ -84,6 +84,7 @@ def run_test(
         iterations = epoch_iterations(net)
         if iterations is None:
             raise SolverError(f"net {quoted(net.name)} has no data of a known size; say how many batches to test")
+    net.changed()  # a train net may share the parameters
     sums: dict[str, np.ndarray] = {}
     loss, done = 0.0, 0
     while done < iterations and not stopped():

@@ -1,0 +1,114 @@
+"""What runs as one kernel where nothing learns, held against the same net with every layer on its own."""
+
+import numpy as np
+import pytest
+
+from caffelite.layers.base import TEST, TRAIN
+from caffelite.net import Net
+from caffelite.schema.text import net_from_text
+
+INPUT = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 6 dim: 9 dim: 11 } } }\n'
+NORM = (
+    'layer { name: "bn" type: "BatchNorm" bottom: "c" top: "c" }\n'
+    'layer { name: "s" type: "Scale" bottom: "c" top: "c" scale_param { bias_term: true filler { type: "uniform" min: -1 } '
+    'bias_filler { type: "uniform" min: -1 } } }\n'
+)
+RELU = 'layer { name: "r" type: "ReLU" bottom: "c" top: "c" relu_param { negative_slope: 0.1 } }\n'
+SIGMOID = 'layer { name: "g" type: "Sigmoid" bottom: "c" top: "out" }\n'
+
+
+def convolution(settings: str, kind: str = "Convolution", bottom: str = "x") -> str:
+    return (
+        f'layer {{ name: "c" type: "{kind}" bottom: "{bottom}" top: "c" convolution_param {{ {settings} '
+        'weight_filler { type: "gaussian" std: 0.3 } bias_filler { type: "gaussian" std: 1 } } }\n'
+    )
+
+
+def pair(text: str) -> tuple[Net, Net]:
+    """Return the net as it runs, and with every layer on its own."""
+    nets = Net(net_from_text(text, "net.prototxt"), TEST), Net(net_from_text(text, "net.prototxt"), TEST, keep=True)
+    rng = np.random.default_rng(1)
+    for name, blobs in nets[0].params.items():
+        for i, blob in enumerate(blobs):
+            if name == "bn":
+                blob.data[...] = 3 if i == 2 else rng.uniform(1, 2, blob.shape)
+            nets[1].params[name][i].data[...] = blob.data
+    return nets
+
+
+def same(nets: tuple[Net, Net]) -> None:
+    x = np.random.default_rng(2).standard_normal(nets[0].blobs["x"].shape)
+    for net in nets:
+        net.blobs["x"].data[...] = x
+        net.forward()
+    for name in nets[0].outputs:
+        expected = nets[1].blobs[name].data
+        np.testing.assert_allclose(nets[0].blobs[name].data, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "num_output: 8 kernel_size: 3 pad: 1",
+        "num_output: 7 kernel_size: 1",
+        "num_output: 9 kernel_size: 3 stride: 2 group: 3",
+        "num_output: 6 kernel_size: 3 group: 6",
+        "num_output: 5 kernel_h: 9 kernel_w: 11",
+        "num_output: 5 kernel_size: 7 pad_w: 0 pad_h: 0 bias_term: false",
+    ],
+)
+@pytest.mark.parametrize("behind", [NORM, RELU, NORM + RELU, NORM + RELU + SIGMOID])
+def test_a_convolution_absorbs_what_is_behind_it(settings: str, behind: str) -> None:
+    nets = pair(INPUT + convolution(settings) + behind)
+    assert [len(unit.nodes) for unit in nets[0].plan.units] == [1, 1 + behind.count("layer {")]
+    same(nets)
+
+
+@pytest.mark.parametrize(
+    ("text", "units"),
+    [
+        # A reader beside the one behind.
+        (convolution("num_output: 8 kernel_size: 1") + RELU.replace('top: "c"', 'top: "r"')
+         + 'layer { name: "p" type: "Power" bottom: "c" top: "p" }', [1, 1, 1, 1]),
+        # A factor along another axis, statistics of the batch, an affine layer behind an element-wise one.
+        (convolution("num_output: 8 kernel_size: 1")
+         + 'layer { name: "s" type: "Scale" bottom: "c" top: "c" scale_param { axis: 2 } }', [1, 1, 1]),
+        (convolution("num_output: 8 kernel_size: 1")
+         + NORM.replace('top: "c" }', 'top: "c" batch_norm_param { use_global_stats: false } }', 1), [1, 1, 1, 1]),
+        (convolution("num_output: 8 kernel_size: 1") + RELU + NORM, [1, 2, 1, 1]),
+        # Another kind of layer, and a second axis as the channels.
+        (convolution("num_output: 8 kernel_size: 1", "Deconvolution") + RELU, [1, 1, 1]),
+        (convolution("num_output: 8 kernel_size: 1 axis: 2") + RELU, [1, 1, 1]),
+    ],
+    ids=["readers", "axis", "batch", "order", "deconvolution", "channels"],
+)  # fmt: skip
+def test_what_is_not_absorbed(text: str, units: list[int]) -> None:
+    nets = pair(INPUT + text)
+    assert [len(unit.nodes) for unit in nets[0].plan.units] == units
+    same(nets)
+
+
+def test_a_net_that_learns_absorbs_nothing() -> None:
+    loss = 'layer { name: "l" type: "EuclideanLoss" bottom: "c" bottom: "t" top: "l" }\n'
+    target = 'layer { name: "t" type: "Input" top: "t" input_param { shape { dim: 2 dim: 8 dim: 9 dim: 11 } } }\n'
+    text = INPUT + target + convolution("num_output: 8 kernel_size: 1") + RELU + loss
+    net = Net(net_from_text(text, "net.prototxt"), TRAIN)
+    assert all(len(unit.nodes) == 1 and not unit.prepare for unit in net.plan.units)
+
+
+def test_parameters_that_change() -> None:
+    nets = pair(INPUT + convolution("num_output: 8 kernel_size: 3") + NORM + RELU)
+    same(nets)
+    for net in nets:
+        net.params["c"][0].data[...] *= 2
+        net.params["bn"][1].data[...] += 1
+        net.changed()
+    same(nets)
+    other = pair(INPUT + convolution("num_output: 8 kernel_size: 3").replace("0.3", "0.5") + NORM + RELU)[0]
+    weights = other.weights()
+    for net in nets:
+        for name, blobs in net.params.items():
+            for blob, values in zip(blobs, weights[name], strict=True):
+                blob.data[...] = values
+        net.changed()
+    same(nets)
