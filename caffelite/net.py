@@ -20,6 +20,7 @@ from caffelite.plan import Plan
 from caffelite.schema.text import read_net
 from caffelite.schema.weights import LayerWeights, read_weights, write_caffemodel, write_hdf5
 from caffelite.transfer import Transfer, transfer
+from caffelite.work import LayerWork, work_of
 
 _PERMISSIVE = 1  # ParamSpec.DimCheckMode
 
@@ -411,6 +412,10 @@ class Net:
             )
             for unit, spent in zip(self.plan.units, times, strict=True)
         ]
+
+    def work(self) -> list[LayerWork]:
+        """Return what each layer of :meth:`profile` has to compute and to move, for the shapes of the last pass."""
+        return [work_of(unit, self._dtype) for unit in self.plan.units]
 
     # State and weights.
 

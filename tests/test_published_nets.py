@@ -90,10 +90,16 @@ def test_trouble_is_told(nets, tmp_path, text, output, trouble) -> None:
     assert trouble in row["trouble"]
 
 
-def test_detections_are_put_in_one_order(nets) -> None:
+def test_detections_are_compared_in_any_order(nets) -> None:
     rows = np.zeros((1, 1, 4, 7), np.float32)
     rows[0, 0, :3, 1], rows[0, 0, :3, 2] = (2, 1, 1), (0.9, 0.3, 0.6)
-    assert nets._detections(rows)[:, 1:3].tolist() == pytest.approx(np.array([[1, 0.6], [1, 0.3], [2, 0.9]]))
+    found = nets._detections(rows)
+    assert found[:, 1:3].tolist() == pytest.approx(np.array([[2, 0.9], [1, 0.3], [1, 0.6]]))
+    assert nets._apart(found, found[::-1]) == 0
+    moved = found + np.float32(0.25) * (np.arange(3) == 1)[:, None]
+    assert nets._apart(found, moved) == nets._apart(moved, found) == pytest.approx(0.25)
+    # Each is held against one: two that became the same are seen.
+    assert nets._apart(found, found[[0, 1, 1]]) == pytest.approx(0.3)
 
 
 def test_weights_are_read_into_their_net(weights, tmp_path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from caffelite.errors import ShapeError, WeightsError
+from caffelite.errors import Error, ShapeError, WeightsError
 from caffelite.layers.base import TEST
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
@@ -46,6 +46,29 @@ def test_batch_norm_of_nvcaffe(blobs: list[np.ndarray], shape: tuple[int, ...]) 
     x = net.blobs["x"].data
     expected = (x - channels(MEAN)) / channels(np.sqrt(VARIANCE)) * channels(SCALE) + channels(BIAS)
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rates", "wanted"),
+    [
+        ((), (0, 0, 0, 1, 1)),
+        ((0, 0, 0, 2, 3), (0, 0, 0, 2, 3)),  # from 0.16 on
+        ((2, 3, 0, 0), (0, 0, 0, 2, 3)),  # before
+        ((2, 3, 0, 0, 0), (0, 0, 0, 2, 3)),
+        ((2,), (0, 0, 0, 2, 1)),
+        ((0, 3), (0, 0, 0, 0, 3)),
+    ],
+)
+def test_rates_of_a_batch_norm_of_nvcaffe(rates: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    given = "bias_filler { }" + "".join(f" }} param {{ lr_mult: {rate}" for rate in rates)
+    assert [own.lr_mult for own in norm(given).learnable] == list(wanted)
+
+
+@pytest.mark.parametrize("rates", [(1, 1, 1), (0, 0, 1), (1, 1, 0, 1)])
+def test_rates_of_statistics_are_refused(rates: tuple[int, ...]) -> None:
+    for settings in ("scale_bias: true", ""):
+        with pytest.raises(Error, match="lr_mult must be 0, not 1"):
+            norm(settings + "".join(f" }} param {{ lr_mult: {rate}" for rate in rates))
 
 
 def test_a_scale_that_would_be_lost_is_an_error() -> None:

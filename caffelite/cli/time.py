@@ -3,6 +3,8 @@
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import fields
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -10,17 +12,29 @@ from caffelite.cli.arguments import add_data, add_gpu, add_python, add_state, sa
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import counted, say, status
+from caffelite.kernels import peak
+from caffelite.kernels.settings import threads
 from caffelite.layers.base import TEST, TRAIN
 from caffelite.net import LayerTime, Net
+from caffelite.work import LayerWork
 
 EXAMPLES = """examples:
   caffelite time models/cifar10_bn.prototxt
   caffelite time models/lenet.prototxt --phase TEST --iterations 200
   caffelite time -model models/lenet.prototxt -iterations 10 --json
 
-Layers that run as one kernel are one row. Waiting for data is part of the forward time of the Data layer, and
-is shown in a line of its own.
+Layers that run as one kernel are one row. Its rate is told against what this machine reaches at most, in arithmetic
+or in moving data, whichever it is nearer to. Waiting for data is part of the forward time of the Data layer, and is
+shown in a line of its own.
 """
+
+
+#: The fields of a layer that are amounts.
+_WORK = [field.name for field in fields(LayerWork)]
+_UNITS = {"gflops": "GFLOP/s", "gbps": "GB/s"}
+
+#: Columns of the table; of a type, and of a name however little is left for it.
+_WIDTH, _TYPE, _NAME = 100, 20, 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def measure(net: Net, iterations: int, backward: bool) -> dict[str, Any]:
-    """Return milliseconds a pass: of each layer, of all of them, and of waiting for data.
+    """Return milliseconds a pass, and what they are held against: ``docs/command-line.md`` has the fields.
 
     Parameters
     ----------
@@ -83,6 +97,7 @@ def measure(net: Net, iterations: int, backward: bool) -> dict[str, Any]:
     net.forward()
     if backward:
         net.backward()
+    before = _peaks()
     rounds: list[list[LayerTime]] = []
     waited = -_waited(net)
     begun = perf_counter()
@@ -90,25 +105,55 @@ def measure(net: Net, iterations: int, backward: bool) -> dict[str, Any]:
         rounds.append(net.profile(1, backward))
     total = perf_counter() - begun
     waited += _waited(net)
-    scale = 1000 / iterations
+    # What else runs on the machine slows down one of them rather than both.
+    peaks = {unit: max(before[unit], after) for unit, after in _peaks().items()}
     layers = [
-        {
-            "layer": same[0].name,
-            "type": same[0].type,
-            "forward": scale * sum(times.forward for times in same),
-            "backward": scale * sum(times.backward for times in same),
-        }
-        for same in zip(*rounds, strict=True)
+        _layer(same, work, backward, peaks) for same, work in zip(zip(*rounds, strict=True), net.work(), strict=True)
     ]
+    sums = {key: sum(layer[key] for layer in layers) for key in _WORK}
+    scale = 1000 / iterations
     return {
         "net": net.name,
         "iterations": iterations,
+        "threads": threads(),
+        "peak": peaks,
         "layers": layers,
         "forward": scale * sum(times.forward for one in rounds for times in one),
         "backward": scale * sum(times.backward for one in rounds for times in one),
         "total": scale * total,
         "waiting_for_data": scale * waited,
+        **sums,
+        **_rates(sums, sum(layer["forward"] + layer["backward"] for layer in layers), peaks),
     }
+
+
+def _peaks() -> dict[str, float]:
+    with status("measuring the machine"):
+        return {"gflops": peak.arithmetic() / 1e9, "gbps": peak.memory() / 1e9}
+
+
+def _layer(same: Sequence[LayerTime], work: LayerWork, backward: bool, peaks: dict[str, float]) -> dict[str, Any]:
+    """Return what is told of a layer that took these times."""
+    times = {
+        "forward": 1000 * median(one.forward for one in same),
+        "backward": 1000 * median(one.backward for one in same),
+    }
+    amounts = {key: getattr(work, key) if backward or key.startswith("forward") else 0 for key in _WORK}
+    rates = _rates(amounts, sum(times.values()), peaks)
+    return {"layer": same[0].name, "type": same[0].type, **times, **amounts, **rates}
+
+
+def _rates(amounts: dict[str, int], milliseconds: float, peaks: dict[str, float]) -> dict[str, Any]:
+    """Return GFLOP/s, GB/s, which of them is nearer to its peak, and how near; None where nothing is computed."""
+    per_second = 1e-6 / milliseconds if milliseconds > 0 else 0.0
+    rates = {
+        "gflops": 2 * (amounts["forward_multiply_adds"] + amounts["backward_multiply_adds"]) * per_second,
+        "gbps": (amounts["forward_bytes"] + amounts["backward_bytes"]) * per_second,
+    }
+    nearer = max(rates, key=lambda unit: rates[unit] / peaks[unit])
+    if not rates[nearer]:
+        return {**rates, "limit": None, "of_peak": None}
+    return {**rates, "limit": nearer, "of_peak": rates[nearer] / peaks[nearer]}
 
 
 def _waited(net: Net) -> float:
@@ -116,24 +161,58 @@ def _waited(net: Net) -> float:
 
 
 def _table(found: dict[str, Any]) -> str:
-    both = found["forward"] + found["backward"] or 1.0
-    rows: list[Sequence[str]] = [("layer", "type", "forward", "backward", "share")]
+    both = sum(layer["forward"] + layer["backward"] for layer in found["layers"]) or 1.0
+    rows: list[Sequence[str]] = [("layer", "type", "forward", "backward", "share", "rate", "of peak")]
     for layer in found["layers"]:
         forward, backward = layer["forward"], layer["backward"]
         share = f"{100 * (forward + backward) / both:.1f}%"
-        rows.append((layer["layer"], layer["type"], f"{forward:.3f}", f"{backward:.3f}", share))
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        rows.append((layer["layer"], layer["type"], f"{forward:.3f}", f"{backward:.3f}", share, *_rate(layer)))
+    widths = [max(len(row[i]) for row in rows) for i in range(7)]
+    widths[1] = min(widths[1], _TYPE)
+    widths[0] = min(widths[0], max(_WIDTH - sum(widths[1:]) - 2 * 6, _NAME))
     lines = [
-        f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  " + "  ".join(f"{row[i]:>{widths[i]}}" for i in (2, 3, 4))
+        "  ".join(
+            [
+                *(f"{_shortened(row[i], widths[i]):<{widths[i]}}" for i in (0, 1)),
+                *(f"{row[i]:>{widths[i]}}" for i in range(2, 7)),
+            ]
+        ).rstrip()
         for row in rows
     ]
     return "\n".join(
         [
-            f"{found['net']}: milliseconds a pass, mean of {found['iterations']}",
+            f"{found['net']}: milliseconds a pass, median of {found['iterations']}",
             *lines,
             f"Average Forward pass: {found['forward']:.3f} ms.",
             f"Average Backward pass: {found['backward']:.3f} ms.",
             f"Average Forward-Backward: {found['total']:.3f} ms.",
             f"Waiting for data: {found['waiting_for_data']:.3f} ms.",
+            _summary(found),
+            f"Peaks of this machine on {found['threads']} threads: {_digits(found['peak']['gflops'])} GFLOP/s, "
+            f"{_digits(found['peak']['gbps'])} GB/s.",
         ]
     )
+
+
+def _summary(found: dict[str, Any]) -> str:
+    number = found["forward_multiply_adds"] + found["backward_multiply_adds"]
+    of_peak = found["gflops"] / found["peak"]["gflops"]
+    return f"Multiply-adds a pass: {number:,}, {_digits(found['gflops'])} GFLOP/s, {100 * of_peak:.0f}% of the peak."
+
+
+def _rate(layer: dict[str, Any]) -> tuple[str, str]:
+    if layer["limit"] is None:
+        return "", ""
+    return f"{_digits(layer[layer['limit']])} {_UNITS[layer['limit']]}", f"{100 * layer['of_peak']:.0f}%"
+
+
+def _digits(number: float) -> str:
+    """Write a number with three digits, or all there are before the point."""
+    return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f}"
+
+
+def _shortened(text: str, most: int) -> str:
+    """Leave out the middle of what is too long."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"

@@ -227,6 +227,14 @@ class Layer:
         """Return the steps that compute the gradients of bottoms and parameters from those of the tops."""
         return []
 
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
+        """Return how many products are summed, forward and backward; 0 where moving data is what takes the time.
+
+        Asked after ``forward``. What is multiplied by padding counts, what is only added (a bias) does not. Backward
+        counts the gradients that are wanted, those of ``self.blobs`` too: see :func:`with_gradient`.
+        """
+        return 0, 0
+
     def close(self) -> None:
         """Give back what the layer holds outside the net: files, threads."""
 
@@ -262,6 +270,11 @@ class Layer:
 def text_of(shape: Shape) -> str:
     """Write a shape as people do: ``100×32×16×16``."""
     return "×".join(str(n) for n in shape) if shape else "scalar"
+
+
+def with_gradient(*blobs: Blob) -> int:
+    """Return of how many of these blobs a gradient is wanted."""
+    return sum(blob.diff is not None for blob in blobs)
 
 
 def count(shape: Sequence[int]) -> int:

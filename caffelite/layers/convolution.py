@@ -11,7 +11,7 @@ from caffelite.kernels import convolution, convolution_weights, depthwise, scale
 from caffelite.kernels.arrays import zeros
 from caffelite.kernels.convolution import Geometry
 from caffelite.kernels.elementwise import NOTHING, Chain
-from caffelite.layers.base import Blob, Layer, Once, Parameter, Shape, Step, layer, text_of
+from caffelite.layers.base import Blob, Layer, Once, Parameter, Shape, Step, count, layer, text_of, with_gradient
 from caffelite.layers.elementwise import chain_of
 
 
@@ -156,6 +156,11 @@ class Convolution(Layer):
             gradients += [None] * (2 - len(gradients))
             steps += self._plane(x).backward(x.data, self._weights()[0], y.diff, x.diff, gradients[0], gradients[1])
         return steps
+
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
+        w = self.blobs[0]
+        places = [(x, y.data.size * count(w.shape[1:])) for x, y in zip(bottoms, tops, strict=True)]
+        return sum(n for _, n in places), sum(n * with_gradient(x, w) for x, n in places)
 
     def _weights(self) -> tuple[np.ndarray, np.ndarray | None]:
         return self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None

@@ -7,7 +7,7 @@ import numpy as np
 
 from caffelite.kernels import arrays, settings
 from caffelite.kernels.launch import call, specialised
-from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
+from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of, with_gradient
 
 
 @specialised
@@ -176,6 +176,10 @@ class Correlation(Layer):
             if x.diff is not None:
                 steps.append(partial(np.copyto, x.diff, d[self.inside]))
         return steps
+
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
+        """For SUBTRACT, the differences that are summed; backward computes the gradients of both bottoms or none."""
+        return self.work, 2 * self.work if with_gradient(*bottoms) else 0
 
 
 @layer("Correlation1D")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from caffelite.kernels import scale
-from caffelite.layers.base import Blob, Parameter, Shape, Step, count, layer, text_of
+from caffelite.layers.base import Blob, Parameter, Shape, Step, count, layer, text_of, with_gradient
 from caffelite.layers.convolution import Convolution, planes
 
 
@@ -75,3 +75,8 @@ class Deconvolution(Convolution):
             if x.diff is not None:
                 steps += self._reversed(x, y).forward(y.diff, weights, None, x.diff)
         return steps
+
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
+        w = self.blobs[0]
+        places = [(x, x.data.size * count(w.shape[1:])) for x in bottoms]
+        return sum(n for _, n in places), sum(n * with_gradient(x, w) for x, n in places)

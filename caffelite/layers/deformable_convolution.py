@@ -7,7 +7,7 @@ from numba.extending import register_jitable
 
 from caffelite.kernels import arrays
 from caffelite.kernels.launch import call, kernel, specialised
-from caffelite.layers.base import Blob, Parameter, Shape, Step, count, layer, text_of
+from caffelite.layers.base import Blob, Parameter, Shape, Step, count, layer, text_of, with_gradient
 from caffelite.layers.convolution import Convolution, planes
 
 _ZERO = np.float32(0)
@@ -185,3 +185,9 @@ class DeformableConvolution(Convolution):
             steps.append(call(_sample(True), images * channels, x.flat_diff, offsets.flat, flat, *geometry,
                               work=20 * columns.size))  # fmt: skip
         return steps
+
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
+        """Those of the filters; what is interpolated between four values is little beside them."""
+        products = tops[0].data.size * count(self.blobs[0].shape[1:])
+        # One product gives the gradient of what was sampled, which both bottoms get theirs from.
+        return products, products * (bool(with_gradient(*bottoms)) + with_gradient(self.blobs[0]))

@@ -63,3 +63,6 @@ class Im2col(Convolution):
             return []
         adds = (partial(np.add, pixels, gradient, out=pixels) for pixels, gradient in self._taps(dx, dy))
         return [partial(dx.fill, 0), *adds]
+
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
+        return 0, 0

@@ -1,10 +1,11 @@
 """InnerProduct: every output sees every input."""
 
+import math
 from collections.abc import Sequence
 
 from caffelite.kernels.bias import add_rows
 from caffelite.kernels.inner_product import product
-from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, count, layer, text_of
+from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, count, layer, text_of, with_gradient
 
 
 @layer("InnerProduct")
@@ -69,3 +70,7 @@ class InnerProduct(Layer):
             w = (1, outputs) if self.settings.transpose else (inputs, 1)
             steps += product(dy, (outputs, 1), self.blobs[0].data, w, x.diff, (rows, inputs, outputs))
         return steps
+
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
+        products = math.prod(self._size(bottoms[0].shape))
+        return products, products * with_gradient(bottoms[0], self.blobs[0])

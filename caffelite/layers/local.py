@@ -7,7 +7,7 @@ from numba.extending import register_jitable
 
 from caffelite.kernels.bias import add_rows
 from caffelite.kernels.launch import call, kernel
-from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, layer, text_of
+from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, layer, text_of, with_gradient
 
 
 @register_jitable
@@ -141,3 +141,7 @@ class Local(Layer):
         if x.diff is not None:
             steps.append(call(_to_bottom, x.shape[0] * x.shape[1], dy, w.flat, x.flat_diff, *sizes, work=work))
         return steps
+
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
+        products = self._work(bottoms[0], tops[0])
+        return products, products * with_gradient(bottoms[0], self.blobs[0])

@@ -10,7 +10,7 @@ from numba.extending import register_jitable
 from caffelite.kernels.arrays import zeros
 from caffelite.kernels.inner_product import product
 from caffelite.kernels.launch import call, kernel
-from caffelite.layers.base import Blob, Parameter, Shape, Step, count, layer, text_of
+from caffelite.layers.base import Blob, Parameter, Shape, Step, count, layer, text_of, with_gradient
 from caffelite.layers.loss import Loss
 
 _F = np.float32
@@ -166,6 +166,10 @@ class _MarginInnerProduct(Loss):
             steps.append(call(_margins, rows, x.flat, w.flat, labels, y.flat, self.facts, self.shares, classes, length,
                               margin, work=x.data.size * 4))  # fmt: skip
         return steps
+
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
+        products = bottoms[0].data.size * self.settings.num_output
+        return products, products * with_gradient(bottoms[0], self.blobs[0])
 
     def _gradients(
         self, bottoms: Sequence[Blob], dy: np.ndarray, unit: bool

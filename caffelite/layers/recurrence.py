@@ -11,7 +11,7 @@ from caffelite.kernels import recurrent as kernels
 from caffelite.kernels.bias import add_rows
 from caffelite.kernels.inner_product import product
 from caffelite.kernels.launch import Call
-from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, count
+from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, count, with_gradient
 
 
 class Recurrence(Layer):
@@ -193,6 +193,14 @@ class Recurrence(Layer):
         if static.diff is not None:
             found += product(part, (width, 1), weights.data, (inputs, 1), static.diff, (streams, inputs, width))
         return found
+
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
+        x, to_x, to_h = bottoms[0], self.named()["x"], self.named()["h"]
+        time, streams, _ = self.extent(*[b.shape for b in bottoms])
+        from_x, from_h = time * streams * to_x.data.size, time * streams * to_h.data.size
+        # What goes back from step to step ends at the first one.
+        steps_back = (time - 1) * streams * to_h.data.size
+        return from_x + from_h, from_x * with_gradient(x, to_x) + from_h * with_gradient(to_h) + steps_back
 
     def keep_state(self, streams: int) -> list[np.ndarray]:
         """Return the hidden values that go from one pass to the next; they are the layer's state."""

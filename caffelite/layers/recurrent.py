@@ -10,7 +10,7 @@ import numpy as np
 from caffelite.kernels import recurrent as kernels
 from caffelite.kernels.bias import add_rows
 from caffelite.kernels.inner_product import product
-from caffelite.layers.base import Blob, Parameter, Shape, Step, count, layer, text_of
+from caffelite.layers.base import Blob, Parameter, Shape, Step, count, layer, text_of, with_gradient
 from caffelite.layers.recurrence import Cells, Recurrence
 
 
@@ -106,6 +106,14 @@ class Recurrent(Recurrence):
             means = ", ".join(f"{n} {np.abs(v[t]).mean():.6g}" for n, v in zip(self.hidden, self.steps, strict=True))
             print(f"    [Forward] Layer {self.name}, time step {t + 1}: {means}", file=sys.stderr, flush=True)
 
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
+        forward, backward = super().multiply_adds(bottoms, tops)
+        if self.static:
+            static, weights = bottoms[2], self.named()["static"]
+            products = static.shape[0] * weights.data.size
+            forward, backward = forward + products, backward + products * with_gradient(static, weights)
+        return forward, backward
+
     def _back(self, bottoms: Sequence[Blob], dy: np.ndarray) -> list[Step]:
         _, _, inputs = self.extent(*[b.shape for b in bottoms])
         found = self.walk_back(bottoms[0], inputs, dy, bottoms[2] if self.static else None)
@@ -178,3 +186,9 @@ class RNN(Recurrent):
         if db is not None:
             found.append(add_rows(d_out, n, db))
         return [*found, *self._back(bottoms, d_hidden)]
+
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
+        forward, backward = super().multiply_adds(bottoms, tops)
+        weights = self.named()["out"]
+        products = self.cont.size * weights.data.size
+        return forward + products, backward + products * (1 + with_gradient(weights))

@@ -137,6 +137,9 @@ class _Ristretto(Layer):
             own.diff = blob.diff
         return list(self.inner.backward(self.inputs, tops))
 
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
+        return self.inner.multiply_adds(bottoms, tops)
+
 
 @layer("ConvolutionRistretto")
 class ConvolutionRistretto(_Ristretto):

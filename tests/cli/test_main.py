@@ -79,7 +79,7 @@ def test_options_as_caffe_spells_them():
 def test_options_before_the_command(caffelite, run_folder):
     code, out, _ = caffelite("-model=net.prototxt", "--iterations", "1", "time", "-phase", "test")
     assert code == 0
-    assert "mean of 1" in out
+    assert "median of 1" in out
 
 
 def test_gpu_is_answered(caffelite, run_folder):
