@@ -6,11 +6,13 @@ from caffelite.kernels.elementwise import Function, define
 from caffelite.layers.base import layer
 from caffelite.layers.elementwise import ElementWise
 
+_F = np.float32
 _NEG_RELU = define(
     Function(
         "NegReLU",
-        lambda x, p, o: x if x < np.float32(0) else x * p[o],
-        lambda x, y, p, o: np.float32(1) if x < np.float32(0) else p[o],
+        # Sums, not choices: see ReLU.
+        lambda x, p, o: min(x, _F(0)) + p[o] * max(x, _F(0)),
+        lambda x, y, p, o: _F(x < _F(0)) + p[o] * _F(x >= _F(0)),
         "x",
         1,
     )

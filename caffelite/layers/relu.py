@@ -7,18 +7,16 @@ from caffelite.layers.base import layer
 from caffelite.layers.elementwise import ElementWise
 
 _F = np.float32
-_RELU = define(Function("ReLU", lambda x, p, o: max(x, _F(0)), lambda x, y, p, o: _F(1) if y > _F(0) else _F(0)))
-_LEAKY = define(
-    Function(
-        "LeakyReLU",
-        lambda x, p, o: x if x > _F(0) else x * p[o],
-        lambda x, y, p, o: _F(1) if x > _F(0) else p[o],
-        "x",
-        1,
-    )
-)
-_LEAKY_FROM_TOP = define(
-    Function("LeakyReLUTop", _LEAKY.forward, lambda x, y, p, o: _F(1) if y > _F(0) else p[o], "y", 1)
+
+
+def _value(x, p, o):
+    # As a sum, which is Caffe's own form: LLVM makes a store under a condition of a choice, and no vectors of that.
+    return max(x, _F(0)) + p[o] * min(x, _F(0))
+
+
+_FROM_TOP = define(Function("ReLU", _value, lambda x, y, p, o: _F(y > _F(0)) + p[o] * _F(y <= _F(0)), "y", 1))
+_FROM_BOTTOM = define(
+    Function("ReLUFromBottom", _value, lambda x, y, p, o: _F(x > _F(0)) + p[o] * _F(x <= _F(0)), "x", 1)
 )
 
 
@@ -31,9 +29,5 @@ class ReLU(ElementWise):
 
     def setup(self) -> None:
         slope = self.param.relu_param.negative_slope
-        if slope == 0:
-            self.use(_RELU)
-        elif slope > 0:
-            self.use(_LEAKY_FROM_TOP, slope)
-        else:
-            self.use(_LEAKY, slope)
+        # The sign of the top is that of the bottom.
+        self.use(_FROM_TOP if slope >= 0 else _FROM_BOTTOM, slope)
