@@ -343,9 +343,10 @@ class Net:
         float
             The sum of all losses, each times its weight; 0 where there is none.
         """
-        for step in self._forward:
-            step()
-        if not self._forward:
+        if self._forward and all(unit.ready for unit in self.plan.units):
+            for step in self._forward:
+                step()
+        else:
             for position in range(len(self.plan.units)):
                 self.forward_unit(position)
         return self.loss()
