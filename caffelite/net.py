@@ -13,8 +13,8 @@ from numpy.typing import DTypeLike
 from caffelite.errors import NetError, WeightsError
 from caffelite.graph import Graph, Node
 from caffelite.kernels import arrays
-from caffelite.kernels.launch import together
-from caffelite.layers.base import TRAIN, Blob, Context, Layer, Parameter, count, quoted, text_of
+from caffelite.kernels.launch import in_rows, together
+from caffelite.layers.base import TRAIN, Blob, Context, Layer, Parameter, Step, count, quoted, text_of
 from caffelite.layers.fillers import fill
 from caffelite.plan import Plan
 from caffelite.schema.text import read_net
@@ -280,6 +280,12 @@ class Net:
             plan = Plan(self.graph, self._keep, self._dtype)
         self.plan = plan
         self.blobs = plan.blobs
+        #: The steps of a whole pass; empty where those of a unit may be others in the next one.
+        self._forward: list[Step] = []
+        self._backward: list[Step] = []
+        if not any(layer.dynamic for layer in self.layers):
+            self._forward = in_rows(step for unit in plan.units for step in unit.forward)
+            self._backward = in_rows(step for unit in reversed(plan.units) for step in unit.backward)
         self._losses = [
             (version.loss_weight, plan.blobs[version.name])
             for node in self.graph.nodes
@@ -337,8 +343,12 @@ class Net:
         float
             The sum of all losses, each times its weight; 0 where there is none.
         """
-        for position in range(len(self.plan.units)):
-            self.forward_unit(position)
+        if self._forward and all(unit.ready for unit in self.plan.units):
+            for step in self._forward:
+                step()
+        else:
+            for position in range(len(self.plan.units)):
+                self.forward_unit(position)
         return self.loss()
 
     def forward_unit(self, position: int) -> None:
@@ -379,9 +389,8 @@ class Net:
         """Compute all gradients; those of parameters are added to what is there."""
         for step in self.plan.seeds.values():
             step()
-        for unit in reversed(self.plan.units):
-            for step in unit.backward:
-                step()
+        for step in self._backward or [step for unit in reversed(self.plan.units) for step in unit.backward]:
+            step()
 
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to zero."""

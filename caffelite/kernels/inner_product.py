@@ -1,73 +1,137 @@
-"""Products of matrices on the register tile: what an inner product does, forward and backward."""
+"""Products of matrices on register tiles: what an inner product does, forward and backward."""
 
 from collections.abc import Callable
 
 import numpy as np
+from numba.extending import register_jitable
 
 from caffelite.kernels import arrays, settings
-from caffelite.kernels.launch import Call, call, kernel, specialised
-from caffelite.kernels.packing import pack, panel_memory, panels
-from caffelite.kernels.tile import SUMS, WIDTH, tile
+from caffelite.kernels.launch import Call, call, specialised
+from caffelite.kernels.matrix_tile import dots_tile, lanes_tile
+from caffelite.kernels.tile import SUMS, WIDTH, move
 
-#: Rows of a tile; the left operand is packed in panels of WIDTH rows.
-ROWS = max(WIDTH // 2, 4)
+#: Rows of a tile that has columns as lanes; rows and columns of one that reads along k.
+ROWS = 4
+DOT_ROWS, DOT_COLUMNS = min(SUMS // 4, 6), 4
+#: Floats of an operand that a tile is used again with: 16 KB, so that they stay in the first-level cache.
+_FLOATS = 4096
+#: Floats of the right operand that are gone over at a time, so that they stay in the second-level cache.
+_AGAIN = 1 << 16
+
+
+@register_jitable
+def _put(edges, edge, lanes, out, place, n, valid, filled, fresh, bias, j):
+    """Bring the part of a tile that lies inside the result to its place."""
+    for r in range(valid):
+        source, goal = edge + r * lanes, place + r * n
+        for lane in range(filled):
+            value = edges[source + lane]
+            if not fresh:
+                value += out[goal + lane]
+            elif len(bias):
+                value += bias[j + lane]
+            out[goal + lane] = value
 
 
 @specialised
-def _multiply(vectors: int, add: bool) -> Callable[..., None]:
-    shape = (1, ROWS, vectors, 1, WIDTH, 0)
+def _with_lanes(vectors: int) -> Callable[..., None]:
+    shape = (ROWS, vectors, WIDTH)
     lanes = vectors * WIDTH
+    depth = _FLOATS // lanes
 
-    def multiply(begin, end, worker, a, k_offsets, zero, b, bias, out, m, n, sums):
-        """out[i, j] (+)= bias[j] + sum over k of a[i, k] * b[k, j], both packed; a task is a tile."""
-        count = len(k_offsets)
-        down = (m + ROWS - 1) // ROWS
-        scratch = worker * ROWS * lanes
-        for task in range(begin, end):
-            panel = task // down
-            i = task % down * ROWS
-            tile(a, i // WIDTH * count * WIDTH + i % WIDTH, k_offsets, count, zero, b, panel * count * lanes, sums,
-                 scratch, shape)  # fmt: skip
-            j = panel * lanes
-            filled = min(lanes, n - j)
-            for r in range(min(ROWS, m - i)):
-                source = scratch + r * lanes
-                target = (i + r) * n + j
-                if add:
-                    for lane in range(filled):
-                        out[target + lane] += sums[source + lane]
-                elif len(bias):
-                    for lane in range(filled):
-                        out[target + lane] = sums[source + lane] + bias[j + lane]
-                else:
-                    for lane in range(filled):
-                        out[target + lane] = sums[source + lane]
+    def multiply(
+        begin, end, worker, a, a_row, a_step, b, b_row, b_step, bias, out, m, n, count, add, across, panels, edges
+    ):  # fmt: skip
+        """out[i, j] (+)= bias[j] + sum of a[i, k] * b[k, j]; a task is a run of ROWS rows, or (across) of lanes."""
+        panel, edge = worker * depth * lanes, worker * (ROWS + 1) * lanes
+        nothing = edge + ROWS * lanes  # zeros
+        groups, many = (m + ROWS - 1) // ROWS, (n + lanes - 1) // lanes
+        first, last = (0, groups) if across else (begin, end)
+        left, right = (begin, end) if across else (0, many)
+        for k in range(0, count, depth):
+            steps, fresh = min(depth, count - k), k == 0 and not add
+            for p in range(left, right):
+                j = p * lanes
+                filled = min(lanes, n - j)
+                for step in range(steps):
+                    here, source = panel + step * lanes, (k + step) * b_row + j * b_step
+                    if filled == lanes and b_step == 1:
+                        for v in range(vectors):
+                            move(b, source + v * WIDTH, panels, here + v * WIDTH, 1, WIDTH)
+                    else:
+                        for lane in range(filled):
+                            panels[here + lane] = b[source + lane * b_step]
+                        for lane in range(filled, lanes):
+                            panels[here + lane] = 0
+                for group in range(first, last):
+                    i = group * ROWS
+                    place, valid = i * n + j, min(ROWS, m - i)
+                    whole = valid == ROWS and filled == lanes
+                    start, start_base, start_row = edges, nothing, 0
+                    target, target_base, target_row = edges, edge, lanes
+                    if whole:
+                        target, target_base, target_row = out, place, n
+                        if not fresh:
+                            start, start_base, start_row = out, place, n
+                        elif len(bias):
+                            start, start_base = bias, j
+                    lanes_tile(a, i * a_row + k * a_step, a_row, a_step, valid, panels, panel, steps, start, start_base,
+                               start_row, target, target_base, target_row, shape)  # fmt: skip
+                    if not whole:
+                        _put(edges, edge, lanes, out, place, n, valid, filled, fresh, bias, j)
 
     return multiply
 
 
-@kernel
-def _few_rows(begin, end, worker, a, b, bias, out, m, n, count):
-    """out[i, j] = bias[j] + a[i] · b[j] where both are read along k; a task is a j."""
-    for j in range(begin, end):
-        for i in range(m):
-            total = np.float32(0)
-            for k in range(count):
-                total += a[i * count + k] * b[j * count + k]
-            if len(bias):
-                total += bias[j]
-            out[i * n + j] = total
+@specialised
+def _with_dots(rows: int) -> Callable[..., None]:
+    columns = DOT_COLUMNS
+    shape = (rows, columns, WIDTH)
+    depth = _FLOATS // rows // WIDTH * WIDTH
+
+    def multiply(begin, end, worker, a, a_row, b, b_row, bias, out, m, n, count, add, edges):
+        """out[i, j] (+)= bias[j] + sum of a[i, k] * b[j, k]; a task is DOT_COLUMNS columns."""
+        edge = worker * (rows + 1) * columns
+        nothing = edge + rows * columns  # zeros
+        for k in range(0, count, depth):
+            # The last piece is never shorter than a vector: the one before it has what is left over.
+            if k > 0 and count - k < WIDTH:
+                break
+            steps, fresh = min(depth, count - k), k == 0 and not add
+            if count - k - steps < WIDTH:
+                steps = count - k
+            run = max(_AGAIN // (steps * columns), 1)
+            for left in range(begin, end, run):
+                for i in range(0, m, rows):
+                    valid = min(rows, m - i)
+                    for task in range(left, min(left + run, end)):
+                        j = task * columns
+                        place, filled = i * n + j, min(columns, n - j)
+                        whole = valid == rows and filled == columns
+                        start, start_base, start_row = edges, nothing, 0
+                        target, target_base, target_row = edges, edge, columns
+                        if whole:
+                            target, target_base, target_row = out, place, n
+                            if not fresh:
+                                start, start_base, start_row = out, place, n
+                            elif len(bias):
+                                start, start_base = bias, j
+                        dots_tile(a, i * a_row + k, a_row, valid, b, j * b_row + k, b_row, filled, steps, start,
+                                  start_base, start_row, target, target_base, target_row, shape)  # fmt: skip
+                        if not whole:
+                            _put(edges, edge, columns, out, place, n, valid, filled, fresh, bias, j)
+
+    return multiply
 
 
 def _vectors(n: int) -> int:
     """Choose the vectors of a tile for n columns: few wasted lanes, many sums."""
-    most = min(SUMS // ROWS, 3)
 
     def cost(vectors: int) -> float:
         # A step of k takes its multiply-adds or its loads, two of each a cycle, and a little for the loop.
-        return panels(n, vectors) * (max(ROWS * vectors, ROWS + vectors) / 2 + 1)
+        return -(-n // (vectors * WIDTH)) * (max(ROWS * vectors, ROWS + vectors) / 2 + 1)
 
-    return min(range(1, most + 1), key=cost)
+    return min(range(1, min(SUMS // ROWS, 3) + 1), key=cost)
 
 
 def product(
@@ -80,16 +144,17 @@ def product(
     bias: np.ndarray | None = None,
     add: bool = False,
 ) -> list[Call]:
-    """Return the calls that compute ``out[i, j] = bias[j] + sum over k of a[i, k] * b[k, j]``.
+    """Return the calls that computes ``out[i, j] = bias[j] + sum over k of a[i, k] * b[k, j]``.
 
     Parameters
     ----------
     a, b : ndarray of float32
         Read as flat memory.
     a_steps : (int, int)
-        Distance in ``a`` between rows i and between columns k; one of them is 1.
+        Distance in ``a`` between rows i and between columns k.
     b_steps : (int, int)
-        Distance in ``b`` between rows k and between columns j; one of them is 1.
+        Distance in ``b`` between rows k and between columns j; fast where the second is 1, or the first and the second
+        of ``a_steps`` are.
     out : ndarray of float32
         m x n values, row by row.
     size : (int, int, int)
@@ -101,19 +166,18 @@ def product(
     """
     m, n, count = size
     a, b, out = a.reshape(-1), b.reshape(-1), out.reshape(-1)
-    bias = np.empty(0, np.float32) if bias is None else bias.reshape(-1)
-    if m < 4 and a_steps[1] == b_steps[0] == 1 and not add:
-        # Packing would cost more than the product.
-        return [call(_few_rows, n, a, b, bias, out, m, n, count, work=m * n * count / WIDTH)]
+    bias = np.empty(0, a.dtype) if bias is None else bias.reshape(-1)
+    threads, work = settings.threads(), m * n * count / WIDTH
+    if a_steps[1] == b_steps[0] == 1 and count >= WIDTH:
+        rows = min(m, DOT_ROWS)
+        edges = arrays.zeros(threads * (rows + 1) * DOT_COLUMNS, a.dtype)
+        return [call(_with_dots(rows), -(-n // DOT_COLUMNS), a, a_steps[0], b, b_steps[1], bias, out, m, n, count,
+                     int(add), edges, work=work)]  # fmt: skip
     vectors = _vectors(n)
-    left, right = panel_memory(m, 1, count, dtype=a.dtype), panel_memory(n, vectors, count, dtype=a.dtype)
-    k = np.arange(count, dtype=np.int64)
-    sums = arrays.zeros(settings.threads() * ROWS * vectors * WIDTH, a.dtype)
-    return [
-        pack(a, 0, k * a_steps[1], a_steps[0], m, 1, left),
-        pack(b, 0, k * b_steps[0], b_steps[1], n, vectors, right),
-        call(
-            _multiply(vectors, add), -(-m // ROWS) * panels(n, vectors), left, k * WIDTH, np.zeros(1, np.int64),
-            right, bias, out, m, n, sums, work=m * n * count / WIDTH,
-        ),
-    ]  # fmt: skip
+    lanes = vectors * WIDTH
+    groups, many = -(-m // ROWS), -(-n // lanes)
+    # Each thread has rows of its own, so that it meets the same weights again in the next pass, unless they are few.
+    across = groups < 4 * threads and groups < many
+    panels, edges = arrays.zeros(threads * _FLOATS, a.dtype), arrays.zeros(threads * (ROWS + 1) * lanes, a.dtype)
+    return [call(_with_lanes(vectors), many if across else groups, a, *a_steps, b, *b_steps, bias, out, m, n, count,
+                 int(add), int(across), panels, edges, work=work)]  # fmt: skip

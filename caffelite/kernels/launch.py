@@ -17,10 +17,11 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numba
 import numpy as np
@@ -160,6 +161,20 @@ def _run_parallel(address, context, tasks, workers):
         end = tasks * (worker + 1) // workers
         if begin < end:
             _invoke(address, begin, end, worker, context)
+
+
+@numba.njit("void(intp[:, ::1])", parallel=True, nogil=True, cache=True)
+def _run_row(calls):
+    for i in range(len(calls)):
+        address, context, tasks, workers = calls[i, 0], calls[i, 1], calls[i, 2], calls[i, 3]
+        if workers == 1:
+            _invoke(address, 0, tasks, 0, context)
+        else:
+            for worker in numba.prange(workers):
+                begin = tasks * worker // workers
+                end = tasks * (worker + 1) // workers
+                if begin < end:
+                    _invoke(address, begin, end, worker, context)
 
 
 @contextmanager
@@ -400,6 +415,12 @@ class Call:
         """See to it that there is machine code."""
         self._address = self.kernel.address(self.kernel.version(self.arguments))
 
+    def words(self) -> tuple[int, int, int, int]:
+        """Return what running it takes: address, context, tasks and workers."""
+        if not self._address:
+            self.compile()
+        return self._address, self._context, self.tasks, self.workers
+
     def __call__(self) -> None:
         if not self._address:
             self.compile()
@@ -410,6 +431,30 @@ class Call:
 
     def __repr__(self) -> str:
         return f"<Call of {self.kernel.name}, {self.tasks} tasks on {self.workers} threads>"
+
+
+class Row:
+    """Calls that run one after the other, all from one compiled function: small kernels take less than Python does."""
+
+    __slots__ = ("calls", "_table")
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.calls = calls
+        self._table: np.ndarray | None = None
+
+    def __call__(self) -> None:
+        if self._table is None:
+            self._table = np.array([call.words() for call in self.calls], np.intp)
+        _run_row(self._table)
+
+
+def in_rows(steps: Iterable[Callable[[], None]]) -> list[Callable[[], None]]:
+    """Return steps that do the same: each run of calls is one step."""
+    found: list[Callable[[], None]] = []
+    for bound, group in groupby(steps, lambda step: isinstance(step, Call)):
+        members = list(group)
+        found += [Row(cast(list[Call], members))] if bound else members
+    return found
 
 
 #: Below this many operations a second thread costs more than it saves: its launch takes about 2 µs.

@@ -10,7 +10,6 @@ from caffelite.kernels import arrays
 from caffelite.kernels import recurrent as kernels
 from caffelite.kernels.bias import add_rows
 from caffelite.kernels.inner_product import product
-from caffelite.kernels.launch import Call
 from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, count, with_gradient
 
 
@@ -111,11 +110,8 @@ class Recurrence(Layer):
         if static is not None:
             found += self._static(static, blobs["static"])
         entering, recurrent = np.zeros((streams, self.size), self.kind), np.zeros((streams, width), self.kind)
-        calls = product(entering, (self.size, 1), blobs["h"].data, (1, self.size), recurrent,
+        again = product(entering, (self.size, 1), blobs["h"].data, (1, self.size), recurrent,
                         (streams, width, self.size))  # fmt: skip
-        # One product for all steps: a product of its own for each would lay out the weights as many times.
-        once, again = _split(calls, blobs["h"].data)
-        found += once
         for t in range(time):
             found.append(kernels.enter(self.before(0, t), cont[t], self.entered[t], entering))
             found += again
@@ -155,10 +151,9 @@ class Recurrence(Layer):
         self.d_sums = self.memory(width)
         d_hidden, d_entered = (np.zeros((streams, self.size), self.kind) for _ in range(2))
         d_recurrent = np.zeros((streams, width), self.kind)
-        calls = product(d_recurrent, (width, 1), blobs["h"].data, (self.size, 1), d_entered,
+        again = product(d_recurrent, (width, 1), blobs["h"].data, (self.size, 1), d_entered,
                         (streams, self.size, width))  # fmt: skip
-        once, again = _split(calls, blobs["h"].data)
-        found: list[Step] = [*once, *self.start_back()]
+        found: list[Step] = [*self.start_back()]
         for t in reversed(range(time)):
             if t == time - 1:
                 found.append(arrays.copy(dy[t], d_hidden))
@@ -231,13 +226,3 @@ class Cells(Recurrence):
     def step_back(self, t: int, d_hidden: np.ndarray) -> list[Step]:
         return [kernels.lstm_backward(self.sums[t], self.before(1, t), self.steps[1][t], d_hidden, self.d_cell,
                                       self.d_sums[t], self.d_cell, self.limit)]  # fmt: skip
-
-
-def _split(calls: Sequence[Call], weights: np.ndarray) -> tuple[list[Call], list[Call]]:
-    """Split the calls of a product into those that only lay out its weights, needed once a pass, and the rest."""
-    once = [
-        call
-        for call in calls[:-1]
-        if any(isinstance(a, np.ndarray) and np.may_share_memory(a, weights) for a in call.arguments)
-    ]
-    return once, [call for call in calls if call not in once]

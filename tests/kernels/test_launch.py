@@ -190,3 +190,14 @@ def test_an_error_in_a_kernel_compiled_with_others(monkeypatch, tmp_path: Path) 
             call(_fill_with(number), 3, y)
         call(wrong, 3, y)
     assert call(_fill_with(20), 3, y).workers  # the next one is not held up
+
+
+def test_calls_in_a_row_run_in_order_as_one_step() -> None:
+    x, y, seen = np.ones(9, np.float32), np.zeros(9, np.float32), np.zeros(9, np.int64)
+    said = []
+    add = call(_axpy, 9, x, y, 1.0, seen, work=9)
+    steps = launch.in_rows([add, call(_axpy, 9, y, x, 1.0, seen), add, lambda: said.append(y.tolist()), add])
+    assert [type(step) for step in steps] == [launch.Row, type(lambda: None), launch.Row]
+    for step in steps:
+        step()
+    assert said == [[3] * 9] and x.tolist() == [2] * 9 and y.tolist() == [5] * 9

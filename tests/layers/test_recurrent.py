@@ -231,7 +231,7 @@ def test_a_captioner_learns() -> None:
     net.blobs["cont"].data[1:] = 1
     net.blobs["image"].data[...] = rng.standard_normal((2, 8))
     losses = []
-    for _ in range(150):
+    for _ in range(200):
         net.zero_grad()
         losses.append(net.forward())
         net.backward()
