@@ -4,7 +4,7 @@ import numpy as np
 
 from caffelite.kernels.functions import random32
 from caffelite.kernels.launch import Call, call, kernel
-from caffelite.kernels.pooling import Windows
+from caffelite.kernels.windows import Windows
 
 _TINY = np.float32(1.1754943508222875e-38)
 

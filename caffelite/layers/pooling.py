@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.kernels import pooling, stochastic_pooling
-from caffelite.kernels.pooling import Windows
+from caffelite.kernels.windows import Windows
 from caffelite.layers.base import TRAIN, Blob, Layer, Shape, Step, layer, text_of
 
 _MAX, _AVE, _STOCHASTIC = 0, 1, 2
