@@ -7,6 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from caffelite.errors import Error
 from caffelite.layers.base import TEST
 from caffelite.net import Net
 
@@ -100,6 +101,29 @@ def test_detections_are_compared_in_any_order(nets) -> None:
     assert nets._apart(found, moved) == nets._apart(moved, found) == pytest.approx(0.25)
     # Each is held against one: two that became the same are seen.
     assert nets._apart(found, found[[0, 1, 1]]) == pytest.approx(0.3)
+
+
+def test_a_difference_is_over_the_largest_value(nets, tmp_path) -> None:
+    assert nets.difference(np.float32([1, -4]), np.float32([2, -4]), "y") == pytest.approx(0.25)
+    assert nets.difference(np.zeros(2), np.zeros(2), "y") == 0
+    with pytest.raises(Error, match="y has shape 2, but 3 is computed too"):
+        nets.difference(np.zeros(2), np.zeros(3), "y")
+    kept, fused = (nets._plan(write(tmp_path, INPUT + CONVOLUTION), None, keep) for keep in (True, False))
+    for net in (kept, fused):
+        nets.feed(net, {}, 2)
+        net.forward()
+    assert nets.against_kept(kept, fused) < 1e-5
+    fused.blobs["c"].data[0] += 1
+    assert nets.against_kept(kept, fused) > 0.01
+
+
+def test_a_softmax_that_nobody_reads_is_left_out(nets, tmp_path) -> None:
+    def softmax(name: str, bottom: str) -> str:
+        return f'layer {{ name: "{name}" type: "Softmax" bottom: "{bottom}" top: "{name}" }}\n'
+
+    text = INPUT + CONVOLUTION + softmax("p", "c") + softmax("q", "data") + CONVOLUTION.replace('"c"', '"e"')
+    document = nets.without_softmax(write(tmp_path, text.replace('bottom: "data" top: "e"', 'bottom: "q" top: "e"')))
+    assert [layer.name for layer in document.message.layer] == ["data", "c", "b", "q", "e", "b"]
 
 
 def test_weights_are_read_into_their_net(weights, tmp_path) -> None:

@@ -5,8 +5,9 @@ FOLDER holds checkouts of the repositories in ``NETS`` (or only the files named 
 deployment has none, so that values neither vanish nor grow.
 
 With ``--compare`` another program gets the same parameters and the same input, and the table tells by how much the two
-differ, over the largest value: OpenCV's own reader of Caffe's files (``pip install opencv-python-headless``, 4.x), and,
-where that does not read a net or differs, PyTorch (``pip install .[bench]``), both in float64.
+differ, over the largest value: OpenCV's own reader of Caffe's files, in float32, and, where that does not read a net or
+differs, PyTorch, in float64 (``pip install .[bench]``). The net compared keeps every blob; it counts as different too
+where one does whose layers run as one.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from caffelite.errors import Error
 from caffelite.layers.base import TEST, text_of
 from caffelite.net import Net
 from caffelite.pycaffe.layer import Layer
+from caffelite.schema.text import net_from_text, read_text
 
 SENET = "hujie-frank/SENet"
 KPZHANG = "kpzhang93/MTCNN_face_detection_alignment"
@@ -182,20 +184,34 @@ def against_opencv(file: Path, net: Net, weights: Path | None = None) -> float:
     writers = {top: layer.name for layer in net.layers for top in layer.param.top}
     worst = 0.0
     for name in dict.fromkeys(names):
-        mine, theirs = net.blobs[name].data, other.forward(writers[name])
-        if mine.shape[:2] == (1, 1) and mine.shape[3:] == (7,):
-            mine, theirs = _detections(mine), _detections(theirs)
-        if mine.shape != theirs.shape:
-            raise Error(f"{name} has shape {text_of(mine.shape)}, {text_of(theirs.shape)} from OpenCV")
-        worst = max(worst, float(np.abs(mine - theirs).max() / np.abs(mine).max()))
+        worst = max(worst, difference(net.blobs[name].data, other.forward(writers[name]), name))
     return worst
 
 
+def difference(mine: np.ndarray, theirs: np.ndarray, name: str) -> float:
+    """Return the largest difference of two blobs, over the largest value."""
+    detected = mine.shape[:2] == (1, 1) and mine.shape[3:] == (7,)
+    if detected:
+        mine, theirs = _detections(mine), _detections(theirs)
+    if mine.shape != theirs.shape:
+        raise Error(f"{name} has shape {text_of(mine.shape)}, but {text_of(theirs.shape)} is computed too")
+    far = _apart(mine, theirs) if detected else float(np.abs(mine - theirs).max())
+    return far / max(float(np.abs(mine).max()), 1e-30)
+
+
 def _detections(rows: np.ndarray) -> np.ndarray:
-    """Return detections in one order: OpenCV's go by score alone and are filled up with zeros."""
+    """Return what was detected: OpenCV fills up with zeros."""
     found = rows.reshape(-1, 7)
-    found = found[found.any(1)]
-    return found[np.lexsort((-found[:, 2], found[:, 1]))]
+    return found[found.any(1)]
+
+
+def _apart(mine: np.ndarray, theirs: np.ndarray) -> float:
+    """Return how far a detection is from the nearest one of the other program, at most.
+
+    Their order says nothing: OpenCV's go by score alone, and scores can differ by less than they are computed to.
+    """
+    apart = np.abs(mine[:, None] - theirs).max(2)
+    return float(max(apart.min(0).max(), apart.min(1).max()))
 
 
 def run(net: Published, file: Path, batch: int | None, compared: bool) -> dict[str, Any]:
@@ -221,7 +237,8 @@ def compare(published: Published, file: Path, batch: int | None) -> str:
 
     words = []
     try:
-        far = against_opencv(file, _fed(published, file, batch, np.float32))
+        net, fused = _fed(published, file, batch, np.float32)
+        far = max(against_opencv(file, net), fused)
         words.append(f"{far:.1e} OpenCV")
         if far < DIFFERENT:
             return words[0]
@@ -229,19 +246,38 @@ def compare(published: Published, file: Path, batch: int | None) -> str:
         pass
     from torch_net import against_torch
 
-    far = against_torch(_fed(published, file, batch, np.float64))
-    return ", ".join([*words, f"{far:.1e} PyTorch"])
+    net, fused = _fed(published, file, batch, np.float64)
+    return ", ".join([*words, f"{max(against_torch(net), fused):.1e} PyTorch"])
 
 
-def _fed(published: Published, file: Path, batch: int | None, dtype: Any) -> Net:
-    """Return a net that keeps its blobs and has run."""
-    net = _plan(file, batch, keep=True, dtype=dtype)
-    feed(net, published.words, 2)
-    net.forward()
-    return net
+def _fed(published: Published, file: Path, batch: int | None, dtype: Any) -> tuple[Net, float]:
+    """Return a net that keeps its blobs and has run, and how far one is from it whose layers run as one."""
+    nets = []
+    for source, keep in ((file, True), (without_softmax(file), False)):
+        net = _plan(source, batch, keep, dtype)
+        feed(net, published.words, 2)
+        net.forward()
+        nets.append(net)
+    return nets[0], against_kept(*nets)
 
 
-def _plan(file: Path, batch: int | None, keep: bool, dtype: Any = np.float32) -> Net:
+def without_softmax(file: Path) -> Any:
+    """Return a net whose outputs are what goes into a softmax: with random values that is near 0 or 1 everywhere."""
+    document = net_from_text(read_text(file), str(file))
+    layers = document.message.layer
+    read = {bottom for layer in layers for bottom in layer.bottom}
+    for i in reversed(range(len(layers))):
+        if layers[i].type == "Softmax" and not read & set(layers[i].top):
+            del layers[i]
+    return document
+
+
+def against_kept(kept: Net, fused: Net) -> float:
+    """Return the largest difference of the outputs of ``fused``, over the largest value of each."""
+    return max(difference(kept.blobs[name].data, fused.blobs[name].data, name) for name in fused.outputs)
+
+
+def _plan(file: Any, batch: int | None, keep: bool, dtype: Any = np.float32) -> Net:
     net = Net(file, TEST, keep=keep, learn=False, allow_python=True, dtype=dtype)
     if batch is not None:
         for layer in net.layers:

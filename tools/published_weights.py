@@ -2,8 +2,8 @@
 
 FOLDER holds checkouts of the repositories in ``MODELS`` as ``OWNER/NAME``, ``OWNER+NAME`` or ``NAME``. Nets with a test
 set are tested on all of it (``--data``, the original files); the others, on random input, against their ONNX twin in
-ONNX Runtime or against OpenCV's reader of Caffe's files, where these are installed (``onnxruntime``,
-``opencv-python-headless``). Every other weights file under FOLDER is read and listed.
+ONNX Runtime or against OpenCV's reader of Caffe's files, or where that does not read a net, against PyTorch in float64
+(``pip install .[bench]``). Every other weights file under FOLDER is read, and what cannot be read is told.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from published_nets import against_opencv, feed, find
+from published_nets import DIFFERENT, against_kept, against_opencv, feed, find, without_softmax
 
 from caffelite.data import cifar10, mnist
 from caffelite.errors import Error
@@ -153,7 +153,7 @@ def run(model: Model, folder: Path, data: Path | None) -> dict[str, Any]:
 
 def _run(model: Model, weights: Path, prototxt: Path, folder: Path, data: Path | None, row: dict[str, Any]) -> None:
     tested = bool(model.data)
-    net = Net(bare(prototxt) if tested else prototxt, TEST, keep=True, learn=False)
+    net = Net(bare(prototxt) if tested else prototxt, TEST, keep=not tested, learn=False)
     names = {theirs: mine for mine, theirs in model.names}
     layers = read_weights(weights)
     for layer in layers:
@@ -172,11 +172,20 @@ def _run(model: Model, weights: Path, prototxt: Path, folder: Path, data: Path |
     net.forward()
     if not all(np.isfinite(net.blobs[name].data).all() for name in net.outputs):
         raise Error("an output is not finite")
+    fused = Net(without_softmax(prototxt), TEST, learn=False)
+    fused.copy_from(layers)
+    feed(fused, {}, 2)
+    fused.forward()
+    apart = against_kept(net, fused)
+    if apart > DIFFERENT:
+        raise Error(f"where layers run as one, the output differs by {apart:.1e}")
     if model.onnx:
         twin = find(folder, model.repository, model.onnx)
         row["result"] = "" if twin is None else _compared("ONNX Runtime", lambda: against_onnx(twin, net))
-    else:
-        row["result"] = _compared("OpenCV", lambda: against_opencv(prototxt, net, weights))
+        return
+    row["result"] = _compared("OpenCV", lambda: against_opencv(prototxt, net, weights))
+    if "does not read it" in row["result"]:
+        row["result"] = _compared("PyTorch", lambda: _against_torch(prototxt, layers))
 
 
 def _compared(other: str, compare: Any) -> str:
@@ -188,6 +197,16 @@ def _compared(other: str, compare: Any) -> str:
         raise
     except Exception as error:
         return f"{other} does not read it ({type(error).__name__})"
+
+
+def _against_torch(prototxt: Path, layers: Any) -> float:
+    from torch_net import against_torch
+
+    net = Net(prototxt, TEST, keep=True, learn=False, dtype=np.float64)
+    net.copy_from(layers)
+    feed(net, {}, 2)
+    net.forward()
+    return against_torch(net)
 
 
 def bare(prototxt: Path) -> Any:

@@ -144,6 +144,7 @@ LAYERS: dict[str, Callable[[Layer, Tensors, Tensors], Tensors]] = {
     "Concat": lambda layer, x, w: [torch.cat(x, 1)],
     "Convolution": convolution,
     "Deconvolution": deconvolution,
+    "DepthwiseConvolution": convolution,
     "Dropout": lambda layer, x, w: x,
     "Eltwise": lambda layer, x, w: [torch.stack(x).sum(0)],
     "Embed": lambda layer, x, w: [w[0][x[0].long()]],
