@@ -55,7 +55,8 @@ def _forward(begin, end, worker, x, y, channels, length, eps, fraction, mean_sum
         scale = x.dtype.type(1 / np.sqrt(variance + eps))
         inverse[c] = scale
         middle = x.dtype.type(offset)
-        for n in range(images):
+        # From the last image to the first: what was read last is still in the nearest cache.
+        for n in range(images - 1, -1, -1):
             row = (n * channels + c) * length
             for i in range(length):
                 y[row + i] = (x[row + i] - shift - middle) * scale
