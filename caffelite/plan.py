@@ -339,7 +339,7 @@ def _units(graph: Graph, keep: bool) -> Iterator[Unit]:
 def _continues(chain: list[Node], node: Node) -> bool:
     """Whether ``node`` can run as one with ``chain``, and is the only one to read what that makes."""
     first, before = chain[0], chain[-1]
-    if before.tops[0:1] != before.tops or before.tops[0].readers != [(node, 0)] or before.tops[0].loss_weight:
+    if len(before.tops) != 1 or before.tops[0].readers != [(node, 0)] or before.tops[0].loss_weight:
         return False
     if first.layer.absorbs:
         affine = node.layer.affine and (len(chain) == 1 or before.layer.affine)

@@ -96,6 +96,14 @@ def test_a_net_that_learns_absorbs_nothing() -> None:
     assert all(len(unit.nodes) == 1 and not unit.prepare for unit in net.plan.units)
 
 
+def test_a_layer_without_tops_in_the_middle() -> None:
+    split = 'layer { name: "d" type: "Split" bottom: "x" top: "a" top: "b" }\n'
+    silence = 'layer { name: "s" type: "Silence" bottom: "a" }\n'
+    nets = pair(INPUT + split + silence + convolution("num_output: 8 kernel_size: 1", bottom="b") + RELU)
+    assert [len(unit.nodes) for unit in nets[0].plan.units] == [1, 1, 1, 2]
+    same(nets)
+
+
 def test_parameters_that_change() -> None:
     nets = pair(INPUT + convolution("num_output: 8 kernel_size: 3") + NORM + RELU)
     same(nets)

@@ -11,12 +11,16 @@ import numpy as np
 from caffelite.kernels import arrays, settings
 from caffelite.kernels.convolution import Geometry
 from caffelite.kernels.launch import Call, call, kernel, specialised
-from caffelite.kernels.packing import panels
 from caffelite.kernels.padding import copy_band
 from caffelite.kernels.tile import SUMS, WIDTH, tile, transpose
 
 _BAND_PIXELS = 512
 _BAND_INPUT = 1 << 17
+
+
+def _panels(lanes: int, vectors: int) -> int:
+    """Return the number of panels of ``vectors`` vectors that hold ``lanes`` lanes."""
+    return -(-lanes // (vectors * WIDTH))
 
 
 @specialised
@@ -118,7 +122,7 @@ def _tile_sizes(tap_rows: int, row_length: int, lanes: int) -> tuple[int, int]:
             if total > SUMS or total + vectors + 1 > SUMS + 4:
                 continue
             step = max(total / 2, (rows * row_length + vectors) / 2, 5.0)
-            time = -(-tap_rows // rows) * panels(lanes, vectors) * (step + 0.5)
+            time = -(-tap_rows // rows) * _panels(lanes, vectors) * (step + 0.5)
             if time < best_time:
                 best, best_time = (rows, vectors), time
     return best
@@ -166,7 +170,7 @@ def backward_weights(
     row_groups = -(-tap_rows // rows)
     # Rows that fill the last group are computed and not used.
     row_offsets = np.pad(row_offsets, (0, row_groups * rows - tap_rows), mode="edge").astype(np.int64)
-    many = panels(outputs, vectors)
+    many = _panels(outputs, vectors)
     threads = settings.threads()
     size_of_sums = g.group * many * row_groups * rows * row_length * lanes
     sums = arrays.zeros((threads, size_of_sums), x.dtype)

@@ -131,22 +131,13 @@ class Convolution(Layer):
         weights, bias = self._weights()
         affine = [follower for follower in followers if follower.affine]
         steps: list[Step] = []
+        scaled, offset = weights, bias
         if affine:
             # The weights times the factors, and the offsets in place of the bias.
-            factor, offset = np.empty(len(weights), weights.dtype), np.empty(len(weights), weights.dtype)
-            scaled = zeros(weights.shape, weights.dtype)
-
-            def fold() -> None:
-                factor.fill(1)
-                offset[...] = 0 if bias is None else bias
-                for follower in affine:
-                    follower.to_affine(factor, offset)
-                np.multiply(weights, factor.reshape(-1, *[1] * (weights.ndim - 1)), out=scaled)
-
-            steps.append(Once(fold))
-            return [*steps, *self._plane(bottoms[0]).forward(bottoms[0].data, scaled, offset, tops[0].data,
-                                                             chain_of(followers))]  # fmt: skip
-        return self._plane(bottoms[0]).forward(bottoms[0].data, weights, bias, tops[0].data, chain_of(followers))
+            scaled, offset = zeros(weights.shape, weights.dtype), np.empty(len(weights), weights.dtype)
+            steps.append(Once(partial(_fold, affine, weights, bias, scaled, offset)))
+        x, y = bottoms[0], tops[0]
+        return [*steps, *self._plane(x).forward(x.data, scaled, offset, y.data, chain_of(followers))]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         steps: list[Step] = []
@@ -168,6 +159,17 @@ class Convolution(Layer):
     def _plane(self, x: Blob) -> "_Planes":
         images, channels, sizes = self._sizes(x.shape)
         return planes(images, channels, *self._counts(channels), sizes, x.data.dtype)
+
+
+def _fold(
+    layers: Sequence[Layer], weights: np.ndarray, bias: np.ndarray | None, scaled: np.ndarray, offset: np.ndarray
+) -> None:
+    """Set ``scaled`` and ``offset`` to the weights and the bias of a convolution that computes these layers as well."""
+    factor = np.ones_like(offset)
+    offset[...] = 0 if bias is None else bias
+    for one in layers:
+        one.to_affine(factor, offset)
+    np.multiply(weights, factor.reshape(-1, *[1] * (weights.ndim - 1)), out=scaled)
 
 
 def planes(images: int, channels: int, outputs: int, group: int, sizes: list[Any], dtype: np.dtype) -> "_Planes":
