@@ -162,7 +162,7 @@ def _convolve(
 
 
 @dataclass(frozen=True, slots=True)
-class _Tile:
+class Tile:
     """What a tile computes at a time, and the predicted time of a map, in cycles."""
 
     outputs: int
@@ -171,14 +171,14 @@ class _Tile:
     time: float
 
 
-def _tile(lines: int, width: int, outputs: int, count: int) -> _Tile:
+def tile_for(lines: int, width: int, outputs: int, count: int) -> Tile:
     """Choose the tile for a map of ``lines`` lines of ``width`` pixels: the least predicted time.
 
     A step of k takes as long as its multiply-adds (two vectors a cycle), its loads (two a cycle; a vector of pixels
     counts for more, because it often lies across two cache lines and comes from the second cache), or the latency of a
     sum, whichever is longest.
     """
-    best = _Tile(1, 1, WIDTH, float("inf"))
+    best = Tile(1, 1, WIDTH, float("inf"))
     for piece in (WIDTH, WIDTH // 2, WIDTH // 4):
         pieces = lines * -(-width // piece) if piece >= 4 else 0
         many = WIDTH // piece if piece else 1
@@ -191,12 +191,12 @@ def _tile(lines: int, width: int, outputs: int, count: int) -> _Tile:
                 tiles = -(-pieces // (many * vectors)) * -(-outputs // per_panel)
                 time = tiles * (count * step + per_panel * vectors * many + 20)
                 if time < best.time:
-                    best = _Tile(per_panel, vectors, piece, time)
+                    best = Tile(per_panel, vectors, piece, time)
     return best
 
 
 def _bands(
-    images: int, tile: _Tile, lines: int, pieces: int, panels: int, fits: Callable[[int], bool], whole: int
+    images: int, tile: Tile, lines: int, pieces: int, panels: int, fits: Callable[[int], bool], whole: int
 ) -> tuple[int, int]:
     """Choose into how many bands of lines a map is cut, and its panels into how many parts.
 
@@ -258,7 +258,7 @@ def _correlate(
     copied = not (alone and size == result and y_step == x_step == 1 and size[0] * size[1] >= WIDTH)
     # Where nothing is copied, a line is a vector of the whole map; the last one is moved back.
     lines, width = result if copied else (-(-size[0] * size[1] // WIDTH), WIDTH)
-    tile = _tile(lines, width, outputs, count)
+    tile = tile_for(lines, width, outputs, count)
     pieces = -(-width // tile.piece)
     panels = -(-outputs // tile.outputs)
     # From one line of results to the next.

@@ -124,8 +124,8 @@ def _with_dots(rows: int) -> Callable[..., None]:
     return multiply
 
 
-def _vectors(n: int) -> int:
-    """Choose the vectors of a tile for n columns: few wasted lanes, many sums."""
+def lane_vectors(n: int) -> int:
+    """Choose the vectors of a tile of ROWS rows for n columns: few wasted lanes, many sums."""
 
     def cost(vectors: int) -> float:
         # A step of k takes its multiply-adds or its loads, two of each a cycle, and a little for the loop.
@@ -173,7 +173,7 @@ def product(
         edges = arrays.zeros(threads * (rows + 1) * DOT_COLUMNS, a.dtype)
         return [call(_with_dots(rows), -(-n // DOT_COLUMNS), a, a_steps[0], b, b_steps[1], bias, out, m, n, count,
                      int(add), edges, work=work)]  # fmt: skip
-    vectors = _vectors(n)
+    vectors = lane_vectors(n)
     lanes = vectors * WIDTH
     groups, many = -(-m // ROWS), -(-n // lanes)
     # Each thread has rows of its own, so that it meets the same weights again in the next pass, unless they are few.

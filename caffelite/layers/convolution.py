@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from caffelite.kernels import convolution, convolution_weights, depthwise, scale
+from caffelite.kernels import convolution, convolution_weights, depthwise, scale, winograd, winograd_weights
 from caffelite.kernels.arrays import zeros
 from caffelite.kernels.convolution import Geometry
 from caffelite.kernels.elementwise import NOTHING, Chain
@@ -198,8 +198,9 @@ class _Planes:
         g = self.geometry()
         if depthwise.fits(g):
             return [*depthwise.forward(g, x, w, b, y), *chain.over(y.reshape(-1))]
-        return [*convolution.forward(g, _maps(x, g.images, g.channels, g.size), w, b,
-                                     _maps(y, g.images, g.outputs, g.output_size), chain)]  # fmt: skip
+        method = winograd if winograd.fits(g) else convolution
+        return [*method.forward(g, _maps(x, g.images, g.channels, g.size), w, b,
+                                _maps(y, g.images, g.outputs, g.output_size), chain)]  # fmt: skip
 
     def backward(
         self, x: np.ndarray, w: np.ndarray, dy: np.ndarray, dx: np.ndarray | None, dw: np.ndarray | None,
@@ -209,11 +210,14 @@ class _Planes:
         if depthwise.fits(g):
             return self._backward_depthwise(g, x, w, dy, dx, dw, db)
         dy = _maps(dy, g.images, g.outputs, g.output_size)
+        fewer = winograd.fits(g)
         steps: list[Step] = []
         if dw is not None or db is not None:
-            steps += convolution_weights.backward_weights(g, _maps(x, g.images, g.channels, g.size), dy, dw, db)
+            sums = winograd_weights if fewer and winograd_weights.fits(g) else convolution_weights
+            steps += sums.backward_weights(g, _maps(x, g.images, g.channels, g.size), dy, dw, db)
         if dx is not None:
-            steps += convolution.backward_data(g, dy, w, _maps(dx, g.images, g.channels, g.size))
+            method = winograd if fewer else convolution
+            steps += method.backward_data(g, dy, w, _maps(dx, g.images, g.channels, g.size))
         return steps
 
     @staticmethod

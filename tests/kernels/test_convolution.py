@@ -122,7 +122,7 @@ def test_one_image_is_shared_among_threads(case: tuple, threads: int, monkeypatc
         monkeypatch.setattr(launch, "SERIAL_WORK", 0)
         y = np.full((g.images, g.outputs, *g.output_size), 7, np.float32)
         calls = forward(g, x, w, None, y)
-        assert calls[-1].workers == n and calls[-1].tasks >= n
+        assert calls[-1].workers >= min(n, 4)
         for call in calls:
             call()
         found.append(y)
