@@ -2,8 +2,8 @@
 
 Tiles of the input are taken to frequencies (see :mod:`caffelite.kernels.winograd_tile`), where a convolution is a
 product of matrices for each frequency: filters times tiles. 3 x 3 filters take 36 products for 16 pixels in place of
-144, 5 x 5 ones 36 for 4 in place of 100. A task is a block of tiles, of one image or several, for all output channels or
-a part of them; what it computes on the way stays in the cache.
+144, 5 x 5 ones 36 for 4 in place of 100. A task is a block of tiles, of one image or several, for all output channels
+or a part of them; what it computes on the way stays in the cache.
 """
 
 from collections.abc import Callable
