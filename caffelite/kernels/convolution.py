@@ -174,7 +174,7 @@ class Tile:
 def tile_for(lines: int, width: int, outputs: int, count: int) -> Tile:
     """Choose the tile for a map of ``lines`` lines of ``width`` pixels: the least predicted time.
 
-    A step of k takes as long as its multiply-adds (two vectors a cycle), its loads (two a cycle; a vector of pixels
+    A step of k takes as long as its multiply-adds, its loads (two a cycle; a vector of pixels
     counts for more, because it often lies across two cache lines and comes from the second cache), or the latency of a
     sum, whichever is longest.
     """
@@ -187,7 +187,7 @@ def tile_for(lines: int, width: int, outputs: int, count: int) -> Tile:
                 if per_panel * vectors + vectors + 1 > REGISTERS:
                     break
                 loads = per_panel + 2.5 * vectors * many + 1
-                step = max(per_panel * vectors / 2, loads / 2 + 1, 5.0)
+                step = max(per_panel * vectors / settings.vector_products(), loads / 2 + 1, 5.0)
                 tiles = -(-pieces // (many * vectors)) * -(-outputs // per_panel)
                 time = tiles * (count * step + per_panel * vectors * many + 20)
                 if time < best.time:

@@ -61,6 +61,12 @@ def vector_width() -> int:
     return 4
 
 
+@cache
+def vector_products() -> int:
+    """Return how many vectors the processor multiplies and adds a cycle: Zen 4 takes two turns for vectors of 16."""
+    return 1 if vector_width() == 16 and llvm.get_host_cpu_name() == "znver4" else 2
+
+
 def threads() -> int:
     """Return the number of threads a kernel is spread over (``NUMBA_NUM_THREADS`` sets it)."""
     return int(numba.get_num_threads())
