@@ -6,7 +6,7 @@ product of matrices for each frequency: filters times tiles. 3 x 3 filters take 
 or a part of them; what it computes on the way stays in the cache.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import gcd
 
@@ -103,26 +103,32 @@ def tiling(images: int, size: int, width: int, left: int, result: tuple[int, int
     step = TILE - size + 1
     lines, across = (-(-n // step) for n in result)
 
-    def cut(piece: int) -> Tiling:
-        length = -(-across // piece) * piece
-        whole = WIDTH // gcd(WIDTH, length)  # lines that fill vectors
-        bands = min(-(-lines * length // most), max(lines // whole, 1))
-        tall, together = -(-lines // bands), 1
-        if bands > 1:
-            tall = -(-tall // whole) * whole
-        else:
+    def cuts() -> Iterator[Tiling]:
+        for piece in (WIDTH, WIDTH // 2, WIDTH // 4):
+            if piece < min(4, WIDTH):
+                continue
+            length = -(-across // piece) * piece
+            whole = WIDTH // gcd(WIDTH, length)  # lines that fill vectors
+            # What is dealt is followed by a zero at least.
+            pitch = max(length + (TILE - 1) // step, -(-width // step)) + 1
+            rest = -(-left // step), pitch
+            for tall in range(whole, lines, whole):
+                if tall == whole or 2 * tall * length <= 3 * most:
+                    yield Tiling(step, lines, piece, length // piece, 1, -(-lines // tall), tall, tall * length, *rest)
             # Images beyond the last one are zero.
-            fill = whole // gcd(whole, tall)
-            together = -(-min(max(most // (lines * length), 1), images) // fill) * fill
-        # What is dealt is followed by a zero at least.
-        pitch = max(length + (TILE - 1) // step, -(-width // step)) + 1
-        return Tiling(step, lines, piece, length // piece, together, -(-lines // tall), tall, together * tall * length,
-                      -(-left // step), pitch)  # fmt: skip
+            fill = whole // gcd(whole, lines)
+            for together in range(fill, images + fill, fill):
+                if together == fill or together * lines * length <= most:
+                    lanes = together * lines * length
+                    yield Tiling(step, lines, piece, length // piece, together, 1, lines, lanes, *rest)
 
-    def lanes(t: Tiling) -> float:
-        return t.lanes * t.bands / min(t.together, images)
+    def time(t: Tiling) -> float:
+        # Few lanes mean that filters are read more often.
+        return (t.lanes + WIDTH / 4) * t.bands / min(t.together, images)
 
-    return min((cut(piece) for piece in (WIDTH, WIDTH // 2, WIDTH // 4) if piece >= min(4, WIDTH)), key=lanes)
+    found = list(cuts())
+    # A line may be longer than a block should be.
+    return min([t for t in found if 2 * t.lanes <= 3 * most] or [min(found, key=lambda t: t.lanes)], key=time)
 
 
 def row_dealer(step: int) -> Callable[..., None]:

@@ -6,6 +6,7 @@ tiles; each worker adds up what it sees, and the sums of the workers are added i
 frequencies.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -21,8 +22,10 @@ from caffelite.kernels.winograd_tile import FREQUENCIES, TILE, to_tiles
 
 #: Floats of a block's tiles and gradients at most.
 _BLOCK = 1 << 16
-#: Floats of a worker's sums at most: more would not stay in a cache.
-_SUMS = 1 << 18
+#: Floats of the sums of all workers at most.
+_SUMS = 1 << 23
+#: Tiles from which on the products saved are more than the way back from the frequencies costs.
+_TILES = 160
 
 
 @specialised
@@ -116,7 +119,10 @@ def _reduce(size: int) -> Callable[..., None]:
 
 def fits(g: Geometry) -> bool:
     """Whether the gradient of a convolution that :func:`caffelite.kernels.winograd.fits` is computed this way, too."""
-    return FREQUENCIES * g.outputs * g.channels // g.group <= _SUMS
+    step = TILE - g.kernel[0] + 1
+    tiles = g.images * math.prod(-(-n // step) for n in g.output_size)
+    floats = settings.threads() * FREQUENCIES * g.outputs * g.channels // g.group
+    return tiles >= _TILES and floats <= _SUMS
 
 
 def backward_weights(

@@ -111,7 +111,9 @@ def test_small_nets_and_other_shapes_are_left_to_direct_sums() -> None:
     assert not winograd.fits(Geometry(1, 64, 64, (56, 56), (1, 1)))
     assert not winograd.fits(Geometry(1, 64, 64, (56, 56), (3, 3), (1, 1), (3, 3)))
     assert not winograd.fits(Geometry(1, 512, 512, (2, 2), (3, 3), (1, 1), (1, 1)))  # one tile
-    assert not winograd_weights.fits(Geometry(1, 512, 512, (14, 14), (3, 3), (1, 1), (1, 1)))
+    assert winograd_weights.fits(Geometry(32, 128, 128, (14, 14), (3, 3), (1, 1), (1, 1)))
+    assert not winograd_weights.fits(Geometry(8, 128, 128, (14, 14), (3, 3), (1, 1), (1, 1)))  # few tiles
+    assert not winograd_weights.fits(Geometry(99, 1024, 1024, (14, 14), (3, 3), (1, 1), (1, 1)))  # large sums
 
 
 def test_the_bits_of_a_forward_pass_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
