@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
+from caffelite.kernels.tile import WIDTH, move
+
 
 @register_jitable
 def copy_band(source, base, channels, height, width, first_row, rows, left, pitch, band, target):
@@ -48,7 +50,7 @@ def dealer(step: int) -> Callable[..., None]:
 
     ``deal(source, base, channels, height, width, first_row, rows, row_used, left, phases, pitch, band)``: as
     :func:`copy_band`, but ``band`` is [channels][rows][phases][pitch], and row r is copied only where
-    ``row_used[r % len(row_used)]``.
+    ``row_used[r % len(row_used)]``. Up to a vector is written behind the band.
     """
 
     def deal(source, base, channels, height, width, first_row, rows, row_used, left, phases, pitch, band):
@@ -72,8 +74,14 @@ def dealer(step: int) -> Callable[..., None]:
                     for i in range(begin):
                         band[place + i] = np.float32(0)
                     line = plane + row * width + shift
-                    for i in range(begin, end):
+                    i = begin
+                    # A last vector may go on into what is written next.
+                    while i < end and line + (i + WIDTH) * step <= len(source):
+                        move(source, line + i * step, band, place + i, step, WIDTH)
+                        i += WIDTH
+                    while i < end:
                         band[place + i] = source[line + i * step]
+                        i += 1
                     for i in range(end, pitch):
                         band[place + i] = np.float32(0)
 
