@@ -260,6 +260,8 @@ class Net:
             own.blob.data = self.data[start:end].reshape(shape)
             own.blob.diff = self.diff[start:end].reshape(shape) if self._learns else None
             start = end
+        sizes = [own.blob.data.size for own in self.learnable] if self._learns else []
+        self._clear = arrays.clear(self.diff, arrays.shares(sizes))
 
     def _fill(self, node: Node, j: int, parameter: Parameter, blob: Blob) -> None:
         if parameter.values is not None:
@@ -394,7 +396,7 @@ class Net:
 
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to zero."""
-        self.diff.fill(0)
+        self._clear()
 
     def profile(self, iterations: int, backward: bool = True) -> list[LayerTime]:
         """Run forward and backward ``iterations`` times and return the mean time of each layer.

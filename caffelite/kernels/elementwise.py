@@ -32,6 +32,8 @@ class Function:
         What ``gradient`` reads: ``"x"`` or ``"y"``, or ``""``.
     constants : int
         How many.
+    cost : int
+        Simple operations that it takes, about.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Function:
     gradient: Callable[..., Any]
     reads: str = "y"
     constants: int = 0
+    cost: int = 10
 
     @cached_property
     def key(self) -> str:
@@ -104,7 +107,7 @@ class Chain:
         if not self.keys:
             return []
         tasks = -(-y.size // CHUNK)
-        return [call(_forward(*self.keys), tasks, y, y, self.constants, work=y.size * _COST)]
+        return [call(_forward(*self.keys), tasks, y, y, self.constants, work=y.size * _cost(self.keys))]
 
 
 NOTHING = Chain((), np.zeros(1, np.float32))
@@ -151,8 +154,8 @@ def _backward_from_top(key: str) -> Callable[..., None]:
     return backward
 
 
-#: What a transcendental function costs, in simple operations.
-_COST = 10
+def _cost(keys: Sequence[str]) -> int:
+    return sum(_FUNCTIONS[key].cost for key in keys)
 
 
 def forward(chain: Sequence[Function], constants: Sequence[float], x: np.ndarray, y: np.ndarray) -> Call:
@@ -166,7 +169,7 @@ def forward(chain: Sequence[Function], constants: Sequence[float], x: np.ndarray
     x, y : ndarray of float32, one axis
     """
     made = chained(chain, constants)
-    return call(_forward(*made.keys), -(-x.size // CHUNK), x, y, made.constants, work=x.size * _COST)
+    return call(_forward(*made.keys), -(-x.size // CHUNK), x, y, made.constants, work=x.size * _cost(made.keys))
 
 
 def backward(
@@ -174,7 +177,7 @@ def backward(
 ) -> Call:
     """Return the call that computes ``dx`` from ``dy``; one function reads ``x`` or ``y`` as it says, a chain ``x``."""
     p = np.array([*constants, 0], np.float32)
-    tasks, work = -(-x.size // CHUNK), x.size * _COST
+    tasks, work = -(-x.size // CHUNK), x.size * sum(function.cost for function in chain)
     if len(chain) == 1 and chain[0].reads != "x":
         return call(_backward_from_top(chain[0].key), tasks, y, dy, dx, p, work=work)
     return call(_backward(*[f.key for f in chain]), tasks, x, dy, dx, p, work=work)

@@ -1,6 +1,7 @@
 """The update of all parameters in one pass over the flat arrays: regularisation, rule and step.
 
-A task is a run of parameters with the same multipliers. ``settings`` holds what may change between iterations.
+A task is what a thread has of the parameters, in chunks of one blob each. ``settings`` holds what may change between
+iterations.
 """
 
 from collections.abc import Callable
@@ -8,11 +9,11 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
+from caffelite.kernels.arrays import shares
 from caffelite.kernels.launch import Call, call, kernel, specialised
 
 #: Places in ``settings``.
 RATE, MOMENTUM, DECAY, SCALE, SECOND, DELTA, CORRECTION = range(7)
-_CHUNK = 4096
 
 
 @register_jitable
@@ -64,14 +65,14 @@ _RULES = {
 def _update(rule: str, l1: bool) -> Callable[..., None]:
     step = _RULES[rule]
 
-    def update(begin, end, worker, data, diff, history, starts, multipliers, settings):
-        """diff = the step, data -= diff; a task is a run of parameters."""
+    def update(begin, end, worker, data, diff, history, bounds, order, firsts, multipliers, settings):
+        """diff = the step, data -= diff; multipliers[chunk] = (of the rate, of the decay)."""
         n = len(data)
         s = settings
-        for task in range(begin, end):
-            rate = s[RATE] * multipliers[task, 0]
-            decay = s[DECAY] * multipliers[task, 1]
-            for i in range(starts[task], starts[task + 1]):
+        for chunk in order[firsts[begin] : firsts[end]]:
+            rate = s[RATE] * multipliers[chunk, 0]
+            decay = s[DECAY] * multipliers[chunk, 1]
+            for i in range(bounds[chunk], bounds[chunk + 1]):
                 w = data[i]
                 pull = (np.float32(w > 0) - np.float32(w < 0)) if l1 else w
                 d = step(diff[i] * s[SCALE] + decay * pull, rate, history, i, n, s)
@@ -82,13 +83,13 @@ def _update(rule: str, l1: bool) -> Callable[..., None]:
 
 
 @kernel
-def _squares(begin, end, worker, diff, starts, sums):
-    """sums[task] = sum of squares of a run of gradients."""
-    for task in range(begin, end):
+def _squares(begin, end, worker, diff, bounds, order, firsts, sums):
+    """sums[chunk] = sum of squares of a chunk of gradients."""
+    for chunk in order[firsts[begin] : firsts[end]]:
         total = np.float32(0)
-        for i in range(starts[task], starts[task + 1]):
+        for i in range(bounds[chunk], bounds[chunk + 1]):
             total += diff[i] * diff[i]
-        sums[task] = total
+        sums[chunk] = total
 
 
 class Update:
@@ -121,19 +122,13 @@ class Update:
     ) -> None:  # fmt: skip
         self.history = np.zeros(data.size * (2 if rule in ("AdaDelta", "Adam") else 1), np.float32)
         self.settings = np.zeros(7, np.float32)
-        starts, factors, begin = [0], [], 0
-        for size, factor in zip(sizes, multipliers, strict=True):
-            for chunk in range(begin, begin + size, _CHUNK):
-                starts.append(min(chunk + _CHUNK, begin + size))
-                factors.append(factor)
-            begin += size
-        bounds = np.array(starts, np.int64)
-        tasks = len(factors)
-        self._sums = np.zeros(max(tasks, 1), np.float32)
-        table = np.array(factors or [(0, 0)], np.float32)
-        self.apply = call(_update(rule, l1), tasks, data, diff, self.history, bounds, table, self.settings,
+        dealt = shares(sizes)
+        table = np.array([multipliers[blob] for blob in dealt.blobs] or [(0, 0)], np.float32)
+        self._sums = np.zeros(max(len(dealt.blobs), 1), np.float32)
+        chunks = dealt.bounds, dealt.order, dealt.firsts
+        self.apply = call(_update(rule, l1), dealt.tasks, data, diff, self.history, *chunks, table, self.settings,
                           work=data.size * 4)  # fmt: skip
-        self._norm: Call = call(_squares, tasks, diff, bounds, self._sums, work=data.size)
+        self._norm: Call = call(_squares, dealt.tasks, diff, *chunks, self._sums, work=data.size)
 
     def norm(self) -> float:
         """Return the Euclidean norm of all gradients."""

@@ -14,9 +14,9 @@ def _value(x, p, o):
     return max(x, _F(0)) + p[o] * min(x, _F(0))
 
 
-_FROM_TOP = define(Function("ReLU", _value, lambda x, y, p, o: _F(y > _F(0)) + p[o] * _F(y <= _F(0)), "y", 1))
+_FROM_TOP = define(Function("ReLU", _value, lambda x, y, p, o: _F(y > _F(0)) + p[o] * _F(y <= _F(0)), "y", 1, 1))
 _FROM_BOTTOM = define(
-    Function("ReLUFromBottom", _value, lambda x, y, p, o: _F(x > _F(0)) + p[o] * _F(x <= _F(0)), "x", 1)
+    Function("ReLUFromBottom", _value, lambda x, y, p, o: _F(x > _F(0)) + p[o] * _F(x <= _F(0)), "x", 1, 1)
 )
 
 

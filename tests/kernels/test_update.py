@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from caffelite.kernels import arrays, settings
 from caffelite.kernels import update as kernels
 
 # Each rule takes gradient, both histories, rate, momentum, second momentum and delta; it returns the step and
@@ -113,3 +114,27 @@ def test_norm(sizes):
 
 def test_a_net_without_parameters():
     kernels.Update("Adam", False, np.zeros(0, np.float32), np.zeros(0, np.float32), [], []).apply()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+@pytest.mark.parametrize("sizes", [[], [5], [78400, 100, 10000, 100], [10**6, 3, 40000, 9000, 1]], ids=str)
+def test_every_parameter_is_dealt_to_one_thread(sizes: list, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "threads", lambda: threads)
+    dealt = arrays.shares(sizes)
+    assert dealt.tasks == threads
+    assert dealt.bounds[-1] == sum(sizes)
+    assert sorted(dealt.order) == list(range(len(dealt.blobs)))
+    starts = np.cumsum([0, *sizes])
+    for begin, end, blob in zip(dealt.bounds[:-1], dealt.bounds[1:], dealt.blobs, strict=True):
+        assert starts[blob] <= begin < end <= starts[blob + 1]
+    lengths = np.diff(dealt.bounds)[dealt.order]
+    loads = [lengths[a:b].sum() for a, b in zip(dealt.firsts[:-1], dealt.firsts[1:], strict=True)]
+    assert max(loads) <= 1.25 * sum(sizes) / threads + arrays.CHUNK
+
+
+def test_clearing_reaches_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "threads", lambda: 3)
+    sizes = [50000, 1, 4097]
+    target = np.ones(sum(sizes), np.float32)
+    arrays.clear(target, arrays.shares(sizes))()
+    assert not target.any()
