@@ -139,8 +139,8 @@ class BatchNorm(Layer):
         if self.use_global_stats:
             mean = np.zeros(channels, x.dtype)
             return [*batchnorm.forward_global(x, y, channels, length, self.settings.eps, stored, mean, self.inverse)]
-        return [batchnorm.forward(x, y, channels, length, self.settings.eps, self.settings.moving_average_fraction,
-                                  stored, self.inverse)]  # fmt: skip
+        return [*batchnorm.forward(x, y, channels, length, self.settings.eps, self.settings.moving_average_fraction,
+                                   stored, self.inverse)]  # fmt: skip
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         channels, length = self._sizes(bottoms[0].shape)
@@ -158,4 +158,4 @@ class BatchNorm(Layer):
         dx = bottoms[0].flat_diff
         if self.use_global_stats:
             return [*steps, batchnorm.backward_global(dy, dx, channels, length, self.inverse)]
-        return [*steps, batchnorm.backward(y, dy, dx, channels, length, self.inverse)]
+        return [*steps, *batchnorm.backward(y, dy, dx, channels, length, self.inverse)]
