@@ -44,7 +44,9 @@ def steps_of(shape: tuple[int, ...]) -> dict[str, dict[str, Callable[[], None]]]
     return {
         "forward": {
             "copy": copy(source[:size], target[:size]),
-            "caffelite": Row(batchnorm.forward(x, y, channels, length, 1e-5, 0.999, stored, inverse)),
+            "caffelite": Row(
+                batchnorm.forward(x, y, channels, length, 1e-5, 0.999, stored, zeros(channels, np.float64), inverse)
+            ),
             "PyTorch": lambda: forward().detach_(),
         },
         "backward": {

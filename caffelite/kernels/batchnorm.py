@@ -70,8 +70,9 @@ def _statistics(begin, end, worker, images, channels, length, group, total, squa
 
 
 @kernel
-def _forward_rows(begin, end, worker, x, y, channels, eps, fraction, mean_sum, variance_sum, factor, inverse, sums):
-    """The same for x of [images][channels]; a task is _BLOCK channels."""
+def _forward_rows(begin, end, worker, x, y, channels, eps, fraction, mean_sum, variance_sum, factor, middle, inverse,
+                  gain, shift, sums):  # fmt: skip
+    """All of it for x of [images][channels]; a task is _BLOCK channels."""
     images = len(x) // channels
     mean, square, rest = sums[0], sums[1], sums[2]
     first, last = begin * _BLOCK, min(end * _BLOCK, channels)
@@ -100,13 +101,18 @@ def _forward_rows(begin, end, worker, x, y, channels, eps, fraction, mean_sum, v
         unbiased = square[c] / np.float32(images - 1) if images > 1 else variance
         mean_sum[c] = mean_sum[c] * np.float32(fraction) + mean[c]
         variance_sum[c] = variance_sum[c] * np.float32(fraction) + unbiased
+        middle[c] = mean[c]
         inverse[c] = np.float32(1) / np.sqrt(variance + np.float32(eps))
     if begin == 0:
         factor[0] = factor[0] * np.float32(fraction) + np.float32(1)
+    slope, constant = sums[1], sums[2]
+    for c in range(first, last):
+        slope[c] = inverse[c] * gain[c] if len(gain) else inverse[c]
+        constant[c] = shift[c] if len(shift) else np.float32(0)
     for n in range(images):
         row = n * channels
         for c in range(first, last):
-            y[row + c] = (x[row + c] - mean[c]) * inverse[c]
+            y[row + c] = (x[row + c] - mean[c]) * slope[c] + constant[c]
 
 
 @kernel
@@ -119,14 +125,16 @@ def _global_statistics(begin, end, worker, eps, mean_sum, variance_sum, factor, 
 
 
 @kernel
-def _normalise(begin, end, worker, x, y, channels, length, mean, inverse):
-    """y = (x - mean) * inverse for given statistics; a task is a channel of an image."""
+def _normalise(begin, end, worker, x, y, channels, length, mean, inverse, factor, offset):
+    """y = (x - mean) * inverse * factor + offset for given statistics; a task is a channel of an image."""
     for n in range((end - 1) // channels, begin // channels - 1, -1):
         for task in range(max(begin, n * channels), min(end, (n + 1) * channels)):
             c = task - n * channels
             middle = x.dtype.type(mean[c])
             rest = x.dtype.type(mean[c] - middle)
-            combine(x, None, y, task * length, length, middle, rest, inverse[c])
+            slope = inverse[c] * factor[c] if len(factor) else inverse[c]
+            constant = offset[c] if len(offset) else x.dtype.type(0)
+            combine(x, None, y, task * length, length, middle, rest, rest, slope, constant)
 
 
 @kernel
@@ -139,60 +147,91 @@ def _normalise_rows(begin, end, worker, x, y, channels, mean, inverse):
 
 
 @kernel
-def _products(begin, end, worker, y, dy, channels, length, group, total, product):
-    """Sums of dy and of dy * y, [groups][channels]; a task is a channel of a group of images."""
-    images = len(y) // (channels * length)
+def _products(begin, end, worker, x, dy, channels, length, group, mean, total, product):
+    """Sums of dy and of dy * (x - mean), [groups][channels]; a task is a channel of a group of images."""
+    images = len(x) // (channels * length)
     for g in range(begin // channels, (end - 1) // channels + 1):
         rows = min(group, images - g * group)
         for task in range(max(begin, g * channels), min(end, (g + 1) * channels)):
             start = (task + g * (group - 1) * channels) * length
-            total[task], product[task] = sums(dy, y, start, length, channels * length, rows, dy.dtype.type(0))
+            middle = x.dtype.type(mean[task - g * channels])
+            total[task], product[task] = sums(dy, x, start, length, channels * length, rows, middle)
 
 
 @kernel
-def _slopes(begin, end, worker, images, channels, length, group, total, product, mean, slope):
-    """The means of dy and of dy * y from the sums of groups; a task is a channel."""
+def _slopes(begin, end, worker, images, channels, length, group, total, product, mean, scale, inverse, factor,
+            d_factor, d_offset, offset, slope, gain):  # fmt: skip
+    """What :func:`_backward` needs, from the sums of groups; and the gradients to the factor and the offset.
+
+    A task is a channel.
+    """
     count = images * length
     for c in range(begin, end):
-        mean[c] = 0.0
+        offset[c] = 0.0
         slope[c] = 0.0
     for g in range((images + group - 1) // group):
         for c in range(begin, end):
-            mean[c] += total[g * channels + c] / count
-            slope[c] += product[g * channels + c] / count
+            offset[c] += total[g * channels + c]
+            slope[c] += product[g * channels + c]
+    for c in range(begin, end):
+        # What the mean loses in the type of the values.
+        rest = mean[c] - np.float64(inverse.dtype.type(mean[c]))
+        normal = (slope[c] - rest * offset[c]) * scale[c]
+        if len(d_factor):
+            d_factor[c] += d_factor.dtype.type(normal)
+        if len(d_offset):
+            d_offset[c] += d_offset.dtype.type(offset[c])
+        slope[c] = normal / count * scale[c]
+        offset[c] = offset[c] / count - rest * slope[c]
+        gain[c] = inverse[c] * factor[c] if len(factor) else inverse[c]
 
 
 @kernel
-def _backward(begin, end, worker, y, dy, dx, channels, length, mean, slope, inverse):
-    """dx = (dy - mean - y * slope) * inverse; a task is a channel of an image."""
+def _backward(begin, end, worker, x, dy, dx, channels, length, mean, offset, slope, gain):
+    """dx = (dy - (x - mean) * slope - offset) * gain; a task is a channel of an image."""
+    kind = x.dtype.type
     for n in range((end - 1) // channels, begin // channels - 1, -1):
         for task in range(max(begin, n * channels), min(end, (n + 1) * channels)):
             c = task - n * channels
-            m, s = dy.dtype.type(mean[c]), dy.dtype.type(slope[c])
-            combine(dy, y, dx, task * length, length, m, s, inverse[c])
+            combine(dy, x, dx, task * length, length, kind(mean[c]), kind(offset[c]), kind(slope[c]), gain[c], kind(0))
 
 
 @kernel
-def _backward_rows(begin, end, worker, y, dy, dx, channels, inverse, sums):
-    """The same for [images][channels]; a task is _BLOCK channels."""
-    images = len(y) // channels
-    mean, slope = sums[0], sums[1]
+def _backward_rows(begin, end, worker, x, dy, dx, channels, mean, scale, inverse, factor, d_factor, d_offset, sums):
+    """All of it for [images][channels]; a task is _BLOCK channels."""
+    images = len(x) // channels
+    middle, width, total, product = sums[0], sums[1], sums[2], sums[3]
     first, last = begin * _BLOCK, min(end * _BLOCK, channels)
     for c in range(first, last):
-        mean[c] = np.float32(0)
-        slope[c] = np.float32(0)
+        middle[c] = mean[c]
+        width[c] = scale[c]
+        total[c] = np.float32(0)
+        product[c] = np.float32(0)
     for n in range(images):
         row = n * channels
         for c in range(first, last):
-            mean[c] += dy[row + c]
-            slope[c] += dy[row + c] * y[row + c]
+            total[c] += dy[row + c]
+            product[c] += dy[row + c] * ((x[row + c] - middle[c]) * width[c])
+    if len(d_factor):
+        for c in range(first, last):
+            d_factor[c] += product[c]
+    if len(d_offset):
+        for c in range(first, last):
+            d_offset[c] += total[c]
+    if not len(dx):
+        return
     for c in range(first, last):
-        mean[c] /= np.float32(images)
-        slope[c] /= np.float32(images)
+        total[c] /= np.float32(images)
+        product[c] *= width[c] / np.float32(images)
+        width[c] = inverse[c] * factor[c] if len(factor) else inverse[c]
     for n in range(images):
         row = n * channels
         for c in range(first, last):
-            dx[row + c] = (dy[row + c] - mean[c] - y[row + c] * slope[c]) * inverse[c]
+            dx[row + c] = (dy[row + c] - total[c] - (x[row + c] - middle[c]) * product[c]) * width[c]
+
+
+def _or_nothing(values: np.ndarray | None, like: np.ndarray) -> np.ndarray:
+    return np.empty(0, like.dtype) if values is None else values.reshape(-1)
 
 
 def _grouped(size: int, channels: int, length: int) -> tuple[int, int, int]:
@@ -204,9 +243,12 @@ def _grouped(size: int, channels: int, length: int) -> tuple[int, int, int]:
 
 def forward(
     x: np.ndarray, y: np.ndarray, channels: int, length: int, eps: float, fraction: float,
-    stored: tuple[np.ndarray, np.ndarray, np.ndarray], inverse: np.ndarray,
+    stored: tuple[np.ndarray, np.ndarray, np.ndarray], mean: np.ndarray, inverse: np.ndarray,
+    factor: np.ndarray | None = None, offset: np.ndarray | None = None,
 ) -> list[Call]:  # fmt: skip
     """Return the calls that normalise by the statistics of the batch and add them to the stored ones.
+
+    ``y = (x - mean) / sqrt(variance + eps) * factor + offset``.
 
     Parameters
     ----------
@@ -218,20 +260,23 @@ def forward(
         What the stored sums are multiplied by first.
     stored : three ndarrays of float32
         Mean sum [channels], variance sum [channels] (of the unbiased variance, m / (m - 1)), factor [1].
+    mean : ndarray of float64, [channels]
     inverse : ndarray of float32, [channels]
-        Is set to 1 / sqrt(variance + eps), for the gradient.
+        Are set to the mean and to 1 / sqrt(variance + eps), for the gradient.
+    factor, offset : ndarray of float32, [channels], optional
+        Of a scale and shift behind it.
     """
+    after = _or_nothing(factor, x), _or_nothing(offset, x)
     if length == 1:
-        return [call(_forward_rows, -(-channels // _BLOCK), x, y, channels, eps, fraction, *stored, inverse,
-                     arrays.zeros((3, channels), x.dtype), work=x.size)]  # fmt: skip
+        return [call(_forward_rows, -(-channels // _BLOCK), x, y, channels, eps, fraction, *stored, mean, inverse,
+                     *after, arrays.zeros((3, channels), x.dtype), work=x.size)]  # fmt: skip
     images, group, groups = _grouped(x.size, channels, length)
     total, squares = arrays.zeros((2, channels * groups), np.float64)
-    mean, variance = arrays.zeros((2, channels), np.float64)
     return [
         call(_moments, groups * channels, x, channels, length, group, total, squares, work=x.size),
         call(_statistics, channels, images, channels, length, group, total, squares, eps, fraction, *stored, mean,
-             variance, inverse, work=channels * groups),
-        call(_normalise, x.size // length, x, y, channels, length, mean, inverse, work=x.size),
+             arrays.zeros(channels, np.float64), inverse, work=channels * groups),
+        call(_normalise, x.size // length, x, y, channels, length, mean, inverse, *after, work=x.size),
     ]  # fmt: skip
 
 
@@ -243,27 +288,47 @@ def forward_global(
     statistics = call(_global_statistics, channels, eps, *stored, mean, inverse, work=channels * 4)
     if length == 1:
         return [statistics, call(_normalise_rows, x.size // channels, x, y, channels, mean, inverse, work=x.size)]
-    return [statistics, call(_normalise, x.size // length, x, y, channels, length, mean, inverse, work=x.size)]
+    return [statistics, call(_normalise, x.size // length, x, y, channels, length, mean, inverse,
+                             *[np.empty(0, x.dtype)] * 2, work=x.size)]  # fmt: skip
 
 
 def backward(
-    y: np.ndarray, dy: np.ndarray, dx: np.ndarray, channels: int, length: int, inverse: np.ndarray
-) -> list[Call]:
-    """Return the calls of the gradient through mean and variance; ``y`` is the output, ``dx`` may be ``dy``.
+    x: np.ndarray, dy: np.ndarray, dx: np.ndarray | None, channels: int, length: int, inverse: np.ndarray,
+    mean: np.ndarray | None = None, factor: np.ndarray | None = None, d_factor: np.ndarray | None = None,
+    d_offset: np.ndarray | None = None,
+) -> list[Call]:  # fmt: skip
+    """Return the calls of the gradient through mean and variance, and to the factor and the offset.
 
-    ``dx = (dy - mean(dy) - y * mean(dy * y)) * inverse``.
+    With z the normalised values, ``d_factor += sum(dy * z)``, ``d_offset += sum(dy)`` and
+    ``dx = (dy - mean(dy) - z * mean(dy * z)) * inverse * factor``; those that are None are left out.
+
+    Parameters
+    ----------
+    x, dy, dx : ndarray of float32, one axis
+        ``dx`` may be ``dy``.
+    inverse, mean : ndarray, [channels]
+        As :func:`forward` set them. Without ``mean``, ``x`` are the normalised values themselves.
+    factor, d_factor, d_offset : ndarray of float32, [channels], optional
     """
+    middle = arrays.zeros(channels, np.float64) if mean is None else mean
+    scaling = np.ones(channels, x.dtype) if mean is None else inverse
+    after = _or_nothing(factor, x), _or_nothing(d_factor, x), _or_nothing(d_offset, x)
     if length == 1:
-        return [call(_backward_rows, -(-channels // _BLOCK), y, dy, dx, channels, inverse,
-                     arrays.zeros((2, channels), y.dtype), work=y.size)]  # fmt: skip
-    images, group, groups = _grouped(y.size, channels, length)
+        return [call(_backward_rows, -(-channels // _BLOCK), x, dy, _or_nothing(dx, x), channels, middle, scaling,
+                     inverse, *after, arrays.zeros((4, channels), x.dtype), work=x.size)]  # fmt: skip
+    images, group, groups = _grouped(x.size, channels, length)
     total, product = arrays.zeros((2, channels * groups), np.float64)
-    mean, slope = arrays.zeros((2, channels), np.float64)
-    return [
-        call(_products, groups * channels, y, dy, channels, length, group, total, product, work=y.size),
-        call(_slopes, channels, images, channels, length, group, total, product, mean, slope, work=channels * groups),
-        call(_backward, y.size // length, y, dy, dx, channels, length, mean, slope, inverse, work=y.size),
-    ]
+    offset, slope = arrays.zeros((2, channels), np.float64)
+    gain = arrays.zeros(channels, x.dtype)
+    calls = [
+        call(_products, groups * channels, x, dy, channels, length, group, middle, total, product, work=x.size),
+        call(_slopes, channels, images, channels, length, group, total, product, middle, scaling, inverse, *after,
+             offset, slope, gain, work=channels * groups),
+    ]  # fmt: skip
+    if dx is not None:
+        calls.append(call(_backward, x.size // length, x, dy, dx, channels, length, middle, offset, slope, gain,
+                          work=x.size))  # fmt: skip
+    return calls
 
 
 def backward_global(dy: np.ndarray, dx: np.ndarray, channels: int, length: int, inverse: np.ndarray) -> Call:

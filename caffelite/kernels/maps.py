@@ -77,9 +77,9 @@ def _vector_sums(typing_context, first, second, start, length, pitch, rows, shif
             def add(i, sums, masks):
                 after = []
                 for k in range(_VECTORS):
-                    a = _read(builder, builder.gep(here[0], [i]), k, masks, shift)
-                    a = builder.fsub(a, shift)
-                    b = _read(builder, builder.gep(here[1], [i]), k, masks, zeros) if two else a
+                    # Where the mask is not set, what is summed is 0.
+                    b = builder.fsub(_read(builder, builder.gep(here[-1], [i]), k, masks, shift), shift)
+                    a = _read(builder, builder.gep(here[0], [i]), k, masks, zeros) if two else b
                     after += [builder.fadd(sums[2 * k], a), multiply_add(builder, a, b, sums[2 * k + 1])]
                 return after
 
@@ -100,19 +100,20 @@ def _plain_sums(first, second, start, length, pitch, rows, shift):
     s, q = first.dtype.type(0), first.dtype.type(0)
     for row in range(rows):
         for i in range(start + row * pitch, start + row * pitch + length):
-            d = first[i] - shift
-            s += d
-            q += d * (d if second is None else second[i])
+            d = (first[i] if second is None else second[i]) - shift
+            a = d if second is None else first[i]
+            s += a
+            q += a * d
     return s, q
 
 
 @intrinsic
-def _vector_combine(typing_context, first, second, out, start, length, offset, slope, factor):
+def _vector_combine(typing_context, first, second, out, start, length, shift, offset, slope, factor, constant):
     two = not isinstance(second, types.NoneType)
 
     def generate(context, builder, sig, args):
         vector = vector_of(context, sig.args[0])
-        offset, slope, factor = (splat(builder, value, vector) for value in args[5:])
+        shift, offset, slope, factor, constant = (splat(builder, value, vector) for value in args[5:])
         zeros = ir.Constant(vector, [0.0] * WIDTH)
         pointers = [at(context, builder, sig.args[k], args[k], args[3]) for k in ((0, 2, 1) if two else (0, 2))]
 
@@ -120,9 +121,13 @@ def _vector_combine(typing_context, first, second, out, start, length, offset, s
             read, write, *more = [builder.gep(pointer, [i]) for pointer in pointers]
             results = []
             for k in range(_VECTORS):
-                a = builder.fsub(_read(builder, read, k, masks, zeros), offset)
-                b = builder.fmul(_read(builder, more[0], k, masks, zeros), slope) if two else slope
-                results.append(builder.fmul(builder.fsub(a, b), factor))
+                a = _read(builder, read, k, masks, zeros)
+                if two:
+                    b = builder.fsub(_read(builder, more[0], k, masks, zeros), shift)
+                    a = builder.fsub(a, builder.fmul(b, slope))
+                else:
+                    a = builder.fsub(a, shift)
+                results.append(multiply_add(builder, builder.fsub(a, offset), factor, constant))
             for k, value in enumerate(results):
                 if masks is None:
                     store(builder, value, write, k)
@@ -134,23 +139,24 @@ def _vector_combine(typing_context, first, second, out, start, length, offset, s
         return context.get_dummy_value()
 
     whole, number = types.intp, first.dtype
-    return types.void(first, second, out, whole, whole, number, number, number), generate
+    return types.void(first, second, out, whole, whole, number, number, number, number, number), generate
 
 
 @register_jitable
-def _plain_combine(first, second, out, start, length, offset, slope, factor):
+def _plain_combine(first, second, out, start, length, shift, offset, slope, factor, constant):
     for i in range(start, start + length):
-        out[i] = (first[i] - offset - (slope if second is None else second[i] * slope)) * factor
+        less = shift if second is None else (second[i] - shift) * slope
+        out[i] = (first[i] - less - offset) * factor + constant
 
 
 _vectors = bool(settings.vector_width())
 
 #: ``sums(first, second, start, length, pitch, rows, shift)`` returns, over ``rows`` rows of ``length`` elements that
-#: begin at ``start`` and are ``pitch`` apart, the sum of ``first - shift`` and that of ``(first - shift) * second``;
-#: where ``second`` is None, of ``(first - shift)`` squared. Sums are kept in the arrays' type.
+#: begin at ``start`` and are ``pitch`` apart, the sum of ``first`` and that of ``first * (second - shift)``; where
+#: ``second`` is None, of ``first - shift`` and of its square. Sums are kept in the arrays' type.
 sums = _vector_sums if _vectors else _plain_sums
 
-#: ``combine(first, second, out, start, length, offset, slope, factor)``: for ``length`` elements from ``start`` on,
-#: ``out = (first - offset - second * slope) * factor``; where ``second`` is None, it counts as 1. ``out`` may be one of
-#: the two.
+#: ``combine(first, second, out, start, length, shift, offset, slope, factor, constant)``: for ``length`` elements from
+#: ``start`` on, ``out = (first - (second - shift) * slope - offset) * factor + constant``; where ``second`` is None,
+#: ``(first - shift - offset) * factor + constant``. ``out`` may be one of the two.
 combine = _vector_combine if _vectors else _plain_combine
