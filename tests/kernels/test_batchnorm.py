@@ -49,6 +49,40 @@ def test_gradient_goes_through_mean_and_variance(shape: tuple[int, int, int]) ->
     np.testing.assert_allclose(dx, expected * inverse[:, None], atol=1e-4 * np.abs(inverse).max())
 
 
+@pytest.mark.parametrize("shape", [(9, 5, 3), (18, 40, 49), (2, 33, 257), (20, 6, 1)], ids=str)
+@pytest.mark.parametrize("large", [False, True])
+def test_gradient_with_a_scale_and_a_shift(
+    shape: tuple[int, int, int], large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:
+        # As if it did not fit into the cache.
+        monkeypatch.setattr(batchnorm, "_CACHE", 0)
+        monkeypatch.setattr(batchnorm, "_NEAR", 2 * shape[0] * shape[2] * 4 * 2)
+    rng = np.random.default_rng(7)
+    n, c, length = shape
+    x = (100 + 0.5 * rng.standard_normal(shape)).astype(np.float32)
+    dy = rng.standard_normal(shape).astype(np.float32)
+    factor, offset = rng.standard_normal((2, c)).astype(np.float32)
+    d_factor, d_offset = np.full(c, 2, np.float32), np.full(c, 3, np.float32)
+    stored = np.zeros(c, np.float32), np.zeros(c, np.float32), np.zeros(1, np.float32)
+    mean, inverse = np.zeros(c), np.zeros(c, np.float32)
+    y, dx = np.zeros(x.size, np.float32), dy.copy().reshape(-1)
+    forward = batchnorm.forward(x.reshape(-1), y, c, length, 1e-5, 0.9, stored, mean, inverse, factor, offset)
+    backward = batchnorm.backward(x.reshape(-1), dx, dx, c, length, inverse, mean, factor, d_factor, d_offset)
+    assert len(backward) == (1 if large or length == 1 else 3)
+    for call in [*forward, *backward]:
+        call()
+    exact, g = x.astype(np.float64), dy.astype(np.float64)
+    z = exact - exact.mean(axis=(0, 2), keepdims=True)
+    scale = 1 / np.sqrt(exact.var(axis=(0, 2)) + 1e-5)
+    z *= scale[:, None]
+    np.testing.assert_allclose(y.reshape(shape), z * factor[:, None] + offset[:, None], atol=1e-3)
+    np.testing.assert_allclose(d_factor, 2 + (g * z).sum(axis=(0, 2)), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(d_offset, 3 + g.sum(axis=(0, 2)), rtol=1e-4, atol=1e-4)
+    expected = g - g.mean(axis=(0, 2), keepdims=True) - z * (g * z).mean(axis=(0, 2), keepdims=True)
+    np.testing.assert_allclose(dx.reshape(shape), expected * (scale * factor)[:, None], atol=1e-3 * scale.max())
+
+
 def test_stored_statistics() -> None:
     x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     stored = (np.float32([2, 4, 6]), np.float32([8, 8, 2]), np.float32([2]))
