@@ -48,7 +48,7 @@ class Storage:
 
 @dataclass(eq=False, slots=True)
 class Unit:
-    """One layer, or several that run as one: element-wise layers, or a layer that absorbs those behind it.
+    """One layer, or several that run as one: element-wise layers, or a layer that absorbs what is behind it.
 
     Attributes
     ----------
@@ -300,7 +300,8 @@ class Plan:
                     # Its readers add to the weight, so it has to be set anew each time, before any of them runs.
                     self.seeds[version] = partial(blob.diff.fill, version.loss_weight)
         layers = [node.layer for node in unit.nodes]
-        if len(layers) > 1 and layers[0].absorbs:
+        absorbs = len(layers) > 1 and (layers[0].absorbs or layers[0].absorbs_affine)
+        if absorbs:
             unit.forward += layers[0].forward_with(layers[1:], bottoms, tops)
         elif len(layers) > 1:
             unit.forward += fused_forward(layers, bottoms[0], tops[0])
@@ -313,7 +314,9 @@ class Plan:
             unit.ready = not unit.prepare
         if not unit.nodes[0].backward:
             return
-        if len(layers) > 1:
+        if absorbs:
+            unit.backward += layers[0].backward_with(layers[1:], bottoms, tops)
+        elif len(layers) > 1:
             unit.backward += fused_backward(layers, bottoms[0], tops[0])
         elif not unit.is_view:
             unit.backward += layers[0].backward(bottoms, tops)
@@ -345,9 +348,8 @@ def _continues(chain: list[Node], node: Node) -> bool:
         affine = node.layer.affine and (len(chain) == 1 or before.layer.affine)
         fits = affine or isinstance(node.layer, ElementWise)
         return fits and not first.backward and not node.backward and len(first.bottoms) == 1
-    return (
-        isinstance(before.layer, ElementWise)
-        and isinstance(node.layer, ElementWise)
-        and before.backward == node.backward
-        and before.propagate == node.propagate
-    )
+    if before.backward != node.backward or before.propagate != node.propagate:
+        return False
+    if first.layer.absorbs_affine:
+        return len(chain) == 1 and node.layer.learned_affine() is not None
+    return isinstance(before.layer, ElementWise) and isinstance(node.layer, ElementWise)

@@ -70,11 +70,12 @@ def test_a_convolution_absorbs_what_is_behind_it(settings: str, behind: str) -> 
         # A reader beside the one behind.
         (convolution("num_output: 8 kernel_size: 1") + RELU.replace('top: "c"', 'top: "r"')
          + 'layer { name: "p" type: "Power" bottom: "c" top: "p" }', [1, 1, 1, 1]),
-        # A factor along another axis, statistics of the batch, an affine layer behind an element-wise one.
+        # A factor along another axis, statistics of the batch (the Scale joins them), an affine layer behind an
+        # element-wise one.
         (convolution("num_output: 8 kernel_size: 1")
          + 'layer { name: "s" type: "Scale" bottom: "c" top: "c" scale_param { axis: 2 } }', [1, 1, 1]),
         (convolution("num_output: 8 kernel_size: 1")
-         + NORM.replace('top: "c" }', 'top: "c" batch_norm_param { use_global_stats: false } }', 1), [1, 1, 1, 1]),
+         + NORM.replace('top: "c" }', 'top: "c" batch_norm_param { use_global_stats: false } }', 1), [1, 1, 2]),
         (convolution("num_output: 8 kernel_size: 1") + RELU + NORM, [1, 2, 1, 1]),
         # Another kind of layer, and a second axis as the channels.
         (convolution("num_output: 8 kernel_size: 1", "Deconvolution") + RELU, [1, 1, 1]),
@@ -94,6 +95,47 @@ def test_a_net_that_learns_absorbs_nothing() -> None:
     text = INPUT + target + convolution("num_output: 8 kernel_size: 1") + RELU + loss
     net = Net(net_from_text(text, "net.prototxt"), TRAIN)
     assert all(len(unit.nodes) == 1 and not unit.prepare for unit in net.plan.units)
+
+
+@pytest.mark.parametrize("size", ["9 dim: 11", "1 dim: 1", "1"], ids=["map", "pixel", "vector"])
+@pytest.mark.parametrize(
+    ("behind", "fused"),
+    [
+        ('type: "Scale" scale_param { bias_term: true filler { type: "uniform" min: -1 } }', True),
+        ('type: "Scale" scale_param { filler { type: "uniform" min: -1 } }', True),
+        ('type: "Scale" param { lr_mult: 0 } param { } scale_param { bias_term: true filler { value: 3 } }', True),
+        ('type: "Bias" bias_param { filler { type: "uniform" } }', True),
+        ('type: "Scale" scale_param { num_axes: 0 filler { value: 2 } }', False),
+    ],
+    ids=["scale", "factor", "constant", "bias", "one"],
+)
+def test_batch_normalization_learns_with_what_scales_it(size: str, behind: str, fused: bool) -> None:
+    place = f"dim: 5 dim: 6 dim: {size}"
+    text = (
+        f'layer {{ name: "x" type: "Input" top: "x" top: "t" input_param {{ shape {{ {place} }} shape {{ {place} }} }} }}\n'
+        'layer { name: "first" type: "Scale" bottom: "x" top: "c" scale_param { axis: 0 filler { type: "uniform" min: 1 max: 3 } } }\n'
+        'layer { name: "bn" type: "BatchNorm" bottom: "c" top: "c" }\n'
+        f'layer {{ name: "behind" bottom: "c" top: "c" {behind} }}\n'
+        'layer { name: "r" type: "ReLU" bottom: "c" top: "c" }\n'
+        'layer { name: "l" type: "EuclideanLoss" bottom: "c" bottom: "t" top: "l" }\n'
+    )
+    nets = [Net(net_from_text(text, "net.prototxt"), TRAIN, keep=keep) for keep in (False, True)]
+    assert [len(unit.nodes) for unit in nets[0].plan.units] == ([1, 1, 2, 1, 1] if fused else [1] * 6)
+    rng = np.random.default_rng(3)
+    for name in "x", "t":
+        values = rng.standard_normal(nets[0].blobs[name].shape)
+        for net in nets:
+            net.blobs[name].data[...] = values
+    for net in nets:
+        net.forward()
+        net.backward()
+    for name, blobs in nets[1].params.items():
+        for blob, expected in zip(nets[0].params[name], blobs, strict=True):
+            np.testing.assert_allclose(blob.data, expected.data, rtol=1e-6)
+            if expected.diff is not None:
+                scale = np.abs(expected.diff).max() + 1e-2
+                np.testing.assert_allclose(blob.diff, expected.diff, rtol=0, atol=1e-5 * scale)
+    np.testing.assert_allclose(nets[0].blobs["l"].data, nets[1].blobs["l"].data, rtol=1e-6)
 
 
 def test_a_layer_without_tops_in_the_middle() -> None:

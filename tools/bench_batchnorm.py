@@ -23,6 +23,7 @@ def steps_of(shape: tuple[int, ...]) -> dict[str, dict[str, Callable[[], None]]]
 
     from caffelite.kernels import batchnorm
     from caffelite.kernels.arrays import copy, zeros
+    from caffelite.kernels.launch import Row
 
     channels, length = shape[1], shape[2] * shape[3]
     size = shape[0] * channels * length
@@ -32,6 +33,7 @@ def steps_of(shape: tuple[int, ...]) -> dict[str, dict[str, Callable[[], None]]]
     stored, inverse = (zeros(channels), zeros(channels), zeros(1)), zeros(channels)
     # A copy reads and writes an element; backward moves three.
     source, target = zeros(size * 3 // 2), zeros(size * 3 // 2)
+    source.fill(1)  # Memory that was never written to is one page of zeros, which stays in the cache.
     leaf = torch.from_numpy(x.reshape(shape)).clone().requires_grad_()
     gradient = torch.from_numpy(dy.reshape(shape))
 
@@ -42,12 +44,14 @@ def steps_of(shape: tuple[int, ...]) -> dict[str, dict[str, Callable[[], None]]]
     return {
         "forward": {
             "copy": copy(source[:size], target[:size]),
-            "caffelite": batchnorm.forward(x, y, channels, length, 1e-5, 0.999, stored, inverse),
+            "caffelite": Row(
+                batchnorm.forward(x, y, channels, length, 1e-5, 0.999, stored, zeros(channels, np.float64), inverse)
+            ),
             "PyTorch": lambda: forward().detach_(),
         },
         "backward": {
             "copy": copy(source, target),
-            "caffelite": batchnorm.backward(y, dy, dx, channels, length, inverse),
+            "caffelite": Row(batchnorm.backward(y, dy, dx, channels, length, inverse)),
             "PyTorch": lambda: torch.autograd.grad(out, leaf, gradient, retain_graph=True) and None,
         },
     }

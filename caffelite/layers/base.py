@@ -157,6 +157,8 @@ class Layer:
     absorbs: bool = False
     #: Multiplies each channel (axis 1) by a number and adds one; ``to_affine`` says which.
     affine: bool = False
+    #: ``forward_with`` and ``backward_with`` do what one layer behind it does as well, if that has ``learned_affine``.
+    absorbs_affine: bool = False
     #: The shapes of the tops depend on the data: ``shapes`` returns the largest, ``resize`` those of each pass.
     dynamic: ClassVar[bool] = False
 
@@ -216,8 +218,21 @@ class Layer:
     def forward_with(
         self, followers: Sequence["Layer"], bottoms: Sequence[Blob], tops: Sequence[Blob]
     ) -> Iterable[Step]:
-        """Return the steps that compute the tops of the last of ``followers``; only asked where ``absorbs``."""
+        """Return the steps that compute the tops of the last of ``followers``.
+
+        Only asked where ``absorbs`` or ``absorbs_affine``.
+        """
         raise NotImplementedError
+
+    def backward_with(
+        self, followers: Sequence["Layer"], bottoms: Sequence[Blob], tops: Sequence[Blob]
+    ) -> Iterable[Step]:
+        """Return the steps of the gradients of all of them, from the bottoms; only asked where ``absorbs_affine``."""
+        raise NotImplementedError
+
+    def learned_affine(self) -> tuple[Blob | None, Blob | None] | None:
+        """Return the parameters that multiply each channel (axis 1) and are added, if that is all the layer does."""
+        return None
 
     def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
         """Apply the layer to ``factor * x + offset`` of each channel, in place; only asked where ``affine``."""

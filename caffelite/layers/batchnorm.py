@@ -79,8 +79,11 @@ class BatchNorm(Layer):
             use = self.context.global_stats
         self.use_global_stats = use
         self.affine = use and not self.scale_bias
-        if use or self.scale_bias:
+        if use:
             self.backward_reads = frozenset()
+        elif self.scale_bias:
+            self.backward_reads = frozenset({"bottom"})
+        self.absorbs_affine = not use and not self.scale_bias
 
     @staticmethod
     def _sizes(x: Shape) -> tuple[int, int]:
@@ -124,38 +127,73 @@ class BatchNorm(Layer):
         factor *= inverse
         offset[...] = (offset - mean_sum * correction) * inverse
 
+    def _scale(self) -> tuple[Blob | None, Blob | None]:
+        return (self.blobs[3], self.blobs[4]) if self.scale_bias else (None, None)
+
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0].flat, tops[0].flat
         channels, length = self._sizes(bottoms[0].shape)
-        if self.scale_bias:
-            self.normal = zeros(x.size, x.dtype)
-            after = scale.forward(self.normal, y, self.blobs[3].data, self.blobs[4].data, channels, length)
-            return [*self._normalise(x, self.normal, channels, length), after]
-        return self._normalise(x, y, channels, length)
-
-    def _normalise(self, x: np.ndarray, y: np.ndarray, channels: int, length: int) -> list[Step]:
+        if not self.use_global_stats:
+            return self._forward(bottoms, tops, *self._scale())
         stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
         self.inverse = np.zeros(channels, x.dtype)
-        if self.use_global_stats:
-            mean = np.zeros(channels, x.dtype)
-            return [*batchnorm.forward_global(x, y, channels, length, self.settings.eps, stored, mean, self.inverse)]
-        return [batchnorm.forward(x, y, channels, length, self.settings.eps, self.settings.moving_average_fraction,
-                                  stored, self.inverse)]  # fmt: skip
+        mean = np.zeros(channels, x.dtype)
+        self.normal = zeros(x.size, x.dtype) if self.scale_bias else y
+        steps: list[Step] = [*batchnorm.forward_global(x, self.normal, channels, length, self.settings.eps, stored,
+                                                       mean, self.inverse)]  # fmt: skip
+        if self.scale_bias:
+            steps.append(scale.forward(self.normal, y, self.blobs[3].data, self.blobs[4].data, channels, length))
+        return steps
+
+    def _forward(
+        self, bottoms: Sequence[Blob], tops: Sequence[Blob], factor: Blob | None, offset: Blob | None
+    ) -> list[Step]:
+        x, y = bottoms[0].flat, tops[0].flat
+        channels, length = self._sizes(bottoms[0].shape)
+        stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
+        self.mean, self.inverse = np.zeros(channels), np.zeros(channels, x.dtype)
+        return [*batchnorm.forward(
+            x, y, channels, length, self.settings.eps, self.settings.moving_average_fraction, stored, self.mean,
+            self.inverse, None if factor is None else factor.data, None if offset is None else offset.data,
+        )]  # fmt: skip
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         channels, length = self._sizes(bottoms[0].shape)
-        y, dy = tops[0].flat, tops[0].flat_diff
+        dy = tops[0].flat_diff
+        dx = None if bottoms[0].diff is None else bottoms[0].flat_diff
+        if not self.use_global_stats:
+            if self.scale_bias:
+                return self._backward(bottoms, tops, *self._scale())
+            if dx is None:
+                return []
+            return [*batchnorm.backward(tops[0].flat, dy, dx, channels, length, self.inverse)]
         steps: list[Step] = []
         if self.scale_bias:
-            inner = zeros(dy.size, dy.dtype) if bottoms[0].diff is not None else None
-            steps.append(scale.backward(self.normal, dy, inner, self.blobs[3].data, self.blobs[3].diff,
+            steps.append(scale.backward(self.normal, dy, dx, self.blobs[3].data, self.blobs[3].diff,
                                         self.blobs[4].diff, channels, length, add=True))  # fmt: skip
-            if inner is None:
-                return steps
-            y, dy = self.normal, inner
-        if bottoms[0].diff is None:
-            return []
-        dx = bottoms[0].flat_diff
-        if self.use_global_stats:
-            return [*steps, batchnorm.backward_global(dy, dx, channels, length, self.inverse)]
-        return [*steps, batchnorm.backward(y, dy, dx, channels, length, self.inverse)]
+        if dx is not None:
+            steps.append(batchnorm.backward_global(dx if self.scale_bias else dy, dx, channels, length, self.inverse))
+        return steps
+
+    def _backward(
+        self, bottoms: Sequence[Blob], tops: Sequence[Blob], factor: Blob | None, offset: Blob | None
+    ) -> list[Step]:
+        channels, length = self._sizes(bottoms[0].shape)
+        return [*batchnorm.backward(
+            bottoms[0].flat, tops[0].flat_diff, None if bottoms[0].diff is None else bottoms[0].flat_diff, channels,
+            length, self.inverse, self.mean, None if factor is None else factor.data,
+            None if factor is None else factor.diff, None if offset is None else offset.diff,
+        )]  # fmt: skip
+
+    def forward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        return self._forward(bottoms, tops, *_learned(followers))
+
+    def backward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        return self._backward(bottoms, tops, *_learned(followers))
+
+
+def _learned(followers: Sequence[Layer]) -> tuple[Blob | None, Blob | None]:
+    (follower,) = followers
+    found = follower.learned_affine()
+    assert found is not None
+    return found

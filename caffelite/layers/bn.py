@@ -124,8 +124,8 @@ class BN(Layer):
         else:
             mean, variance, one = np.zeros(channels, dtype), np.zeros(channels, dtype), np.zeros(1, dtype)
             # With a share of 0 for what was there, the kernel leaves the statistics of this batch alone.
-            steps.append(batchnorm.forward(x, self.normalised, channels, length, self.eps, 0.0, (mean, variance, one),
-                                           self.inverse))  # fmt: skip
+            steps += batchnorm.forward(x, self.normalised, channels, length, self.eps, 0.0, (mean, variance, one),
+                                       np.zeros(channels), self.inverse)  # fmt: skip
             values = x.size // channels
             if self.updates or len(tops) > 1:
                 steps.append(lambda: self._keep_statistics(tops, mean, variance, (values - 1) / values))
@@ -158,4 +158,4 @@ class BN(Layer):
             return steps
         if self.stored:
             return [*steps, batchnorm.backward_global(dx, dx, channels, length, self.inverse)]
-        return [*steps, batchnorm.backward(source, dx, dx, channels, length, self.inverse)]
+        return [*steps, *batchnorm.backward(source, dx, dx, channels, length, self.inverse)]

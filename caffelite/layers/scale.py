@@ -66,6 +66,9 @@ class Scale(_Broadcast):
         if len(self.blobs) > 1:
             offset += self.blobs[1].data
 
+    def learned_affine(self) -> tuple[Blob | None, Blob | None] | None:
+        return self._blobs([]) if self.affine else None
+
     def _sizes(self, *bottoms: Shape) -> tuple[Shape, int, int]:
         return self._small(bottoms, self.param.scale_param.axis, self.param.scale_param.num_axes)
 
@@ -117,6 +120,9 @@ class Bias(_Broadcast):
 
     def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
         offset += self.blobs[0].data
+
+    def learned_affine(self) -> tuple[Blob | None, Blob | None] | None:
+        return (None, self.blobs[0]) if self.affine else None
 
     def _sizes(self, *bottoms: Shape) -> tuple[Shape, int, int]:
         return self._small(bottoms, self.param.bias_param.axis, self.param.bias_param.num_axes)
