@@ -20,7 +20,7 @@ _BLOCK = 16
 _GROUP, _LONG = 4, 1024
 #: Bytes beyond which arrays do not stay in the last cache: then the gradient goes by blocks of channels, of so many
 #: bytes that they stay in a processor's own. Below, the order in which memory lies is the faster one.
-_CACHE, _NEAR = 32 << 20, 1 << 20
+_CACHE, _NEAR = 64 << 20, 1 << 20
 #: Squares lose digits when they are mostly the distance of the shift from the mean, in standard deviations squared.
 _FAR = 16
 
