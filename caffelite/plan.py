@@ -23,12 +23,14 @@ _FOREVER = 1 << 60
 
 @dataclass(eq=False, slots=True)
 class Storage:
-    """Memory for ``size`` floats, and the moments between which it is in use."""
+    """Memory for ``size`` floats, and the moments between which it is in use; it may be a part of another."""
 
     size: int
     first: int = _FOREVER
     last: int = -1
     array: np.ndarray = field(default_factory=lambda: np.empty(0))
+    whole: "Storage | None" = None
+    offset: int = 0
 
     def use(self, moment: int) -> None:
         self.first = min(self.first, moment)
@@ -128,6 +130,8 @@ class Plan:
         self._share: dict[tuple[Unit, int], Storage] = {}
         self._sums: dict[Unit, list[tuple[Storage, Storage, bool]]] = {unit: [] for unit in self.units}
         outputs = {graph.names[name] for name in graph.outputs}
+        # Those whose bottoms are written where they belong in the top.
+        self._joined: set[Unit] = set()
         self._assign_data(outputs)
         self._assign_diff()
         self.bytes = self._allocate()
@@ -167,6 +171,27 @@ class Plan:
         for now, unit in enumerate(self.units):
             if not self.keep and unit.nodes[0].layer.in_place and unit.bottoms:
                 self._merge(self._data, self._data[unit.bottoms[0]], self._data[unit.tops[0]], now)
+        for now, unit in enumerate(self.units):
+            self._join(unit, now)
+
+    def _join(self, unit: Unit, now: int) -> None:
+        """Make the bottoms parts of the top, where that is what the layer computes and nobody reads them later."""
+        parts = [self._data[version] for version in unit.bottoms]
+        top = self._data[unit.tops[0]] if unit.tops else None
+        if (
+            top is None
+            or top.first != now
+            or not unit.nodes[0].layer.side_by_side(*(version.shape for version in unit.bottoms))
+            or len({id(part) for part in parts}) < len(parts)
+            or any(part.last != now or part.first < 0 or part.whole for part in parts)
+        ):
+            return
+        offset = 0
+        for part in parts:
+            part.whole, part.offset = top, offset
+            offset += part.size
+            top.first = min(top.first, part.first)
+        self._joined.add(unit)
 
     @staticmethod
     def _merge(table: dict[Version, Storage], old: Storage, new: Storage, now: int) -> None:
@@ -247,7 +272,7 @@ class Plan:
     def _allocate(self) -> int:
         storages = {id(s): s for table in (self._data, self._diff, self._share) for s in table.values()}
         arenas: list[tuple[list[Storage], int, int]] = []  # storages, size, last moment
-        for storage in sorted(storages.values(), key=lambda s: (s.first, -s.size)):
+        for storage in sorted((s for s in storages.values() if not s.whole), key=lambda s: (s.first, -s.size)):
             free = [i for i, (_, _, last) in enumerate(arenas) if last < storage.first]
             if free:
                 # The smallest that is large enough, else the largest, which grows.
@@ -260,6 +285,11 @@ class Plan:
             memory = arrays.zeros(size, self._dtype)
             for storage in members:
                 storage.array = memory
+        for storage in storages.values():
+            offset, whole = 0, storage
+            while whole.whole:
+                offset, whole = offset + whole.offset, whole.whole
+            storage.array = whole.array[offset : offset + storage.size]
         return self._dtype.itemsize * sum(size for _, size, _ in arenas)
 
     def blob(self, version: Version) -> Blob:
@@ -305,7 +335,7 @@ class Plan:
             unit.forward += layers[0].forward_with(layers[1:], bottoms, tops)
         elif len(layers) > 1:
             unit.forward += fused_forward(layers, bottoms[0], tops[0])
-        elif not unit.is_view:
+        elif not unit.is_view and unit not in self._joined:
             unit.forward += layers[0].forward(bottoms, tops)
         if not self._learns:
             # Only the first ones: what comes behind another step may depend on that.

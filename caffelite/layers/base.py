@@ -196,6 +196,10 @@ class Layer:
         """Return the parameter blobs, in Caffe's order."""
         return []
 
+    def side_by_side(self, *bottoms: Shape) -> bool:
+        """Whether the top is the bottoms' values, one bottom after the other."""
+        return False
+
     def specs(self) -> list[Any]:
         """Return the ``param`` fields in the order of the parameter blobs; dialects of Caffe can differ in it."""
         return list(self.param.param)

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
+from caffelite.layers.base import Blob, Layer, Shape, Step, count, layer, text_of
 
 
 def _parts(whole: np.ndarray, axis: int, sizes: Sequence[int]) -> list[np.ndarray]:
@@ -39,6 +39,9 @@ class Concat(Layer):
                     j,
                 )
         return [(*first[:axis], sum(x[axis] for x in bottoms), *first[axis + 1 :])]
+
+    def side_by_side(self, *bottoms: Shape) -> bool:
+        return count(bottoms[0][: self._axis(bottoms[0])]) == 1
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         axis = self._axis(bottoms[0].shape)
