@@ -1,4 +1,4 @@
-"""Inference of published nets: caffelite beside OpenCV's DNN module and ONNX Runtime (``pip install .[bench]``).
+"""Inference of published nets: caffelite beside OpenCV, ONNX Runtime and PyTorch (``pip install .[bench]``).
 
 Each program is a process of its own that holds one net. In turns, all on the same number of threads, they take images
 from a NumPy array to the result in one; the others wait meanwhile, asleep. What is reported is the median pass of each,
@@ -167,8 +167,16 @@ def onnxruntime(files: Files, threads: int, options: Any) -> Forward:
     return lambda images: session.run(None, {name: images})[0]
 
 
+def pytorch(files: Files, threads: int, options: Any) -> Forward:
+    import torch
+    from torch_onnx import load
+
+    torch.set_num_threads(threads)
+    return load(files.onnx)
+
+
 PROGRAMS: dict[str, Callable[[Files, int, Any], Forward]] = {
-    "caffelite": caffelite, "OpenCV": opencv, "ONNX Runtime": onnxruntime,
+    "caffelite": caffelite, "OpenCV": opencv, "ONNX Runtime": onnxruntime, "PyTorch": pytorch,
 }  # fmt: skip
 
 
