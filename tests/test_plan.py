@@ -211,3 +211,17 @@ def test_branches_that_are_read_backward_are_copied() -> None:
         net.zero_grad()
         net.backward()
     np.testing.assert_allclose(nets[0].diff, nets[1].diff, rtol=1e-5, atol=1e-6)
+
+
+def test_folded_weights_of_two_layers_do_not_meet() -> None:
+    first = convolution("num_output: 6 kernel_size: 3 pad: 1") + NORM
+    second = (convolution("num_output: 5 kernel_size: 3", bottom="c") + NORM).replace('name: "', 'name: "z').replace(
+        'top: "c"', 'top: "out"'
+    ).replace('bottom: "c" top: "out" batch', 'bottom: "out" top: "out" batch')  # fmt: skip
+    second = second.replace('type: "BatchNorm" bottom: "c"', 'type: "BatchNorm" bottom: "out"').replace(
+        'type: "Scale" bottom: "c"', 'type: "Scale" bottom: "out"'
+    )
+    nets = pair(INPUT + first + second)
+    same(nets)
+    nets[0].changed()
+    same(nets)

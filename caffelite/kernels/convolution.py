@@ -314,6 +314,11 @@ def _correlate(
     ]  # fmt: skip
 
 
+def packs(g: Geometry) -> bool:
+    """Whether the first call of :func:`forward` packs the weights, and the others do not read them."""
+    return not (g.kernel == g.size and g.pad == (0, 0) and g.group == 1)
+
+
 def forward(
     g: Geometry, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray,
     chain: elementwise.Chain = elementwise.NOTHING,
@@ -332,7 +337,7 @@ def forward(
         Element-wise functions that are applied to the results.
     """
     size, pads = g.size, g.pad
-    if g.kernel == size and pads == (0, 0) and g.group == 1:
+    if not packs(g):
         # One window, the whole image: an inner product.
         count = g.channels * size[0] * size[1]
         calls = product(x, (count, 1), w, (1, count), y, (g.images, g.outputs, count), bias)

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NoReturn, TypeAlias, TypeVar
 import numpy as np
 
 from caffelite.errors import NetError, ShapeError
+from caffelite.kernels import arrays
 from caffelite.schema.names import distance
 
 Shape = tuple[int, ...]
@@ -115,6 +116,14 @@ class Context:
     global_stats: bool | None = None
     allow_python: bool = False
     home: Path = field(default_factory=Path)
+    _shared: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
+
+    def scratch(self, shape: Shape, dtype: np.dtype) -> np.ndarray:
+        """Return memory that holds something only from one step of a layer to its next one: all layers share it."""
+        size = count(shape) * dtype.itemsize
+        if self._shared.size < size:
+            self._shared = arrays.zeros(size, np.uint8)
+        return self._shared[:size].view(dtype).reshape(shape)
 
 
 class Layer:

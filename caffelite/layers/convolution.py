@@ -134,7 +134,8 @@ class Convolution(Layer):
         scaled, offset = weights, bias
         if affine:
             # The weights times the factors, and the offsets in place of the bias.
-            scaled, offset = zeros(weights.shape, weights.dtype), np.empty(len(weights), weights.dtype)
+            memory = self.context.scratch if self._plane(bottoms[0]).packs else zeros
+            scaled, offset = memory(weights.shape, weights.dtype), zeros(len(weights), weights.dtype)
             steps.append(Once(partial(_fold, affine, weights, bias, scaled, offset)))
         x, y = bottoms[0], tops[0]
         return [*steps, *self._plane(x).forward(x.data, scaled, offset, y.data, chain_of(followers))]
@@ -192,6 +193,12 @@ class _Planes:
         size, kernel, stride, pad, dilation = self.sizes
         return Geometry(self.images, self.channels, self.outputs, size, kernel, stride, pad, dilation, self.group)
 
+    @property
+    def packs(self) -> bool:
+        """Whether the first step of ``forward`` packs the weights, and the others do not read them."""
+        g = self.geometry()
+        return not depthwise.fits(g) and convolution.packs(g)
+
     def forward(
         self, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, chain: Chain = NOTHING
     ) -> list[Step]:
@@ -237,6 +244,9 @@ class _Planes:
 
 class _Volumes(_Planes):
     """Three spatial axes: each output slice is a two-dimensional convolution over the slices it spans."""
+
+    #: The slices are gathered first.
+    packs = False
 
     def __init__(self, images: int, channels: int, outputs: int, group: int, sizes: list[Any], dtype: np.dtype) -> None:
         depth = [size[0] for size in sizes]
