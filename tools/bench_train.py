@@ -1,15 +1,18 @@
 """Training steps of the example nets, caffelite beside PyTorch (``pip install .[bench]``).
 
 Both do forward, backward and update on a batch that lies in memory, on the same number of threads, in turns; what is
-reported is the median step of each and their ratio, with the spread of the ratio over the rounds.
+reported is the median step of each and their ratio, with the spread of the ratio over the rounds, and the most memory
+that a process of its own takes for ten steps.
 """
 
 import argparse
 import dataclasses
 import json
+import multiprocessing
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from turns import in_turns, machine, peak_memory, timed, use_threads
@@ -41,6 +44,23 @@ def caffelite_step(name: str, shape: tuple[int, ...], deviation: float) -> Calla
     return lambda: made.step(1)
 
 
+def peak(program: str, name: str, shape: tuple[int, ...], deviation: float, threads: int) -> float:
+    """Return the most memory that this process takes for some steps, MiB."""
+    if program == "caffelite":
+        step = caffelite_step(name, shape, deviation)
+    else:
+        from torch_models import Trainer
+
+        step = Trainer(name, threads).step
+    timed(step, 10)
+    return peak_memory()
+
+
+def peak_in_process(*arguments: Any) -> float:
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        return pool.apply(peak, arguments)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("nets", nargs="*", help="names of nets (all)")
@@ -58,11 +78,14 @@ def main() -> None:
         _, shape, deviation = PEERS[name]
         steps = {"caffelite": caffelite_step(name, shape, deviation), "PyTorch": Trainer(name, options.threads).step}
         found = in_turns({who: partial(timed, step) for who, step in steps.items()}, options.rounds, options.seconds)
-        rows += [{"net": name, "batch": shape[0], "program": who, **dataclasses.asdict(r)} for who, r in found.items()]
-        if not options.json:
-            for who, result in found.items():
-                print(f"{name:14s} batch {shape[0]:3d}   {who:10s} {result}", flush=True)
-    facts = {**machine(options.threads), "torch": torch.__version__, "peak_mb": peak_memory()}
+        for who, result in found.items():
+            memory = peak_in_process(who, name, shape, deviation, options.threads)
+            rows.append(
+                {"net": name, "batch": shape[0], "program": who, **dataclasses.asdict(result), "peak_mb": memory}
+            )
+            if not options.json:
+                print(f"{name:14s} batch {shape[0]:3d}   {who:10s} {result}   {memory:6.0f} MiB", flush=True)
+    facts = {**machine(options.threads), "torch": torch.__version__}
     print(json.dumps({"facts": facts, "rows": rows}, indent=1) if options.json else facts)
 
 
