@@ -19,7 +19,7 @@ from turns import machine, use_threads
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP = "from bench_train import caffelite_step as s; s('cifar10_bn', (100, 3, 32, 32), 60.0)()"
-FORWARD = "import sys; from caffelite.net import Net; from caffelite.layers.base import TEST; Net(sys.argv[1], TEST).forward()"
+FORWARD = "import sys; from caffelite.net import Net; Net(sys.argv[1], 1).forward()"
 PEER = "from torch_models import Trainer; Trainer('cifar10_bn', {}).step()"
 
 

@@ -458,7 +458,7 @@ def in_rows(steps: Iterable[Callable[[], None]]) -> list[Callable[[], None]]:
 
 
 #: Below this many operations a second thread costs more than it saves: its launch takes about 2 µs.
-SERIAL_WORK = 40_000
+SERIAL_WORK = 30_000
 
 
 def call(kernel: Kernel, tasks: int, *arguments: Argument, work: float | None = None, once: bool = False) -> Call:
