@@ -25,7 +25,8 @@ def _rate(spec: Any) -> float:
 class BatchNorm(Layer):
     """Normalise each channel: ``y = (x - mean) / sqrt(variance + eps)``.
 
-    ``batch_norm_param``: ``use_global_stats``, ``moving_average_fraction`` (0.999), ``eps`` (1e-5).
+    ``batch_norm_param``: ``use_global_stats``, ``moving_average_fraction`` (0.999), ``eps`` (1e-5); and, in caffelite
+    alone, ``moving_average`` (EXPONENTIAL, or SIMPLE).
 
     *Which statistics.* With ``use_global_stats: false`` mean and variance are those of this batch, over all axes but
     the channels: for a batch of m maps of p × q they are taken over m·p·q values. With ``true`` they are the stored
@@ -35,7 +36,8 @@ class BatchNorm(Layer):
     Each training pass does ``blob = blob * moving_average_fraction + new`` to all three (new is the batch's mean; its
     variance times m/(m-1), the unbiased estimate; and 1). So ``blob[0] / blob[2]`` is an exponentially weighted mean
     that is right from the first batch on. A factor of 0 means that nothing was ever stored; means and variances count
-    as 0 then.
+    as 0 then. With ``moving_average: SIMPLE`` nothing decays: the sums are divided by the number of batches seen, all of
+    which count alike, the first ones of an untrained net too. Caffe reads such weights right.
 
     *Learning.* The layer keeps the blobs itself; a solver must not touch them. ``param { lr_mult: 0 }``, up to three
     times, is the default; any other rate is an error. There is no scale and no shift here: a Scale layer with
@@ -72,6 +74,11 @@ class BatchNorm(Layer):
                     f"{spec.lr_mult:g} (a scale and a shift that are learned belong into a Scale layer behind it)",
                     "param", i,
                 )  # fmt: skip
+        simple = p.moving_average == p.SIMPLE
+        if simple and p.HasField("moving_average_fraction"):
+            self.error("moving_average: SIMPLE forgets nothing, so there is no moving_average_fraction",
+                       "moving_average_fraction")  # fmt: skip
+        self.fraction = 1.0 if simple else p.moving_average_fraction
         use = self.context.phase != TRAIN
         if self.settings.HasField("use_global_stats"):
             use = self.settings.use_global_stats
@@ -153,7 +160,7 @@ class BatchNorm(Layer):
         stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
         self.mean, self.inverse = np.zeros(channels), np.zeros(channels, x.dtype)
         return [*batchnorm.forward(
-            x, y, channels, length, self.settings.eps, self.settings.moving_average_fraction, stored, self.mean,
+            x, y, channels, length, self.settings.eps, self.fraction, stored, self.mean,
             self.inverse, None if factor is None else factor.data, None if offset is None else offset.data,
         )]  # fmt: skip
 
