@@ -1,5 +1,6 @@
 """The nets of a command line, and the example data sets made ready before such a net is built."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from caffelite.cli.terminal import status
 from caffelite.data.datasets import Prepared, dataset_of, origin_of, prepare
 from caffelite.graph import included
 from caffelite.layers.base import TEST
-from caffelite.schema.text import is_net, read_net
+from caffelite.schema.text import Document, is_net, read_net
 from caffelite.solvers.settings import Settings, load_solver
 from caffelite.solvers.sources import NetSource
 
@@ -36,6 +37,21 @@ def nets_of(path: Path, phase: int, level: int = 0, stages: Sequence[str] = ()) 
         net._replace(phase=phase, level=max(net.level, level), stages=(*net.stages, *stages))
         for net in tested or [settings.train_net()]
     ]
+
+
+def solver_beside(file: Path) -> Document | None:
+    """Return the solver beside a net: ``NET_solver.prototxt``, or by the names that Caffe's examples have."""
+    own = file.with_name(f"{file.stem}_solver.prototxt")
+    if own.is_file():
+        return load_solver(own)
+    # lenet_train_test.prototxt and lenet_solver.prototxt; train_val.prototxt and solver.prototxt.
+    base = re.sub(r"_?(train_test|train_val|train)$", "", file.stem)
+    other = file.with_name(f"{base}_solver.prototxt" if base else "solver.prototxt")
+    if base != file.stem and other.is_file():
+        document = load_solver(other)
+        if Path(document.message.net).name == file.name:
+            return document
+    return None
 
 
 def prepare_data(nets: Iterable[NetSource], originals: Path | None, say: Callable[[str], None]) -> list[Prepared]:

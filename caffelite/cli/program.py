@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
@@ -14,15 +14,19 @@ from typing import Any, NoReturn
 from caffelite import __version__
 from caffelite.errors import Error
 
-#: Each is a module of this package with ``EXAMPLES``, ``add_arguments(parser)`` and ``run(arguments)``; only
-#: the one that is asked for is imported.
+#: Each is a module of this package with ``EXAMPLES``, ``add_arguments(parser)`` and ``run(arguments)``, or with
+#: ``COMMANDS`` of its own, whose modules are named ``GROUP_COMMAND``; only the one that is asked for is imported.
 COMMANDS = {
     "train": "train a net",
     "test": "measure a trained net on its test set",
     "time": "measure how long each layer takes",
+    "bn": "check and show the batch normalization of a net",
     "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
     "data": "get CIFAR-10 or MNIST ready for the example nets",
 }
+
+#: What asks for help.
+_HELP = ("-h", "--help", "-help", "help")
 
 _OVERVIEW = """usage: caffelite COMMAND …
 
@@ -83,23 +87,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    if not argv or argv[0] in ("-h", "--help", "-help", "help"):
-        print(_overview(), end="")
+    if not argv or argv[0] in _HELP:
+        print(_OVERVIEW.format(commands=_listed(COMMANDS)), end="")
         return 0 if argv else 2
     if argv[0] in ("-V", "--version", "-version"):
         print(f"caffelite {__version__}")
         return 0
-    # gflags takes options before the command too.
-    at = next((i for i, word in enumerate(argv) if word in COMMANDS), 0) if argv[0].startswith("-") else 0
-    name = argv.pop(at)
-    if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(COMMANDS)}"
-        _fail(f'there is no command "{name}"; {hint}')
-        return 2
+    name = _chosen(argv, COMMANDS, 'command "')
     command = import_module(f"caffelite.cli.{name}")
+    prog = f"caffelite {name}"
+    if hasattr(command, "COMMANDS"):
+        if not argv or argv[0] in _HELP:
+            told = [f"usage: {prog} COMMAND …", command.__doc__, _listed(command.COMMANDS), command.EXAMPLES.rstrip()]
+            print("\n\n".join(told))
+            return 0 if argv else 2
+        inner = _chosen(argv, command.COMMANDS, f'command "{name} ')
+        command = import_module(f"caffelite.cli.{name}_{inner}")
+        prog = f"{prog} {inner}"
     parser = _Parser(
-        prog=f"caffelite {name}",
+        prog=prog,
         description=command.__doc__,
         epilog=command.EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -107,6 +113,19 @@ def _run(argv: list[str]) -> int:
     )
     command.add_arguments(parser)
     return int(command.run(_parse(parser, gflags(argv))))
+
+
+def _chosen(argv: list[str], commands: Mapping[str, str], what: str) -> str:
+    """Take the name of a command out of the arguments; end the program where it is none."""
+    # gflags takes options before the command too.
+    at = next((i for i, word in enumerate(argv) if word in commands), 0) if argv[0].startswith("-") else 0
+    name = argv.pop(at)
+    if name not in commands:
+        near = difflib.get_close_matches(name, commands, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(commands)}"
+        _fail(f'there is no {what}{name}"; {hint}')
+        raise SystemExit(2)
+    return name
 
 
 def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
@@ -138,8 +157,9 @@ def gflags(argv: Sequence[str]) -> list[str]:
     return found
 
 
-def _overview() -> str:
-    return _OVERVIEW.format(commands="\n".join(f"  {name:<8}{text}" for name, text in COMMANDS.items()))
+def _listed(commands: Mapping[str, str]) -> str:
+    width = max(map(len, commands)) + 2
+    return "\n".join(f"  {name:<{width}}{text}" for name, text in commands.items())
 
 
 def _fail(text: str) -> int:

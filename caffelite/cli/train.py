@@ -2,7 +2,6 @@
 NET_solver.prototxt, else documented defaults."""
 
 import argparse
-import re
 from pathlib import Path
 from time import perf_counter
 
@@ -17,7 +16,7 @@ from caffelite.cli.arguments import (
     the_file,
     whole,
 )
-from caffelite.cli.preparing import prepare_data
+from caffelite.cli.preparing import prepare_data, solver_beside
 from caffelite.cli.progress import LiveLine, RecordedLog, Recorder, compiling
 from caffelite.cli.report import accuracies, duration, summary
 from caffelite.cli.signals import EFFECTS, signal_effects
@@ -82,7 +81,7 @@ def solver_for(file: Path) -> Document:
     """Return the solver in a file; for a net, its sibling's, else the default, and tell which it is."""
     if not is_net(file):
         return load_solver(file)
-    document = _sibling(file)
+    document = solver_beside(file)
     if document is not None:
         if document.message.HasField("net"):
             document.message.net = str(file)
@@ -97,21 +96,6 @@ def solver_for(file: Path) -> Document:
         f"end at {p.max_iter}"
     )
     return document
-
-
-def _sibling(file: Path) -> Document | None:
-    """Return the solver beside a net: ``NET_solver.prototxt``, or by the names that Caffe's examples have."""
-    own = file.with_name(f"{file.stem}_solver.prototxt")
-    if own.is_file():
-        return load_solver(own)
-    # lenet_train_test.prototxt and lenet_solver.prototxt; train_val.prototxt and solver.prototxt.
-    base = re.sub(r"_?(train_test|train_val|train)$", "", file.stem)
-    other = file.with_name(f"{base}_solver.prototxt" if base else "solver.prototxt")
-    if base != file.stem and other.is_file():
-        document = load_solver(other)
-        if Path(document.message.net).name == file.name:
-            return document
-    return None
 
 
 def _override(document: Document, arguments: argparse.Namespace) -> None:

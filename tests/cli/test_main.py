@@ -5,6 +5,7 @@ import warnings
 import pytest
 
 from caffelite import __version__
+from caffelite.cli import bn
 from caffelite.cli import main as main_function
 from caffelite.cli.program import COMMANDS, gflags
 
@@ -27,6 +28,14 @@ def test_every_command_has_help_with_examples(command, caffelite):
     assert "examples:" in out and f"caffelite {command}" in out
 
 
+@pytest.mark.parametrize("command", bn.COMMANDS)
+def test_every_command_of_bn_has_help_with_examples(command, caffelite):
+    assert f"\n  {command}" in caffelite("bn", "--help")[1]
+    code, out, _ = caffelite("bn", command, "--help")
+    assert code == 0
+    assert "examples:" in out and f"caffelite bn {command}" in out
+
+
 def test_version(caffelite):
     assert caffelite("--version") == (0, f"caffelite {__version__}\n", "")
 
@@ -42,6 +51,8 @@ def test_no_command_shows_the_help(caffelite):
     [
         (["trian"], 'there is no command "trian"; did you mean "train"?'),
         (["classify"], 'there is no command "classify"; there are train, test'),
+        (["bn", "chek"], 'there is no command "bn chek"; did you mean "check"?'),
+        (["bn", "-weights", "a", "melt"], 'there is no command "bn -weights"; there are check, show'),
         (["train", "--iteration", "3"], "did you mean --iterations?"),
         (["train", "-iterations", "0"], "0 is not 1 or more"),
         (["test", "a.prototxt", "--stats", "local"], "invalid choice: 'local'"),

@@ -1,0 +1,1 @@
+"""Batch normalization of whole nets: a module a tool."""
