@@ -92,7 +92,7 @@ def _test(source: NetSource, arguments: argparse.Namespace) -> dict[str, Any]:
             taken = net.copy_from(path)
             if taken.rows:
                 say(f"{path}: weights of {len(taken.taken)} layers are taken\n{indent(taken.table(), '  ')}")
-        iterations, data = _extent(net, arguments.iterations)
+        iterations, data = extent(net, arguments.iterations)
         outputs, loss = _score(net, iterations)
     finally:
         net.close()
@@ -109,7 +109,7 @@ def _test(source: NetSource, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _extent(net: Net, asked: int | None) -> tuple[int, str]:
+def extent(net: Net, asked: int | None) -> tuple[int, str]:
     """Return the number of batches, and what they hold in words."""
     whole_set = epoch_iterations(net)
     iterations = asked or whole_set or _ITERATIONS

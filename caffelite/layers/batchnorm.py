@@ -36,8 +36,8 @@ class BatchNorm(Layer):
     Each training pass does ``blob = blob * moving_average_fraction + new`` to all three (new is the batch's mean; its
     variance times m/(m-1), the unbiased estimate; and 1). So ``blob[0] / blob[2]`` is an exponentially weighted mean
     that is right from the first batch on. A factor of 0 means that nothing was ever stored; means and variances count
-    as 0 then. With ``moving_average: SIMPLE`` nothing decays: the sums are divided by the number of batches seen, all of
-    which count alike, the first ones of an untrained net too. Caffe reads such weights right.
+    as 0 then. With ``moving_average: SIMPLE`` nothing decays: the sums are divided by the number of batches seen, all
+    of which count alike, the first ones of an untrained net too. Caffe reads such weights right.
 
     *Learning.* The layer keeps the blobs itself; a solver must not touch them. ``param { lr_mult: 0 }``, up to three
     times, is the default; any other rate is an error. There is no scale and no shift here: a Scale layer with

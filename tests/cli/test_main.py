@@ -51,8 +51,8 @@ def test_no_command_shows_the_help(caffelite):
     [
         (["trian"], 'there is no command "trian"; did you mean "train"?'),
         (["classify"], 'there is no command "classify"; there are train, test'),
-        (["bn", "chek"], 'there is no command "bn chek"; did you mean "check"?'),
-        (["bn", "-weights", "a", "melt"], 'there is no command "bn -weights"; there are check, show'),
+        (["bn", "recalibate"], 'there is no command "bn recalibate"; did you mean "recalibrate"?'),
+        (["bn", "-weights", "a", "melt"], 'there is no command "bn -weights"; there are recalibrate'),
         (["train", "--iteration", "3"], "did you mean --iterations?"),
         (["train", "-iterations", "0"], "0 is not 1 or more"),
         (["test", "a.prototxt", "--stats", "local"], "invalid choice: 'local'"),
