@@ -152,11 +152,12 @@ def _convolve(
                             out[to + v_out[j] + i * x_step] = sums[worker, lane + v_scratch[j] + i]
                 if len(chain):
                     for output in range(panel_first * per_panel, min(panel_last * per_panel, outputs)):
+                        # The lines lie one behind the other.
                         to = (image_group * outputs + output) * out_plane + place
-                        for line in range(y_first, y_end):
-                            row = to + (line - y_first) * row_step if copied else to + line * row_step
-                            for i in range(row, min(row + row_step, to - place + out_plane)):
-                                out[i] = value(out[i], p)
+                        begins = to if copied else to + y_first * row_step
+                        ends = min(begins + (y_end - y_first) * row_step, to - place + out_plane)
+                        for i in range(begins, ends):
+                            out[i] = value(out[i], p)
 
     return convolve
 
