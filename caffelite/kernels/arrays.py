@@ -35,6 +35,26 @@ def _accumulate(begin, end, worker, source, target):
         target[i] += source[i]
 
 
+@kernel
+def _copy_rows(begin, end, worker, source, source_begin, source_pitch, target, target_begin, target_pitch, width):
+    """A task is a row, or CHUNK elements of one."""
+    pieces = (width + CHUNK - 1) // CHUNK
+    for task in range(begin, end):
+        row, first = task // pieces, task % pieces * CHUNK
+        read, write = source_begin + row * source_pitch, target_begin + row * target_pitch
+        for i in range(first, min(first + CHUNK, width)):
+            target[write + i] = source[read + i]
+
+
+def copy_rows(
+    source: np.ndarray, source_rows: tuple[int, int], target: np.ndarray, target_rows: tuple[int, int], rows: int,
+    width: int,
+) -> Call:  # fmt: skip
+    """Return the call that copies rows of ``width`` elements: (where the first begins, from one to the next)."""
+    return call(_copy_rows, rows * -(-width // CHUNK), source.reshape(-1), *source_rows, target.reshape(-1),
+                *target_rows, width, work=rows * width)  # fmt: skip
+
+
 def copy(source: np.ndarray, target: np.ndarray) -> Call:
     """Return the call that sets ``target`` to ``source``; same number of elements."""
     return call(_copy, -(-source.size // CHUNK), source.reshape(-1), target.reshape(-1), work=source.size)

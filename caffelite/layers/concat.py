@@ -1,15 +1,34 @@
 """Concat and Slice: join blobs along an axis, and cut one apart."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from caffelite.kernels.arrays import copy_rows
 from caffelite.layers.base import Blob, Layer, Shape, Step, count, layer, text_of
 
+_Rows = tuple[np.ndarray, tuple[int, int]]
 
-def _parts(whole: np.ndarray, axis: int, sizes: Sequence[int]) -> list[np.ndarray]:
-    return np.split(whole, np.cumsum(sizes)[:-1], axis=axis)
+
+def _parts(
+    whole: np.ndarray, parts: Sequence[np.ndarray | None], axis: int, sizes: Sequence[int]
+) -> Iterator[tuple[_Rows, _Rows, int, int]]:
+    """Yield for each part that is there its place in the whole, its own, and the number of rows and their width."""
+    rows, inner = count(whole.shape[:axis]), count(whole.shape[axis + 1 :])
+    pitch, begin = whole.shape[axis] * inner, 0
+    for part, size in zip(parts, sizes, strict=True):
+        width = size * inner
+        if part is not None and part.size:
+            yield (whole, (begin, pitch)), (part, (0, width)), rows, width
+        begin += width
+
+
+def _join(whole: np.ndarray, parts: Sequence[np.ndarray | None], axis: int, sizes: Sequence[int]) -> list[Step]:
+    return [copy_rows(*part, *place, rows, width) for place, part, rows, width in _parts(whole, parts, axis, sizes)]
+
+
+def _cut_apart(whole: np.ndarray, parts: Sequence[np.ndarray | None], axis: int, sizes: Sequence[int]) -> list[Step]:
+    return [copy_rows(*place, *part, rows, width) for place, part, rows, width in _parts(whole, parts, axis, sizes)]
 
 
 @layer("Concat")
@@ -45,15 +64,13 @@ class Concat(Layer):
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         axis = self._axis(bottoms[0].shape)
-        parts = _parts(tops[0].data, axis, [x.shape[axis] for x in bottoms])
-        return [partial(np.copyto, part, x.data) for part, x in zip(parts, bottoms, strict=True)]
+        return _join(tops[0].data, [x.data for x in bottoms], axis, [x.shape[axis] for x in bottoms])
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         if tops[0].diff is None:
             return []
         axis = self._axis(bottoms[0].shape)
-        parts = _parts(tops[0].diff, axis, [x.shape[axis] for x in bottoms])
-        return [partial(np.copyto, x.diff, part) for part, x in zip(parts, bottoms, strict=True) if x.diff is not None]
+        return _cut_apart(tops[0].diff, [x.diff for x in bottoms], axis, [x.shape[axis] for x in bottoms])
 
 
 @layer("Slice")
@@ -89,11 +106,9 @@ class Slice(Layer):
         return [(*bottoms[0][:axis], size, *bottoms[0][axis + 1 :]) for size in sizes]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        parts = _parts(bottoms[0].data, *self._cut(bottoms[0].shape))
-        return [partial(np.copyto, y.data, part) for part, y in zip(parts, tops, strict=True)]
+        return _cut_apart(bottoms[0].data, [y.data for y in tops], *self._cut(bottoms[0].shape))
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         if bottoms[0].diff is None:
             return []
-        parts = _parts(bottoms[0].diff, *self._cut(bottoms[0].shape))
-        return [partial(np.copyto, part, y.diff) for part, y in zip(parts, tops, strict=True) if y.diff is not None]
+        return _join(bottoms[0].diff, [y.diff for y in tops], *self._cut(bottoms[0].shape))
