@@ -3,10 +3,12 @@
 #: Each is a module ``bn_COMMAND`` of this package, built like that of any command.
 COMMANDS = {
     "recalibrate": "measure the statistics anew over the training data",
+    "fold": "write the deploy net, with BatchNorm and Scale in the weights",
 }
 
 EXAMPLES = """examples:
   caffelite bn recalibrate models/cifar10_bn.prototxt --weights snapshots/cifar10_bn_iter_5000.caffemodel
+  caffelite bn fold models/cifar10_bn.prototxt --weights snapshots/cifar10_bn_iter_5000.caffemodel
 
 "caffelite bn COMMAND --help" tells more of each.
 """

@@ -85,7 +85,7 @@ class BatchNorm(Layer):
         if self.context.global_stats is not None:
             use = self.context.global_stats
         self.use_global_stats = use
-        self.affine = use and not self.scale_bias
+        self.affine = use
         if use:
             self.backward_reads = frozenset()
         elif self.scale_bias:
@@ -128,11 +128,14 @@ class BatchNorm(Layer):
         return blobs[:_STATISTICS]
 
     def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
-        mean_sum, variance_sum, count = (blob.data for blob in self.blobs)
+        mean_sum, variance_sum, count, *learned = (blob.data for blob in self.blobs)
         correction = 0 if count[0] == 0 else 1 / count[0]
         inverse = 1 / np.sqrt(variance_sum * correction + self.settings.eps)
         factor *= inverse
         offset[...] = (offset - mean_sum * correction) * inverse
+        if learned:
+            factor *= learned[0]
+            offset[...] = offset * learned[0] + learned[1]
 
     def _scale(self) -> tuple[Blob | None, Blob | None]:
         return (self.blobs[3], self.blobs[4]) if self.scale_bias else (None, None)

@@ -1,0 +1,72 @@
+"""Write the deploy net of a trained one: BatchNorm and Scale in the weights beside them."""
+
+import argparse
+import json
+from pathlib import Path
+
+from caffelite.batchnorm.fold import fold
+from caffelite.cli.arguments import UsageError, add_data, add_python, add_state, the_file
+from caffelite.cli.preparing import nets_of, prepare_data
+from caffelite.cli.progress import compiling
+from caffelite.cli.terminal import say, status
+from caffelite.layers.base import TEST
+from caffelite.net import Net
+from caffelite.schema.printer import write_text
+
+EXAMPLES = """examples:
+  caffelite bn fold models/mnist_mlp_bn.prototxt --weights snapshots/mnist_mlp_bn_iter_5000.caffemodel
+  caffelite bn fold ResNet-50-deploy.prototxt --weights ResNet-50-model.caffemodel --out resnet50
+
+--out resnet50 writes resnet50.prototxt and resnet50.caffemodel, which Caffe and OpenCV 4 read as well.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what the command takes."""
+    add = parser.add_argument
+    add("file", metavar="NET_OR_SOLVER", help="prototxt of a net or of a solver")
+    add("--weights", required=True, metavar="FILE", help="the trained weights")
+    add("--out", metavar="PREFIX", help="what the new files' names begin with (WEIGHTS_deploy)")
+    add("--json", action="store_true", help="print the result as JSON")
+    add_data(parser)
+    add_state(parser)
+    add_python(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fold, hold the outputs against each other, and write both files."""
+    file = the_file([arguments.file], "the prototxt of a net or of a solver")
+    weights = Path(arguments.weights)
+    prefix = arguments.out or str(weights).removesuffix(".h5").removesuffix(".caffemodel") + "_deploy"
+    net_file, weights_file = Path(f"{prefix}.prototxt"), Path(f"{prefix}.caffemodel")
+    for new, old in ((net_file, file), (weights_file, weights)):
+        if new.resolve() == old.resolve():
+            raise UsageError(f"{new} is what is read; give other names with --out")
+    if not net_file.absolute().parent.is_dir():
+        raise UsageError(f"{net_file}: there is no folder {net_file.parent}")
+    source = nets_of(file, TEST, arguments.level, arguments.stage)[0]
+    prepare_data([source], arguments.data, say)
+    with compiling():
+        with status("building the net"):
+            net = Net(source.document, TEST, level=source.level, stages=source.stages, learn=False,
+                      allow_python=arguments.allow_python)  # fmt: skip
+        try:
+            net.copy_from(weights)
+            with status("folding"):
+                found = fold(net)
+        finally:
+            net.close()
+    found.net.save(weights_file)
+    write_text(found.net.document, net_file)
+    if arguments.json:
+        print(json.dumps({
+            "net": str(net_file), "weights": str(weights_file), "layers": found.layers, "dropped": found.dropped,
+            "difference": found.difference,
+        }))  # fmt: skip
+        return 0
+    for name, place in found.layers.items():
+        print(f"{name}: {place}")
+    if found.dropped:
+        print(f"gone: {', '.join(found.dropped)}")
+    print(f"{net_file} and {weights_file}: outputs on random input differ by {found.difference:.1e} of the largest")
+    return 0

@@ -1,0 +1,181 @@
+"""Folded nets: what became of each layer, the same outputs, and read by OpenCV."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from caffelite.batchnorm import fold as module
+from caffelite.batchnorm.fold import fold
+from caffelite.errors import NetError
+from caffelite.layers.base import TEST
+from caffelite.net import Net
+from caffelite.schema.printer import write_text
+from caffelite.schema.text import net_from_text
+
+MODELS = Path(__file__).parents[2] / "models"
+INPUT = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 4 dim: 8 dim: 9 } } }\n'
+CONVOLUTION = (
+    'layer { name: "c" type: "%s" bottom: "%s" top: "%s" convolution_param { num_output: 6 kernel_size: 3 %s } }\n'
+)
+NORM = 'layer { name: "n" type: "BatchNorm" bottom: "%s" top: "%s" }\n'
+SCALE = 'layer { name: "s" type: "Scale" bottom: "%s" top: "%s" scale_param { bias_term: true } }\n'
+RELU = 'layer { name: "r" type: "ReLU" bottom: "%s" top: "%s" }\n'
+PRODUCT = 'layer { name: "i" type: "InnerProduct" bottom: "%s" top: "%s" inner_product_param { num_output: 5 %s } }\n'
+
+
+def enliven(net: Net) -> Net:
+    rng = np.random.default_rng(1)
+    for layer in net.layers:
+        for i, blob in enumerate(layer.blobs):
+            kind = layer.type
+            low, high = (0.5, 2) if kind in ("BatchNorm", "Scale") and i == 1 or kind == "Scale" else (-1, 1)
+            blob.data[...] = 4 if kind == "BatchNorm" and i == 2 else rng.uniform(low, high, blob.shape)
+    net.changed()
+    return net
+
+
+def built(text: str) -> Net:
+    return enliven(Net(net_from_text(text, "net.prototxt"), TEST, learn=False))
+
+
+def source(net: Net) -> np.ndarray:
+    return net.plan.blob(net.graph.nodes[0].tops[0]).data
+
+
+def convolution(bottom: str, top: str, settings: str = "", kind: str = "Convolution") -> str:
+    return CONVOLUTION % (kind, bottom, top, settings)
+
+
+BEFORE = NORM % ("x", "x") + SCALE % ("x", "x")
+AFTER = NORM % ("a", "a") + SCALE % ("a", "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        (convolution("x", "a", "pad: 1") + AFTER + RELU % ("a", "a"), {"n": "in c", "s": "in c"}),
+        (convolution("x", "a", "bias_term: false") + NORM % ("a", "b") + SCALE % ("b", "d"), {"n": "in c", "s": "in c"}),
+        (convolution("x", "a", "group: 2 dilation: 2") + AFTER, {"n": "in c", "s": "in c"}),
+        (convolution("x", "a", "stride: 2 group: 2", "Deconvolution") + AFTER, {"n": "in c", "s": "in c"}),
+        (PRODUCT % ("x", "a", "") + AFTER, {"n": "in i", "s": "in i"}),
+        # NVCaffe's, with scale and bias inside.
+        (
+            convolution("x", "a") + NORM.replace("}", "batch_norm_param { scale_bias: true } }") % ("a", "a"),
+            {"n": "in c"},
+        ),
+        (PRODUCT % ("x", "a", "transpose: true bias_term: false") + AFTER, {"n": "in i", "s": "in i"}),
+        (BEFORE + convolution("x", "a"), {"n": "in c", "s": "in c"}),
+        (BEFORE + convolution("x", "a", "group: 2 bias_term: false"), {"n": "in c", "s": "in c"}),
+        (BEFORE + convolution("x", "a", "pad: 1"), {"n": "a Scale layer", "s": "in n"}),
+        (BEFORE + PRODUCT % ("x", "a", ""), {"n": "a Scale layer", "s": "in n"}),
+        (BEFORE + RELU % ("x", "x") + convolution("x", "a"), {"n": "a Scale layer", "s": "in n"}),
+        # Somebody else reads what is normalised.
+        (
+            convolution("x", "a") + NORM % ("a", "b")
+            + 'layer { name: "e" type: "Eltwise" bottom: "a" bottom: "b" top: "e" }\n',
+            {"n": "a Scale layer"},
+        ),
+        # The weights are somebody else's, too.
+        (
+            (convolution("x", "a") + NORM % ("a", "b") + convolution("x", "d").replace('"c"', '"c2"')).replace(
+                "convolution_param", 'param { name: "w" } convolution_param'
+            ),
+            {"n": "a Scale layer"},
+        ),
+        (
+            PRODUCT % ("x", "a", "") + RELU % ("a", "a") + NORM % ("a", "b") + PRODUCT.replace('"i"', '"j"') % ("b", "d", ""),
+            {"n": "in j"},
+        ),
+        (
+            convolution("x", "a") + 'layer { name: "d" type: "Dropout" bottom: "a" top: "b" }\n' + NORM % ("b", "b")
+            + RELU % ("b", "d"),
+            None,
+        ),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_a_layer(text: str, places: dict | None) -> None:
+    net = built(INPUT + text)
+    found = fold(net)
+    assert found.difference <= 1e-5
+    assert not any(layer.type in ("BatchNorm", "Dropout") for layer in found.net.layers)
+    if places is not None:
+        assert found.layers == places
+    # Against the net itself, not only its form without losses.
+    x = np.random.default_rng(2).standard_normal((2, 4, 8, 9))
+    for i in range(len(x)):
+        source(found.net)[...] = x[i : i + 1]
+        found.net.forward()
+        source(net)[...] = x
+        net.forward()
+        for name in set(net.outputs) & set(found.net.outputs):
+            y = net.blobs[name].data[i : i + 1]
+            np.testing.assert_allclose(found.net.blobs[name].data, y, rtol=0, atol=1e-4 * np.abs(y).max())
+
+
+def test_losses_labels_and_training_are_gone() -> None:
+    data = (
+        'layer { name: "d" type: "DummyData" top: "x" top: "l" dummy_data_param { shape { dim: 2 dim: 4 dim: 8 dim: 9 } '
+        "shape { dim: 2 } } }\n"
+    )
+    tail = (
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "a" bottom: "l" top: "loss" }\n'
+        'layer { name: "acc" type: "Accuracy" bottom: "a" bottom: "l" top: "acc" include { phase: TEST } }\n'
+    )
+    found = fold(built(data + PRODUCT % ("x", "a", "") + AFTER + tail))
+    assert [(layer.name, layer.type) for layer in found.net.layers] == [
+        ("x", "Input"),
+        ("i", "InnerProduct"),
+        ("loss", "Softmax"),
+    ]
+    assert found.net.outputs == ["prob"] and found.dropped == ["acc"]
+    assert found.net.blobs["x"].shape == (1, 4, 8, 9)
+
+
+def test_statistics_of_the_batch_are_refused() -> None:
+    text = (
+        INPUT + convolution("x", "a") + NORM.replace("}", "batch_norm_param { use_global_stats: false } }") % ("a", "b")
+    )
+    with pytest.raises(
+        NetError, match=r'net\.prototxt:3:\d+: layer "n": it normalises by the statistics of each batch'
+    ):
+        fold(built(text))
+
+
+def test_another_result_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_scale_outputs", lambda item, factor, offset: None)
+    with pytest.raises(NetError, match=r"^net\.prototxt: the folded net's outputs would differ by \d"):
+        fold(built(INPUT + convolution("x", "a") + AFTER))
+
+
+def test_nothing_left() -> None:
+    with pytest.raises(NetError, match="nothing left of this net"):
+        fold(built(INPUT + 'layer { name: "q" type: "Silence" bottom: "x" }\n'))
+
+
+DEPTHWISE = convolution("x", "a", "group: 2 pad: 1") + AFTER + RELU % ("a", "a")
+RESIDUAL = (
+    convolution("x", "a", "pad: 1").replace("num_output: 6", "num_output: 4") + AFTER
+    + 'layer { name: "e" type: "Eltwise" bottom: "x" bottom: "a" top: "e" }\n' + RELU % ("e", "e")
+    + 'layer { name: "n2" type: "BatchNorm" bottom: "e" top: "f" }\n' + PRODUCT % ("f", "y", "")
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", [DEPTHWISE, RESIDUAL, PRODUCT % ("x", "a", "") + AFTER], ids=["depthwise", "residual", "mlp"]
+)
+def test_opencv_reads_the_files(text: str, tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
+    net = built(INPUT.replace("dim: 2", "dim: 1") + text)
+    found = fold(net).net
+    found.save(tmp_path / "w.caffemodel")
+    write_text(found.document, tmp_path / "net.prototxt")
+    theirs = cv2.dnn.readNetFromCaffe(str(tmp_path / "net.prototxt"), str(tmp_path / "w.caffemodel"))
+    x = np.random.default_rng(2).standard_normal(net.blobs["x"].shape).astype(np.float32)
+    theirs.setInput(x)
+    y = theirs.forward()
+    net.blobs["x"].data[...] = x
+    net.forward()
+    (name,) = net.outputs
+    expected = net.blobs[name].data
+    np.testing.assert_allclose(y.reshape(expected.shape), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
