@@ -66,7 +66,7 @@ def _lenet() -> nn.Module:
 def _mlp(norm: bool) -> nn.Module:
     layers: list[nn.Module] = [_Flatten()]
     for before in (784, 100, 100):
-        layers.append(nn.Linear(before, 100))
+        layers.append(nn.Linear(before, 100, bias=not norm))
         if norm:
             layers.append(nn.BatchNorm1d(100))
         layers.append(nn.ReLU(inplace=True))

@@ -7,7 +7,7 @@ from pathlib import Path
 from caffelite.cli.terminal import status
 from caffelite.data.datasets import Prepared, dataset_of, origin_of, prepare
 from caffelite.graph import included
-from caffelite.layers.base import TEST
+from caffelite.layers.base import TEST, TRAIN
 from caffelite.schema.text import Document, is_net, read_net
 from caffelite.solvers.settings import Settings, load_solver
 from caffelite.solvers.sources import NetSource
@@ -37,6 +37,41 @@ def nets_of(path: Path, phase: int, level: int = 0, stages: Sequence[str] = ()) 
         net._replace(phase=phase, level=max(net.level, level), stages=(*net.stages, *stages))
         for net in tested or [settings.train_net()]
     ]
+
+
+def nets_and_solver(
+    file: Path, level: int = 0, stages: Sequence[str] = ()
+) -> tuple[NetSource, list[NetSource], Document | None]:
+    """Return the net that a file trains, those that it tests, and the solver: this file, or the one beside a net.
+
+    Parameters
+    ----------
+    file : Path
+        A prototxt.
+    level : int, optional
+    stages : sequence of str, optional
+        As for :func:`nets_of`.
+
+    Returns
+    -------
+    train : NetSource
+    tests : list of NetSource
+        Empty where there is no solver, or it tests nothing.
+    solver : Document or None
+
+    Raises
+    ------
+    SchemaError, SolverError
+    """
+    solver = solver_beside(file) if is_net(file) else load_solver(file)
+    if solver is None:
+        return nets_of(file, TRAIN, level, stages)[0], [], None
+    if is_net(file) and solver.message.HasField("net"):
+        solver.message.net = str(file)
+    settings = Settings(solver)
+    found = [settings.train_net(), *settings.test_nets()]
+    train, *tests = (net._replace(level=max(net.level, level), stages=(*net.stages, *stages)) for net in found)
+    return train, tests, solver
 
 
 def solver_beside(file: Path) -> Document | None:

@@ -21,6 +21,10 @@ def _rate(spec: Any) -> float:
     return float(spec.lr_mult) if spec.HasField("lr_mult") else 0.0
 
 
+def _has_scale(settings: Any) -> bool:
+    return bool(settings.scale_bias or settings.HasField("scale_filler") or settings.HasField("bias_filler"))
+
+
 @layer("BatchNorm")
 class BatchNorm(Layer):
     """Normalise each channel: ``y = (x - mean) / sqrt(variance + eps)``.
@@ -63,11 +67,11 @@ class BatchNorm(Layer):
 
     def setup(self) -> None:
         self.settings = p = self.param.batch_norm_param
-        self.scale_bias: bool = p.scale_bias or p.HasField("scale_filler") or p.HasField("bias_filler")
-        given = self.param.param
-        self.scale_first: bool = self.scale_bias and any(_rate(spec) for spec in given[:2])
-        first = 2 if self.scale_first else 0
-        for i, spec in enumerate(given[first : first + _STATISTICS], first):
+        self.scale_bias = _has_scale(p)
+        indices = self.of_statistics(self.param)
+        self.scale_first: bool = indices.start > 0
+        for i in indices:
+            spec = self.param.param[i]
             if _rate(spec):
                 self.error(
                     f"BatchNorm keeps its statistics itself, so a solver must not learn them: lr_mult must be 0, not "
@@ -91,6 +95,13 @@ class BatchNorm(Layer):
         elif self.scale_bias:
             self.backward_reads = frozenset({"bottom"})
         self.absorbs_affine = not use and not self.scale_bias
+
+    @staticmethod
+    def of_statistics(param: Any) -> range:
+        """Return which of the ``param`` fields of a BatchNorm layer are those of its statistics."""
+        given = param.param
+        first = 2 if _has_scale(param.batch_norm_param) and any(_rate(spec) for spec in given[:2]) else 0
+        return range(first, min(len(given), first + _STATISTICS))
 
     @staticmethod
     def _sizes(x: Shape) -> tuple[int, int]:

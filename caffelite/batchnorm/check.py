@@ -1,0 +1,103 @@
+"""Finding what is wrong with the batch normalization of a net."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from caffelite.batchnorm import weight_rules
+from caffelite.batchnorm.rules import RULES, Finding, Rule
+from caffelite.batchnorm.statistics import Statistics, brings_data, measured_statistics, normalizing
+from caffelite.batchnorm.subject import Subject
+from caffelite.errors import DataError
+from caffelite.layers.base import TRAIN
+from caffelite.net import Net
+from caffelite.solvers.sources import NetSource
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was found.
+
+    Attributes
+    ----------
+    findings : list of (Rule, Finding)
+        In the order of the rules; a place once for each rule and problem.
+    layers : int
+        How many normalizing layers the net has, by name.
+    """
+
+    findings: list[tuple[Rule, Finding]]
+    layers: int
+
+
+def check(subject: Subject) -> Result:
+    """Run every rule over a net.
+
+    Parameters
+    ----------
+    subject : Subject
+        See :func:`caffelite.batchnorm.subject.subject_of`.
+    """
+    found = {(rule.name, finding): (rule, finding) for rule in RULES.values() for finding in rule.find(subject)}
+    names = {node.name for graph in subject.graphs for node in normalizing(graph)}
+    return Result(list(found.values()), len(names))
+
+
+def measure(
+    source: NetSource,
+    weights: Sequence[str],
+    iterations: int,
+    *,
+    allow_python: bool = False,
+    counted: Callable[[range], Iterable[int]] = iter,
+) -> tuple[dict[str, Statistics], str]:
+    """Measure the statistics of a net's own training data under its weights.
+
+    Parameters
+    ----------
+    source : NetSource
+        The net to train.
+    weights : sequence of path
+        Later files go over earlier ones.
+    iterations : int
+        Number of batches.
+    allow_python : bool, optional
+    counted : callable, optional
+        See :func:`caffelite.batchnorm.statistics.measured_statistics`.
+
+    Returns
+    -------
+    measured : dict of str to Statistics
+        By layer; empty where there is no data.
+    why : str
+        Why there is none; empty where there is.
+
+    Raises
+    ------
+    NetError, ShapeError, WeightsError
+        The weights do not fit.
+    """
+    try:
+        net = Net(
+            source.document,
+            TRAIN,
+            level=source.level,
+            stages=source.stages,
+            global_stats=False,
+            learn=False,
+            allow_python=allow_python,
+        )
+    except DataError as error:
+        return {}, str(error)
+    try:
+        if not brings_data(net.graph):
+            return {}, f"{source.document.filename} has no layer that reads data in TRAIN"
+        for path in weights:
+            net.copy_from(path)
+        return measured_statistics(net, iterations, counted), ""
+    except DataError as error:
+        return {}, str(error)
+    finally:
+        net.close()
+
+
+__all__ = ["Result", "check", "measure", "weight_rules"]
