@@ -20,7 +20,7 @@ COMMANDS = {
     "train": "train a net",
     "test": "measure a trained net on its test set",
     "time": "measure how long each layer takes",
-    "bn": "check, recalibrate or fold the batch normalization of a net",
+    "bn": "check, show, recalibrate or fold the batch normalization of a net",
     "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
     "data": "get CIFAR-10 or MNIST ready for the example nets",
 }

@@ -52,7 +52,10 @@ def test_no_command_shows_the_help(caffelite):
         (["trian"], 'there is no command "trian"; did you mean "train"?'),
         (["classify"], 'there is no command "classify"; there are train, test'),
         (["bn", "recalibate"], 'there is no command "bn recalibate"; did you mean "recalibrate"?'),
-        (["bn", "-weights", "a", "melt"], 'there is no command "bn -weights"; there are check, recalibrate, fold'),
+        (
+            ["bn", "-weights", "a", "melt"],
+            'there is no command "bn -weights"; there are check, show, recalibrate, fold',
+        ),
         (["train", "--iteration", "3"], "did you mean --iterations?"),
         (["train", "-iterations", "0"], "0 is not 1 or more"),
         (["test", "a.prototxt", "--stats", "local"], "invalid choice: 'local'"),
