@@ -77,8 +77,11 @@ def load(path: Path) -> Callable[[np.ndarray], np.ndarray]:
          {item.name: helper.get_attribute_value(item) for item in node.attribute})
         for node in graph.node
     ]  # fmt: skip
+    result = graph.output[0].name
     last = {name: i for i, (_, inputs, _, _) in enumerate(nodes) for name in inputs if name not in values}
     (start,) = [item.name for item in graph.input if item.name not in values]
+    # The file's own copy of the weights is let go.
+    del graph
 
     def run(images: np.ndarray) -> np.ndarray:
         held = {start: torch.from_numpy(images)}
@@ -89,6 +92,6 @@ def load(path: Path) -> Callable[[np.ndarray], np.ndarray]:
                 for name in inputs:
                     if last.get(name) == i:
                         held.pop(name, None)
-        return held[graph.output[0].name].numpy()
+        return held[result].numpy()
 
     return run
