@@ -9,7 +9,6 @@ from caffelite.batchnorm.statistics import Statistics, brings_data, measured_sta
 from caffelite.batchnorm.subject import Subject
 from caffelite.errors import DataError
 from caffelite.layers.base import TRAIN
-from caffelite.net import Net
 from caffelite.solvers.sources import NetSource
 
 
@@ -77,15 +76,7 @@ def measure(
         The weights do not fit.
     """
     try:
-        net = Net(
-            source.document,
-            TRAIN,
-            level=source.level,
-            stages=source.stages,
-            global_stats=False,
-            learn=False,
-            allow_python=allow_python,
-        )
+        net = source._replace(phase=TRAIN).net(global_stats=False, learn=False, allow_python=allow_python)
     except DataError as error:
         return {}, str(error)
     try:

@@ -17,6 +17,8 @@ from caffelite.schema.text import net_from_message
 _LINEAR = {"Convolution": False, "DepthwiseConvolution": False, "Deconvolution": True, "InnerProduct": False}
 #: What a loss layer becomes where nothing is learned.
 _WITHOUT_LOSS = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
+#: At the end of a net these hide differences: they saturate.
+_SATURATING = ("Softmax", "Sigmoid", "TanH")
 #: The largest difference of outputs, by the largest of them.
 TOLERANCE = 1e-5
 
@@ -43,7 +45,8 @@ class Folded:
     dropped : list of str
         Other layers that are gone.
     difference : float
-        The largest difference of an output from the old net's on random input, by the largest output.
+        The largest difference of an output from that of the net without its losses, before anything was folded, on
+        random input, by the largest output. Of a Softmax, Sigmoid or TanH at the end, what it reads counts.
     """
 
     net: Net
@@ -76,16 +79,15 @@ def fold(net: Net) -> Folded:
         not the old one's.
     """
     items, dropped = _stripped(net)
-    plain = _built(net, items)
+    plain = _built(net, _scores(items))
     where = _fold_items(items)
-    found = _built(net, items)
-    difference = _difference(plain, found)
+    difference = _difference(plain, _built(net, _scores(items)))
     if not difference <= TOLERANCE:
         raise NetError(
             f"{net.document.filename}: the folded net's outputs would differ by {difference:.1e} of the largest one, "
             "so nothing is written"
         )
-    return Folded(found, where, dropped, difference)
+    return Folded(_built(net, items), where, dropped, difference)
 
 
 def _stripped(net: Net) -> tuple[list[_Item], list[str]]:
@@ -234,9 +236,9 @@ def _scale_inputs(item: _Item, factor: np.ndarray, offset: np.ndarray) -> bool:
     """Multiply and shift what a layer reads, in its weights; return whether that can be."""
     layer, weights = item.node.layer, item.blobs[0]
     if layer.type == "InnerProduct":
-        if weights.shape[0 if item.param.inner_product_param.transpose else 1] != factor.size:
-            return False  # a map's pixels: each channel would be many inputs
         turned = weights if item.param.inner_product_param.transpose else weights.T
+        # Each channel of a map is as many inputs as it has pixels.
+        factor, offset = (np.repeat(values, len(turned) // values.size) for values in (factor, offset))
         shift = offset @ turned
         scaled = turned * factor[:, None]
         item.blobs[0] = scaled if item.param.inner_product_param.transpose else np.ascontiguousarray(scaled.T)
@@ -285,6 +287,16 @@ def _built(net: Net, items: list[_Item]) -> Net:
             own.data[...] = values.astype(np.float32).reshape(own.shape)
     made.changed()
     return made
+
+
+def _scores(items: list[_Item]) -> list[_Item]:
+    """Return the layers without those at the end whose outputs saturate."""
+    return [
+        item
+        for i, item in enumerate(items)
+        if item.param.type not in _SATURATING
+        or any(name in item.param.top for later in items[i + 1 :] for name in later.param.bottom)
+    ]
 
 
 def _sources(net: Net) -> list[Blob]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from caffelite.batchnorm.statistics import Statistics, stored_statistics
 from caffelite.errors import NetError
 from caffelite.layers.batchnorm import BatchNorm
 from caffelite.net import Net
@@ -66,7 +67,7 @@ def recalibrate(net: Net, batches: Iterable[int], average: str = "exact") -> lis
     if not layers:
         raise NetError(f"{net.document.filename}: there is no BatchNorm layer whose statistics could be measured")
     stored = [[blob.data for blob in node.layer.blobs[:3]] for node in layers]
-    before = [_divided(blobs) for blobs in stored]
+    before = [_statistics(blobs) for blobs in stored]
     sums = [np.zeros((3, blobs[0].size)) for blobs in stored]
     for blobs in stored:
         _clear(blobs)
@@ -93,8 +94,8 @@ def recalibrate(net: Net, batches: Iterable[int], average: str = "exact") -> lis
                 all_values = count * values
                 variance = (within + square - mean**2) * all_values / max(all_values - 1, 1)
             blobs[0][...], blobs[1][...], blobs[2][...] = mean, np.maximum(variance, 0), 1
-        new = _divided(blobs)
-        if not np.isfinite([*new[0], *new[1]]).all():
+        new = _statistics(blobs)
+        if not np.isfinite([*new.mean, *new.variance]).all():
             raise NetError(
                 f"{node.layer.where()}: its statistics are no numbers: the weights or the data before it are at fault"
             )
@@ -107,17 +108,16 @@ def _clear(blobs: Sequence[np.ndarray]) -> None:
         blob.fill(0)
 
 
-def _divided(blobs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and variance of the three blobs, in float64."""
-    factor = float(blobs[2].reshape(-1)[0])
-    scale = 1 / factor if factor else 0.0
-    return blobs[0].astype(np.float64) * scale, blobs[1].astype(np.float64) * scale
+def _statistics(blobs: Sequence[np.ndarray]) -> Statistics:
+    found = stored_statistics(blobs)
+    assert found is not None, "three blobs are Caffe's layout"
+    return found
 
 
-def _change(layer: str, values: int, old: Sequence[np.ndarray], new: Sequence[np.ndarray]) -> Change:
-    deviation = np.sqrt(np.maximum(new[1], np.finfo(np.float32).tiny))
-    ratios = new[1][old[1] > 0] / old[1][old[1] > 0]
+def _change(layer: str, values: int, old: Statistics, new: Statistics) -> Change:
+    deviation = np.sqrt(np.maximum(new.variance, np.finfo(np.float32).tiny))
+    ratios = new.variance[old.variance > 0] / old.variance[old.variance > 0]
     return Change(
-        layer, values, float(np.mean(np.abs(new[0] - old[0]) / deviation)),
+        layer, values, float(np.mean(np.abs(new.mean - old.mean) / deviation)),
         float(np.median(ratios)) if ratios.size else float("nan"),
     )  # fmt: skip

@@ -10,7 +10,6 @@ from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import say, status
 from caffelite.layers.base import TEST
-from caffelite.net import Net
 from caffelite.schema.printer import write_text
 
 EXAMPLES = """examples:
@@ -48,8 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     prepare_data([source], arguments.data, say)
     with compiling():
         with status("building the net"):
-            net = Net(source.document, TEST, level=source.level, stages=source.stages, learn=False,
-                      allow_python=arguments.allow_python)  # fmt: skip
+            net = source.net(learn=False, allow_python=arguments.allow_python)
         try:
             net.copy_from(weights)
             with status("folding"):

@@ -14,7 +14,6 @@ from caffelite.cli.report import accuracies, by_name, plain, summary
 from caffelite.cli.terminal import counted, say, status
 from caffelite.cli.test import extent
 from caffelite.layers.base import TEST, TRAIN
-from caffelite.net import Net
 from caffelite.solvers.sources import NetSource
 from caffelite.solvers.testing import epoch_iterations, run_test
 
@@ -85,8 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _tested(source: NetSource, weights: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Test with the stored statistics."""
     with status("building the net"):
-        net = Net(source.document, TEST, level=source.level, stages=source.stages, global_stats=True,
-                  allow_python=arguments.allow_python)  # fmt: skip
+        net = source.net(global_stats=True, allow_python=arguments.allow_python)
     try:
         net.copy_from(weights)
         iterations, data = extent(net, arguments.test_iterations)
@@ -102,8 +100,7 @@ def _measured(
 ) -> tuple[list[Change], int]:  # fmt: skip
     """Measure over the training data and write the new weights."""
     with status("building the net"):
-        net = Net(source.document, TRAIN, level=source.level, stages=source.stages, global_stats=False, learn=False,
-                  allow_python=arguments.allow_python)  # fmt: skip
+        net = source.net(global_stats=False, learn=False, allow_python=arguments.allow_python)
     try:
         net.copy_from(weights)
         iterations = arguments.iterations or epoch_iterations(net) or _ITERATIONS

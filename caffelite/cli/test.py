@@ -79,14 +79,7 @@ def _test(source: NetSource, arguments: argparse.Namespace) -> dict[str, Any]:
     """Test one net; return what was found."""
     stats = None if arguments.stats is None else arguments.stats == "global"
     with status("building the net"):
-        net = Net(
-            source.document,
-            TEST,
-            level=source.level,
-            stages=source.stages,
-            global_stats=stats,
-            allow_python=arguments.allow_python,
-        )
+        net = source.net(global_stats=stats, allow_python=arguments.allow_python)
     try:
         for path in arguments.weights:
             taken = net.copy_from(path)

@@ -67,14 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     prepare_data([source], arguments.data, say)
     with compiling():
         with status("building the net"):
-            net = Net(
-                source.document,
-                phase,
-                level=source.level,
-                stages=source.stages,
-                weights=arguments.weights,
-                allow_python=arguments.allow_python,
-            )
+            net = source._replace(phase=phase).net(weights=arguments.weights, allow_python=arguments.allow_python)
         try:
             found = measure(net, arguments.iterations, backward=phase == TRAIN)
         finally:

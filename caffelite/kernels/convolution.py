@@ -15,7 +15,8 @@ from caffelite.kernels import arrays, elementwise, settings
 from caffelite.kernels.inner_product import product
 from caffelite.kernels.launch import Call, call, kernel, specialised
 from caffelite.kernels.padding import dealer
-from caffelite.kernels.tile import REGISTERS, WIDTH, spread
+from caffelite.kernels.tile import REGISTERS, spread
+from caffelite.kernels.vectors import WIDTH
 
 #: Floats of a band's input at most: they stay in the second cache.
 _BAND_INPUT = 1 << 16

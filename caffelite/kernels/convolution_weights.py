@@ -12,7 +12,8 @@ from caffelite.kernels import arrays, settings
 from caffelite.kernels.convolution import Geometry
 from caffelite.kernels.launch import Call, call, kernel, specialised
 from caffelite.kernels.padding import copy_band
-from caffelite.kernels.tile import SUMS, WIDTH, tile, transpose
+from caffelite.kernels.tile import SUMS, tile, transpose
+from caffelite.kernels.vectors import WIDTH
 
 _BAND_PIXELS = 512
 _BAND_INPUT = 1 << 17

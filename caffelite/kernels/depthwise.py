@@ -18,7 +18,8 @@ from numba.extending import register_jitable
 from caffelite.kernels import arrays, settings
 from caffelite.kernels.convolution import Geometry
 from caffelite.kernels.launch import Call, call, kernel, specialised
-from caffelite.kernels.tile import WIDTH, move
+from caffelite.kernels.tile import move
+from caffelite.kernels.vectors import WIDTH
 
 #: Sums that are worked on at a time, so that they stay in the first cache.
 _RUN = 2048

@@ -12,8 +12,7 @@ from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
 from caffelite.kernels import settings
-from caffelite.kernels.tile import WIDTH
-from caffelite.kernels.vectors import I32, I64, at, load, loop, splat, store, vector_of
+from caffelite.kernels.vectors import I32, I64, WIDTH, at, load, loop, splat, store, vector_of
 
 #: Vectors of a run: enough that the loop over the taps costs little, few enough for a value and a place of each.
 _VECTORS = 4

@@ -12,9 +12,9 @@ from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
 from caffelite.kernels import settings
-from caffelite.kernels.tile import WIDTH
 from caffelite.kernels.vectors import (
     I64,
+    WIDTH,
     at,
     below,
     load,

@@ -8,22 +8,17 @@ Rows beyond the last one are read as the last one, so that no operand needs padd
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
 from caffelite.kernels import settings
-from caffelite.kernels.tile import _I32, _I64, _alignment, _element, _load, _pointer, _store
-
-
-def _fma(builder: Any, vector: Any) -> Any:
-    name = f"llvm.fmuladd.v{vector.count}f{8 * _alignment(vector)}"
-    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
+from caffelite.kernels.vectors import I32, I64, at, element_of, load, multiply_add, splat, store
 
 
 def _rows(builder: Any, base: Any, row: Any, valid: Any, rows: int) -> list[Any]:
     """Return pointers to the rows of an operand, the last valid one in place of those beyond it."""
-    last = builder.sub(valid, _I64(1))
-    numbers = [builder.select(builder.icmp_signed("<", _I64(r), last), _I64(r), last) for r in range(rows)]
+    last = builder.sub(valid, I64(1))
+    numbers = [builder.select(builder.icmp_signed("<", I64(r), last), I64(r), last) for r in range(rows)]
     return [builder.gep(base, [builder.mul(number, row)]) for number in numbers]
 
 
@@ -34,18 +29,18 @@ class _Loop:
         self.builder, self.count, self.step, self.start = builder, count, step, values
         self.before = builder.block
         self.body, self.after = builder.append_basic_block("k"), builder.append_basic_block("end")
-        builder.cbranch(builder.icmp_signed(">=", count, _I64(step)), self.body, self.after)
+        builder.cbranch(builder.icmp_signed(">=", count, I64(step)), self.body, self.after)
         builder.position_at_end(self.body)
-        self.k = builder.phi(_I64)
-        self.k.add_incoming(_I64(0), self.before)
+        self.k = builder.phi(I64)
+        self.k.add_incoming(I64(0), self.before)
         self.values = [builder.phi(value.type) for value in values]
 
     def end(self, results: list[Any]) -> list[Any]:
         """Close the loop; return what it carries behind it."""
         builder = self.builder
-        following = builder.add(self.k, _I64(self.step))
+        following = builder.add(self.k, I64(self.step))
         builder.cbranch(
-            builder.icmp_signed("<=", builder.add(following, _I64(self.step)), self.count), self.body, self.after
+            builder.icmp_signed("<=", builder.add(following, I64(self.step)), self.count), self.body, self.after
         )
         self.k.add_incoming(following, self.body)
         builder.position_at_end(self.after)
@@ -69,35 +64,31 @@ def _vector_lanes_tile(
     signature = types.void(a, *[number] * 4, b, number, number, start, number, number, out, number, number, shape)
 
     def generate(context, builder, sig, args):
-        vector = ir.VectorType(_element(context, sig.args[0]), width)
-        zeros = ir.Constant(ir.VectorType(_I32, width), [0] * width)
-        undefined = ir.Constant(vector, ir.Undefined)
+        vector = ir.VectorType(element_of(context, sig.args[0]), width)
         a_pointer, b_pointer, start_pointer, out_pointer = (
-            builder.gep(_pointer(context, builder, sig.args[i], args[i]), [args[base]])
+            builder.gep(at(context, builder, sig.args[i], args[i]), [args[base]])
             for i, base in ((0, 1), (5, 6), (8, 9), (11, 12))
         )
-        fma = _fma(builder, vector)
         lines = _rows(builder, a_pointer, args[2], args[4], rows)
         places = [(r, v) for r in range(rows) for v in range(vectors)]
 
         def place(pointer, row, r, v):
-            return builder.gep(pointer, [builder.add(builder.mul(row, _I64(r)), _I64(v * width))])
+            return builder.gep(pointer, [builder.add(builder.mul(row, I64(r)), I64(v * width))])
 
         loop = _Loop(
-            builder, args[7], 1, [_load(builder, place(start_pointer, args[10], r, v), vector) for r, v in places]
+            builder, args[7], 1, [load(builder, place(start_pointer, args[10], r, v), vector) for r, v in places]
         )
         along = builder.mul(loop.k, args[3])
-        here = builder.gep(b_pointer, [builder.mul(loop.k, _I64(vectors * width))])
-        columns = [_load(builder, builder.gep(here, [_I64(v * width)]), vector) for v in range(vectors)]
+        here = builder.gep(b_pointer, [builder.mul(loop.k, I64(vectors * width))])
+        columns = [load(builder, builder.gep(here, [I64(v * width)]), vector) for v in range(vectors)]
         results = []
         for line in lines:
-            splat = builder.insert_element(undefined, builder.load(builder.gep(line, [along])), _I32(0))
-            splat = builder.shuffle_vector(splat, undefined, zeros)
+            value = splat(builder, builder.load(builder.gep(line, [along])), vector)
             results += [
-                builder.call(fma, [splat, column, loop.values[len(results) + v]]) for v, column in enumerate(columns)
+                multiply_add(builder, value, column, loop.values[len(results) + v]) for v, column in enumerate(columns)
             ]
         for (r, v), value in zip(places, loop.end(results), strict=True):
-            _store(builder, value, place(out_pointer, args[13], r, v))
+            store(builder, value, place(out_pointer, args[13], r, v))
         return context.get_dummy_value()
 
     return signature, generate
@@ -124,7 +115,7 @@ def _sums(builder: Any, values: list[Any], width: int) -> Any:
     while half:
         low = [i + (width - half) * (i // half % 2) for i in range(width)]
         high = [i + half if not i // half % 2 else i + width for i in range(width)]
-        masks = [ir.Constant(ir.VectorType(_I32, width), one) for one in (low, high)]
+        masks = [ir.Constant(ir.VectorType(I32, width), one) for one in (low, high)]
         group = [
             builder.fadd(*[builder.shuffle_vector(group[i], group[i + half], mask) for mask in masks])
             for i in range(half)
@@ -143,41 +134,38 @@ def _vector_dots_tile(
     signature = types.void(a, *[number] * 3, b, *[number] * 4, start, number, number, out, number, number, shape)
 
     def generate(context, builder, sig, args):
-        vector = ir.VectorType(_element(context, sig.args[0]), width)
-        numbers = ir.VectorType(_I64, width)
+        vector = ir.VectorType(element_of(context, sig.args[0]), width)
+        numbers = ir.VectorType(I64, width)
         zero = ir.Constant(vector, [0.0] * width)
         a_pointer, b_pointer, start_pointer, out_pointer = (
-            builder.gep(_pointer(context, builder, sig.args[i], args[i]), [args[base]])
+            builder.gep(at(context, builder, sig.args[i], args[i]), [args[base]])
             for i, base in ((0, 1), (4, 5), (9, 10), (12, 13))
         )
-        fma = _fma(builder, vector)
         left = _rows(builder, a_pointer, args[2], args[3], rows)
         right = _rows(builder, b_pointer, args[6], args[7], columns)
 
         def add(k, sums, mask=None):
             # The rows are fewer: with the sums and one of the columns they just fit into the registers.
-            ours = [_load(builder, builder.gep(row, [k]), vector) for row in left]
+            ours = [load(builder, builder.gep(row, [k]), vector) for row in left]
             if mask is not None:
                 ours = [builder.select(mask, one, zero) for one in ours]
             results = list(sums)
             for c, column in enumerate(right):
-                other = _load(builder, builder.gep(column, [k]), vector)
+                other = load(builder, builder.gep(column, [k]), vector)
                 for i, one in zip(range(c, len(sums), columns), ours, strict=True):
-                    results[i] = builder.call(fma, [one, other, sums[i]])
+                    results[i] = multiply_add(builder, one, other, sums[i])
             return results
 
         loop = _Loop(builder, args[8], width, [zero] * (rows * columns))
         sums = loop.end(add(loop.k, loop.values))
         # The rest: the last vector, without what has been counted.
-        rest = builder.and_(args[8], _I64(width - 1))
+        rest = builder.and_(args[8], I64(width - 1))
         before, some, after = builder.block, builder.append_basic_block("rest"), builder.append_basic_block("sum")
-        builder.cbranch(builder.icmp_signed(">", rest, _I64(0)), some, after)
+        builder.cbranch(builder.icmp_signed(">", rest, I64(0)), some, after)
         builder.position_at_end(some)
-        undefined = ir.Constant(numbers, ir.Undefined)
-        first = builder.insert_element(undefined, builder.sub(_I64(width), rest), _I32(0))
-        first = builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, width), [0] * width))
+        first = splat(builder, builder.sub(I64(width), rest), numbers)
         mask = builder.icmp_signed(">=", ir.Constant(numbers, list(range(width))), first)
-        more = add(builder.sub(args[8], _I64(width)), sums, mask)
+        more = add(builder.sub(args[8], I64(width)), sums, mask)
         builder.branch(after)
         builder.position_at_end(after)
         finals = []
@@ -191,12 +179,12 @@ def _vector_dots_tile(
             many = range(first, min(first + together, rows))
             added = _sums(builder, finals[first * columns : (many[-1] + 1) * columns], width)
             for r in many:
-                place = ir.Constant(ir.VectorType(_I32, columns), [(r - first) * columns + c for c in range(columns)])
+                place = ir.Constant(ir.VectorType(I32, columns), [(r - first) * columns + c for c in range(columns)])
                 value = builder.shuffle_vector(added, ir.Constant(vector, ir.Undefined), place)
                 value = builder.fadd(
-                    value, _load(builder, builder.gep(start_pointer, [builder.mul(args[11], _I64(r))]), line)
+                    value, load(builder, builder.gep(start_pointer, [builder.mul(args[11], I64(r))]), line)
                 )
-                _store(builder, value, builder.gep(out_pointer, [builder.mul(args[14], _I64(r))]))
+                store(builder, value, builder.gep(out_pointer, [builder.mul(args[14], I64(r))]))
         return context.get_dummy_value()
 
     return signature, generate

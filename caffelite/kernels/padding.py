@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
-from caffelite.kernels.tile import WIDTH, move
+from caffelite.kernels.tile import move
+from caffelite.kernels.vectors import WIDTH
 
 
 @register_jitable

@@ -9,36 +9,11 @@ Learning via a Single Building Block", 2019.
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
 from caffelite.kernels import settings
-
-_I64 = ir.IntType(64)
-_I32 = ir.IntType(32)
-
-
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
-    return context.make_array(array_type)(context, builder, array).data
-
-
-def _element(context: Any, array_type: Any) -> Any:
-    """Return LLVM's type of the elements: float, or double where a net is checked in float64."""
-    return context.get_value_type(array_type.dtype)
-
-
-def _alignment(vector: Any) -> int:
-    return 4 if vector.element == ir.FloatType() else 8
-
-
-def _load(builder: Any, pointer: Any, vector: Any) -> Any:
-    value = builder.load(builder.bitcast(pointer, vector.as_pointer()))
-    value.align = _alignment(vector)
-    return value
-
-
-def _store(builder: Any, value: Any, pointer: Any) -> None:
-    builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = _alignment(value.type)
+from caffelite.kernels.vectors import I32, I64, WIDTH, at, element_of, joined, load, multiply_add, splat, store
 
 
 @intrinsic(prefer_literal=True)
@@ -48,52 +23,43 @@ def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_ba
     signature = types.void(x, types.intp, k_offsets, types.intp, r_offsets, w, types.intp, out, types.intp, shape)
 
     def generate(context, builder, sig, args):
-        vector = ir.VectorType(_element(context, sig.args[5]), width)
-        zeros = ir.Constant(ir.VectorType(_I32, width), [0] * width)
-        undefined = ir.Constant(vector, ir.Undefined)
-        x_pointer = builder.gep(_pointer(context, builder, sig.args[0], args[0]), [args[1]])
-        k_pointer = _pointer(context, builder, sig.args[2], args[2])
-        r_pointer = _pointer(context, builder, sig.args[4], args[4])
-        w_pointer = builder.gep(_pointer(context, builder, sig.args[5], args[5]), [args[6]])
-        out_pointer = builder.gep(_pointer(context, builder, sig.args[7], args[7]), [args[8]])
-        fma = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(vector, [vector] * 3),
-            f"llvm.fmuladd.v{width}f{8 * _alignment(vector)}",
-        )
-        row_offsets = [builder.load(builder.gep(r_pointer, [_I64(r)])) for r in range(rows)]
+        vector = ir.VectorType(element_of(context, sig.args[5]), width)
+        x_pointer = builder.gep(at(context, builder, sig.args[0], args[0]), [args[1]])
+        k_pointer = at(context, builder, sig.args[2], args[2])
+        r_pointer = at(context, builder, sig.args[4], args[4])
+        w_pointer = builder.gep(at(context, builder, sig.args[5], args[5]), [args[6]])
+        out_pointer = builder.gep(at(context, builder, sig.args[7], args[7]), [args[8]])
+        row_offsets = [builder.load(builder.gep(r_pointer, [I64(r)])) for r in range(rows)]
         places = [(r, c, v) for r in range(rows) for c in range(columns) for v in range(vectors)]
         if accumulate:
-            start = [_load(builder, builder.gep(out_pointer, [_I64(i * width)]), vector) for i in range(len(places))]
+            start = [load(builder, builder.gep(out_pointer, [I64(i * width)]), vector) for i in range(len(places))]
         else:
             start = [ir.Constant(vector, [0.0] * width)] * len(places)
 
         before = builder.block
         loop = builder.append_basic_block("tile.k")
         after = builder.append_basic_block("tile.end")
-        builder.cbranch(builder.icmp_signed(">", args[3], _I64(0)), loop, after)
+        builder.cbranch(builder.icmp_signed(">", args[3], I64(0)), loop, after)
 
         builder.position_at_end(loop)
-        k = builder.phi(_I64)
-        k.add_incoming(_I64(0), before)
+        k = builder.phi(I64)
+        k.add_incoming(I64(0), before)
         sums = []
         for value in start:
             phi = builder.phi(vector)
             phi.add_incoming(value, before)
             sums.append(phi)
         here = builder.gep(x_pointer, [builder.load(builder.gep(k_pointer, [k]))])
-        weights_here = builder.gep(w_pointer, [builder.mul(k, _I64(vectors * width))])
-        weights = [_load(builder, builder.gep(weights_here, [_I64(v * width)]), vector) for v in range(vectors)]
+        weights_here = builder.gep(w_pointer, [builder.mul(k, I64(vectors * width))])
+        weights = [load(builder, builder.gep(weights_here, [I64(v * width)]), vector) for v in range(vectors)]
         results = []
         for r in range(rows):
             row = builder.gep(here, [row_offsets[r]])
             for c in range(columns):
-                scalar = builder.load(builder.gep(row, [_I64(c * step)]))
-                splat = builder.insert_element(undefined, scalar, _I32(0))
-                splat = builder.shuffle_vector(splat, undefined, zeros)
+                value = splat(builder, builder.load(builder.gep(row, [I64(c * step)])), vector)
                 for v in range(vectors):
-                    results.append(builder.call(fma, [splat, weights[v], sums[len(results)]]))
-        following = builder.add(k, _I64(1))
+                    results.append(multiply_add(builder, value, weights[v], sums[len(results)]))
+        following = builder.add(k, I64(1))
         k.add_incoming(following, loop)
         for phi, value in zip(sums, results, strict=True):
             phi.add_incoming(value, loop)
@@ -104,7 +70,7 @@ def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_ba
         for i, (phi, value, result) in enumerate(zip(finals, start, results, strict=True)):
             phi.add_incoming(value, before)
             phi.add_incoming(result, loop)
-            _store(builder, phi, builder.gep(out_pointer, [_I64(i * width)]))
+            store(builder, phi, builder.gep(out_pointer, [I64(i * width)]))
         return context.get_dummy_value()
 
     return signature, generate
@@ -131,10 +97,10 @@ def _vector_transpose(typing_context, source, source_base, source_step, target, 
     signature = types.void(source, *[types.intp] * 2, target, *[types.intp] * 2, width)
 
     def generate(context, builder, sig, args):
-        vector = ir.VectorType(_element(context, sig.args[0]), size)
-        read = builder.gep(_pointer(context, builder, sig.args[0], args[0]), [args[1]])
-        write = builder.gep(_pointer(context, builder, sig.args[3], args[3]), [args[4]])
-        lines = [_load(builder, builder.gep(read, [builder.mul(args[2], _I64(i))]), vector) for i in range(size)]
+        vector = ir.VectorType(element_of(context, sig.args[0]), size)
+        read = builder.gep(at(context, builder, sig.args[0], args[0]), [args[1]])
+        write = builder.gep(at(context, builder, sig.args[3], args[3]), [args[4]])
+        lines = [load(builder, builder.gep(read, [builder.mul(args[2], I64(i))]), vector) for i in range(size)]
         # Each round swaps the off-diagonal blocks of half the size: after log2(size) rounds all is transposed.
         half = size // 2
         while half:
@@ -144,11 +110,11 @@ def _vector_transpose(typing_context, source, source_base, source_step, target, 
                 if i & half:
                     continue
                 a, b = lines[i], lines[i + half]
-                lines[i] = builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, size), low))
-                lines[i + half] = builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, size), high))
+                lines[i] = builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, size), low))
+                lines[i + half] = builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, size), high))
             half //= 2
         for i, line in enumerate(lines):
-            _store(builder, line, builder.gep(write, [builder.mul(args[5], _I64(i))]))
+            store(builder, line, builder.gep(write, [builder.mul(args[5], I64(i))]))
         return context.get_dummy_value()
 
     return signature, generate
@@ -167,17 +133,17 @@ def _vector_move(typing_context, source, source_base, target, target_base, step,
     signature = types.void(source, types.intp, target, types.intp, step, width)
 
     def generate(context, builder, sig, args):
-        vector = ir.VectorType(_element(context, sig.args[0]), lanes)
-        read = builder.gep(_pointer(context, builder, sig.args[0], args[0]), [args[1]])
-        write = builder.gep(_pointer(context, builder, sig.args[2], args[2]), [args[3]])
-        parts = [_load(builder, builder.gep(read, [_I64(i * lanes)]), vector) for i in range(many)]
+        vector = ir.VectorType(element_of(context, sig.args[0]), lanes)
+        read = builder.gep(at(context, builder, sig.args[0], args[0]), [args[1]])
+        write = builder.gep(at(context, builder, sig.args[2], args[2]), [args[3]])
+        parts = [load(builder, builder.gep(read, [I64(i * lanes)]), vector) for i in range(many)]
         value = parts[0]
         for taken in range(many if many > 1 else 0):
             # Those of the elements wanted that lie in this vector; the others come from what there is already.
             places = [i * many - taken * lanes for i in range(lanes)]
             mask = [p + lanes if 0 <= p < lanes else i for i, p in enumerate(places)]
-            value = builder.shuffle_vector(value, parts[taken], ir.Constant(ir.VectorType(_I32, lanes), mask))
-        _store(builder, value, write)
+            value = builder.shuffle_vector(value, parts[taken], ir.Constant(ir.VectorType(I32, lanes), mask))
+        store(builder, value, write)
         return context.get_dummy_value()
 
     return signature, generate
@@ -202,63 +168,53 @@ def _vector_spread(
     )  # fmt: skip
 
     def generate(context, builder, sig, args):
-        element = _element(context, sig.args[6])
+        element = element_of(context, sig.args[6])
         part = ir.VectorType(element, piece)
         vector = ir.VectorType(element, width)
         undefined = ir.Constant(vector, ir.Undefined)
-        zeros = ir.Constant(ir.VectorType(_I32, width), [0] * width)
         x, x_base, k_table, count, in_table, first, w, w_base, out, out_base, out_step, out_table, _ = args
 
         def pointer(index: int, array: Any, *place: Any) -> Any:
-            start = _pointer(context, builder, sig.args[index], array)
+            start = at(context, builder, sig.args[index], array)
             return builder.gep(start, list(place)) if place else start
 
         x_pointer, k_pointer = pointer(0, x, x_base), pointer(2, k_table)
         w_pointer, out_pointer = pointer(6, w, w_base), pointer(8, out, out_base)
-        fma = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{width}f{8 * _alignment(vector)}"
-        )
 
         def offsets(start: Any) -> list[Any]:
             # Of each piece of each vector.
-            return [builder.load(builder.gep(start, [_I64(i)])) for i in range(vectors * many)]
+            return [builder.load(builder.gep(start, [I64(i)])) for i in range(vectors * many)]
 
-        def splat(start: Any) -> Any:
-            one = builder.insert_element(undefined, builder.load(start), _I32(0))
-            return builder.shuffle_vector(one, undefined, zeros)
+        def everywhere(start: Any) -> Any:
+            return splat(builder, builder.load(start), vector)
 
-        def joined(start: Any, places: list[Any]) -> Any:
-            parts = [_load(builder, builder.gep(start, [place]), part) for place in places]
-            while len(parts) > 1:
-                size = 2 * parts[0].type.count
-                mask = ir.Constant(ir.VectorType(_I32, size), list(range(size)))
-                parts = [builder.shuffle_vector(*parts[j : j + 2], mask) for j in range(0, len(parts), 2)]
-            return parts[0]
+        def gathered(start: Any, places: list[Any]) -> Any:
+            return joined(builder, [load(builder, builder.gep(start, [place]), part) for place in places])
 
         sources, targets = offsets(pointer(4, in_table, first)), offsets(pointer(11, out_table, first))
-        rows = [builder.gep(out_pointer, [builder.mul(out_step, _I64(m))]) for m in range(outputs)]
+        rows = [builder.gep(out_pointer, [builder.mul(out_step, I64(m))]) for m in range(outputs)]
         places = [(m, v) for m in range(outputs) for v in range(vectors)]
-        start = [splat(builder.gep(w_pointer, [_I64(m)])) for m in range(outputs)]
+        start = [everywhere(builder.gep(w_pointer, [I64(m)])) for m in range(outputs)]
 
         before = builder.block
         loop, after = builder.append_basic_block("spread.k"), builder.append_basic_block("spread.end")
-        builder.cbranch(builder.icmp_signed(">", count, _I64(0)), loop, after)
+        builder.cbranch(builder.icmp_signed(">", count, I64(0)), loop, after)
 
         builder.position_at_end(loop)
-        k = builder.phi(_I64)
-        k.add_incoming(_I64(0), before)
+        k = builder.phi(I64)
+        k.add_incoming(I64(0), before)
         sums = [builder.phi(vector) for _ in places]
         for phi, (m, _) in zip(sums, places, strict=True):
             phi.add_incoming(start[m], before)
         here = builder.gep(x_pointer, [builder.load(builder.gep(k_pointer, [k]))])
-        values = [joined(here, sources[v * many : (v + 1) * many]) for v in range(vectors)]
-        following = builder.add(k, _I64(1))
-        weights = builder.gep(w_pointer, [builder.mul(following, _I64(outputs))])
+        values = [gathered(here, sources[v * many : (v + 1) * many]) for v in range(vectors)]
+        following = builder.add(k, I64(1))
+        weights = builder.gep(w_pointer, [builder.mul(following, I64(outputs))])
         results = []
         for m in range(outputs):
-            weight = splat(builder.gep(weights, [_I64(m)]))
+            weight = everywhere(builder.gep(weights, [I64(m)]))
             for v in range(vectors):
-                results.append(builder.call(fma, [weight, values[v], sums[len(results)]]))
+                results.append(multiply_add(builder, weight, values[v], sums[len(results)]))
         k.add_incoming(following, loop)
         for phi, value in zip(sums, results, strict=True):
             phi.add_incoming(value, loop)
@@ -272,9 +228,9 @@ def _vector_spread(
         for i, phi in enumerate(finals):
             m, v = places[i]
             for j in range(many):
-                mask = ir.Constant(ir.VectorType(_I32, piece), list(range(j * piece, (j + 1) * piece)))
+                mask = ir.Constant(ir.VectorType(I32, piece), list(range(j * piece, (j + 1) * piece)))
                 value = phi if many == 1 else builder.shuffle_vector(phi, undefined, mask)
-                _store(builder, value, builder.gep(rows[m], [targets[v * many + j]]))
+                store(builder, value, builder.gep(rows[m], [targets[v * many + j]]))
         return context.get_dummy_value()
 
     return signature, generate
@@ -293,9 +249,6 @@ def _plain_spread(x, x_base, k_offsets, count, v_in, first, w, w_base, out, out_
                 for i in range(piece):
                     out[target + i] += x[source + k_offsets[k] + i] * value
 
-
-#: Lanes of a vector; on the plain path still a block size.
-WIDTH = settings.vector_width() or 8
 
 #: Vector registers of the machine.
 REGISTERS = 32 if WIDTH == 16 else 16

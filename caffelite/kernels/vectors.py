@@ -6,8 +6,10 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from caffelite.kernels.tile import WIDTH
+from caffelite.kernels import settings
 
+#: Lanes of a vector; on the plain path still a block size.
+WIDTH = settings.vector_width() or 8
 I64 = ir.IntType(64)
 I32 = ir.IntType(32)
 
@@ -20,9 +22,14 @@ def at(context: Any, builder: Any, kind: Any, array: Any, *places: Any) -> Any:
     return pointer
 
 
+def element_of(context: Any, kind: Any) -> Any:
+    """Return LLVM's type of the elements of an array of type ``kind``: double where a net is checked in float64."""
+    return context.get_value_type(kind.dtype)
+
+
 def vector_of(context: Any, kind: Any) -> Any:
     """Return the vector type of the elements of an array of type ``kind``."""
-    return ir.VectorType(context.get_value_type(kind.dtype), WIDTH)
+    return ir.VectorType(element_of(context, kind), WIDTH)
 
 
 def _bytes(element: Any) -> int:
@@ -77,8 +84,17 @@ def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """Return ``a * b + c``."""
     bits = 32 if a.type.element == ir.FloatType() else 64
     kind = ir.FunctionType(a.type, [a.type] * 3)
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{WIDTH}f{bits}")
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{a.type.count}f{bits}")
     return builder.call(function, [a, b, c])
+
+
+def joined(builder: Any, parts: list[Any]) -> Any:
+    """Return one vector: the lanes of vectors of one size, a power of two of them, one after the other."""
+    while len(parts) > 1:
+        size = 2 * parts[0].type.count
+        mask = ir.Constant(ir.VectorType(I32, size), list(range(size)))
+        parts = [builder.shuffle_vector(*parts[i : i + 2], mask) for i in range(0, len(parts), 2)]
+    return parts[0]
 
 
 def total(builder: Any, vectors: list[Any]) -> Any:
@@ -99,7 +115,7 @@ def total(builder: Any, vectors: list[Any]) -> Any:
 def splat(builder: Any, scalar: Any, vector: Any) -> Any:
     """Return the vector of type ``vector`` that has ``scalar`` in each lane."""
     undefined = ir.Constant(vector, ir.Undefined)
-    zeros = ir.Constant(ir.VectorType(I32, WIDTH), [0] * WIDTH)
+    zeros = ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count)
     return builder.shuffle_vector(builder.insert_element(undefined, scalar, I32(0)), undefined, zeros)
 
 

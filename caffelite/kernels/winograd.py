@@ -17,7 +17,8 @@ from caffelite.kernels import arrays, elementwise, settings
 from caffelite.kernels.convolution import Geometry, tile_for
 from caffelite.kernels.lanes import deal
 from caffelite.kernels.launch import Call, call, specialised
-from caffelite.kernels.tile import WIDTH, spread
+from caffelite.kernels.tile import spread
+from caffelite.kernels.vectors import WIDTH
 from caffelite.kernels.winograd_tile import FREQUENCIES, TILE, from_tiles, matrices, to_tiles
 
 #: Floats of a block's tiles, and of the results of some output channels, at most: they stay in the second cache.

@@ -9,16 +9,16 @@ sums in float32 are.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
 from caffelite.kernels import settings
-from caffelite.kernels.tile import _I32, _I64, WIDTH, _alignment, _element, _load, _pointer, _store
+from caffelite.kernels.vectors import I32, I64, WIDTH, at, element_of, joined, load, multiply_add, store
 
 #: Rows and columns of a tile, and its frequencies.
 TILE = 6
@@ -53,11 +53,6 @@ class _Emitter:
 
     def __init__(self, builder: Any, vector: Any) -> None:
         self.builder, self.vector = builder, vector
-        name = f"llvm.fmuladd.v{vector.count}f{8 * _alignment(vector)}"
-        kind = ir.FunctionType(vector, [vector] * 3)
-        self._fma: Callable[..., Any] = partial(
-            builder.call, cgutils.get_or_insert_function(builder.module, kind, name)
-        )
 
     def _sum(self, factors: Sequence[float], values: Sequence[Any], start: Any = None) -> Any:
         total = start
@@ -69,7 +64,7 @@ class _Emitter:
             elif factor == 1:
                 total = self.builder.fadd(total, value)
             else:
-                total = self._fma([self._splat(factor), value, total])
+                total = multiply_add(self.builder, self._splat(factor), value, total)
         return total
 
     def _splat(self, factor: float) -> Any:
@@ -86,7 +81,7 @@ class _Emitter:
                 even, odd = (matrix[i] + matrix[i + 1]) / 2, (matrix[i] - matrix[i + 1]) / 2
                 last = odd[np.flatnonzero(np.abs(odd) > 1e-12)[-1]]
                 ours, theirs = self._sum(even, values), self._sum(odd / last, values)
-                results += [self._fma([self._splat(sign * last), theirs, ours]) for sign in (1, -1)]
+                results += [multiply_add(self.builder, self._splat(sign * last), theirs, ours) for sign in (1, -1)]
             return [*results, self._sum(matrix[-1], values)]
         add, subtract = self.builder.fadd, self.builder.fsub
         parts = [[op(values[i], values[i + 1]) for op in (add, subtract)] for i in (1, 3)]
@@ -114,29 +109,24 @@ def _vector_to_tiles(typing_context, source, base, taps, pieces, first, target, 
     signature = types.void(source, number, taps, pieces, number, target, number, number, shape)
 
     def generate(context, builder, sig, args):
-        element = _element(context, sig.args[0])
+        element = element_of(context, sig.args[0])
         part, vector = ir.VectorType(element, piece), ir.VectorType(element, width)
-        read = builder.gep(_pointer(context, builder, sig.args[0], args[0]), [args[1]])
-        table = _pointer(context, builder, sig.args[2], args[2])
-        starts = builder.gep(_pointer(context, builder, sig.args[3], args[3]), [args[4]])
-        places = [builder.gep(read, [builder.load(builder.gep(starts, [_I64(i)]))]) for i in range(width // piece)]
+        read = builder.gep(at(context, builder, sig.args[0], args[0]), [args[1]])
+        table = at(context, builder, sig.args[2], args[2])
+        starts = builder.gep(at(context, builder, sig.args[3], args[3]), [args[4]])
+        places = [builder.gep(read, [builder.load(builder.gep(starts, [I64(i)]))]) for i in range(width // piece)]
 
-        def joined(tap: int) -> Any:
-            offset = builder.load(builder.gep(table, [_I64(tap)]))
-            parts = [_load(builder, builder.gep(place, [offset]), part) for place in places]
-            while len(parts) > 1:
-                length = 2 * parts[0].type.count
-                mask = ir.Constant(ir.VectorType(_I32, length), list(range(length)))
-                parts = [builder.shuffle_vector(*parts[j : j + 2], mask) for j in range(0, len(parts), 2)]
-            return parts[0]
+        def gathered(tap: int) -> Any:
+            offset = builder.load(builder.gep(table, [I64(tap)]))
+            return joined(builder, [load(builder, builder.gep(place, [offset]), part) for place in places])
 
         matrix = _matrix(_KINDS[kind], size)
         across = matrix.shape[1]
-        values = [[joined(i * across + j) for j in range(across)] for i in range(across)]
-        write = builder.gep(_pointer(context, builder, sig.args[5], args[5]), [args[6]])
+        values = [[gathered(i * across + j) for j in range(across)] for i in range(across)]
+        write = builder.gep(at(context, builder, sig.args[5], args[5]), [args[6]])
         found = _Emitter(builder, vector).both(matrix, values)
         for i, value in enumerate(value for row in found for value in row):
-            _store(builder, value, builder.gep(write, [builder.mul(args[7], _I64(i))]))
+            store(builder, value, builder.gep(write, [builder.mul(args[7], I64(i))]))
         return context.get_dummy_value()
 
     return signature, generate
@@ -150,18 +140,18 @@ def _vector_from_tiles(typing_context, source, base, step, target, to, row, shap
     signature = types.void(source, number, number, target, number, number, shape)
 
     def generate(context, builder, sig, args):
-        vector = ir.VectorType(_element(context, sig.args[0]), width)
-        read = builder.gep(_pointer(context, builder, sig.args[0], args[0]), [args[1]])
-        write = builder.gep(_pointer(context, builder, sig.args[3], args[3]), [args[4]])
+        vector = ir.VectorType(element_of(context, sig.args[0]), width)
+        read = builder.gep(at(context, builder, sig.args[0], args[0]), [args[1]])
+        write = builder.gep(at(context, builder, sig.args[3], args[3]), [args[4]])
         values = [
-            [_load(builder, builder.gep(read, [builder.mul(args[2], _I64(i * TILE + j))]), vector) for j in range(TILE)]
+            [load(builder, builder.gep(read, [builder.mul(args[2], I64(i * TILE + j))]), vector) for j in range(TILE)]
             for i in range(TILE)
         ]
         outputs = TILE - size + 1
         for i, line in enumerate(_Emitter(builder, vector).both(_matrix("result", size), values)):
-            goal = builder.gep(write, [builder.mul(args[5], _I64(i))])
+            goal = builder.gep(write, [builder.mul(args[5], I64(i))])
             for number, value in enumerate(_interleaved(builder, line, width)):
-                _store(builder, value, builder.gep(goal, [_I64(number * width)]))
+                store(builder, value, builder.gep(goal, [I64(number * width)]))
         assert outputs == i + 1
         return context.get_dummy_value()
 
@@ -171,7 +161,7 @@ def _vector_from_tiles(typing_context, source, base, step, target, to, row, shap
 def _interleaved(builder: Any, line: list[Any], width: int) -> list[Any]:
     """Return element 0 of each of two or four vectors, then element 1 of each, and so on, as that many vectors."""
     halves = [[i // 2 + offset + i % 2 * width for i in range(width)] for offset in (0, width // 2)]
-    masks = [ir.Constant(ir.VectorType(_I32, width), half) for half in halves]
+    masks = [ir.Constant(ir.VectorType(I32, width), half) for half in halves]
     if len(line) == 2:
         return [builder.shuffle_vector(*line, mask) for mask in masks]
     even, odd = _interleaved(builder, line[::2], width), _interleaved(builder, line[1::2], width)

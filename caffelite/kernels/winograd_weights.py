@@ -16,7 +16,8 @@ from caffelite.kernels.convolution import Geometry
 from caffelite.kernels.inner_product import ROWS, lane_vectors
 from caffelite.kernels.launch import Call, call, specialised
 from caffelite.kernels.matrix_tile import lanes_tile
-from caffelite.kernels.tile import WIDTH, transpose
+from caffelite.kernels.tile import transpose
+from caffelite.kernels.vectors import WIDTH
 from caffelite.kernels.winograd import row_dealer, spectrum, tiling
 from caffelite.kernels.winograd_tile import FREQUENCIES, TILE, to_tiles
 

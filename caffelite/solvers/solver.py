@@ -116,11 +116,7 @@ class Solver:
         self._tell("on_log", "solver.cpp:57", "Solver scaffolding done.")
 
     def _build(self, source: NetSource, keep: bool, share: Net | None) -> Net:
-        return Net(
-            source.document,
-            source.phase,
-            level=source.level,
-            stages=source.stages,
+        return source.net(
             keep=keep,
             share=share,
             # The random numbers of a test net are not those that the train net sees.

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from caffelite.errors import SolverError
 from caffelite.layers.base import TEST, TRAIN, quoted
+from caffelite.net import Net
 from caffelite.schema import messages
 from caffelite.schema.text import Document, NetDocument, Path_, read_net
 from caffelite.schema.upgrade import upgrade_net
@@ -31,6 +32,10 @@ class NetSource(NamedTuple):
     stages: tuple[str, ...]
     phase: int
     described: str
+
+    def net(self, **options: Any) -> Net:
+        """Return the net, built in its state, with what else :class:`~caffelite.net.Net` takes."""
+        return Net(self.document, self.phase, level=self.level, stages=self.stages, **options)
 
 
 def source_to_train(document: Document) -> NetSource:

@@ -35,8 +35,8 @@ def enliven(net: Net) -> Net:
     return net
 
 
-def built(text: str) -> Net:
-    return enliven(Net(net_from_text(text, "net.prototxt"), TEST, learn=False))
+def built(text: str, keep: bool = False) -> Net:
+    return enliven(Net(net_from_text(text, "net.prototxt"), TEST, learn=False, keep=keep))
 
 
 def source(net: Net) -> np.ndarray:
@@ -68,7 +68,8 @@ AFTER = NORM % ("a", "a") + SCALE % ("a", "a")
         (BEFORE + convolution("x", "a"), {"n": "in c", "s": "in c"}),
         (BEFORE + convolution("x", "a", "group: 2 bias_term: false"), {"n": "in c", "s": "in c"}),
         (BEFORE + convolution("x", "a", "pad: 1"), {"n": "a Scale layer", "s": "in n"}),
-        (BEFORE + PRODUCT % ("x", "a", ""), {"n": "a Scale layer", "s": "in n"}),
+        (BEFORE + PRODUCT % ("x", "a", ""), {"n": "in i", "s": "in i"}),
+        (BEFORE + PRODUCT % ("x", "a", "transpose: true"), {"n": "in i", "s": "in i"}),
         (BEFORE + RELU % ("x", "x") + convolution("x", "a"), {"n": "a Scale layer", "s": "in n"}),
         # Somebody else reads what is normalised.
         (
@@ -148,12 +149,30 @@ def test_another_result_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
         fold(built(INPUT + convolution("x", "a") + AFTER))
 
 
+SOFTMAX = 'layer { name: "p" type: "Softmax" bottom: "a" top: "p" }\n'
+
+
+@pytest.mark.parametrize("kind", ["Softmax", "Sigmoid", "TanH"])
+def test_a_wrong_fold_is_seen_where_the_output_saturates(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = built(INPUT + PRODUCT % ("x", "a", "") + AFTER + SOFTMAX.replace("Softmax", kind))
+    net.layers[1].blobs[0].data[...] *= 1e6
+    net.changed()
+    assert fold(net).difference <= 1e-5
+    right = module._scale_outputs
+    monkeypatch.setattr(module, "_scale_outputs", lambda item, factor, offset: right(item, 1.01 * factor, offset))
+    with pytest.raises(NetError, match="the folded net's outputs would differ by"):
+        fold(net)
+
+
 def test_nothing_left() -> None:
     with pytest.raises(NetError, match="nothing left of this net"):
         fold(built(INPUT + 'layer { name: "q" type: "Silence" bottom: "x" }\n'))
 
 
-DEPTHWISE = convolution("x", "a", "group: 2 pad: 1") + AFTER + RELU % ("a", "a")
+GROUPED = convolution("x", "a", "group: 2 pad: 1") + AFTER + RELU % ("a", "a")
+DEPTHWISE = (
+    convolution("x", "a", "group: 4 pad: 1").replace("num_output: 6", "num_output: 4") + AFTER + RELU % ("a", "a")
+)
 RESIDUAL = (
     convolution("x", "a", "pad: 1").replace("num_output: 6", "num_output: 4") + AFTER
     + 'layer { name: "e" type: "Eltwise" bottom: "x" bottom: "a" top: "e" }\n' + RELU % ("e", "e")
@@ -161,21 +180,35 @@ RESIDUAL = (
 )  # fmt: skip
 
 
+CIFAR = (
+    'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 32 dim: 32 } } }\n'
+    'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 2 } } }\n'
+    + (MODELS / "cifar10_bn.prototxt").read_text().split("layer {", 3)[3].join(["layer {", ""])
+)
+
+
 @pytest.mark.parametrize(
-    "text", [DEPTHWISE, RESIDUAL, PRODUCT % ("x", "a", "") + AFTER], ids=["depthwise", "residual", "mlp"]
+    "text",
+    [INPUT + GROUPED, INPUT + DEPTHWISE, INPUT + RESIDUAL, INPUT + PRODUCT % ("x", "a", "") + AFTER, CIFAR],
+    ids=["grouped", "depthwise", "residual", "mlp", "cifar10_bn"],
 )
 def test_opencv_reads_the_files(text: str, tmp_path: Path) -> None:
     cv2 = pytest.importorskip("cv2")
-    net = built(INPUT.replace("dim: 2", "dim: 1") + text)
+    net = built(text.replace("dim: 2 ", "dim: 1 "), keep=True)
     found = fold(net).net
     found.save(tmp_path / "w.caffemodel")
     write_text(found.document, tmp_path / "net.prototxt")
     theirs = cv2.dnn.readNetFromCaffe(str(tmp_path / "net.prototxt"), str(tmp_path / "w.caffemodel"))
-    x = np.random.default_rng(2).standard_normal(net.blobs["x"].shape).astype(np.float32)
+    x = np.random.default_rng(2).standard_normal(source(net).shape).astype(np.float32)
     theirs.setInput(x)
-    y = theirs.forward()
-    net.blobs["x"].data[...] = x
+    (name,) = found.outputs
+    if found.layers[-1].type == "Softmax":
+        # It may saturate: what it reads is compared.
+        name = found.layers[-1].param.bottom[0]
+        y = theirs.forward(name)
+    else:
+        y = theirs.forward()
+    source(net)[...] = x
     net.forward()
-    (name,) = net.outputs
     expected = net.blobs[name].data
     np.testing.assert_allclose(y.reshape(expected.shape), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
