@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from caffelite import plots
 from caffelite.batchnorm.check import measure
 from caffelite.batchnorm.difference import Difference, difference
 from caffelite.batchnorm.statistics import Statistics, eps_of, normalizing
@@ -17,7 +18,7 @@ from caffelite.cli.preparing import nets_and_solver, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.report import plain
 from caffelite.cli.terminal import counted, say, status
-from caffelite.errors import MissingExtraError, NetError
+from caffelite.errors import NetError
 
 EXAMPLES = """examples:
   caffelite bn show models/mnist_mlp_bn.prototxt --weights snapshots/mnist_mlp_bn_iter_5000.caffemodel
@@ -106,27 +107,15 @@ def draw(stored: Mapping[str, Statistics], measured: Mapping[str, Statistics], p
     ------
     MissingExtraError
         matplotlib is not installed.
-    NetError
+    Error
         The file cannot be written.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingExtraError("plots need matplotlib: pip install 'caffelite[plot]'") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    # Readable on a light and on a dark page: a middle grey for text and lines, and a background of its own for none.
-    grey = "#808080"
-    style: Any = {
-        name: grey for name in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    }
-    with pyplot.rc_context(style):
-        figure, rows = pyplot.subplots(len(stored), 1, figsize=(8, 2.4 * len(stored) + 0.4), squeeze=False)
+    with plots.axes_grid(len(stored), 1, 8, 2.4 * len(stored) + 0.4) as (figure, rows):
         for axes, (name, values) in zip(rows[:, 0], stored.items(), strict=True):
             for kind, statistics, colour, shift in (
-                ("stored", values, "#1f8fd0", -0.15), ("of the data", measured.get(name), "#e07b20", 0.15),
-            ):  # fmt: skip
+                ("stored", values, plots.COLOURS[0], -0.15),
+                ("of the data", measured.get(name), plots.COLOURS[1], 0.15),
+            ):
                 if statistics is not None:
                     deviation = np.sqrt(np.maximum(statistics.variance, 0))
                     places = np.arange(deviation.size) + shift
@@ -136,10 +125,4 @@ def draw(stored: Mapping[str, Statistics], measured: Mapping[str, Statistics], p
             axes.set_xlabel("channel")
             axes.set_ylabel("mean ± std. deviation")
             axes.legend(frameon=False, fontsize=8)
-        figure.tight_layout()
-        try:
-            figure.savefig(path, transparent=True, dpi=120)
-        except OSError as error:
-            raise NetError(f"{path}: the plot cannot be written: {error.strerror}") from None
-        finally:
-            pyplot.close(figure)
+        plots.save(figure, path)

@@ -21,6 +21,7 @@ COMMANDS = {
     "test": "measure a trained net on its test set",
     "time": "measure how long each layer takes",
     "bn": "check, show, recalibrate or fold the batch normalization of a net",
+    "experiment": "see what batch normalization does, on nets that are trained for it",
     "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
     "data": "get CIFAR-10 or MNIST ready for the example nets",
 }

@@ -1,0 +1,120 @@
+"""What an experiment works with: images, seeds, and a count of how far it is."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from caffelite.data.datasets import Prepared
+from caffelite.data.mnist import TEST_LMDB, TRAIN_LMDB
+from caffelite.layers.base import TEST
+from caffelite.net import Net
+from caffelite.schema.text import net_from_text
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """A data set in memory.
+
+    Attributes
+    ----------
+    train, test : ndarray of float32, shape (images, 1, 28, 28)
+        From 0 to below 1.
+    train_labels, test_labels : ndarray of float32, shape (images,)
+    described : str
+        Which images these are.
+    """
+
+    train: np.ndarray
+    train_labels: np.ndarray
+    test: np.ndarray
+    test_labels: np.ndarray
+    described: str
+
+
+def load_images(prepared: Prepared) -> Images:
+    """Read MNIST, or what stands in for it, through a Data layer.
+
+    Raises
+    ------
+    DataError
+    """
+    train, test = _read(prepared.folder / TRAIN_LMDB, 60_000), _read(prepared.folder / TEST_LMDB, 10_000)
+    origin = "the built-in set of drawn digits, not MNIST" if prepared.builtin else "MNIST"
+    described = f"{origin}: {len(train[0]):,} training and {len(test[0]):,} test images"
+    return Images(*train, *test, described=described)
+
+
+def _read(source: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+    net = Net(
+        net_from_text(
+            'layer { name: "d" type: "Data" top: "x" top: "y" transform_param { scale: 0.00390625 } '
+            f'data_param {{ source: "{source}" batch_size: {count} backend: LMDB }} }}'
+        ),
+        TEST,
+    )
+    try:
+        net.forward()
+        return net.blobs["x"].data.copy(), net.blobs["y"].data.copy()
+    finally:
+        net.close()
+
+
+class Bench:
+    """Where an experiment takes place.
+
+    Parameters
+    ----------
+    images : Images
+    seeds : sequence of int
+        Every curve is drawn for each.
+    share : float
+        Of the iterations that an experiment is made of; 1 for all.
+    originals : path, optional
+        A folder with the original files of data sets, should CIFAR-10 be missing.
+    on_progress : callable, optional
+        Told of iterations: how many are done, of how many, and what is being done.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        seeds: Sequence[int] = (1, 2, 3),
+        share: float = 1,
+        originals: Path | None = None,
+        on_progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    ) -> None:
+        self.images, self.seeds, self.originals = images, seeds, originals
+        self.share = share
+        self._on_progress = on_progress
+        self._done = self._total = 0
+        self._doing = ""
+
+    def of(self, iterations: int) -> int:
+        """Return how many iterations to make where a whole experiment has this many."""
+        return max(1, round(iterations * self.share))
+
+    def epochs(self, count: float, batch: int) -> int:
+        """Return how many iterations show every training image that many times."""
+        return self.of(round(count * len(self.images.train) / batch))
+
+    def expect(self, iterations: int) -> None:
+        """Tell how many iterations all runs together will have."""
+        self._total = iterations
+
+    def done(self, iterations: int) -> None:
+        """Count iterations."""
+        self._done += iterations
+        self._on_progress(self._done, self._total, self._doing)
+
+    def runs(self, labels: Sequence[str]) -> Iterator[tuple[str, int]]:
+        """Go through all curves and seeds; seeds inside, so that curves are seen complete."""
+        for label in labels:
+            for seed in self.seeds:
+                self._doing = label
+                yield label, seed
+
+    def marks(self, iterations: int, number: int) -> list[int]:
+        """Return up to ``number`` iterations to look at a net, closer together at the beginning; the last is one."""
+        return sorted({max(1, round(iterations * (i / number) ** 2)) for i in range(1, number + 1)})

@@ -1,0 +1,112 @@
+"""The four ways to set use_global_stats in TRAIN and TEST, and statistics that never arrive."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from caffelite.experiments.bench import Bench
+from caffelite.experiments.nets import mlp
+from caffelite.experiments.result import Curve, Panel, Result, spread, verdict
+from caffelite.experiments.training import Trained
+
+TITLE = "use_global_stats in TRAIN and TEST"
+CLAIM = (
+    "Right is false in TRAIN and true in TEST, which is what leaving it out means; everything else fails in the test."
+)
+_BATCH, _EPOCHS, _POINTS = 60, 5, 20
+_SOLVER: dict[str, Any] = {"type": "SGD", "base_lr": 0.01, "momentum": 0.9}
+_WORDS = {True: "true", False: "false"}
+#: A test loss of so many times the right one is a failure.
+_FAILED = 2.0
+
+
+def run(bench: Bench) -> Result:
+    """Train with each setting, and test each net with both."""
+    iterations = bench.epochs(_EPOCHS, _BATCH)
+    bench.expect(2 * len(bench.seeds) * iterations)
+    marks = bench.marks(iterations, _POINTS)
+    epochs = [mark * _BATCH / len(bench.images.train) for mark in marks]
+    training: dict[bool, list[list[float]]] = {False: [], True: []}
+    # Accuracy and loss of each look, for each seed, by the settings of TRAIN and TEST.
+    tests: dict[tuple[bool, bool], list[list[tuple[float, float]]]] = {}
+    lost, sorted_ = [], []
+    by_class = np.argsort(bench.images.test_labels, kind="stable")
+    for label, seed in bench.runs(["false", "true"]):
+        stored = label == "true"
+        net = mlp([100] * 3, "ReLU", (1, 2, 3), batch=_BATCH, settings=f"use_global_stats: {label}")
+        with Trained(bench, net, seed, _BATCH, **_SOLVER) as trained:
+            losses: list[float] = []
+            seen: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+            done = 0
+            for mark in marks:
+                trained.train(mark - done)
+                losses.append(trained.recent_loss(mark - done))
+                done = mark
+                for use in (False, True):
+                    seen[use].append(trained.test(use))
+            if not stored:
+                sorted_.append(trained.test(False, 100, by_class))
+                nothing = {
+                    name: (np.zeros_like(mean), np.zeros_like(mean)) for name, (mean, *_) in trained.norms().items()
+                }
+                with trained.statistics(nothing):
+                    lost.append(trained.test(True))
+        training[stored].append(losses)
+        for use, values in seen.items():
+            tests.setdefault((stored, use), []).append(values)
+
+    def ends(stored: bool, use: bool) -> list[tuple[float, float]]:
+        return [values[-1] for values in tests[stored, use]]
+
+    unlearned = (
+        "the loss is no number after a few steps" if np.isnan(_loss(ends(True, True))) else "the loss stays high"
+    ) + ": nothing is normalized, and each layer multiplies by 1/sqrt(eps) = 316"
+    cases = [
+        ("false", "true", ends(False, True), "none: this is right"),
+        ("false", "false", ends(False, False), "none, as long as each test batch is large and mixed"),
+        ("false", "false, batches of one digit", sorted_,
+         "what an image is taken for depends on the others in its batch"),
+        ("false", "true, in layers of other names", lost,
+         "good in training, bad in the test, for ever: the test net never gets the statistics"),
+        ("true", "true", ends(True, True), unlearned),
+        ("true", "false", ends(True, False), "the same, whatever it is tested with"),
+    ]  # fmt: skip
+    rows = [
+        [
+            train, test, spread([line[-1] for line in training[train == "true"]], "{:.3f}"),
+            spread([loss for _, loss in found], "{:.3f}"), _accuracy(found), symptom,
+        ]
+        for train, test, found, symptom in cases
+    ]  # fmt: skip
+    right = _loss(ends(False, True))
+    parts = [not _loss(found) < _FAILED * right for *_, found, _ in cases[1:]]
+    sentence = "Test accuracy (TRAIN, TEST): " + "; ".join(f"{row[4]} ({row[0]}; {row[1]})" for row in rows) + "."
+    return Result(
+        "phases", TITLE,
+        "784-100-100-100-10 with ReLU, BatchNorm with Scale before each, moving_average_fraction 0.999, weights by "
+        f"Glorot, momentum 0.9, learning rate 0.01, batch {_BATCH}, {_EPOCHS} epochs; test batches of 1,000",
+        CLAIM, verdict(*parts), sentence,
+        ["TRAIN", "TEST", "training loss", "test loss", "test accuracy", "symptom"], rows,
+        [
+            Panel("training loss", "epochs", "loss", [
+                Curve(f"TRAIN {_WORDS[stored]}", epochs, lines) for stored, lines in training.items()
+            ], y_scale="log"),
+            Panel("test loss", "epochs", "loss", [
+                Curve(f"TRAIN {_WORDS[stored]}, TEST {_WORDS[use]}", epochs,
+                      [[loss for _, loss in values] for values in found])
+                for (stored, use), found in tests.items()
+            ], y_scale="log"),
+        ],
+        bench.images.described, bench.seeds, bench.share,
+    )  # fmt: skip
+
+
+def _loss(found: Sequence[tuple[float, float]]) -> float:
+    return float(np.mean([loss for _, loss in found]))
+
+
+def _accuracy(found: Sequence[tuple[float, float]]) -> str:
+    text = f"{spread([accuracy for accuracy, _ in found])}%"
+    # As Caffe counts: a score is right if no other one is larger.
+    return text if np.isfinite(_loss(found)) else f"{text}, which means nothing: no score is larger than NaN"

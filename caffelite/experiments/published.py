@@ -1,0 +1,101 @@
+"""cifar10_bn, as its published solver trains it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from caffelite.batchnorm.recalibrate import recalibrate
+from caffelite.data.datasets import DATA_FOLDER, prepare
+from caffelite.errors import DataError
+from caffelite.experiments.bench import Bench
+from caffelite.experiments.training import After, Subject
+from caffelite.solvers.logs import Listener
+from caffelite.solvers.settings import load_solver
+from caffelite.solvers.solver import Solver
+from caffelite.solvers.sources import NetSource, source_to_train, sources_to_test
+from caffelite.solvers.testing import run_test
+
+_SOLVER = Path("models/cifar10_bn_solver.prototxt")
+#: Passes over the test set.
+_TESTS = 10
+
+
+class Published(Subject):
+    """The net in training, with the statistics of each batch in the stored blobs.
+
+    Parameters
+    ----------
+    bench : Bench
+    seed : int
+    after : callable
+        See :data:`After`.
+
+    Raises
+    ------
+    DataError
+        The files of the net are not in ``models``.
+    """
+
+    def __init__(self, bench: Bench, seed: int, after: After) -> None:
+        if not _SOLVER.is_file():
+            raise DataError(f"{_SOLVER} is not here; run this where caffelite was cloned")
+        self._bench = bench
+        self.after = after
+        document = load_solver(_SOLVER)
+        document.message.ClearField("snapshot")
+        document.message.snapshot_after_train = False
+        document.message.test_interval = 1 << 30
+        document.message.test_initialization = False
+        self._source = _without_memory(source_to_train(document))
+        self._tested = _without_memory(sources_to_test(document)[0])
+        document.message.ClearField("net")
+        document.message.net_param.CopyFrom(self._source.document.message)
+        self.solver = Solver(document, _Told(self), seed=seed)
+        self._nets = {stored: self._tested.net(global_stats=stored, share=self.solver.net) for stored in (True, False)}
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        for net in self._nets.values():
+            net.close()
+
+    def train(self, iterations: int) -> None:
+        self.solver.step(iterations)
+        self._bench.done(iterations)
+
+    def test(self, global_stats: bool | None = None) -> tuple[float, float]:
+        net = self._nets[global_stats is not False]
+        net.changed()
+        with self.statistics():
+            outputs, _ = run_test(net, _TESTS)
+        accuracy, loss = (next(one.value for one in outputs if one.name == name) for name in ("accuracy", "loss"))
+        return 100 * accuracy, loss
+
+    def population(self, batches: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        net = self._source.net(global_stats=False, learn=False, share=self.solver.net)
+        try:
+            with self.statistics():
+                recalibrate(net, range(batches))
+                return {name: (blobs[0].copy(), blobs[1].copy()) for name, blobs in self.norms().items()}
+        finally:
+            net.close()
+
+
+def _without_memory(source: NetSource) -> NetSource:
+    for layer in source.document.message.layer:
+        if layer.type == "BatchNorm":
+            layer.batch_norm_param.moving_average_fraction = 0
+    return source
+
+
+class _Told(Listener):
+    def __init__(self, subject: Published) -> None:
+        self._subject = subject
+
+    def on_step(self, iteration: int, loss: float) -> None:
+        self._subject.after(self._subject.norms())
+
+
+def prepare_cifar10(bench: Bench) -> str:
+    """Make the data ready; return which images these are."""
+    prepared = prepare("cifar10", DATA_FOLDER, bench.originals, lambda text: None)
+    return "the built-in set of drawn shapes, not CIFAR-10" if prepared.builtin else "CIFAR-10"

@@ -1,0 +1,237 @@
+"""Nets in training, looked at from outside."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self
+
+import numpy as np
+
+from caffelite.batchnorm.recalibrate import recalibrate
+from caffelite.experiments.bench import Bench
+from caffelite.experiments.nets import TEST_BATCH
+from caffelite.layers.base import TEST, TRAIN
+from caffelite.layers.batchnorm import BatchNorm
+from caffelite.net import Net
+from caffelite.schema import messages
+from caffelite.schema.text import net_from_message, net_from_text
+from caffelite.solvers.logs import Listener
+from caffelite.solvers.solver import Solver
+
+#: Takes the stored blobs of all BatchNorm layers after each iteration.
+After = Callable[[dict[str, list[np.ndarray]]], None]
+
+
+class Subject(ABC):
+    """A solver, and the statistics that its BatchNorm layers store.
+
+    Attributes
+    ----------
+    solver : Solver
+    """
+
+    solver: Solver
+
+    @abstractmethod
+    def train(self, iterations: int) -> None:
+        """Make some iterations."""
+
+    @abstractmethod
+    def test(self, global_stats: bool | None = None) -> tuple[float, float]:
+        """Return accuracy, in percent, and loss on the test images.
+
+        A score that is no number makes the accuracy 100%, as in Caffe: no other score is larger.
+
+        Parameters
+        ----------
+        global_stats : bool, optional
+            Whether BatchNorm uses its stored statistics (True), those of each test batch (False), or what the net says.
+        """
+
+    @abstractmethod
+    def population(self, batches: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return mean and variance of what each BatchNorm reads, over some training batches, weights as they are."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.solver.close()
+
+    def norms(self) -> dict[str, list[np.ndarray]]:
+        """Return the stored blobs of each BatchNorm: mean, variance and factor."""
+        return {
+            layer.name: [blob.data for blob in layer.blobs[:3]]
+            for layer in self.solver.net.layers
+            if isinstance(layer, BatchNorm)
+        }
+
+    @contextmanager
+    def statistics(self, values: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None) -> Iterator[None]:
+        """Let the BatchNorm layers have other means and variances meanwhile; whatever is changed is put back."""
+        norms = self.norms()
+        before = {name: [blob.copy() for blob in blobs] for name, blobs in norms.items()}
+        for name, (mean, variance) in (values or {}).items():
+            for blob, value in zip(norms[name], (mean, variance, 1), strict=True):
+                blob[...] = value
+        try:
+            yield
+        finally:
+            for name, blobs in norms.items():
+                for blob, old in zip(blobs, before[name], strict=True):
+                    blob[...] = old
+
+
+class Trained(Subject):
+    """A net in training, on images in an order that the seed decides.
+
+    Parameters
+    ----------
+    bench : Bench
+    text : str
+        The net, with inputs as :func:`inputs` makes them.
+    seed : int
+        Of the weights and of the order.
+    batch : int
+        As in the net.
+    after : callable
+        See :data:`After`.
+    solver
+        Fields of the SolverParameter; the learning rate is fixed.
+
+    Attributes
+    ----------
+    losses : list of float
+        Of all iterations so far.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        text: str,
+        seed: int,
+        batch: int,
+        after: After = lambda norms: None,
+        **solver: Any,
+    ) -> None:
+        self._bench, self._batch = bench, batch
+        self._document = net_from_text(text, "experiment")
+        self._order = np.random.default_rng(seed)
+        self._indices = np.zeros(0, np.int64)
+        self._tests: dict[tuple[int, bool | None], Net] = {}
+        self.losses: list[float] = []
+        self.after = after
+        given = messages.SolverParameter(
+            net_param=self._document.message, lr_policy="fixed", random_seed=seed, snapshot_after_train=False, **solver
+        )
+        self.solver = Solver(given, _Feeder(self))
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        for net in self._tests.values():
+            net.close()
+
+    def train(self, iterations: int) -> None:
+        self.solver.step(iterations)
+        self._bench.done(iterations)
+
+    def next_batch(self, net: Net) -> None:
+        """Put the next images of a walk over all of them, in random order, into a net's inputs."""
+        images = self._bench.images
+        if len(self._indices) < self._batch:
+            self._indices = self._order.permutation(len(images.train))
+        chosen, self._indices = self._indices[: self._batch], self._indices[self._batch :]
+        np.take(images.train, chosen, axis=0, out=net.blobs["data"].data, mode="clip")
+        net.blobs["label"].data[...] = images.train_labels[chosen]
+
+    def shared(self, phase: int, global_stats: bool | None = None, batch: int = TEST_BATCH) -> Net:
+        """Return a net with these parameters.
+
+        Parameters
+        ----------
+        phase : int
+        global_stats : bool, optional
+            For all BatchNorm layers, in place of what they say.
+        batch : int
+            Images a batch in TEST.
+        """
+        message = messages.NetParameter()
+        message.CopyFrom(self._document.message)
+        if phase == TEST:
+            for layer in message.layer:
+                for shape in layer.input_param.shape:
+                    shape.dim[0] = batch
+        return Net(
+            net_from_message(message, "experiment"),
+            phase,
+            global_stats=global_stats,
+            share=self.solver.net,
+            learn=False,
+        )
+
+    def test(
+        self, global_stats: bool | None = None, batch: int = TEST_BATCH, order: np.ndarray | None = None
+    ) -> tuple[float, float]:
+        """See :meth:`Subject.test`.
+
+        Parameters
+        ----------
+        global_stats : bool, optional
+        batch : int
+            Images a batch.
+        order : ndarray of int, optional
+            Of the images.
+        """
+        images = self._bench.images
+        order = np.arange(len(images.test)) if order is None else order
+        batch = min(batch, len(images.test))
+        key = (batch, global_stats)
+        net = self._tests.get(key)
+        if net is None:
+            net = self._tests[key] = self.shared(TEST, global_stats, batch)
+        net.changed()
+        sums = np.zeros(2)
+        count = len(images.test) // batch
+        # Statistics of the batch would go into the stored ones, as in Caffe.
+        with self.statistics():
+            for i in range(count):
+                chosen = order[i * batch : (i + 1) * batch]
+                net.blobs["data"].data[...] = images.test[chosen]
+                net.blobs["label"].data[...] = images.test_labels[chosen]
+                net.forward()
+                sums += [float(net.blobs[name].data.reshape(-1)[0]) for name in ("accuracy", "loss")]
+        accuracy, loss = sums / count
+        return 100 * accuracy, loss
+
+    def population(self, batches: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        net = self.shared(TRAIN, False)
+
+        def fed() -> Iterator[int]:
+            for i in range(batches):
+                self.next_batch(net)
+                yield i
+
+        try:
+            with self.statistics():
+                recalibrate(net, fed())
+                return {name: (blobs[0].copy(), blobs[1].copy()) for name, blobs in self.norms().items()}
+        finally:
+            net.close()
+
+    def recent_loss(self, iterations: int) -> float:
+        """Return the mean loss of the last iterations."""
+        return float(np.mean(self.losses[-iterations:]))
+
+
+class _Feeder(Listener):
+    """Brings the images of each iteration, and remembers the loss."""
+
+    def __init__(self, trained: Trained) -> None:
+        self._trained = trained
+
+    def on_iteration(self, iteration: int) -> None:
+        self._trained.next_batch(self._trained.solver.net)
+
+    def on_step(self, iteration: int, loss: float) -> None:
+        self._trained.losses.append(loss)
+        self._trained.after(self._trained.norms())
