@@ -69,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
                 draw(result, plots)
             except MissingExtraError as error:
                 say(f"nothing is drawn: {error}")
+                plots = []
             if arguments.json:
                 print(result.to_json(), flush=True)
             else:
@@ -111,7 +112,7 @@ def _text(result: Result, seconds: float, plots: list[Path]) -> str:
         f"On {result.data}; seeds: {len(result.seeds)}, mean and range; {duration(seconds)}.",
         *([f"Only {100 * result.share:g}% of the iterations were made."] if result.share < 1 else []), "",
         result.table(), "", f"Claim: {result.claim}", f"It {result.verdict}. {result.sentence}",
-        f"Plots: {' and '.join(map(str, plots))}",
+        *([f"Plots: {' and '.join(map(str, plots))}"] if plots else []),
     ])  # fmt: skip
 
 

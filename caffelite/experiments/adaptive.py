@@ -3,7 +3,7 @@
 from caffelite.experiments.bench import Bench
 from caffelite.experiments.curves import Condition, columns, compare, panel
 from caffelite.experiments.nets import HIDDEN, mlp
-from caffelite.experiments.result import Result, spread, verdict, when
+from caffelite.experiments.result import Result, after, sentence, spread, verdict
 from caffelite.experiments.speedup import SOLVER
 
 TITLE = "BatchNorm or Adam"
@@ -28,17 +28,17 @@ def run(bench: Bench) -> Result:
     times = [course.typical_reach(_LEVEL) for course in (normed, adaptive)]
     alike = abs(normed.mean() - adaptive.mean()) <= _POINTS and max(times) <= _RATIO * min(times)
     best = both.mean() >= max(course.mean() for course in found.values())
-    sentence = (
-        "At the end "
-        + ", ".join(f"{spread(course.last())}% ({label})" for label, course in found.items())
-        + f"; {_LEVEL}% was reached after "
-        + ", ".join(f"{when(course.reach(_LEVEL), '{:.2f}')} ({label})" for label, course in found.items())
-        + " epochs."
-    )
+    parts = [
+        "at the end " + ", ".join(f"{spread(course.last())}% ({label})" for label, course in found.items()),
+        f"{_LEVEL}% was reached "
+        + ", ".join(f"{after(course.reach(_LEVEL))} ({label})" for label, course in found.items()),
+    ]
     return Result(
         "adaptive", TITLE,
-        f"784-512-256-128-64-10 with sigmoid, weights by Glorot, learning rate 0.01 for all, batch {_BATCH}, {_EPOCHS} "
-        "epochs; Nesterov momentum 0.9, or Adam (0.9, 0.999); BatchNorm with Scale in all four hidden layers or none",
-        CLAIM, verdict(alike, best), sentence, columns(_LEVEL), [course.row(_LEVEL) for course in found.values()],
+        f"784-512-256-128-64-10 with sigmoid, weights by Glorot, learning rate 0.01 for all, batch {_BATCH}, "
+        f"{_EPOCHS} epochs; Nesterov momentum 0.9, or Adam (0.9, 0.999); BatchNorm with Scale in all four hidden layers "
+        "or in none",
+        CLAIM, verdict(alike, best), sentence(parts), columns(_LEVEL),
+        [course.row(_LEVEL) for course in found.values()],
         [panel("sigmoid", list(found.values()))], bench.images.described, bench.seeds, bench.share,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from caffelite.experiments.bench import Bench
 from caffelite.experiments.curves import Condition, columns, compare, panel
 from caffelite.experiments.nets import HIDDEN, mlp
-from caffelite.experiments.result import Result, verdict
+from caffelite.experiments.result import Result, sentence, verdict
 from caffelite.experiments.speedup import SOLVER
 
 TITLE = "Batch size"
@@ -29,17 +29,17 @@ def run(bench: Bench) -> Result:
 
     best = all(max(ends(name, "BatchNorm")) == ends(name, "BatchNorm")[_SIZES.index(64)] for name in kinds)
     no_help = all(ends(name, "BatchNorm")[0] <= ends(name, "plain")[0] for name in kinds)
-    sentence = "; ".join(
+    parts = [
         f"with {name} the accuracies after {_EPOCHS} epochs at batches of {', '.join(map(str, _SIZES))} were "
         f"{', '.join(f'{value:.1f}' for value in ends(name, 'BatchNorm'))}% with BatchNorm and "
         f"{', '.join(f'{value:.1f}' for value in ends(name, 'plain'))}% without"
         for name in kinds
-    )
+    ]
     return Result(
         "batch-size", TITLE,
         f"784-512-256-128-64-10, weights by Glorot, Nesterov momentum 0.9, learning rate 0.01 for all sizes, {_EPOCHS} "
         "epochs; BatchNorm with Scale in all four hidden layers, or in none",
-        CLAIM, verdict(best, no_help), sentence + ".", columns(_LEVEL),
+        CLAIM, verdict(best, no_help), sentence(parts), columns(_LEVEL),
         [course.row(_LEVEL) for course in found.values()],
         [
             panel(f"{name}, {way}", [found[f"{name}, {way}, batch {size}"] for size in _SIZES])

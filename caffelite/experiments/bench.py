@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from caffelite.data.database import open_database
 from caffelite.data.datasets import Prepared
 from caffelite.data.mnist import TEST_LMDB, TRAIN_LMDB
 from caffelite.layers.base import TEST
@@ -40,13 +41,16 @@ def load_images(prepared: Prepared) -> Images:
     ------
     DataError
     """
-    train, test = _read(prepared.folder / TRAIN_LMDB, 60_000), _read(prepared.folder / TEST_LMDB, 10_000)
+    train, test = _read(prepared.folder / TRAIN_LMDB), _read(prepared.folder / TEST_LMDB)
     origin = "the built-in set of drawn digits, not MNIST" if prepared.builtin else "MNIST"
     described = f"{origin}: {len(train[0]):,} training and {len(test[0]):,} test images"
     return Images(*train, *test, described=described)
 
 
-def _read(source: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _read(source: Path) -> tuple[np.ndarray, np.ndarray]:
+    database = open_database(source)
+    count = len(database)
+    database.close()
     net = Net(
         net_from_text(
             'layer { name: "d" type: "Data" top: "x" top: "y" transform_param { scale: 0.00390625 } '

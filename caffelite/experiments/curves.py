@@ -76,7 +76,7 @@ class Course:
 
     def row(self, level: float) -> list[str]:
         """Return the label, when a level was reached, and the accuracy at the end."""
-        return [self.label, when(self.reach(level), "{:.2f}"), spread(self.last(), "{:.2f}")]
+        return [self.label, when(self.reach(level)), spread(self.last(), "{:.2f}")]
 
 
 def compare(bench: Bench, conditions: Sequence[Condition]) -> dict[str, Course]:

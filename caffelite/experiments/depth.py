@@ -5,7 +5,7 @@ from itertools import pairwise
 from caffelite.experiments.bench import Bench
 from caffelite.experiments.curves import Condition, columns, compare, panel
 from caffelite.experiments.nets import HIDDEN, mlp
-from caffelite.experiments.result import Result, spread, verdict
+from caffelite.experiments.result import Result, spread, verdict, when
 from caffelite.experiments.speedup import SOLVER
 
 TITLE = "How many BatchNorm layers"
@@ -38,9 +38,9 @@ def run(bench: Bench) -> Result:
     difference = max(ends["ReLU"]) - min(ends["ReLU"])
     sentence = (
         f"With sigmoid and 0 to {len(HIDDEN)} BatchNorm layers, {_LEVEL}% was reached after "
-        f"{', '.join('no' if time == float('inf') else f'{time:.2f}' for time in times['sigmoid'])} epochs (the "
-        f"accuracies at the end: {', '.join(spread(course.last()) for course in courses['sigmoid'])}%); with ReLU the "
-        f"accuracies at the end are {difference:.2f} points apart."
+        f"{', '.join(when(course.reach(_LEVEL)) for course in courses['sigmoid'])} epochs "
+        f"(the accuracies at the end: {', '.join(spread(course.last()) for course in courses['sigmoid'])}%); with ReLU "
+        f"the accuracies at the end are {difference:.2f} points apart."
     )
     return Result(
         "depth", TITLE,

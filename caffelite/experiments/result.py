@@ -149,10 +149,22 @@ def reached(x: Sequence[float], y: Sequence[float], level: float) -> float:
     return next((here for here, value in zip(x, y, strict=True) if value >= level), math.inf)
 
 
-def when(values: Sequence[float], form: str = "{:.1f}") -> str:
-    """Write where a level was reached, over the seeds; some of them may never have."""
-    finite = [value for value in values if math.isfinite(value)]
+def when(epochs: Sequence[float]) -> str:
+    """Write after how many epochs something happened, over the seeds; in some of them it may never have."""
+    finite = [value for value in epochs if math.isfinite(value)]
     if not finite:
         return "never"
-    text = spread(finite, form)
-    return text if len(finite) == len(values) else f"{text}; never in {len(values) - len(finite)} of {len(values)} runs"
+    text = spread(finite, "{:.2f}")
+    return text if len(finite) == len(epochs) else f"{text}, never in {len(epochs) - len(finite)} of {len(epochs)} runs"
+
+
+def after(epochs: Sequence[float]) -> str:
+    """Write the same in a sentence: ``after 1.20 epochs``, or ``never``."""
+    text = when(epochs)
+    return text if text == "never" else f"after {text} epochs"
+
+
+def sentence(parts: Sequence[str]) -> str:
+    """Return one sentence of several parts."""
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."

@@ -5,7 +5,7 @@ from typing import Any
 from caffelite.experiments.bench import Bench
 from caffelite.experiments.curves import Condition, columns, compare, panel
 from caffelite.experiments.nets import HIDDEN, mlp
-from caffelite.experiments.result import Result, spread, verdict, when
+from caffelite.experiments.result import Result, after, sentence, spread, verdict
 
 TITLE = "One BatchNorm layer: how much sooner a net learns"
 CLAIM = "With sigmoid the net with BatchNorm converges far sooner; with ReLU somewhat sooner."
@@ -27,15 +27,15 @@ def run(bench: Bench) -> Result:
         plain, normed = found[f"{name}, plain"], found[f"{name}, BatchNorm"]
         parts.append(normed.typical_reach(_LEVEL) < factor * plain.typical_reach(_LEVEL))
         sentences.append(
-            f"with {name}, {_LEVEL}% of the test images were right after {when(normed.reach(_LEVEL), '{:.2f}')} epochs "
-            f"with BatchNorm and after {when(plain.reach(_LEVEL), '{:.2f}')} without, and at the end "
+            f"with {name}, {_LEVEL}% of the test images were right {after(normed.reach(_LEVEL))} with BatchNorm and "
+            f"{after(plain.reach(_LEVEL))} without, and at the end "
             f"{spread(normed.last())}% against {spread(plain.last())}%"
         )
     return Result(
         "speedup", TITLE,
         f"784-512-256-128-64-10, weights by Glorot, Nesterov momentum 0.9, learning rate 0.01, batch {_BATCH}, "
         f"{_EPOCHS} epochs; one BatchNorm with Scale between the first product and its activation, or none",
-        CLAIM, verdict(*parts), "; ".join(sentences) + ".", columns(_LEVEL),
+        CLAIM, verdict(*parts), sentence(sentences), columns(_LEVEL),
         [course.row(_LEVEL) for course in found.values()],
         [panel(name, [found[f"{name}, plain"], found[f"{name}, BatchNorm"]]) for name in kinds],
         bench.images.described, bench.seeds, bench.share,

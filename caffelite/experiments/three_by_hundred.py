@@ -8,7 +8,7 @@ import numpy as np
 from caffelite.experiments.bench import Bench
 from caffelite.experiments.curves import Condition, columns, compare, panel
 from caffelite.experiments.nets import mlp
-from caffelite.experiments.result import Result, spread, verdict, when
+from caffelite.experiments.result import Result, after, sentence, spread, verdict
 from caffelite.experiments.training import Trained
 
 TITLE = "Three hidden layers of 100"
@@ -43,8 +43,8 @@ def run(bench: Bench) -> Result:
         plain, normed = found[f"{name}, plain"], found[f"{name}, BatchNorm"]
         parts.append(normed.typical_reach(_LEVEL) <= _AT_ONCE)
         sentences.append(
-            f"with {name}, {_LEVEL}% was reached after {when(normed.reach(_LEVEL), '{:.2f}')} epochs with BatchNorm "
-            f"and after {when(plain.reach(_LEVEL), '{:.2f}')} without, and after {_EPOCHS} epochs there were "
+            f"with {name}, {_LEVEL}% was reached {after(normed.reach(_LEVEL))} with BatchNorm and "
+            f"{after(plain.reach(_LEVEL))} without, and after {_EPOCHS} epochs there were "
             f"{spread(normed.last())}% against {spread(plain.last())}%"
         )
     plain_rate, normed_rate = (np.median(rates[f"ReLU, {way}"]) for way in ("plain", "BatchNorm"))
@@ -58,7 +58,7 @@ def run(bench: Bench) -> Result:
         f"784-100-100-100-10, weights of standard deviation 0.05, plain gradient descent, learning rate 0.01, batch "
         f"{_BATCH}, {_EPOCHS} epochs; BatchNorm with Scale before each activation, or none; speeds are the medians of "
         f"{_TURNS} turns of {_TIMED:,} iterations",
-        CLAIM, verdict(*parts), "; ".join(sentences) + ".", [*columns(_LEVEL), "batches a second"],
+        CLAIM, verdict(*parts), sentence(sentences), [*columns(_LEVEL), "batches a second"],
         [[*course.row(_LEVEL), f"{np.median(rates[label]):,.0f}"] for label, course in found.items()],
         [panel(name, [found[f"{name}, plain"], found[f"{name}, BatchNorm"]]) for name in kinds],
         bench.images.described, bench.seeds, bench.share,

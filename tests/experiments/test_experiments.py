@@ -1,0 +1,100 @@
+"""Each experiment from end to end, on a few drawn images and for a few iterations."""
+
+import dataclasses
+import math
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from caffelite.data import datasets, synthetic
+from caffelite.data.download import Remote
+from caffelite.data.originals import Splits
+from caffelite.errors import DataError
+from caffelite.experiments import EXPERIMENTS, ignored_gradient, moving_average, one_image, published
+from caffelite.experiments.bench import Bench, Images
+from caffelite.experiments.drawing import draw
+from caffelite.experiments.result import VERDICTS, Curve, Panel, Result
+
+ROOT = Path(__file__).parents[2]
+
+NOWHERE = (Remote("x", 3, "0" * 64, ("http://127.0.0.1:1/x",)),)
+
+
+def digits(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    chunks = [*synthetic.digits(first, count)]
+    pixels = np.concatenate([chunk for chunk, _ in chunks]).astype(np.float32) / 256
+    return pixels, np.concatenate([label for _, label in chunks]).astype(np.float32)
+
+
+IMAGES = Images(*digits(0, 1200), *digits(1200, 200), "drawn digits")
+
+
+@pytest.fixture
+def few_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder with the models, and a CIFAR-10 of a few drawn images."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CAFFELITE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("CAFFELITE_DATA", raising=False)
+    Path("models").symlink_to(ROOT / "models")
+    shapes = Splits(lambda: synthetic.shapes(0, 200), lambda: synthetic.shapes(200, 100))
+    few = dataclasses.replace(datasets.DATASETS["cifar10"], builtin=shapes, remotes=NOWHERE)
+    monkeypatch.setitem(datasets.DATASETS, "cifar10", few)
+    monkeypatch.setattr(published, "_TESTS", 1)
+    monkeypatch.setattr(moving_average, "_POINTS", dict.fromkeys(moving_average._POINTS, 2))
+    monkeypatch.setattr(one_image, "_SIZES", (1, 100))
+
+
+def test_there_are_nine() -> None:
+    assert len(EXPERIMENTS) == 9
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment(name: str, few_shapes: None, tmp_path: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    bench = Bench(IMAGES, (1, 2), 0.002, on_progress=lambda *facts: told.append(facts))
+    result = import_module(f"caffelite.experiments.{name.replace('-', '_')}").run(bench)
+    assert result.name == name and result.verdict in VERDICTS and result.seeds == (1, 2) and result.share == 0.002
+    assert result.sentence.endswith(".") and result.claim.endswith(".")
+    assert all(len(row) == len(result.columns) for row in result.rows)
+    for panel in result.panels:
+        for curve in panel.curves:
+            assert len(curve.ys) == 2 and all(len(line) == len(curve.x) for line in curve.ys)
+    assert told[-1][0] == told[-1][1]
+    again = Result.from_json(result.to_json())
+    files = [tmp_path / f"{name}{suffix}" for suffix in (".svg", ".png")]
+    draw(again, files)
+    assert files[0].read_text().startswith("<?xml") and files[1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_bias_grows_if_its_gradient_ignores_the_mean() -> None:
+    result = ignored_gradient.run(Bench(IMAGES, (1,), 0.03))
+    assert result.verdict == "held"
+    grown, still = (curve.ys[0] for curve in result.panels[0].curves)
+    steps = np.diff(grown)
+    assert np.allclose(steps, steps.mean(), rtol=1e-3) and steps.mean() > 1e-3
+    assert max(still) < 1e-5
+    # Both normalize by the same statistics: the losses begin alike, and stay so where the bias alone learns.
+    ignoring, full = (curve.ys[0] for curve in result.panels[1].curves)
+    np.testing.assert_allclose(ignoring, full, rtol=1e-5)
+
+
+def test_where_the_models_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        DataError, match=r"models/cifar10_bn_solver\.prototxt is not here; run this where caffelite was"
+    ):
+        published.Published(Bench(IMAGES), 1, lambda norms: None)
+
+
+def test_lost_losses_are_drawn_up_to_where_they_are_lost(tmp_path: Path) -> None:
+    lines = [[1.0, 2.0, math.nan], [1.0, 3.0, math.nan]]
+    panel = Panel("t", "x", "y", [Curve("some", [1, 2, 3], lines), Curve("none", [1, 2, 3], [[math.nan] * 3])])
+    result = Result("n", "T", "s", "c", "held", "e", ["a"], [["x"]], [panel, panel, panel], "d", [1], 1.0)
+    pictures = []
+    for name in ("a.svg", "b.svg"):
+        draw(result, [tmp_path / name])
+        pictures.append((tmp_path / name).read_text())
+    assert pictures[0] == pictures[1]
+    assert "some: then no number" in pictures[0] and "none: no number" in pictures[0]
