@@ -17,6 +17,9 @@ RELU = 'layer { name: "r" type: "ReLU" bottom: "c" top: "c" relu_param { negativ
 SIGMOID = 'layer { name: "g" type: "Sigmoid" bottom: "c" top: "out" }\n'
 
 
+FORKS = 'layer { name: "forks" type: "BN" bottom: "c" top: "c" bn_param { %s } }\n'
+
+
 def convolution(settings: str, kind: str = "Convolution", bottom: str = "x") -> str:
     return (
         f'layer {{ name: "c" type: "{kind}" bottom: "{bottom}" top: "c" convolution_param {{ {settings} '
@@ -32,6 +35,8 @@ def pair(text: str) -> tuple[Net, Net]:
         for i, blob in enumerate(blobs):
             if name == "bn":
                 blob.data[...] = 3 if i == 2 else rng.uniform(1, 2, blob.shape)
+            elif name == "forks":
+                blob.data[...] = rng.uniform(1, 2, blob.shape)
             nets[1].params[name][i].data[...] = blob.data
     return nets
 
@@ -57,7 +62,9 @@ def same(nets: tuple[Net, Net]) -> None:
         "num_output: 5 kernel_size: 7 pad_w: 0 pad_h: 0 bias_term: false",
     ],
 )
-@pytest.mark.parametrize("behind", [NORM, RELU, NORM + RELU, NORM + RELU + SIGMOID])
+@pytest.mark.parametrize(
+    "behind", [FORKS % "momentum: 0.9", FORKS % "bn_mode: INFERENCE", NORM, RELU, NORM + RELU, NORM + RELU + SIGMOID]
+)
 def test_a_convolution_absorbs_what_is_behind_it(settings: str, behind: str) -> None:
     nets = pair(INPUT + convolution(settings) + behind)
     assert [len(unit.nodes) for unit in nets[0].plan.units] == [1, 1 + behind.count("layer {")]

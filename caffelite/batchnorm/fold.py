@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from caffelite.batchnorm.statistics import uses_stored
 from caffelite.errors import NetError
 from caffelite.graph import Node, Version
 from caffelite.layers.base import TEST, Blob, quoted
 from caffelite.layers.batchnorm import BatchNorm
+from caffelite.layers.bn import BN
 from caffelite.net import Net
 from caffelite.schema.messages import LayerParameter, NetParameter
 from caffelite.schema.text import net_from_message
@@ -58,9 +60,9 @@ class Folded:
 def fold(net: Net) -> Folded:
     """Fold what multiplies and shifts channels into the weights beside it.
 
-    A BatchNorm with stored statistics, a learned Scale or a Bias goes into the Convolution, Deconvolution or
-    InnerProduct that makes what it reads, if nobody else reads that; else into the one that alone reads what it makes,
-    if that pads nothing; else it becomes a Scale layer. Dropout, loss and accuracy layers are gone (a loss with a
+    A BatchNorm or a fork's BN with stored statistics, a learned Scale or a Bias goes into the Convolution, Deconvolution
+    or InnerProduct that makes what it reads, if nobody else reads that; else into the one that alone reads what it
+    makes, if that pads nothing; else it becomes a Scale layer. Dropout, loss and accuracy layers are gone (a loss with a
     softmax or a sigmoid leaves that), and Input layers of one image stand for the data.
 
     Parameters
@@ -163,10 +165,10 @@ def _fold_items(items: list[_Item]) -> dict[str, str]:
     makers: dict[Version, _Item] = {item.node.tops[0]: item for item in items if item.node.tops}
     for item in list(items):
         layer = item.node.layer
-        if isinstance(layer, BatchNorm) and not layer.use_global_stats:
+        if isinstance(layer, BatchNorm | BN) and not uses_stored(layer):
             layer.error(
-                "it normalises by the statistics of each batch here (use_global_stats: false), which no weights can "
-                "do; leave use_global_stats unset for the stored ones"
+                "it normalises by the statistics of each batch here, which no weights can do; let it take stored ones "
+                "(BatchNorm: leave use_global_stats unset; BN: bn_mode: INFERENCE, or moving_average: true)"
             )
         if not layer.affine:
             continue

@@ -36,8 +36,8 @@ def run(bench: Bench) -> Result:
     return Result(
         "adaptive", TITLE,
         f"784-512-256-128-64-10 with sigmoid, weights by Glorot, learning rate 0.01 for all, batch {_BATCH}, "
-        f"{_EPOCHS} epochs; Nesterov momentum 0.9, or Adam (0.9, 0.999); BatchNorm with Scale in all four hidden layers "
-        "or in none",
+        f"{_EPOCHS} epochs; Nesterov momentum 0.9, or Adam (0.9, 0.999); BatchNorm with Scale in all four hidden "
+        "layers or in none",
         CLAIM, verdict(alike, best), sentence(parts), columns(_LEVEL),
         [course.row(_LEVEL) for course in found.values()],
         [panel("sigmoid", list(found.values()))], bench.images.described, bench.seeds, bench.share,

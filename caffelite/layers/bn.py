@@ -82,8 +82,19 @@ class BN(Layer):
         self.only_scales = self.dialect == "SegNet" and p.bn_mode == _INFERENCE
         if self.only_scales:
             self.backward_reads = frozenset({"bottom"})
+        self.affine = self.stored or self.only_scales
         if len(self.param.top) > 1 and (self.dialect != "SegNet" or self.only_scales):
             self.error("a second and third top (mean and variance of the batch) go with SegNet's bn_mode: LEARN")
+
+    def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
+        scale, shift, *statistics = (blob.data.reshape(-1).astype(factor.dtype) for blob in self.blobs)
+        if self.stored:
+            mean, variance = statistics
+            inverse = 1 / np.sqrt(variance + self.eps)
+            factor *= inverse
+            offset[:] = (offset - mean) * inverse
+        factor *= scale
+        offset[:] = offset * scale + shift
 
     @staticmethod
     def _sizes(x: Shape) -> tuple[int, int]:

@@ -20,6 +20,7 @@ CONVOLUTION = (
 )
 NORM = 'layer { name: "n" type: "BatchNorm" bottom: "%s" top: "%s" }\n'
 SCALE = 'layer { name: "s" type: "Scale" bottom: "%s" top: "%s" scale_param { bias_term: true } }\n'
+BN = 'layer { name: "n" type: "BN" bn_param { %s } bottom: "%s" top: "%s" }\n'
 RELU = 'layer { name: "r" type: "ReLU" bottom: "%s" top: "%s" }\n'
 PRODUCT = 'layer { name: "i" type: "InnerProduct" bottom: "%s" top: "%s" inner_product_param { num_output: 5 %s } }\n'
 
@@ -29,7 +30,8 @@ def enliven(net: Net) -> Net:
     for layer in net.layers:
         for i, blob in enumerate(layer.blobs):
             kind = layer.type
-            low, high = (0.5, 2) if kind in ("BatchNorm", "Scale") and i == 1 or kind == "Scale" else (-1, 1)
+            positive = kind in ("BatchNorm", "Scale") and i == 1 or kind == "Scale" or kind == "BN" and i == 3
+            low, high = (0.5, 2) if positive else (-1, 1)
             blob.data[...] = 4 if kind == "BatchNorm" and i == 2 else rng.uniform(low, high, blob.shape)
     net.changed()
     return net
@@ -64,6 +66,11 @@ AFTER = NORM % ("a", "a") + SCALE % ("a", "a")
             convolution("x", "a") + NORM.replace("}", "batch_norm_param { scale_bias: true } }") % ("a", "a"),
             {"n": "in c"},
         ),
+        # PSPNet's, ducha-aiki's and SegNet's.
+        (convolution("x", "a") + BN % ("momentum: 0.9", "a", "a"), {"n": "in c"}),
+        (convolution("x", "a") + BN % ("var_eps: 1e-3", "a", "b") + RELU % ("b", "b"), {"n": "in c"}),
+        (convolution("x", "a") + BN % ("bn_mode: INFERENCE", "a", "a"), {"n": "in c"}),
+        (BN % ("momentum: 0.9", "x", "x") + PRODUCT % ("x", "a", ""), {"n": "in i"}),
         (PRODUCT % ("x", "a", "transpose: true bias_term: false") + AFTER, {"n": "in i", "s": "in i"}),
         (BEFORE + convolution("x", "a"), {"n": "in c", "s": "in c"}),
         (BEFORE + convolution("x", "a", "group: 2 bias_term: false"), {"n": "in c", "s": "in c"}),
@@ -141,6 +148,11 @@ def test_statistics_of_the_batch_are_refused() -> None:
         NetError, match=r'net\.prototxt:3:\d+: layer "n": it normalises by the statistics of each batch'
     ):
         fold(built(text))
+
+
+def test_the_statistics_of_segnets_batches_are_refused() -> None:
+    with pytest.raises(NetError, match=r"let it take stored ones \(.*BN: bn_mode: INFERENCE"):
+        fold(built(INPUT + convolution("x", "a") + BN % ("bn_mode: LEARN", "a", "a")))
 
 
 def test_another_result_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
