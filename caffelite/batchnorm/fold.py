@@ -60,10 +60,10 @@ class Folded:
 def fold(net: Net) -> Folded:
     """Fold what multiplies and shifts channels into the weights beside it.
 
-    A BatchNorm or a fork's BN with stored statistics, a learned Scale or a Bias goes into the Convolution, Deconvolution
-    or InnerProduct that makes what it reads, if nobody else reads that; else into the one that alone reads what it
-    makes, if that pads nothing; else it becomes a Scale layer. Dropout, loss and accuracy layers are gone (a loss with a
-    softmax or a sigmoid leaves that), and Input layers of one image stand for the data.
+    A BatchNorm or a fork's BN with stored statistics, a learned Scale or a Bias goes into the Convolution,
+    Deconvolution or InnerProduct that makes what it reads, if nobody else reads that; else into the one that alone
+    reads what it makes, if that pads nothing; else it becomes a Scale layer. Dropout, loss and accuracy layers are
+    gone (a loss with a softmax or a sigmoid leaves that), and Input layers of one image stand for the data.
 
     Parameters
     ----------

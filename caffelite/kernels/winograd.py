@@ -118,10 +118,9 @@ def tiling(images: int, size: int, width: int, left: int, result: tuple[int, int
                     yield Tiling(step, lines, piece, length // piece, 1, -(-lines // tall), tall, tall * length, *rest)
             # Images beyond the last one are zero.
             fill = whole // gcd(whole, lines)
-            for together in range(fill, images + fill, fill):
-                if together == fill or together * lines * length <= most:
-                    lanes = together * lines * length
-                    yield Tiling(step, lines, piece, length // piece, together, 1, lines, lanes, *rest)
+            for together in range(fill, max(fill, min(images + fill - 1, most // (lines * length))) + 1, fill):
+                lanes = together * lines * length
+                yield Tiling(step, lines, piece, length // piece, together, 1, lines, lanes, *rest)
 
     def time(t: Tiling) -> float:
         # Few lanes mean that filters are read more often.

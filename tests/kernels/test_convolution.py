@@ -1,11 +1,7 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import naive
 import numpy as np
 import pytest
+from agreement import check_convolution, check_with_vectors_of, close
 
 from caffelite.kernels import launch, settings
 from caffelite.kernels.convolution import Geometry, backward_data, forward
@@ -34,29 +30,12 @@ CASES = [
 ]
 
 
-def close(found: np.ndarray, expected: np.ndarray) -> None:
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * max(np.abs(expected).max(), 1e-3))
+def steps(g, x, w, b, dy, y, dx, dw, db):
+    return [*forward(g, x, w, b, y), *backward_data(g, dy, w, dx), *backward_weights(g, x, dy, dw, db)]
 
 
 def check(case: tuple) -> None:
-    g = Geometry(*case)
-    rng = np.random.default_rng(1)
-    x = rng.standard_normal((g.images, g.channels, *g.size)).astype(np.float32)
-    w = rng.standard_normal((g.outputs, g.channels // g.group, *g.kernel)).astype(np.float32)
-    b = rng.standard_normal(g.outputs).astype(np.float32)
-    dy = rng.standard_normal((g.images, g.outputs, *g.output_size)).astype(np.float32)
-    rest = (g.stride, g.pad, g.dilation, g.group)
-    y, dx = np.full(dy.shape, 7, np.float32), np.full(x.shape, 7, np.float32)
-    dw, db = np.ones(w.shape, np.float32), np.ones(b.shape, np.float32)
-    calls = [*forward(g, x, w, b, y), *backward_data(g, dy, w, dx), *backward_weights(g, x, dy, dw, db)]
-    for _ in range(2):  # the second time everything but the sums comes out the same
-        for call in calls:
-            call()
-    expected_dx, expected_dw, expected_db = naive.convolution_gradients(x, w, dy, *rest)
-    close(y, naive.convolution(x, w, b, *rest))
-    close(dx, expected_dx)
-    close(dw, 1 + 2 * expected_dw)
-    close(db, 1 + 2 * expected_db)
+    check_convolution(case, steps)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -89,14 +68,7 @@ def test_two_runs_give_the_same_bits() -> None:
 
 @pytest.mark.parametrize("width", ["0", "4", "8"])
 def test_other_vector_widths_and_plain_loops(width: str) -> None:
-    """The same numbers where the machine has other vectors, or none (a process of its own: the width is fixed in it)."""
-    code = "import test_convolution as t\nfor i in (0, 2, 3, 5, 7, 12): t.check(t.CASES[i])"
-    environment = {
-        **os.environ,
-        "CAFFELITE_VECTOR": width,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
-    }
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    check_with_vectors_of(width, "import test_convolution as t\nfor i in (0, 2, 3, 5, 7, 12): t.check(t.CASES[i])")
 
 
 @pytest.mark.parametrize("threads", [2, 3, 5])

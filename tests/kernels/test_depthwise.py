@@ -1,11 +1,6 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-import naive
 import numpy as np
 import pytest
+from agreement import check_convolution, check_with_vectors_of
 
 from caffelite.kernels import depthwise
 from caffelite.kernels.convolution import Geometry
@@ -30,48 +25,28 @@ CASES = [
 ]
 
 
-def close(found: np.ndarray, expected: np.ndarray) -> None:
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * max(np.abs(expected).max(), 1e-3))
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_agrees_with_loops(case: tuple, dtype: type) -> None:
     check(case, dtype)
 
 
+def steps(g, x, w, b, dy, y, dx, dw, db):
+    return [
+        *depthwise.forward(g, x, w, b, y),
+        *depthwise.backward_data(g, dy, w, dx),
+        *depthwise.backward_weights(g, x, dy, dw),
+    ]
+
+
 def check(case: tuple, dtype: type = np.float32) -> None:
-    g = Geometry(*case)
-    assert depthwise.fits(g)
-    rng = np.random.default_rng(1)
-    x = rng.standard_normal((g.images, g.channels, *g.size)).astype(dtype)
-    w = rng.standard_normal((g.outputs, 1, *g.kernel)).astype(dtype)
-    b = rng.standard_normal(g.outputs).astype(dtype)
-    dy = rng.standard_normal((g.images, g.outputs, *g.output_size)).astype(dtype)
-    rest = (g.stride, g.pad, g.dilation, g.group)
-    memory = np.full(dy.size + 64, 7, dtype)
-    y, dx, dw = memory[: dy.size].reshape(dy.shape), np.full(x.shape, 7, dtype), np.ones(w.shape, dtype)
-    calls = [*depthwise.forward(g, x, w, b, y), *depthwise.backward_data(g, dy, w, dx)]
-    calls += depthwise.backward_weights(g, x, dy, dw)
-    for _ in range(2):  # the second time everything but the sums comes out the same
-        for call in calls:
-            call()
-    expected_dx, expected_dw, _ = naive.convolution_gradients(x, w, dy, *rest)
-    close(y, naive.convolution(x, w, b, *rest))
-    assert (memory[dy.size :] == 7).all()
-    close(dx, expected_dx)
-    close(dw, 1 + 2 * expected_dw)
+    assert depthwise.fits(Geometry(*case))
+    check_convolution(case, steps, dtype, bias_gradient=False)
 
 
 @pytest.mark.parametrize("width", ["0", "4", "8"])
 def test_other_vector_widths_and_plain_loops(width: str) -> None:
-    code = "import test_depthwise as t\nfor i in (0, 2, 5, 9, 12, 13, 14): t.check(t.CASES[i])"
-    environment = {
-        **os.environ,
-        "CAFFELITE_VECTOR": width,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
-    }
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    check_with_vectors_of(width, "import test_depthwise as t\nfor i in (0, 2, 5, 9, 12, 13, 14): t.check(t.CASES[i])")
 
 
 def test_without_bias() -> None:

@@ -1,11 +1,7 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import naive
 import numpy as np
 import pytest
+from agreement import check_with_vectors_of
 
 from caffelite.kernels import pooling, pooling_planes
 from caffelite.kernels.windows import Windows
@@ -86,13 +82,7 @@ def check(case: tuple, dtype: type = np.float32) -> None:
 
 @pytest.mark.parametrize("width", ["0", "4", "8"])
 def test_other_vector_widths_and_plain_loops(width: str) -> None:
-    code = "import test_pooling as t\nfor case in t.CASES[8:11]: t.check(case)"
-    environment = {
-        **os.environ,
-        "CAFFELITE_VECTOR": width,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
-    }
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    check_with_vectors_of(width, "import test_pooling as t\nfor case in t.CASES[8:11]: t.check(case)")
 
 
 def test_what_planes_are_for() -> None:

@@ -1,11 +1,6 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-import naive
 import numpy as np
 import pytest
+from agreement import check_convolution, check_with_vectors_of, close
 
 from caffelite.kernels import convolution, convolution_weights, launch, settings, winograd, winograd_weights
 from caffelite.kernels.convolution import Geometry
@@ -23,35 +18,16 @@ CASES = [
 ]
 
 
-def close(found: np.ndarray, expected: np.ndarray) -> None:
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * max(np.abs(expected).max(), 1e-3))
-
-
-def check(case: tuple, dtype: type = np.float32) -> None:
-    g = Geometry(*case)
-    rng = np.random.default_rng(1)
-    x = rng.standard_normal((g.images, g.channels, *g.size)).astype(dtype)
-    w = rng.standard_normal((g.outputs, g.channels // g.group, *g.kernel)).astype(dtype)
-    b = rng.standard_normal(g.outputs).astype(dtype)
-    dy = rng.standard_normal((g.images, g.outputs, *g.output_size)).astype(dtype)
-    rest = (g.stride, g.pad, g.dilation, g.group)
-    y, dx = np.full(dy.shape, 7, dtype), np.full(x.shape, 7, dtype)
-    dw, db = np.ones(w.shape, dtype), np.ones(b.shape, dtype)
-    calls = [
+def steps(g, x, w, b, dy, y, dx, dw, db):
+    return [
         *winograd.forward(g, x, w, b, y),
         *winograd.backward_data(g, dy, w, dx),
         *winograd_weights.backward_weights(g, x, dy, dw, db),
     ]
-    for _ in range(2):  # the second time everything but the sums comes out the same
-        for call in calls:
-            call()
-    expected_dx, expected_dw, expected_db = naive.convolution_gradients(x, w, dy, *rest)
-    close(y, naive.convolution(x, w, b, *rest))
-    close(dx, expected_dx)
-    close(dw, 1 + 2 * expected_dw)
-    close(db, 1 + 2 * expected_db)
-    if dtype is np.float64:
-        np.testing.assert_allclose(y, naive.convolution(x, w, b, *rest), rtol=0, atol=1e-12)
+
+
+def check(case: tuple, dtype: type = np.float32) -> None:
+    check_convolution(case, steps, dtype)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -65,14 +41,7 @@ def test_agrees_with_loops_in_float64() -> None:
 
 @pytest.mark.parametrize("width", ["0", "4", "8", "16"])
 def test_other_vector_widths_and_plain_loops(width: str) -> None:
-    """The same numbers where the machine has other vectors, or none (a process of its own: the width is fixed in it)."""
-    code = "import test_winograd as t\nfor i in (0, 3): t.check(t.CASES[i])"
-    environment = {
-        **os.environ,
-        "CAFFELITE_VECTOR": width,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
-    }
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    check_with_vectors_of(width, "import test_winograd as t\nfor i in (0, 3): t.check(t.CASES[i])")
 
 
 @pytest.mark.parametrize("size", [3, 5])
