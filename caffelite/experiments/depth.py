@@ -37,10 +37,10 @@ def run(bench: Bench) -> Result:
     sooner = all(b <= a for a, b in pairwise(times["sigmoid"])) and times["sigmoid"][-1] < times["sigmoid"][0]
     difference = max(ends["ReLU"]) - min(ends["ReLU"])
     sentence = (
-        f"With sigmoid and 0 to {len(HIDDEN)} BatchNorm layers, {_LEVEL}% was reached after "
-        f"{', '.join(when(course.reach(_LEVEL)) for course in courses['sigmoid'])} epochs "
-        f"(the accuracies at the end: {', '.join(spread(course.last()) for course in courses['sigmoid'])}%); with ReLU "
-        f"the accuracies at the end are {difference:.2f} points apart."
+        f"With sigmoid and 0 to {len(HIDDEN)} BatchNorm layers, the epochs to {_LEVEL}% were: "
+        f"{', '.join(when(course.reach(_LEVEL)) for course in courses['sigmoid'])}; the accuracies at the end: "
+        f"{', '.join(spread(course.last()) for course in courses['sigmoid'])}%. With ReLU the accuracies at the end are "
+        f"{difference:.2f} points apart."
     )
     return Result(
         "depth", TITLE,

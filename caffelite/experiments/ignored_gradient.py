@@ -95,7 +95,7 @@ def run(bench: Bench) -> Result:
         f"With mean and variance taken for constants the norm of the bias went from 0 to "
         f"{spread(_last(grown), '{:.3g}')} in {iterations:,} iterations, "
         f"{100 * np.mean([1 - line[half] / line[-1] for line in grown]):.0f}% of it in the second half, while the loss "
-        f"changed by {drift:.1g} of itself; with the full gradient it went to "
+        f"changed by at most {max(drift, 1e-7):.0e} of itself; with the full gradient it went to "
         f"{spread(_last(still), '{:.1g}')}. Where everything learns, the loss went from "
         f"{losses[everything, full][0][0]:.2f} to {spread(_last(losses[everything, full]), '{:.3f}')} with the full "
         f"gradient, and to {spread(_last(losses[everything, ignoring]), '{:.3f}')} with the other."
