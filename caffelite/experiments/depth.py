@@ -39,8 +39,8 @@ def run(bench: Bench) -> Result:
     sentence = (
         f"With sigmoid and 0 to {len(HIDDEN)} BatchNorm layers, the epochs to {_LEVEL}% were: "
         f"{', '.join(when(course.reach(_LEVEL)) for course in courses['sigmoid'])}; the accuracies at the end: "
-        f"{', '.join(spread(course.last()) for course in courses['sigmoid'])}%. With ReLU the accuracies at the end are "
-        f"{difference:.2f} points apart."
+        f"{', '.join(spread(course.last()) for course in courses['sigmoid'])}%. With ReLU the accuracies at the end "
+        f"are {difference:.2f} points apart."
     )
     return Result(
         "depth", TITLE,
