@@ -23,6 +23,7 @@ COMMANDS = {
     "bn": "check, show, recalibrate or fold the batch normalization of a net",
     "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
     "data": "get CIFAR-10 or MNIST ready for the example nets",
+    "device_query": "tell which GPUs there are, and whether they are used",
 }
 
 #: What asks for help.

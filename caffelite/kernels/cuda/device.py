@@ -4,6 +4,7 @@ numba.cuda is imported when that is asked for the first time: it takes a third o
 """
 
 import importlib.util
+import math
 import threading
 import warnings
 from dataclasses import asdict, dataclass
@@ -69,7 +70,9 @@ def count() -> int:
     try:
         found = len(cuda.gpus)
     except Exception as error:
-        raise GpuError(f"no GPU can be used: {_one_line(error)}") from None
+        if "cannot be found" in str(error):
+            raise GpuError("this machine has no NVIDIA driver, or it is not where libraries are looked for") from None
+        raise GpuError(f"the NVIDIA driver does not start: {_one_line(error)}") from None
     if not found:
         raise GpuError("the driver finds no GPU")
     if not nvvm.is_available():
@@ -146,14 +149,27 @@ def configured(kernel: Any, grid: tuple[int, int], block: tuple[int, int], strea
         return kernel[grid, block, stream, shared]
 
 
-def empty(size: int) -> Any:
-    """Return an array of float32 on the current GPU, one axis, whose values are whatever was there."""
-    if SIMULATED:
-        return SimulatedArray(np.full(size, np.nan, np.float32))
-    from numba import cuda
+def empty(shape: tuple[int, ...]) -> Any:
+    """Return an array of float32 on the current GPU, whose values are whatever was there.
 
-    return cuda.device_array(size, np.float32)
+    Raises
+    ------
+    GpuError
+        There is not enough memory.
+    """
+    if SIMULATED:
+        return SimulatedArray(np.full(shape, np.nan, np.float32))
+    from numba import cuda
+    from numba.cuda.cudadrv.driver import CudaAPIError
+
+    try:
+        return cuda.device_array(shape, np.float32)
+    except CudaAPIError as error:
+        size = 4 * math.prod(shape)
+        raise GpuError(
+            f"the GPU gives no {size} bytes of memory ({_one_line(error)}); a smaller batch needs less"
+        ) from None
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".:") or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".: ") or type(error).__name__

@@ -81,5 +81,5 @@ def workspace(device: int, stream: int, size: int) -> GpuArray:
         made = _workspaces.setdefault((device, stream), [])
         if not made or made[-1].shape[0] < size:
             size = 1 << (size - 1).bit_length()
-            made.append(array_on_gpu(empty(size), "the workspace", ("float32",)))
+            made.append(array_on_gpu(empty((size,)), "the workspace", ("float32",)))
         return made[-1]
