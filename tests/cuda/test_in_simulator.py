@@ -1,5 +1,6 @@
 """Runs the tests for a GPU in numba's simulator, which has to be switched on before numba is imported."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from caffelite.kernels.cuda.simulator import SIMULATED
 
 
+@pytest.mark.skipif(importlib.util.find_spec("numba_cuda") is None, reason="the simulator is part of numba-cuda")
 @pytest.mark.skipif(SIMULATED, reason="this is the simulator")
 def test_what_is_for_a_gpu_runs_in_the_simulator() -> None:
     here = Path(__file__).parent
