@@ -4,7 +4,8 @@
     python tools/cuda_ptx.py --arch 80 --json
 
 Needs the extra: pip install "caffelite[cuda]". Registers and spills are told by ptxas, where that is found
-(pip install nvidia-cuda-nvcc). Exit code 1: a kernel uses local memory, or reads other than 16 bytes at once where it
+(pip install nvidia-cuda-nvcc), or with --link by NVIDIA's linker, which optimizes once more: by default numba has that
+make the code that runs. Exit code 1: a kernel uses local memory, or reads other than 16 bytes at once where it
 could; 3: nothing can be compiled here.
 """
 
@@ -28,15 +29,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", type=int, default=90, help="compute capability times ten (90)")
     parser.add_argument("--only", default="", metavar="TEXT", help="kernels whose names have this in them")
+    parser.add_argument("--link", action="store_true", help="registers and spills as the linker has them")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     arguments = parser.parse_args()
     reason = why_not()
     if reason:
         print(reason, file=sys.stderr)
         return 3
-    ptxas = assembler()
     found = [
-        measured(name, size, make, arguments.arch, ptxas) for name, size, make in kernels() if arguments.only in name
+        measured(name, size, make, arguments.arch, arguments.link)
+        for name, size, make in kernels()
+        if arguments.only in name
     ]
     print(json.dumps(found) if arguments.json else table(found))
     return int(any(row["wrong"] for row in found))
@@ -71,9 +74,9 @@ def kernels() -> Iterator[tuple[str, int, Callable[[], Any]]]:
                     yield name, size, lambda o=options, s=source: backward.gradient(*o, s)
 
 
-def measured(name: str, size: int, make: Callable[[], Any], arch: int, ptxas: str | None) -> dict[str, Any]:
+def measured(name: str, size: int, make: Callable[[], Any], arch: int, link: bool) -> dict[str, Any]:
     """Compile a kernel; return what was found in it."""
-    text = compiled(*make(), arch)
+    text = str(compiled(*make(), arch))
     kind = {16: "v4.b32", 4: "b32", 2: "b16"}[size]
     row: dict[str, Any] = {
         "kernel": name,
@@ -82,22 +85,21 @@ def measured(name: str, size: int, make: Callable[[], Any], arch: int, ptxas: st
         "stores": text.count(f"st.global.{kind} "),
         "local": len(re.findall(r"\.local\b", text)),
         "float64": len(re.findall(r"\.f64\b", text)),
-        **assembled(text, arch, ptxas),
+        **(linked(compiled(*make(), arch, "ltoir"), arch) if link else assembled(text, arch)),
     }
     row["wrong"] = bool(row["local"] or row["spilled"] or not row["loads"])
     return row
 
 
-def compiled(function: Any, signature: Any, arch: int) -> str:
-    """Return a kernel as PTX."""
+def compiled(function: Any, signature: Any, arch: int, output: str = "ptx") -> Any:
+    """Return a kernel as PTX, or as what the linker takes."""
     from numba import cuda
     from numba.cuda import dispatcher
 
     # Functions that kernels call are compiled for the current GPU; there is none.
     capability = divmod(arch, 10)
     dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
-    text, _ = cuda.compile(function, signature, cc=capability, device=False, output="ptx", abi="numba")
-    return str(text)
+    return cuda.compile(function, signature, cc=capability, device=False, output=output, abi="numba")[0]
 
 
 def assembler() -> str | None:
@@ -108,9 +110,10 @@ def assembler() -> str | None:
     return next(found, shutil.which("ptxas"))
 
 
-def assembled(text: str, arch: int, ptxas: str | None) -> dict[str, int | None]:
+def assembled(text: str, arch: int) -> dict[str, int | None]:
     """Return registers of a thread and bytes that are spilled; None where there is no ptxas, or one that is older."""
     unknown = {"registers": None, "spilled": None}
+    ptxas = assembler()
     if ptxas is None:
         return unknown
     with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
@@ -121,8 +124,27 @@ def assembled(text: str, arch: int, ptxas: str | None) -> dict[str, int | None]:
         )
     if run.returncode:
         return unknown
-    registers = re.findall(r"Used (\d+) registers", run.stderr)
-    spilled = re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", run.stderr)
+    return told(run.stderr)
+
+
+def linked(code: bytes, arch: int) -> dict[str, int | None]:
+    """Return the same of what the linker makes."""
+    from cuda.bindings import nvjitlink
+
+    options = [f"-arch=sm_{arch}", "-lto", "-verbose"]
+    linker = nvjitlink.create(len(options), options)
+    nvjitlink.add_data(linker, nvjitlink.InputType.LTOIR, code, len(code), "kernel")
+    nvjitlink.complete(linker)
+    log = bytearray(nvjitlink.get_info_log_size(linker))
+    nvjitlink.get_info_log(linker, log)
+    nvjitlink.destroy(linker)
+    return told(log.decode())
+
+
+def told(log: str) -> dict[str, int | None]:
+    """Return what the assembler's log says."""
+    registers = re.findall(r"Used (\d+) registers", log)
+    spilled = re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", log)
     return {"registers": max(map(int, registers)), "spilled": sum(map(int, spilled))}
 
 
