@@ -15,7 +15,7 @@ GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "BatchNorm.npz")
 CASES = sorted({key.split("/")[0] for key in GOLDEN})
 
 #: No multiples of anything; one block a channel and several; N×C and N×C×…; batch 1; one channel.
-SHAPES = [(3, 5, 7), (2, 2, 4, 100), (40, 3), (1, 1, 333), (9, 33, 2), (4, 17), (1, 3, 3), (2, 3, 18, 32)]
+SHAPES = [(3, 5, 7), (40, 3), (1, 1, 197), (9, 33, 2), (4, 17), (1, 3, 3), (4, 1, 8, 32)]
 TOLERANCE = {"float32": 1e-5, "float16": 2e-3, "bfloat16": 1.6e-2}
 
 
@@ -134,7 +134,7 @@ def test_other_activations(how: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
-@pytest.mark.parametrize("shape", [(3, 5, 7), (2, 3, 18, 32), (40, 3), (5, 2, 4)], ids=str)
+@pytest.mark.parametrize("shape", [(3, 5, 7), (4, 1, 8, 32), (40, 3), (5, 2, 4)], ids=str)
 def test_half_precision_has_statistics_in_float32(kind: str, shape: tuple[int, ...]) -> None:
     data = example(shape, kind)
     found = both_ways(*data, kind=kind, activation="ReLU")
@@ -142,7 +142,7 @@ def test_half_precision_has_statistics_in_float32(kind: str, shape: tuple[int, .
         agree(found[name], exact, TOLERANCE[kind] if name in ("y", "dx") else 1e-5)
 
 
-@pytest.mark.parametrize("shape", [(4, 3, 40), (1, 2, 333), (50, 3)], ids=str)
+@pytest.mark.parametrize("shape", [(4, 3, 40), (1, 2, 197), (50, 3)], ids=str)
 @pytest.mark.parametrize("first", [0.0, 50.0])
 def test_a_large_mean_loses_no_digits(shape: tuple[int, ...], first: float) -> None:
     x, dy, factor, offset = example(shape, mean=100, deviation=0.1)
@@ -163,14 +163,14 @@ def test_stored_statistics_decay() -> None:
     agree(stored[2].values, np.array([2.8]), 1e-6)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 333), (3, 5, 7)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 1, 197), (3, 5, 7)], ids=str)
 def test_two_runs_give_the_same_bits(shape: tuple[int, ...]) -> None:
     data = example(shape)
     one, other = (both_ways(*data, activation="ReLU") for _ in range(2))
     assert all((one[name] == other[name]).all() for name in one)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 333), (3, 5, 7)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 1, 197), (3, 5, 7)], ids=str)
 def test_in_place(shape: tuple[int, ...]) -> None:
     data = example(shape)
     found = both_ways(*data, in_place=True)["y"]
@@ -201,7 +201,7 @@ def test_gradient_is_the_derivative() -> None:
         agree(found[name].reshape(-1), differences, 5e-3)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 333), (3, 5, 7)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 1, 197), (3, 5, 7)], ids=str)
 def test_stored_statistics_and_parameter_gradients(shape: tuple[int, ...]) -> None:
     x, dy, factor, offset = example(shape)
     channels = shape[1]
