@@ -31,3 +31,7 @@ class SolverError(Error):
 
 class MissingExtraError(Error):
     """An optional package or program is needed; the message says what to install."""
+
+
+class GpuError(Error):
+    """No GPU can be used, or arrays on one do not fit; the message says why."""

@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 from caffelite.errors import NetError, WeightsError
 from caffelite.graph import Graph, Node
 from caffelite.kernels import arrays
+from caffelite.kernels.cuda.host import Gpu
 from caffelite.kernels.launch import in_rows, together
 from caffelite.layers.base import TRAIN, Blob, Context, Layer, Parameter, Step, count, quoted, text_of
 from caffelite.layers.fillers import fill
@@ -93,6 +94,8 @@ class Net:
         for it.
     allow_python : bool, optional
         Whether Python layers may run the code that the net names.
+    gpu : Gpu, optional
+        What BatchNorm layers run on, in place of the CPU; not in float64.
 
     Attributes
     ----------
@@ -131,6 +134,7 @@ class Net:
         share: "Net | None" = None,
         learn: bool | None = None,
         allow_python: bool = False,
+        gpu: Gpu | None = None,
     ) -> None:
         self.document = read_net(source) if isinstance(source, str | Path) else source
         self.phase = phase
@@ -138,6 +142,8 @@ class Net:
         self.context.home = Path(self.document.filename).parent
         self._keep = keep
         self._dtype = np.dtype(dtype)
+        if self._dtype == np.float32:
+            self.context.gpu = gpu
         self.graph = Graph(self.document, self.context, level, stages)
         self.name = self.graph.name
         self.layers: list[Layer] = [node.layer for node in self.graph.nodes]

@@ -330,7 +330,7 @@ class Plan:
                     # Its readers add to the weight, so it has to be set anew each time, before any of them runs.
                     self.seeds[version] = partial(blob.diff.fill, version.loss_weight)
         layers = [node.layer for node in unit.nodes]
-        absorbs = len(layers) > 1 and (layers[0].absorbs or layers[0].absorbs_affine)
+        absorbs = len(layers) > 1 and (layers[0].absorbs or layers[0].absorbs_affine or layers[0].absorbs_activation)
         if absorbs:
             unit.forward += layers[0].forward_with(layers[1:], bottoms, tops)
         elif len(layers) > 1:
@@ -380,6 +380,8 @@ def _continues(chain: list[Node], node: Node) -> bool:
         return fits and not first.backward and not node.backward and len(first.bottoms) == 1
     if before.backward != node.backward or before.propagate != node.propagate:
         return False
-    if first.layer.absorbs_affine:
-        return len(chain) == 1 and node.layer.learned_affine() is not None
+    if first.layer.absorbs_affine and len(chain) == 1 and node.layer.learned_affine() is not None:
+        return True
+    if first.layer.absorbs_affine or first.layer.absorbs_activation:
+        return first.layer.absorbs_activation and before.layer.activation is None and node.layer.activation is not None
     return isinstance(before.layer, ElementWise) and isinstance(node.layer, ElementWise)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from caffelite.cli.terminal import say
 from caffelite.errors import Error
+from caffelite.gpu import Gpu, gpu_or_reason
 
 
 class UsageError(Error):
@@ -22,7 +23,12 @@ def add_state(parser: argparse.ArgumentParser) -> None:
 
 def add_gpu(parser: argparse.ArgumentParser) -> None:
     """Add Caffe's option for GPUs."""
-    parser.add_argument("--gpu", metavar="IDS", help="taken for Caffe's sake; everything runs on the CPU")
+    parser.add_argument(
+        "--gpu",
+        type=gpu_number,
+        metavar="ID",
+        help="number of a GPU, which BatchNorm layers run on (of several: the first)",
+    )
 
 
 def add_python(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +49,16 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 def names(text: str) -> list[str]:
     """Return the names in a list with commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def gpu_number(text: str) -> int:
+    """Return the number of a GPU: the first of those that Caffe's option names; ``all`` begins with 0."""
+    first = text.split(",")[0].strip()
+    if first == "all":
+        return 0
+    if not first.isdecimal():
+        raise argparse.ArgumentTypeError(f'"{text}" is no number of a GPU; they begin with 0')
+    return int(first)
 
 
 def whole(text: str) -> int:
@@ -74,7 +90,17 @@ def the_file(given: Sequence[str | None], wanted: str) -> Path:
     return Path(found[0])
 
 
-def say_cpu(arguments: argparse.Namespace) -> None:
-    """Tell who asked for a GPU that the CPU is used."""
-    if arguments.gpu is not None:
-        say("caffelite runs on the CPU; --gpu changes nothing")
+def the_gpu(arguments: argparse.Namespace) -> Gpu | None:
+    """Return the GPU that was asked for; where it cannot be used, tell why.
+
+    Raises
+    ------
+    GpuError
+        There are GPUs, but none of this number.
+    """
+    if arguments.gpu is None:
+        return None
+    gpu, reason = gpu_or_reason(arguments.gpu)
+    if gpu is None:
+        say(f"--gpu {arguments.gpu}: {reason}; it runs on the CPU")
+    return gpu

@@ -14,14 +14,15 @@ from caffelite.cli.arguments import (
     add_python,
     add_state,
     names,
-    say_cpu,
     the_file,
+    the_gpu,
     whole,
 )
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import TestLog, compiling
 from caffelite.cli.report import accuracies, by_name, plain, summary
 from caffelite.cli.terminal import counted, say, status
+from caffelite.gpu import Gpu, cost
 from caffelite.layers.base import TEST
 from caffelite.net import Net
 from caffelite.solvers.logs import Output
@@ -62,12 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
     file = the_file([arguments.file, arguments.model], "the prototxt of a net or of a solver")
     if not arguments.weights:
         raise UsageError("give the weights to test with --weights: the .caffemodel of a snapshot")
-    say_cpu(arguments)
+    gpu = the_gpu(arguments)
     sources = nets_of(file, TEST, arguments.level, arguments.stage)
     prepared = prepare_data(sources, arguments.data, say)
     notices = [data.notice for data in prepared if data.notice]
     with compiling():
-        results = [{**_test(source, arguments), "notices": notices} for source in sources]
+        results = [{**_test(source, arguments, gpu), "notices": notices} for source in sources]
     if arguments.json:
         print(json.dumps(results if len(results) > 1 else results[0]))
     else:
@@ -75,11 +76,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _test(source: NetSource, arguments: argparse.Namespace) -> dict[str, Any]:
+def _test(source: NetSource, arguments: argparse.Namespace, gpu: Gpu | None) -> dict[str, Any]:
     """Test one net; return what was found."""
     stats = None if arguments.stats is None else arguments.stats == "global"
     with status("building the net"):
-        net = source.net(global_stats=stats, allow_python=arguments.allow_python)
+        net = source.net(global_stats=stats, allow_python=arguments.allow_python, gpu=gpu)
+    before = (0, 0.0) if gpu is None else (gpu.bytes, gpu.seconds)
     try:
         for path in arguments.weights:
             taken = net.copy_from(path)
@@ -87,6 +89,8 @@ def _test(source: NetSource, arguments: argparse.Namespace) -> dict[str, Any]:
                 say(f"{path}: weights of {len(taken.taken)} layers are taken\n{indent(taken.table(), '  ')}")
         iterations, data = extent(net, arguments.iterations)
         outputs, loss = _score(net, iterations)
+        if gpu is not None:
+            say(cost(gpu, iterations, before))
     finally:
         net.close()
     weights = ", ".join(arguments.weights)

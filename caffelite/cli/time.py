@@ -8,10 +8,11 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from caffelite.cli.arguments import add_data, add_gpu, add_python, add_state, say_cpu, the_file, whole
+from caffelite.cli.arguments import add_data, add_gpu, add_python, add_state, the_file, the_gpu, whole
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import counted, say, status
+from caffelite.gpu import cost
 from caffelite.kernels import peak
 from caffelite.kernels.settings import threads
 from caffelite.layers.base import TEST, TRAIN
@@ -61,15 +62,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure, and print a table."""
     file = the_file([arguments.file, arguments.model], "the prototxt of a net")
-    say_cpu(arguments)
+    gpu = the_gpu(arguments)
     phase = TEST if arguments.phase == "TEST" else TRAIN
     source = nets_of(file, phase, arguments.level, arguments.stage)[0]
     prepare_data([source], arguments.data, say)
     with compiling():
         with status("building the net"):
-            net = source._replace(phase=phase).net(weights=arguments.weights, allow_python=arguments.allow_python)
+            net = source._replace(phase=phase).net(
+                weights=arguments.weights, allow_python=arguments.allow_python, gpu=gpu
+            )
         try:
             found = measure(net, arguments.iterations, backward=phase == TRAIN)
+            if gpu is not None:
+                # One more pass, the first, was not timed.
+                say(cost(gpu, arguments.iterations + 1))
         finally:
             net.close()
     print(json.dumps(found) if arguments.json else _table(found))

@@ -12,7 +12,6 @@ from caffelite.cli.arguments import (
     add_python,
     add_state,
     names,
-    say_cpu,
     the_file,
     whole,
 )
@@ -59,7 +58,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.snapshot and arguments.weights:
         raise UsageError("give --snapshot to go on with a run, or --weights to begin one with these weights, not both")
     file = the_file([arguments.file, arguments.solver], "the prototxt of a solver or of a net")
-    say_cpu(arguments)
     document = solver_for(file)
     _override(document, arguments)
     settings = Settings(document)
@@ -117,7 +115,7 @@ def _override(document: Document, arguments: argparse.Namespace) -> None:
 
 def _train(document: Document, arguments: argparse.Namespace, shown: Recorder) -> str:
     """Run the solver; return the line that tells what came out."""
-    solver = Solver(document, shown, weights=[], allow_python=arguments.allow_python)
+    solver = Solver(document, shown, weights=[], allow_python=arguments.allow_python, gpu=arguments.gpu)
     try:
         shown.watch(solver)
         for path in document.message.weights:

@@ -16,6 +16,7 @@ import numpy as np
 
 from caffelite.errors import NetError, ShapeError
 from caffelite.kernels import arrays
+from caffelite.kernels.cuda.host import Gpu
 from caffelite.schema.names import distance
 
 Shape = tuple[int, ...]
@@ -108,6 +109,8 @@ class Context:
         Whether code that the net names may run.
     home : Path
         The folder of the prototxt.
+    gpu : Gpu or None
+        What layers that have kernels for a GPU run on; None: the CPU.
     """
 
     phase: int = TRAIN
@@ -116,6 +119,7 @@ class Context:
     global_stats: bool | None = None
     allow_python: bool = False
     home: Path = field(default_factory=Path)
+    gpu: Gpu | None = None
     _shared: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
 
     def scratch(self, shape: Shape, dtype: np.dtype) -> np.ndarray:
@@ -168,6 +172,10 @@ class Layer:
     affine: bool = False
     #: ``forward_with`` and ``backward_with`` do what one layer behind it does as well, if that has ``learned_affine``.
     absorbs_affine: bool = False
+    #: They do an ``activation`` behind it, or behind what it absorbs, as well.
+    absorbs_activation: bool = False
+    #: The function that kernels for a GPU know the layer by, and its negative slope.
+    activation: tuple[str, float] | None = None
     #: The shapes of the tops depend on the data: ``shapes`` returns the largest, ``resize`` those of each pass.
     dynamic: ClassVar[bool] = False
 
@@ -233,14 +241,14 @@ class Layer:
     ) -> Iterable[Step]:
         """Return the steps that compute the tops of the last of ``followers``.
 
-        Only asked where ``absorbs`` or ``absorbs_affine``.
+        Only asked where ``absorbs``, ``absorbs_affine`` or ``absorbs_activation``.
         """
         raise NotImplementedError
 
     def backward_with(
         self, followers: Sequence["Layer"], bottoms: Sequence[Blob], tops: Sequence[Blob]
     ) -> Iterable[Step]:
-        """Return the steps of the gradients of all of them, from the bottoms; only asked where ``absorbs_affine``."""
+        """Return the steps of the gradients of all of them, from the bottoms; not asked where ``absorbs``."""
         raise NotImplementedError
 
     def learned_affine(self) -> tuple[Blob | None, Blob | None] | None:

@@ -8,6 +8,7 @@ import numpy as np
 from caffelite.errors import WeightsError
 from caffelite.kernels import batchnorm, scale
 from caffelite.kernels.arrays import zeros
+from caffelite.kernels.cuda.host import HostBatchNorm, Settings
 from caffelite.layers.base import TRAIN, Blob, Layer, Parameter, Shape, Step, count, layer
 from caffelite.schema.messages import FillerParameter, ParamSpec
 
@@ -59,6 +60,9 @@ class BatchNorm(Layer):
     of its orders: mean, variance, correction, scale, bias (from 0.16 on), and scale, bias, mean, variance, reserved
     (before). So is ``param``: where the first or the second has a rate, these are those of scale and bias.
 
+    *On a GPU*, where the net has one, with the Scale or Bias and the ReLU or Sigmoid behind it; where every blob is
+    to be looked at, alone. ``docs/gpu.md``.
+
     Ioffe and Szegedy, "Batch Normalization", 2015. Numbers as BVLC Caffe 1.0.
     """
 
@@ -95,6 +99,12 @@ class BatchNorm(Layer):
         elif self.scale_bias:
             self.backward_reads = frozenset({"bottom"})
         self.absorbs_affine = not use and not self.scale_bias
+        if self.context.gpu is not None:
+            self.affine = False
+            self.absorbs_affine = not self.scale_bias
+            self.absorbs_activation = True
+            # What was in the bottom stays on the GPU.
+            self.backward_reads = frozenset()
 
     @staticmethod
     def of_statistics(param: Any) -> range:
@@ -152,6 +162,8 @@ class BatchNorm(Layer):
         return (self.blobs[3], self.blobs[4]) if self.scale_bias else (None, None)
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        if self.context.gpu is not None:
+            return self._forward_on_gpu([], bottoms, tops)
         x, y = bottoms[0].flat, tops[0].flat
         channels, length = self._sizes(bottoms[0].shape)
         if not self.use_global_stats:
@@ -179,6 +191,8 @@ class BatchNorm(Layer):
         )]  # fmt: skip
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        if self.context.gpu is not None:
+            return self._backward_on_gpu([], bottoms, tops)
         channels, length = self._sizes(bottoms[0].shape)
         dy = tops[0].flat_diff
         dx = None if bottoms[0].diff is None else bottoms[0].flat_diff
@@ -207,10 +221,39 @@ class BatchNorm(Layer):
         )]  # fmt: skip
 
     def forward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        if self.context.gpu is not None:
+            return self._forward_on_gpu(followers, bottoms, tops)
         return self._forward(bottoms, tops, *_learned(followers))
 
     def backward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        if self.context.gpu is not None:
+            return self._backward_on_gpu(followers, bottoms, tops)
         return self._backward(bottoms, tops, *_learned(followers))
+
+    def _behind(self, followers: Sequence[Layer]) -> tuple[Blob | None, Blob | None]:
+        """Return the factor and the offset, of this layer or of one behind it."""
+        affine = [layer for layer in followers if layer.activation is None]
+        return _learned(affine) if affine else self._scale()
+
+    def _forward_on_gpu(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        assert self.context.gpu is not None
+        channels, length = self._sizes(bottoms[0].shape)
+        shape = (-1, channels, length)
+        mean_sum, variance_sum, correction = (blob.data for blob in self.blobs[:_STATISTICS])
+        factor, offset = (None if blob is None else blob.data for blob in self._behind(followers))
+        activation, slope = followers[-1].activation or (None, 0.0) if followers else (None, 0.0)
+        settings = Settings(self.settings.eps, self.fraction, (mean_sum, variance_sum, correction),
+                            self.use_global_stats, factor, offset, activation, slope)  # fmt: skip
+        self.on_gpu = HostBatchNorm(self.context.gpu, bottoms[0].data.reshape(shape), tops[0].data.reshape(shape),
+                                    settings)  # fmt: skip
+        return [self.on_gpu.forward]
+
+    def _backward_on_gpu(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        channels, length = self._sizes(bottoms[0].shape)
+        shape = (-1, channels, length)
+        dx = None if bottoms[0].diff is None else bottoms[0].diff.reshape(shape)
+        d_factor, d_offset = (None if blob is None else blob.diff for blob in self._behind(followers))
+        return self.on_gpu.backward(tops[0].flat_diff.reshape(shape), dx, d_factor, d_offset)
 
 
 def _learned(followers: Sequence[Layer]) -> tuple[Blob | None, Blob | None]:

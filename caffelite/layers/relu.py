@@ -29,5 +29,6 @@ class ReLU(ElementWise):
 
     def setup(self) -> None:
         slope = self.param.relu_param.negative_slope
+        self.activation = "ReLU", slope
         # The sign of the top is that of the bottom.
         self.use(_FROM_TOP if slope >= 0 else _FROM_BOTTOM, slope)

@@ -16,3 +16,4 @@ class Sigmoid(ElementWise):
 
     def setup(self) -> None:
         self.use(_SIGMOID)
+        self.activation = "Sigmoid", 0.0

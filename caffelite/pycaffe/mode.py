@@ -1,24 +1,69 @@
 """What pycaffe sets for all nets at once: mode, device, seed."""
 
 import warnings
+from dataclasses import dataclass
 
+from caffelite.gpu import Gpu, gpu_or_reason
 from caffelite.layers.base import TEST, TRAIN, registry
 
+
+@dataclass(slots=True)
+class _Mode:
+    gpu: bool = False
+    device: int = 0
+
+
+_mode = _Mode()
 #: What :func:`set_random_seed` was given last.
 _seed: list[int] = []
 
 
 def set_mode_cpu() -> None:
-    """Run on the CPU, as caffelite always does."""
+    """Run nets that are made from now on on the CPU."""
+    _mode.gpu = False
 
 
 def set_mode_gpu() -> None:
-    """Warn that nets run on the CPU all the same; scripts written for a GPU go on."""
-    warnings.warn("caffelite runs on the CPU; set_mode_gpu changes nothing", stacklevel=2)
+    """Run the BatchNorm layers of nets that are made from now on on a GPU.
+
+    Where it cannot be used, a warning says why, and everything runs on the CPU.
+
+    Raises
+    ------
+    GpuError
+        There are GPUs, but not the one that :func:`set_device` has chosen.
+    """
+    _mode.gpu = True
+    _check()
 
 
 def set_device(device: int) -> None:
-    """Choose a GPU; without effect, as there is none in use."""
+    """Choose a GPU by its number; without it, it is 0.
+
+    Raises
+    ------
+    GpuError
+        Nets are to run on a GPU, there are some, but none of this number.
+    """
+    _mode.device = int(device)
+    if _mode.gpu:
+        _check()
+
+
+def _check() -> None:
+    found, reason = gpu_or_reason(_mode.device)
+    if found is None:
+        warnings.warn(f"GPU {_mode.device}: {reason}; it runs on the CPU", stacklevel=3)
+
+
+def gpu() -> Gpu | None:
+    """Return the GPU for a new net; None for the CPU."""
+    return gpu_or_reason(_mode.device)[0] if _mode.gpu else None
+
+
+def gpu_number() -> int | None:
+    """Return the number of the GPU for a new solver; None leaves it to its file."""
+    return _mode.device if gpu() is not None else None
 
 
 def set_random_seed(seed: int) -> None:

@@ -23,7 +23,7 @@ from caffelite.pycaffe.blob import Blob
 from caffelite.pycaffe.hooks import Hooks
 from caffelite.pycaffe.in_place import InPlaceBlobs
 from caffelite.pycaffe.layer import Layer, NetLayer
-from caffelite.pycaffe.mode import random_seed
+from caffelite.pycaffe.mode import gpu, random_seed
 from caffelite.schema.weights import write_hdf5
 
 
@@ -89,6 +89,7 @@ class Net(Hooks):
             seed=random_seed(),
             keep=True,
             allow_python=allow_python,
+            gpu=gpu(),
         )
         self._show(make(weights=None if weights is None else str(weights)), make)
 

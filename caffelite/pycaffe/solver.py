@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from caffelite.pycaffe.mode import random_seed
+from caffelite.pycaffe.mode import gpu_number, random_seed
 from caffelite.pycaffe.net import Net
 from caffelite.solvers.logs import Listener, LogListener
 from caffelite.solvers.settings import load_solver
@@ -42,7 +42,7 @@ class Solver:
         if self.rule:
             document.message.type = self.rule
         seed = random_seed() if document.message.random_seed < 0 else None
-        self._solver = Engine(document, _listener(), keep=True, seed=seed, allow_python=allow_python)
+        self._solver = Engine(document, _listener(), keep=True, seed=seed, allow_python=allow_python, gpu=gpu_number())
         self.net = Net.of(self._solver.net)
         self.test_nets = [Net.of(net) for net in self._solver.test_nets]
         self.param = self._solver.param

@@ -122,6 +122,12 @@ class Settings:
         """The seed of the run."""
         return int(self.param.random_seed) if self.param.random_seed >= 0 else DEFAULT_SEED
 
+    @property
+    def gpu(self) -> int | None:
+        """The number of the GPU that the file asks for; Caffe's own default is a GPU, ours is none."""
+        asked = self.param.HasField("solver_mode") and self.param.solver_mode == _GPU
+        return int(self.param.device_id) if asked else None
+
     def rate(self, iteration: int, current_step: int) -> tuple[float, int]:
         """Return the learning rate of an iteration, and the step that the policy has come to."""
         rate, step = learning_rate(self.param, iteration, current_step)
@@ -184,8 +190,6 @@ def _at_least(document: Document, **limits: int) -> None:
 def _notes(document: Document) -> list[str]:
     solver = document.message
     notes = []
-    if solver.HasField("solver_mode") and solver.solver_mode == _GPU:
-        notes.append(f"{document.setting('solver_mode')}: solver_mode is GPU; it runs on the CPU")
     if solver.snapshot_diff:
         notes.append(f"{document.setting('snapshot_diff')}: snapshot_diff: snapshots hold no gradients")
     if solver.debug_info:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from caffelite.errors import SolverError
+from caffelite.gpu import Gpu, cost, gpu_or_reason
 from caffelite.kernels.launch import together
 from caffelite.layers.base import quoted
 from caffelite.net import Net
@@ -48,10 +49,13 @@ class Solver:
         Weights to start from, in place of those that the solver names.
     allow_python : bool, optional
         Whether Python layers may run the code that the nets name.
+    gpu : int, optional
+        The GPU that BatchNorm layers run on; by default the file's ``device_id``, where it says ``solver_mode: GPU``.
 
     Attributes
     ----------
     settings : Settings
+    gpu : Gpu or None
     param : SolverParameter message
         A copy of the one given.
     net : Net
@@ -79,6 +83,7 @@ class Solver:
         seed: int | None = None,
         weights: Sequence[str | Path] | None = None,
         allow_python: bool = False,
+        gpu: int | None = None,
     ) -> None:
         self._allow_python = allow_python
         document = load_solver(source)
@@ -90,6 +95,9 @@ class Solver:
         self._tell("on_log", "solver.cpp:45", f"Initializing solver from parameters: \n{to_text(p).rstrip()}")
         for note in self.settings.notes:
             self._tell("on_say", note)
+        self.gpu = self._the_gpu(gpu)
+        #: Iterations on the GPU, until what it costs is told.
+        self._on_gpu = 0
         self.iteration = self.current_step = 0
         self.rate = 0.0
         self._losses: deque[float] = deque(maxlen=p.average_loss)
@@ -115,6 +123,17 @@ class Solver:
                 raise
         self._tell("on_log", "solver.cpp:57", "Solver scaffolding done.")
 
+    def _the_gpu(self, asked: int | None) -> Gpu | None:
+        number = self.settings.gpu if asked is None else asked
+        if number is None:
+            return None
+        gpu, reason = gpu_or_reason(number)
+        if gpu is None:
+            place = self.settings.document.setting("solver_mode")
+            who = f"{place}: solver_mode is GPU" if asked is None else f"GPU {asked}"
+            self._tell("on_say", f"{who}: {reason}; it runs on the CPU")
+        return gpu
+
     def _build(self, source: NetSource, keep: bool, share: Net | None) -> Net:
         return source.net(
             keep=keep,
@@ -124,6 +143,7 @@ class Solver:
             # The net that is trained learns in whichever phase the files put it.
             learn=True if share is None else None,
             allow_python=self._allow_python,
+            gpu=self.gpu,
         )
 
     def _tell(self, event: str, *facts: Any) -> None:
@@ -224,12 +244,14 @@ class Solver:
                 break
 
     def _iterate(self) -> None:
+        before = (0, 0.0) if self.gpu is None else (self.gpu.bytes, self.gpu.seconds)
         self.net.zero_grad()
         self._tell("on_iteration", self.iteration)
         loss = 0.0
         for _ in range(self.param.iter_size):
             loss += self.net.forward()
             self.net.backward()
+        self._tell_gpu(before)
         self._losses.append(loss / self.param.iter_size)
         self._tell("on_gradients", self.iteration)
         self.rate, step = self.settings.rate(self.iteration, self.current_step)
@@ -250,6 +272,14 @@ class Solver:
         self.apply_update()
         self.iteration += 1
         self._tell("on_step", self.iteration, self.smoothed_loss)
+
+    def _tell_gpu(self, before: tuple[int, float]) -> None:
+        """Tell once what the GPU costs: in the second iteration, as the first one does what is done once, too."""
+        if self.gpu is not None and self._on_gpu < 2:
+            self._on_gpu += 1
+            if self._on_gpu == 2 or not self.gpu.used or self.iteration + 1 == self.param.max_iter:
+                self._on_gpu = 2
+                self._tell("on_say", cost(self.gpu, 1, before))
 
     def apply_update(self) -> None:
         """Change the parameters by their gradients at the rate ``rate``; the iteration is not counted."""

@@ -96,12 +96,6 @@ def test_options_before_the_command(caffelite, run_folder):
     assert "median of 1" in out
 
 
-def test_gpu_is_answered(caffelite, run_folder):
-    code, _, err = caffelite("time", "net.prototxt", "-iterations", "1", "-gpu", "all")
-    assert code == 0
-    assert "runs on the CPU" in err
-
-
 def test_errors_of_the_program_as_a_whole(python, run_folder):
     process = python("-m", "caffelite", "test", "-model", "net.prototxt", "-weights", "none.caffemodel")
     assert process.communicate() == ("", "caffelite: none.caffemodel: No such file or directory\n")

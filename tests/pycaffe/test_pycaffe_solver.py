@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import caffelite as caffe
-from caffelite.errors import NetError, SolverError, WeightsError
+from caffelite.errors import GpuError, NetError, SolverError, WeightsError
 from caffelite.pycaffe import mode
 
 
@@ -124,8 +124,16 @@ def test_modes():
         warnings.simplefilter("error")
         caffe.set_mode_cpu()
         caffe.set_device(0)
-    with pytest.warns(UserWarning, match="runs on the CPU"):
-        caffe.set_mode_gpu()
+    try:
+        # Where there is a GPU, tests/cuda uses it.
+        with pytest.warns(UserWarning, match="GPU 7: .*; it runs on the CPU"):
+            caffe.set_device(7)
+            caffe.set_mode_gpu()
+    except GpuError as error:
+        assert "there is no GPU 7" in str(error)
+    finally:
+        caffe.set_mode_cpu()
+        caffe.set_device(0)
     assert (caffe.TRAIN, caffe.TEST) == (0, 1)
     assert {"Convolution", "BatchNorm", "Data"} <= set(caffe.layer_type_list())
 

@@ -42,13 +42,19 @@ def test_notes_tell_what_is_done_otherwise():
     text = GOOD + "solver_mode: GPU\nsnapshot_diff: true debug_info: true\nwarmup_iter: 3"
     notes = Settings(document(text)).notes
     assert [note.split()[0] for note in notes] == [
-        "s.prototxt:1:45:",
         "s.prototxt:2:1:",
         "s.prototxt:2:21:",
         "s.prototxt:3:1:",
     ]
-    assert "GPU" in notes[0] and "warmup_iter" in notes[-1]
+    assert "warmup_iter" in notes[-1]
     assert Settings(document(GOOD)).notes == []
+
+
+def test_a_gpu_is_used_only_where_the_file_says_so():
+    assert Settings(document(GOOD)).gpu is None
+    assert Settings(document(GOOD + "solver_mode: CPU device_id: 1")).gpu is None
+    assert Settings(document(GOOD + "solver_mode: GPU")).gpu == 0
+    assert Settings(document(GOOD + "solver_mode: GPU device_id: 1")).gpu == 1
 
 
 def test_prefix_is_the_solver_file_where_none_is_given(tmp_path):

@@ -1,0 +1,80 @@
+"""Tell which GPUs there are, and whether they are used: what "caffe device_query" does."""
+
+import argparse
+import json
+from typing import Any
+
+from caffelite.cli.arguments import gpu_number
+from caffelite.errors import GpuError
+from caffelite.kernels.cuda.device import count, find
+
+EXAMPLES = """examples:
+  caffelite device_query
+  caffelite device_query -gpu 0
+  caffelite device_query --json
+"""
+
+_USE = "BatchNorm layers run on it with --gpu {number}, solver_mode: GPU or set_mode_gpu()"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what the command takes."""
+    parser.add_argument("--gpu", type=gpu_number, metavar="ID", help="number of the only one to tell about (all)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Find the GPUs, and print what they are."""
+    found = query(arguments.gpu)
+    print(json.dumps(found) if arguments.json else _told(found))
+    return 0
+
+
+def query(number: int | None = None) -> dict[str, Any]:
+    """Return what is known of one GPU, or of all.
+
+    Parameters
+    ----------
+    number : int, optional
+
+    Raises
+    ------
+    GpuError
+        There are GPUs, but none of this number.
+    """
+    try:
+        numbers = range(count())
+    except GpuError as error:
+        return {"gpus": [], "usable": False, "reason": str(error)}
+    if number is not None and number not in numbers:
+        find(number)
+    gpus = [_one(i) for i in numbers if number in (None, i)]
+    usable = any(gpu["usable"] for gpu in gpus)
+    return {"gpus": gpus, "usable": usable, "reason": "" if usable else "none of the GPUs can be used"}
+
+
+def _one(number: int) -> dict[str, Any]:
+    try:
+        return {**find(number).facts(), "usable": True, "reason": ""}
+    except GpuError as error:
+        return {"number": number, "usable": False, "reason": str(error)}
+
+
+def _told(found: dict[str, Any]) -> str:
+    if not found["gpus"]:
+        return f"No GPU is used: {found['reason']}; everything runs on the CPU."
+    return "\n".join(_lines(gpu) for gpu in found["gpus"])
+
+
+def _lines(gpu: dict[str, Any]) -> str:
+    number = gpu["number"]
+    if not gpu["usable"]:
+        return f"GPU {number} is not used: {gpu['reason']}."
+    return "\n".join(
+        [
+            f"GPU {number}: {gpu['name']}",
+            f"  compute capability {gpu['compute_capability']}, {gpu['memory'] / 2**30:.1f} GiB, "
+            f"{gpu['multiprocessors']} multiprocessors, driver for CUDA {gpu['driver']}",
+            f"  {_USE.format(number=number)}",
+        ]
+    )
