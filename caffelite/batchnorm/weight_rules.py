@@ -15,8 +15,8 @@ from caffelite.layers.batchnorm import BatchNorm
 from caffelite.layers.bn import BN
 
 #: Means this many standard deviations off, on average, or variances this many times too large or small.
-_FAR_MEAN, _FAR_VARIANCE = 0.5, 2.0
-_RECALIBRATE = "measure them anew over the training data"
+_FAR_MEAN, _FAR_VARIANCE = 0.2, 2.0
+_RECALIBRATE = "measure them anew over the training data (caffelite bn recalibrate)"
 
 
 @rule("fork-layout")
@@ -109,7 +109,7 @@ def far_statistics(subject: Subject) -> Iterator[Finding]:
                 f"{_files(subject)}: the stored means are {found.mean:.2g} standard deviations from those of the data "
                 f"on average, the stored variances {found.variance_ratio:.2g} times those (channel "
                 f"{found.worst_channel} is furthest)",
-                f"{_RECALIBRATE}; a smaller moving_average_fraction keeps them nearer while training",
+                f"{_RECALIBRATE}; a learning rate that falls towards the end keeps them near while training",
             )
 
 

@@ -136,8 +136,9 @@ def test_statistics_far_from_the_data(subject) -> None:
     assert why == "" and isinstance(made.measured["n"], Statistics)
     assert set(found(made)) == {"far-statistics"}
     near = made.measured["n"]
-    take_weights(made, [weights([near.mean, near.variance, np.ones(1)])])
-    assert found(made) == {}
+    for distance, rules in ((0.0, set()), (0.15, set()), (0.25, {"far-statistics"})):
+        take_weights(made, [weights([near.mean + distance * np.sqrt(near.variance), near.variance, np.ones(1)])])
+        assert set(found(made)) == rules
 
 
 def test_the_layout_of_another_fork(subject) -> None:
