@@ -99,7 +99,7 @@ def _run(name: str, images: Images, arguments: argparse.Namespace) -> Result:
             bar.update(done - bar.n)
 
         seeds = list(range(1, arguments.seeds + 1))
-        result: Result = module.run(Bench(images, seeds, arguments.share, arguments.data, show))
+        result: Result = module.run(Bench(images, seeds, arguments.share, arguments.data, say, show))
         return result
 
 

@@ -77,6 +77,8 @@ class Bench:
         Of the iterations that an experiment is made of; 1 for all.
     originals : path, optional
         A folder with the original files of data sets, should CIFAR-10 be missing.
+    say : callable
+        Takes lines for the user.
     on_progress : callable, optional
         Told of iterations: how many are done, of how many, and what is being done.
     """
@@ -87,9 +89,10 @@ class Bench:
         seeds: Sequence[int] = (1, 2, 3),
         share: float = 1,
         originals: Path | None = None,
+        say: Callable[[str], None] = print,
         on_progress: Callable[[int, int, str], None] = lambda done, total, text: None,
     ) -> None:
-        self.images, self.seeds, self.originals = images, seeds, originals
+        self.images, self.seeds, self.originals, self.say = images, seeds, originals, say
         self.share = share
         self._on_progress = on_progress
         self._done = self._total = 0

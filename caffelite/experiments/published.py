@@ -29,17 +29,10 @@ class Published(Subject):
     seed : int
     after : callable
         See :data:`After`.
-
-    Raises
-    ------
-    DataError
-        The files of the net are not in ``models``.
     """
 
     def __init__(self, bench: Bench, seed: int, after: After) -> None:
-        if not _SOLVER.is_file():
-            raise DataError(f"{_SOLVER} is not here; run this where caffelite was cloned")
-        self._bench = bench
+        super().__init__(bench)
         self.after = after
         document = load_solver(_SOLVER)
         document.message.ClearField("snapshot")
@@ -47,23 +40,14 @@ class Published(Subject):
         document.message.test_interval = 1 << 30
         document.message.test_initialization = False
         self._source = _without_memory(source_to_train(document))
-        self._tested = _without_memory(sources_to_test(document)[0])
+        tested = _without_memory(sources_to_test(document)[0])
         document.message.ClearField("net")
         document.message.net_param.CopyFrom(self._source.document.message)
         self.solver = Solver(document, _Told(self), seed=seed)
-        self._nets = {stored: self._tested.net(global_stats=stored, share=self.solver.net) for stored in (True, False)}
-
-    def __exit__(self, *_: object) -> None:
-        super().__exit__()
-        for net in self._nets.values():
-            net.close()
-
-    def train(self, iterations: int) -> None:
-        self.solver.step(iterations)
-        self._bench.done(iterations)
+        self._tests = {stored: tested.net(global_stats=stored, share=self.solver.net) for stored in (True, False)}
 
     def test(self, global_stats: bool | None = None) -> tuple[float, float]:
-        net = self._nets[global_stats is not False]
+        net = self._tests[global_stats is not False]
         net.changed()
         with self.statistics():
             outputs, _ = run_test(net, _TESTS)
@@ -96,6 +80,14 @@ class _Told(Listener):
 
 
 def prepare_cifar10(bench: Bench) -> str:
-    """Make the data ready; return which images these are."""
-    prepared = prepare("cifar10", DATA_FOLDER, bench.originals, lambda text: None)
+    """Make the data ready; return which images these are.
+
+    Raises
+    ------
+    DataError
+        The files of the net are not in ``models``, or see :func:`caffelite.data.datasets.prepare`.
+    """
+    if not _SOLVER.is_file():
+        raise DataError(f"{_SOLVER} is not here; run this where caffelite was cloned")
+    prepared = prepare("cifar10", DATA_FOLDER, bench.originals, bench.say)
     return "the built-in set of drawn shapes, not CIFAR-10" if prepared.builtin else "CIFAR-10"

@@ -32,9 +32,14 @@ class Subject(ABC):
 
     solver: Solver
 
-    @abstractmethod
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._tests: dict[Any, Net] = {}
+
     def train(self, iterations: int) -> None:
         """Make some iterations."""
+        self.solver.step(iterations)
+        self._bench.done(iterations)
 
     @abstractmethod
     def test(self, global_stats: bool | None = None) -> tuple[float, float]:
@@ -57,6 +62,8 @@ class Subject(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.solver.close()
+        for net in self._tests.values():
+            net.close()
 
     def norms(self) -> dict[str, list[np.ndarray]]:
         """Return the stored blobs of each BatchNorm: mean, variance and factor."""
@@ -114,26 +121,17 @@ class Trained(Subject):
         after: After = lambda norms: None,
         **solver: Any,
     ) -> None:
-        self._bench, self._batch = bench, batch
+        super().__init__(bench)
+        self._batch = batch
         self._document = net_from_text(text, "experiment")
         self._order = np.random.default_rng(seed)
         self._indices = np.zeros(0, np.int64)
-        self._tests: dict[tuple[int, bool | None], Net] = {}
         self.losses: list[float] = []
         self.after = after
         given = messages.SolverParameter(
             net_param=self._document.message, lr_policy="fixed", random_seed=seed, snapshot_after_train=False, **solver
         )
         self.solver = Solver(given, _Feeder(self))
-
-    def __exit__(self, *_: object) -> None:
-        super().__exit__()
-        for net in self._tests.values():
-            net.close()
-
-    def train(self, iterations: int) -> None:
-        self.solver.step(iterations)
-        self._bench.done(iterations)
 
     def next_batch(self, net: Net) -> None:
         """Put the next images of a walk over all of them, in random order, into a net's inputs."""

@@ -85,7 +85,7 @@ def test_where_the_models_are_missing(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(
         DataError, match=r"models/cifar10_bn_solver\.prototxt is not here; run this where caffelite was"
     ):
-        published.Published(Bench(IMAGES), 1, lambda norms: None)
+        moving_average.run(Bench(IMAGES))
 
 
 def test_lost_losses_are_drawn_up_to_where_they_are_lost(tmp_path: Path) -> None:
