@@ -49,9 +49,13 @@ def why_not() -> str:
     """Return why nothing can be compiled here, or nothing."""
     if find_spec("numba_cuda") is None:
         return 'numba-cuda is not installed: pip install "caffelite[cuda]"'
-    from numba.cuda.cudadrv import nvvm
+    from numba.cuda.cudadrv import nvrtc, nvvm
 
-    return "" if nvvm.is_available() else 'libNVVM is not installed: pip install "caffelite[cuda]"'
+    try:
+        found = nvvm.is_available() and nvrtc.get_supported_ccs()
+    except Exception:  # each version of NVIDIA's packages has an error of its own for what is missing
+        found = False
+    return "" if found else 'NVIDIA\'s compiler is not installed: pip install "caffelite[cuda]"'
 
 
 def kernels() -> Iterator[tuple[str, int, Callable[[], Any]]]:
