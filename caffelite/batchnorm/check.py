@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from caffelite.batchnorm import weight_rules
+from caffelite.batchnorm import training_rules, weight_rules
 from caffelite.batchnorm.rules import RULES, Finding, Rule
 from caffelite.batchnorm.statistics import Statistics, brings_data, measured_statistics, normalizing
 from caffelite.batchnorm.subject import Subject
@@ -91,4 +91,4 @@ def measure(
         net.close()
 
 
-__all__ = ["Result", "check", "measure", "weight_rules"]
+__all__ = ["Result", "check", "measure", "training_rules", "weight_rules"]

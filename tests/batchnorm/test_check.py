@@ -37,6 +37,18 @@ def phases(test: str) -> str:
     return NORM.replace(' }\n', ' include { phase: TRAIN } }\n') + test.replace(' }\n', ' include { phase: TEST } }\n')  # fmt: skip
 
 
+def before_norm(kind: str, bottom: str, top: str) -> str:
+    """Return the net with a layer before its BatchNorm, which works in place."""
+    layer = f'layer {{ name: "z" type: "{kind}" bottom: "{bottom}" top: "{top}" }}\n'
+    net = NET.replace(NORM, layer + NORM.replace('"a"', f'"{top}"').replace('"b"', f'"{top}"'))
+    return net.replace('name: "s" type: "Scale" bottom: "b"', f'name: "s" type: "Scale" bottom: "{top}"')
+
+
+@pytest.mark.parametrize("kind", ["ReLU", "Dropout"])
+def test_layers_that_do_not_need_their_output(subject, kind: str) -> None:
+    assert found(subject(before_norm(kind, "a", "z"))) == {}
+
+
 @pytest.fixture
 def subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
@@ -84,6 +96,8 @@ def test_nothing_is_found_in_a_sound_net(subject) -> None:
             ),
             SOLVER, 8, "n",
         ),
+        ("overwritten-output", before_norm("Sigmoid", "a", "z"), SOLVER, 8, "n"),
+        ("overwritten-output", before_norm("ReLU", "a", "a"), SOLVER, 8, "n"),
         ("tiny-batch", NET.replace("dim: 16", "dim: 2"), SOLVER, 2, "d"),
         ("iter-size", NET.replace("dim: 16", "dim: 8"), SOLVER + "iter_size: 4\n", 2, "d"),
         ("slow-average", NET, SOLVER.replace("5000", "500"), 7, "n"),
