@@ -90,7 +90,7 @@ def main() -> None:
             for name in ("include", "exclude"):
                 own.ClearField(name)
     kept.layer.add().CopyFrom(last)
-    weights = {name: blobs for name, blobs in folded.weights().items()}
+    weights = folded.weights()
     forms = {
         "kept": (kept, None),
         "folded": (folded.document.message, weights),

@@ -12,7 +12,6 @@ from caffelite.experiments.bench import Bench, Images
 from caffelite.experiments.nets import LOSS, inputs, product
 from caffelite.experiments.result import Curve, Panel, Result, spread, verdict
 from caffelite.experiments.training import Trained
-from caffelite.layers.base import TRAIN
 from caffelite.net import Net
 
 TITLE = "A gradient that ignores the mean"
@@ -45,16 +44,15 @@ def _net(alone: bool, stored: bool) -> str:
 class _Ignoring(Trained):
     """Training by statistics of the batch that the gradient does not see."""
 
-    _measuring: Net | None = None
-
     def next_batch(self, net: Net) -> None:
         super().next_batch(net)
-        if self._measuring is None:
-            self._measuring = self.shared(TRAIN, False)
+        measuring = self._beside.get("measuring")
+        if measuring is None:
+            measuring = self._beside["measuring"] = self.measuring()
         for name in ("data", "label"):
-            self._measuring.blobs[name].data[...] = net.blobs[name].data
-        self._measuring.changed()
-        self._measuring.forward()
+            measuring.blobs[name].data[...] = net.blobs[name].data
+        measuring.changed()
+        measuring.forward()
         for _, variance, _ in self.norms().values():
             # What is stored is the estimate for the population; a batch is divided by its own.
             variance *= (_IMAGES - 1) / _IMAGES

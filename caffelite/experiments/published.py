@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from caffelite.batchnorm.recalibrate import recalibrate
 from caffelite.data.datasets import DATA_FOLDER, prepare
 from caffelite.errors import DataError
 from caffelite.experiments.bench import Bench
 from caffelite.experiments.training import After, Subject
-from caffelite.solvers.logs import Listener
+from caffelite.net import Net
 from caffelite.solvers.settings import load_solver
 from caffelite.solvers.solver import Solver
 from caffelite.solvers.sources import NetSource, source_to_train, sources_to_test
@@ -32,8 +29,7 @@ class Published(Subject):
     """
 
     def __init__(self, bench: Bench, seed: int, after: After) -> None:
-        super().__init__(bench)
-        self.after = after
+        super().__init__(bench, after)
         document = load_solver(_SOLVER)
         document.message.ClearField("snapshot")
         document.message.snapshot_after_train = False
@@ -43,25 +39,19 @@ class Published(Subject):
         tested = _without_memory(sources_to_test(document)[0])
         document.message.ClearField("net")
         document.message.net_param.CopyFrom(self._source.document.message)
-        self.solver = Solver(document, _Told(self), seed=seed)
-        self._tests = {stored: tested.net(global_stats=stored, share=self.solver.net) for stored in (True, False)}
+        self.solver = Solver(document, self, seed=seed)
+        self._beside = {stored: tested.net(global_stats=stored, share=self.solver.net) for stored in (True, False)}
 
     def test(self, global_stats: bool | None = None) -> tuple[float, float]:
-        net = self._tests[global_stats is not False]
+        net = self._beside[global_stats is not False]
         net.changed()
         with self.statistics():
             outputs, _ = run_test(net, _TESTS)
         accuracy, loss = (next(one.value for one in outputs if one.name == name) for name in ("accuracy", "loss"))
         return 100 * accuracy, loss
 
-    def population(self, batches: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        net = self._source.net(global_stats=False, learn=False, share=self.solver.net)
-        try:
-            with self.statistics():
-                recalibrate(net, range(batches))
-                return {name: (blobs[0].copy(), blobs[1].copy()) for name, blobs in self.norms().items()}
-        finally:
-            net.close()
+    def measuring(self) -> Net:
+        return self._source.net(global_stats=False, learn=False, share=self.solver.net)
 
 
 def _without_memory(source: NetSource) -> NetSource:
@@ -69,14 +59,6 @@ def _without_memory(source: NetSource) -> NetSource:
         if layer.type == "BatchNorm":
             layer.batch_norm_param.moving_average_fraction = 0
     return source
-
-
-class _Told(Listener):
-    def __init__(self, subject: Published) -> None:
-        self._subject = subject
-
-    def on_step(self, iteration: int, loss: float) -> None:
-        self._subject.after(self._subject.norms())
 
 
 def prepare_cifar10(bench: Bench) -> str:

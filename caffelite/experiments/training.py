@@ -1,7 +1,7 @@
 """Nets in training, looked at from outside."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -22,19 +22,27 @@ from caffelite.solvers.solver import Solver
 After = Callable[[dict[str, list[np.ndarray]]], None]
 
 
-class Subject(ABC):
-    """A solver, and the statistics that its BatchNorm layers store.
+class Subject(Listener, ABC):
+    """A solver, which it listens to, and the statistics that its BatchNorm layers store.
 
     Attributes
     ----------
     solver : Solver
+    losses : list of float
+        Of all iterations so far.
     """
 
     solver: Solver
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-        self._tests: dict[Any, Net] = {}
+    def __init__(self, bench: Bench, after: After | None) -> None:
+        self._bench, self._after = bench, after
+        self.losses: list[float] = []
+        self._beside: dict[Any, Net] = {}
+
+    def on_step(self, iteration: int, loss: float) -> None:
+        self.losses.append(loss)
+        if self._after is not None:
+            self._after(self.norms())
 
     def train(self, iterations: int) -> None:
         """Make some iterations."""
@@ -54,15 +62,29 @@ class Subject(ABC):
         """
 
     @abstractmethod
+    def measuring(self) -> Net:
+        """Return the net in TRAIN with these parameters, that normalizes by the batch and does not learn."""
+
+    def batches(self, net: Net, count: int) -> Iterable[int]:
+        """Count to a number; before each the next training images are in a net of :meth:`measuring`."""
+        return range(count)
+
     def population(self, batches: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return mean and variance of what each BatchNorm reads, over some training batches, weights as they are."""
+        net = self.measuring()
+        try:
+            with self.statistics():
+                recalibrate(net, self.batches(net, batches))
+                return {name: (blobs[0].copy(), blobs[1].copy()) for name, blobs in self.norms().items()}
+        finally:
+            net.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.solver.close()
-        for net in self._tests.values():
+        for net in self._beside.values():
             net.close()
 
     def norms(self) -> dict[str, list[np.ndarray]]:
@@ -101,15 +123,10 @@ class Trained(Subject):
         Of the weights and of the order.
     batch : int
         As in the net.
-    after : callable
+    after : callable, optional
         See :data:`After`.
     solver
         Fields of the SolverParameter; the learning rate is fixed.
-
-    Attributes
-    ----------
-    losses : list of float
-        Of all iterations so far.
     """
 
     def __init__(
@@ -118,20 +135,21 @@ class Trained(Subject):
         text: str,
         seed: int,
         batch: int,
-        after: After = lambda norms: None,
+        after: After | None = None,
         **solver: Any,
     ) -> None:
-        super().__init__(bench)
+        super().__init__(bench, after)
         self._batch = batch
         self._document = net_from_text(text, "experiment")
         self._order = np.random.default_rng(seed)
         self._indices = np.zeros(0, np.int64)
-        self.losses: list[float] = []
-        self.after = after
         given = messages.SolverParameter(
             net_param=self._document.message, lr_policy="fixed", random_seed=seed, snapshot_after_train=False, **solver
         )
-        self.solver = Solver(given, _Feeder(self))
+        self.solver = Solver(given, self)
+
+    def on_iteration(self, iteration: int) -> None:
+        self.next_batch(self.solver.net)
 
     def next_batch(self, net: Net) -> None:
         """Put the next images of a walk over all of them, in random order, into a net's inputs."""
@@ -184,9 +202,9 @@ class Trained(Subject):
         order = np.arange(len(images.test)) if order is None else order
         batch = min(batch, len(images.test))
         key = (batch, global_stats)
-        net = self._tests.get(key)
+        net = self._beside.get(key)
         if net is None:
-            net = self._tests[key] = self.shared(TEST, global_stats, batch)
+            net = self._beside[key] = self.shared(TEST, global_stats, batch)
         net.changed()
         sums = np.zeros(2)
         count = len(images.test) // batch
@@ -201,35 +219,14 @@ class Trained(Subject):
         accuracy, loss = sums / count
         return 100 * accuracy, loss
 
-    def population(self, batches: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        net = self.shared(TRAIN, False)
+    def measuring(self) -> Net:
+        return self.shared(TRAIN, False)
 
-        def fed() -> Iterator[int]:
-            for i in range(batches):
-                self.next_batch(net)
-                yield i
-
-        try:
-            with self.statistics():
-                recalibrate(net, fed())
-                return {name: (blobs[0].copy(), blobs[1].copy()) for name, blobs in self.norms().items()}
-        finally:
-            net.close()
+    def batches(self, net: Net, count: int) -> Iterator[int]:
+        for i in range(count):
+            self.next_batch(net)
+            yield i
 
     def recent_loss(self, iterations: int) -> float:
         """Return the mean loss of the last iterations."""
         return float(np.mean(self.losses[-iterations:]))
-
-
-class _Feeder(Listener):
-    """Brings the images of each iteration, and remembers the loss."""
-
-    def __init__(self, trained: Trained) -> None:
-        self._trained = trained
-
-    def on_iteration(self, iteration: int) -> None:
-        self._trained.next_batch(self._trained.solver.net)
-
-    def on_step(self, iteration: int, loss: float) -> None:
-        self._trained.losses.append(loss)
-        self._trained.after(self._trained.norms())

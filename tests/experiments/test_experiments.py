@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn import drawn_images
 
 from caffelite.data import datasets, synthetic
 from caffelite.data.download import Remote
 from caffelite.data.originals import Splits
 from caffelite.errors import DataError
 from caffelite.experiments import EXPERIMENTS, ignored_gradient, moving_average, one_image, published
-from caffelite.experiments.bench import Bench, Images
+from caffelite.experiments.bench import Bench
 from caffelite.experiments.drawing import draw
 from caffelite.experiments.result import VERDICTS, Curve, Panel, Result
 
@@ -22,13 +23,7 @@ ROOT = Path(__file__).parents[2]
 NOWHERE = (Remote("x", 3, "0" * 64, ("http://127.0.0.1:1/x",)),)
 
 
-def digits(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    chunks = [*synthetic.digits(first, count)]
-    pixels = np.concatenate([chunk for chunk, _ in chunks]).astype(np.float32) / 256
-    return pixels, np.concatenate([label for _, label in chunks]).astype(np.float32)
-
-
-IMAGES = Images(*digits(0, 1200), *digits(1200, 200), "drawn digits")
+IMAGES = drawn_images(1200, 200)
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from drawn import drawn_images
 
-from caffelite.data import synthetic
-from caffelite.experiments.bench import Bench, Images
+from caffelite.experiments.bench import Bench
 from caffelite.experiments.moving_average import Averages
 from caffelite.experiments.nets import mlp
 from caffelite.experiments.result import Curve, Panel, Result, after, reached, sentence, spread, verdict, when
@@ -15,14 +15,7 @@ from caffelite.experiments.training import Trained
 SGD = {"type": "SGD", "base_lr": 0.05}
 
 
-def some_images(train: int = 300, test: int = 200) -> Images:
-    chunks = [*synthetic.digits(0, train + test)]
-    pixels = np.concatenate([chunk for chunk, _ in chunks]).astype(np.float32) / 256
-    labels = np.concatenate([label for _, label in chunks]).astype(np.float32)
-    return Images(pixels[:train], labels[:train], pixels[train:], labels[train:], "drawn digits")
-
-
-IMAGES = some_images()
+IMAGES = drawn_images(300, 200)
 
 
 def net(settings: str = "moving_average_fraction: 0.9", batch: int = 30) -> str:
