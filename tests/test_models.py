@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffelite.layers.base import TEST, TRAIN
 from caffelite.net import Net
 from caffelite.schema.text import net_from_message, read_net, read_solver
 from caffelite.solvers.settings import Settings
+from caffelite.words import TEST, TRAIN
 
 MODELS = Path(__file__).parent.parent / "models"
 #: name -> number of learned parameters, shape of an image, classes (0: no labels)

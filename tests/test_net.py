@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from caffelite.errors import NetError, ShapeError, WeightsError
-from caffelite.layers.base import TEST, TRAIN
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
 from caffelite.schema.weights import LayerWeights
+from caffelite.words import TEST, TRAIN
 
 INPUT = """name: "n"
 layer { name: "in" type: "Input" top: "data" top: "label" input_param { shape { dim: 6 dim: 3 dim: 8 dim: 8 } shape { dim: 6 } } }

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from caffelite.errors import Error
-from caffelite.layers.base import TEST
 from caffelite.net import Net
+from caffelite.words import TEST
 
 TOOLS = Path(__file__).parent.parent / "tools"
 INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }\n'

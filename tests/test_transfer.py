@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from caffelite.errors import Error, ShapeError, WeightsError
-from caffelite.layers.base import TEST
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
 from caffelite.schema.weights import LayerWeights
+from caffelite.words import TEST
 
 INPUT = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 4 } } }\n'
 NORM = 'layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" batch_norm_param { SETTINGS } }\n'

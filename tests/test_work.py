@@ -1,9 +1,9 @@
 """What the layers of a net have to compute and to move, against counts by hand."""
 
-from caffelite.layers.base import TEST
 from caffelite.net import Net
+from caffelite.net.work import LayerWork
 from caffelite.schema.text import net_from_text
-from caffelite.work import LayerWork
+from caffelite.words import TEST
 
 NET = """
 layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 4 } } }

@@ -14,10 +14,10 @@ from time import perf_counter
 import numpy as np
 
 from caffelite.batchnorm.fold import fold
-from caffelite.layers.base import TEST
 from caffelite.net import Net
 from caffelite.schema.messages import NetParameter
 from caffelite.schema.text import net_from_message, read_net
+from caffelite.words import TEST
 
 _SIZES = (1, 100)
 

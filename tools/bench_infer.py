@@ -81,10 +81,10 @@ def prepare(source: Path, files: Files, batch: int) -> None:
     import onnx
     from onnx_twin import twin
 
-    from caffelite.layers.base import TEST, TRAIN
     from caffelite.net import Net
     from caffelite.schema.printer import write_text
     from caffelite.schema.text import read_net
+    from caffelite.words import TEST, TRAIN
 
     rng = np.random.default_rng(SEED)
     document = read_net(source)
@@ -124,8 +124,8 @@ def randomise(layer: Any, rng: np.random.Generator) -> None:
 
 
 def caffelite(files: Files, threads: int, options: Any) -> Forward:
-    from caffelite.layers.base import TEST
     from caffelite.net import Net
+    from caffelite.words import TEST
 
     net = Net(files.prototxt, TEST, weights=files.weights)
     x, y = net.blobs[net.inputs[0]].data, net.blobs[net.outputs[0]].data

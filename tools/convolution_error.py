@@ -5,8 +5,9 @@ import json
 
 import numpy as np
 
-from caffelite.kernels import convolution, winograd
-from caffelite.kernels.convolution import Geometry
+from caffelite.kernels.convolution import direct as convolution
+from caffelite.kernels.convolution import winograd
+from caffelite.kernels.convolution.direct import Geometry
 
 #: images, channels, outputs, size, kernel
 SHAPES = [

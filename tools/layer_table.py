@@ -9,9 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 from caffelite.errors import Error
-from caffelite.layers.base import TEST, TRAIN, Layer, fork_types, forks, registry
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import fork_types, forks, registry
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST, TRAIN
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "layers"))

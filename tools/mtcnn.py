@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 from published_nets import find
 
-from caffelite.layers.base import TEST
 from caffelite.net import Net
+from caffelite.words import TEST
 
 REPOSITORY = "kpzhang93/MTCNN_face_detection_alignment"
 MODELS = "code/codes/MTCNNv2/model/det{}.{}"

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from caffelite.graph import Node, Version
 from caffelite.net import Net
+from caffelite.net.graph import Node, Version
 
 #: Any version that has all of these operators as they are used here; ONNX Runtime reads it since 1.10.
 OPSET = 15

@@ -28,12 +28,12 @@ from typing import Any
 
 import numpy as np
 
-from caffelite.convert.diagram import draw
+from caffelite.draw.diagram import draw
 from caffelite.errors import Error
-from caffelite.layers.base import TEST, text_of
 from caffelite.net import Net
 from caffelite.pycaffe.layer import Layer
 from caffelite.schema.text import net_from_text, read_text
+from caffelite.words import TEST, text_of
 
 SENET = "hujie-frank/SENet"
 KPZHANG = "kpzhang93/MTCNN_face_detection_alignment"

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from published_nets import DIFFERENT, against_kept, against_opencv, feed, find, without_softmax
 
-from caffelite.data import cifar10, mnist
+from caffelite.datasets import cifar10, mnist
 from caffelite.errors import Error
-from caffelite.layers.base import TEST, text_of
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text, read_text
 from caffelite.schema.weights import read_weights
+from caffelite.words import TEST, text_of
 
 LINZAER = "Linzaer/Ultra-Light-Fast-Generic-Face-Detector-1MB"
 MTCNN = "imistyrain/MTCNN"

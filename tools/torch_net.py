@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from caffelite.layers.base import Layer
+from caffelite.layers.contract.layer import Layer
 from caffelite.net import Net
 
 Tensors = list[torch.Tensor]

@@ -20,15 +20,17 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-from caffelite.convert.boxes import build
-from caffelite.convert.diagram import dot
+from caffelite.draw.boxes import build
+from caffelite.draw.diagram import dot
 from caffelite.errors import DataError, Error, SchemaError
-from caffelite.graph import Graph
-from caffelite.layers.base import TEST, TRAIN, Context, registry
+from caffelite.layers.contract.context import Context
+from caffelite.layers.contract.registry import registry
+from caffelite.net.graph import Graph
 from caffelite.schema.lexer import tokens
 from caffelite.schema.messages import NetParameter, SolverParameter
 from caffelite.schema.text import SchemaWarning, is_net, net_from_text, read_text
 from caffelite.solvers.settings import Settings, load_solver
+from caffelite.words import TEST, TRAIN
 
 EXAMPLE = """example:
   git clone https://github.com/shicai/DenseNet-Caffe nets/DenseNet-Caffe   # and others

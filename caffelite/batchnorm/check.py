@@ -8,8 +8,8 @@ from caffelite.batchnorm.rules import RULES, Finding, Rule
 from caffelite.batchnorm.statistics import Statistics, brings_data, measured_statistics, normalizing
 from caffelite.batchnorm.subject import Subject
 from caffelite.errors import DataError
-from caffelite.layers.base import TRAIN
 from caffelite.solvers.sources import NetSource
+from caffelite.words import TRAIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ import numpy as np
 
 from caffelite.batchnorm.statistics import uses_stored
 from caffelite.errors import NetError
-from caffelite.graph import Node, Version
-from caffelite.layers.base import TEST, Blob, quoted
 from caffelite.layers.batchnorm import BatchNorm
-from caffelite.layers.bn import BN
+from caffelite.layers.contract.blobs import Blob
+from caffelite.layers.forks.normalization.bn import BN
 from caffelite.net import Net
+from caffelite.net.graph import Node, Version
 from caffelite.schema.messages import LayerParameter, NetParameter
 from caffelite.schema.text import net_from_message
+from caffelite.words import TEST, quoted
 
 #: Layers with weights that factors can go into, and whether their output channels are the second axis of them.
 _LINEAR = {"Convolution": False, "DepthwiseConvolution": False, "Deconvolution": True, "InnerProduct": False}

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from caffelite.batchnorm.statistics import normalizing, uses_stored
 from caffelite.batchnorm.subject import Subject
-from caffelite.graph import Graph, Node
-from caffelite.layers.base import Layer, quoted
 from caffelite.layers.batchnorm import BatchNorm
+from caffelite.layers.contract.layer import Layer
+from caffelite.net.graph import Graph, Node
+from caffelite.words import quoted
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caffelite.graph import Graph, Node
-from caffelite.layers.base import Layer
 from caffelite.layers.batchnorm import BatchNorm
-from caffelite.layers.bn import BN
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.forks.normalization.bn import BN
 from caffelite.net import Net
+from caffelite.net.graph import Graph, Node
 
 #: Tops of these are filled by the caller of the net: they bring no data of their own.
 _FILLED_BY_HAND = ("Input", "MemoryData")

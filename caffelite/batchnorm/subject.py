@@ -6,12 +6,13 @@ from pathlib import Path
 
 from caffelite.batchnorm.statistics import Statistics, stored_statistics
 from caffelite.errors import NetError, WeightsError
-from caffelite.graph import Graph
-from caffelite.layers.base import TEST, TRAIN, Context
 from caffelite.layers.batchnorm import BatchNorm
+from caffelite.layers.contract.context import Context
+from caffelite.net.graph import Graph
 from caffelite.schema.text import Document, NetDocument
 from caffelite.schema.weights import LayerWeights, read_weights
 from caffelite.solvers.sources import NetSource
+from caffelite.words import TEST, TRAIN
 
 
 @dataclass(slots=True)

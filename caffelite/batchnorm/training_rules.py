@@ -6,9 +6,9 @@ from typing import Any
 from caffelite.batchnorm.rules import Finding, finding, rule, scales_behind
 from caffelite.batchnorm.statistics import normalizing, uses_stored
 from caffelite.batchnorm.subject import Subject
-from caffelite.graph import Node
-from caffelite.layers.base import Layer
 from caffelite.layers.batchnorm import BatchNorm
+from caffelite.layers.contract.layer import Layer
+from caffelite.net.graph import Node
 
 #: Wu and He, "Group Normalization", 2018: from here down the error of nets with BatchNorm grows.
 _SMALL_BATCH = 8

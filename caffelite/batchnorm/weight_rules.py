@@ -9,10 +9,10 @@ from caffelite.batchnorm.difference import Difference, difference
 from caffelite.batchnorm.rules import Finding, finding, rule
 from caffelite.batchnorm.statistics import Statistics, eps_of, layout_of, normalizing
 from caffelite.batchnorm.subject import Subject
-from caffelite.graph import Node
-from caffelite.layers.base import quoted
 from caffelite.layers.batchnorm import BatchNorm
-from caffelite.layers.bn import BN
+from caffelite.layers.forks.normalization.bn import BN
+from caffelite.net.graph import Node
+from caffelite.words import quoted
 
 #: Means this many standard deviations off, on average, or variances this many times too large or small.
 _FAR_MEAN, _FAR_VARIANCE = 0.2, 2.0

@@ -9,8 +9,8 @@ from caffelite.cli.arguments import UsageError, add_data, add_python, add_state,
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import say, status
-from caffelite.layers.base import TEST
 from caffelite.schema.printer import write_text
+from caffelite.words import TEST
 
 EXAMPLES = """examples:
   caffelite bn fold models/mnist_mlp_bn.prototxt --weights snapshots/mnist_mlp_bn_iter_5000.caffemodel

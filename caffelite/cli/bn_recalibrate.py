@@ -13,9 +13,9 @@ from caffelite.cli.progress import compiling
 from caffelite.cli.report import accuracies, by_name, plain, summary
 from caffelite.cli.terminal import counted, say, status
 from caffelite.cli.test import extent
-from caffelite.layers.base import TEST, TRAIN
 from caffelite.solvers.sources import NetSource
 from caffelite.solvers.testing import epoch_iterations, run_test
+from caffelite.words import TEST, TRAIN
 
 EXAMPLES = """examples:
   caffelite bn recalibrate models/cifar10_bn.prototxt --weights snapshots/cifar10_bn_iter_5000.caffemodel

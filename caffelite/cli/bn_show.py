@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from caffelite import plots
 from caffelite.batchnorm.check import measure
 from caffelite.batchnorm.difference import Difference, difference
 from caffelite.batchnorm.statistics import Statistics, eps_of, normalizing
@@ -18,6 +17,7 @@ from caffelite.cli.preparing import nets_and_solver, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.report import plain
 from caffelite.cli.terminal import counted, say, status
+from caffelite.draw import plots
 from caffelite.errors import NetError
 
 EXAMPLES = """examples:

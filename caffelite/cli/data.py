@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from caffelite.cli.terminal import say, status
-from caffelite.data.datasets import prepare
+from caffelite.datasets.prepare import prepare
 
 EXAMPLES = """examples:
   caffelite data cifar10

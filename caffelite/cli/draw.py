@@ -4,7 +4,7 @@ import argparse
 
 from caffelite.cli.arguments import add_python, the_file
 from caffelite.cli.terminal import say, status
-from caffelite.convert.diagram import draw
+from caffelite.draw.diagram import draw
 
 EXAMPLES = """examples:
   caffelite draw models/cifar10_bn.prototxt cifar10_bn.svg

@@ -12,7 +12,7 @@ from caffelite.cli.arguments import UsageError, add_data, whole
 from caffelite.cli.progress import compiling
 from caffelite.cli.report import duration
 from caffelite.cli.terminal import on_terminal, say, status
-from caffelite.data.datasets import DATA_FOLDER, prepare
+from caffelite.datasets.prepare import DATA_FOLDER, prepare
 from caffelite.errors import MissingExtraError
 from caffelite.experiments import EXPERIMENTS
 from caffelite.experiments.bench import Bench, Images, load_images

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from caffelite.cli.terminal import status
-from caffelite.data.datasets import Prepared, dataset_of, origin_of, prepare
-from caffelite.graph import included
-from caffelite.layers.base import TEST, TRAIN
+from caffelite.datasets.prepare import Prepared, dataset_of, origin_of, prepare
+from caffelite.net.graph import included
 from caffelite.schema.text import Document, is_net, read_net
 from caffelite.solvers.settings import Settings, load_solver
 from caffelite.solvers.sources import NetSource
+from caffelite.words import TEST, TRAIN
 
 
 def nets_of(path: Path, phase: int, level: int = 0, stages: Sequence[str] = ()) -> list[NetSource]:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from caffelite.cli.report import accuracies, summary
 from caffelite.cli.terminal import brief, on_terminal, say
-from caffelite.kernels import launch
+from caffelite.kernels.engine import launch
 from caffelite.solvers.logs import Listener, LogListener, Output, number
 from caffelite.solvers.solver import Solver
 

@@ -23,11 +23,11 @@ from caffelite.cli.progress import TestLog, compiling
 from caffelite.cli.report import accuracies, by_name, plain, summary
 from caffelite.cli.terminal import counted, say, status
 from caffelite.gpu import Gpu, cost
-from caffelite.layers.base import TEST
 from caffelite.net import Net
 from caffelite.solvers.logs import Output
 from caffelite.solvers.sources import NetSource
 from caffelite.solvers.testing import add_outputs, epoch_iterations, outputs_of, records_per_pass, run_test
+from caffelite.words import TEST
 
 EXAMPLES = """examples:
   caffelite test models/cifar10_bn.prototxt --weights snapshots/cifar10_bn_iter_5000.caffemodel

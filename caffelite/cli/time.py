@@ -14,10 +14,10 @@ from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import counted, say, status
 from caffelite.gpu import cost
 from caffelite.kernels import peak
-from caffelite.kernels.settings import threads
-from caffelite.layers.base import TEST, TRAIN
+from caffelite.kernels.engine.settings import threads
 from caffelite.net import LayerTime, Net
-from caffelite.work import LayerWork
+from caffelite.net.work import LayerWork
+from caffelite.words import TEST, TRAIN
 
 EXAMPLES = """examples:
   caffelite time models/cifar10_bn.prototxt

@@ -1,1 +1,1 @@
-"""Where the numbers come from: databases, image transformations, prefetching, and the example data sets."""
+"""Where the numbers come from: databases, image transformations, prefetching."""

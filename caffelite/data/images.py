@@ -11,8 +11,8 @@ import numpy as np
 from caffelite.data.draws import draws
 from caffelite.data.transform import Transformer
 from caffelite.errors import DataError, MissingExtraError
-from caffelite.kernels import arrays
-from caffelite.layers.base import Shape, quoted
+from caffelite.kernels.engine import arrays
+from caffelite.words import Shape, quoted
 
 _LARGEST_LABEL = (1 << 31) - 1
 #: OpenCV's weights are whole numbers of 1/2048.

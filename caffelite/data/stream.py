@@ -12,10 +12,10 @@ from caffelite.data.database import Database
 from caffelite.data.images import decode_image
 from caffelite.data.transform import Transformer
 from caffelite.errors import DataError
-from caffelite.kernels import arrays
 from caffelite.kernels import transform as kernels
-from caffelite.layers.base import Shape, count, text_of
+from caffelite.kernels.engine import arrays
 from caffelite.schema.messages import Datum
+from caffelite.words import Shape, count, text_of
 
 #: Bytes of batches that are made ahead, where more than one fits.
 _AHEAD = 16 << 20

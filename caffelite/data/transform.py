@@ -8,8 +8,8 @@ import numpy as np
 
 from caffelite.data.draws import below
 from caffelite.errors import DataError
-from caffelite.layers.base import TRAIN, text_of
 from caffelite.schema.blobs import read_blob
+from caffelite.words import TRAIN, text_of
 
 
 class Transformer:

@@ -11,8 +11,8 @@ import numpy as np
 from caffelite.data.draws import below
 from caffelite.data.images import ItemBatch, decode_image, resize
 from caffelite.errors import DataError
-from caffelite.layers.base import Shape, quoted, text_of
 from caffelite.schema.blobs import read_blob
+from caffelite.words import Shape, quoted, text_of
 
 _F = np.float32
 #: Coordinates this far out, or none at all (NaN), are a mistake.

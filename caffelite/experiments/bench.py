@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from caffelite.data.database import open_database
-from caffelite.data.datasets import Prepared
-from caffelite.data.mnist import TEST_LMDB, TRAIN_LMDB
-from caffelite.layers.base import TEST
+from caffelite.datasets.mnist import TEST_LMDB, TRAIN_LMDB
+from caffelite.datasets.prepare import Prepared
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from caffelite import plots
+from caffelite.draw import plots
 from caffelite.experiments.result import Result
 
 

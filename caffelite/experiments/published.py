@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from caffelite.data.datasets import DATA_FOLDER, prepare
+from caffelite.datasets.prepare import DATA_FOLDER, prepare
 from caffelite.errors import DataError
 from caffelite.experiments.bench import Bench
 from caffelite.experiments.training import After, Subject
@@ -67,7 +67,7 @@ def prepare_cifar10(bench: Bench) -> str:
     Raises
     ------
     DataError
-        The files of the net are not in ``models``, or see :func:`caffelite.data.datasets.prepare`.
+        The files of the net are not in ``models``, or see :func:`caffelite.datasets.prepare.prepare`.
     """
     if not _SOLVER.is_file():
         raise DataError(f"{_SOLVER} is not here; run this where caffelite was cloned")

@@ -10,13 +10,13 @@ import numpy as np
 from caffelite.batchnorm.recalibrate import recalibrate
 from caffelite.experiments.bench import Bench
 from caffelite.experiments.nets import TEST_BATCH
-from caffelite.layers.base import TEST, TRAIN
 from caffelite.layers.batchnorm import BatchNorm
 from caffelite.net import Net
 from caffelite.schema import messages
 from caffelite.schema.text import net_from_message, net_from_text
 from caffelite.solvers.logs import Listener
 from caffelite.solvers.solver import Solver
+from caffelite.words import TEST, TRAIN
 
 #: Takes the stored blobs of all BatchNorm layers after each iteration.
 After = Callable[[dict[str, list[np.ndarray]]], None]

@@ -9,8 +9,9 @@ costs no digits.
 import numpy as np
 from numba.extending import register_jitable
 
-from caffelite.kernels import arrays, scale, settings
-from caffelite.kernels.launch import Call, call, kernel
+from caffelite.kernels import scale
+from caffelite.kernels.engine import arrays, settings
+from caffelite.kernels.engine.launch import Call, call, kernel
 from caffelite.kernels.maps import combine, sums
 
 #: Channels a task takes where there are no spatial axes, so that vectors run over channels.

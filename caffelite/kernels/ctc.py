@@ -3,7 +3,7 @@
 import numpy as np
 from numba.extending import register_jitable
 
-from caffelite.kernels.launch import Call, call, kernel
+from caffelite.kernels.engine.launch import Call, call, kernel
 
 
 @register_jitable

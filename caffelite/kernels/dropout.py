@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from caffelite.kernels.arrays import CHUNK
+from caffelite.kernels.engine.arrays import CHUNK
+from caffelite.kernels.engine.launch import Call, call, kernel
 from caffelite.kernels.functions import random32
-from caffelite.kernels.launch import Call, call, kernel
 
 
 @kernel

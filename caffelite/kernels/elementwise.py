@@ -11,9 +11,9 @@ from typing import Any
 import numba
 import numpy as np
 
-from caffelite.kernels import settings
-from caffelite.kernels.arrays import CHUNK
-from caffelite.kernels.launch import Call, call, source_digest, specialised
+from caffelite.kernels.engine import settings
+from caffelite.kernels.engine.arrays import CHUNK
+from caffelite.kernels.engine.launch import Call, call, source_digest, specialised
 
 
 @dataclass(frozen=True)

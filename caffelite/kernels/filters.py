@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caffelite.kernels import arrays, settings
-from caffelite.kernels.launch import Call, call, kernel
+from caffelite.kernels.engine import arrays, settings
+from caffelite.kernels.engine.launch import Call, call, kernel
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
-from caffelite.kernels import arrays, settings
-from caffelite.kernels.launch import Call, call, specialised
-from caffelite.kernels.matrix_tile import dots_tile, lanes_tile
-from caffelite.kernels.tile import SUMS, move
-from caffelite.kernels.vectors import WIDTH
+from caffelite.kernels.engine import arrays, settings
+from caffelite.kernels.engine.launch import Call, call, specialised
+from caffelite.kernels.tiles.matrix_tile import dots_tile, lanes_tile
+from caffelite.kernels.tiles.tile import SUMS, move
+from caffelite.kernels.tiles.vectors import WIDTH
 
 #: Rows of a tile that has columns as lanes; rows and columns of one that reads along k.
 ROWS = 4

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
-from caffelite.kernels import arrays, settings
+from caffelite.kernels.engine import arrays, settings
+from caffelite.kernels.engine.launch import Call, call, specialised
 from caffelite.kernels.functions import exp32, log32
-from caffelite.kernels.launch import Call, call, specialised
 
 
 def _minus_power(beta: float) -> Callable[..., float]:

@@ -11,8 +11,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
-from caffelite.kernels import settings
-from caffelite.kernels.vectors import (
+from caffelite.kernels.engine import settings
+from caffelite.kernels.tiles.vectors import (
     I64,
     WIDTH,
     at,

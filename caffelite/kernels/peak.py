@@ -6,10 +6,10 @@ from time import perf_counter
 
 import numpy as np
 
-from caffelite.kernels import arrays, settings
-from caffelite.kernels.launch import Call, call, kernel
-from caffelite.kernels.tile import SUMS, tile
-from caffelite.kernels.vectors import WIDTH
+from caffelite.kernels.engine import arrays, settings
+from caffelite.kernels.engine.launch import Call, call, kernel
+from caffelite.kernels.tiles.tile import SUMS, tile
+from caffelite.kernels.tiles.vectors import WIDTH
 
 #: The tile: 2 vectors of outputs at as many positions as the registers hold sums for, over 128 products. What it
 #: reads, 24 KiB with the widest vectors, stays in the first cache.

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from caffelite.kernels.engine.launch import Call, call, kernel, specialised
 from caffelite.kernels.functions import sigmoid32, tanh32
-from caffelite.kernels.launch import Call, call, kernel, specialised
 
 _F = np.float32
 #: Simple operations an element of an LSTM takes.

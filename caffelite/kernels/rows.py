@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from caffelite.kernels.launch import Call, call, kernel
+from caffelite.kernels.engine.launch import Call, call, kernel
 
 
 @kernel

@@ -6,7 +6,7 @@ Arrays are [outer][channels][length].
 import numpy as np
 
 from caffelite.kernels.bias import add_rows
-from caffelite.kernels.launch import Call, call, kernel
+from caffelite.kernels.engine.launch import Call, call, kernel
 
 #: Channels a task takes where there are no spatial axes, so that vectors run over channels.
 _BLOCK = 16

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from caffelite.kernels.engine.launch import Call, call, kernel
 from caffelite.kernels.functions import exp32, log32
-from caffelite.kernels.launch import Call, call, kernel
 
 _TINY = np.float32(1.1754943508222875e-38)
 _IGNORE_NOTHING = -(1 << 40)

@@ -11,8 +11,8 @@ from numba import carray
 from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
+from caffelite.kernels.engine.launch import Call, kernel, specialised
 from caffelite.kernels.functions import random32
-from caffelite.kernels.launch import Call, kernel, specialised
 
 #: What :func:`parse` reports of a record.
 RAW, BROKEN, OTHER_SHAPE, NOT_RAW = 0, 1, 2, 3

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
-from caffelite.kernels.arrays import shares
-from caffelite.kernels.launch import Call, call, kernel, specialised
+from caffelite.kernels.engine.arrays import shares
+from caffelite.kernels.engine.launch import Call, call, kernel, specialised
 
 #: Places in ``settings``.
 RATE, MOMENTUM, DECAY, SCALE, SECOND, DELTA, CORRECTION = range(7)

@@ -1,1 +1,1 @@
-"""The layer types, a file each or a small family; :mod:`caffelite.layers.base` is what they share."""
+"""The layer types: those of BVLC's Caffe a file each, those of its forks by family; ``contract`` is what they share."""

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.errors import DataError
-from caffelite.layers.base import Blob, Layer, Shape, Step, count, layer, text_of
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.words import Shape, count, text_of
 
 
 @layer("Accuracy")

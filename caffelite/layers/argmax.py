@@ -4,8 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.kernels.launch import call, kernel
-from caffelite.layers.base import Blob, Layer, Shape, Step, count, layer, text_of
+from caffelite.kernels.engine.launch import call, kernel
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.words import Shape, count, text_of
 
 
 @kernel

@@ -7,10 +7,13 @@ import numpy as np
 
 from caffelite.errors import WeightsError
 from caffelite.kernels import batchnorm, scale
-from caffelite.kernels.arrays import zeros
 from caffelite.kernels.cuda.host import HostBatchNorm, Settings
-from caffelite.layers.base import TRAIN, Blob, Layer, Parameter, Shape, Step, count, layer
+from caffelite.kernels.engine.arrays import zeros
+from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
 from caffelite.schema.messages import FillerParameter, ParamSpec
+from caffelite.words import TRAIN, Shape, count
 
 #: Blobs that are no parameters: mean, variance, factor.
 _STATISTICS = 3

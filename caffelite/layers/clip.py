@@ -3,8 +3,8 @@
 import numpy as np
 
 from caffelite.kernels.elementwise import Function, define
-from caffelite.layers.base import layer
-from caffelite.layers.elementwise import ElementWise
+from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.elementwise import ElementWise
 
 _F = np.float32
 # Constants: the bounds.

@@ -4,8 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from caffelite.kernels.arrays import copy_rows
-from caffelite.layers.base import Blob, Layer, Shape, Step, count, layer, text_of
+from caffelite.kernels.engine.arrays import copy_rows
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.words import Shape, count, text_of
 
 _Rows = tuple[np.ndarray, tuple[int, int]]
 

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.kernels import arrays, losses
-from caffelite.layers.base import Blob, Shape, Step, count, layer, text_of
-from caffelite.layers.loss import Loss
+from caffelite.kernels import losses
+from caffelite.kernels.engine import arrays
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.loss import Loss
+from caffelite.words import Shape, count, text_of
 
 
 @layer("ContrastiveLoss")

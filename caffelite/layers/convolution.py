@@ -7,12 +7,26 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from caffelite.kernels import convolution, convolution_weights, depthwise, scale, winograd, winograd_weights
-from caffelite.kernels.arrays import zeros
-from caffelite.kernels.convolution import Geometry
+from caffelite.kernels import scale
+from caffelite.kernels.convolution import (
+    depthwise,
+    winograd,
+    winograd_weights,
+)
+from caffelite.kernels.convolution import (
+    direct as convolution,
+)
+from caffelite.kernels.convolution import (
+    direct_weights as convolution_weights,
+)
+from caffelite.kernels.convolution.direct import Geometry
 from caffelite.kernels.elementwise import NOTHING, Chain
-from caffelite.layers.base import Blob, Layer, Once, Parameter, Shape, Step, count, layer, text_of, with_gradient
-from caffelite.layers.elementwise import chain_of
+from caffelite.kernels.engine.arrays import zeros
+from caffelite.layers.contract.blobs import Blob, Once, Parameter, Step, with_gradient
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.elementwise import chain_of
+from caffelite.words import Shape, count, text_of
 
 
 @layer("Convolution")

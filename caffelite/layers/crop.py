@@ -5,7 +5,10 @@ from functools import partial
 
 import numpy as np
 
-from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.words import Shape, text_of
 
 
 @layer("Crop")

@@ -2,8 +2,8 @@
 
 from caffelite.data.database import open_database
 from caffelite.data.stream import RecordStream
-from caffelite.layers.base import layer
-from caffelite.layers.streamed import Streamed
+from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.streamed import Streamed
 
 
 @layer("Data")

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from caffelite.kernels import scale
-from caffelite.layers.base import Blob, Parameter, Shape, Step, count, layer, text_of, with_gradient
+from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
+from caffelite.layers.contract.registry import layer
 from caffelite.layers.convolution import Convolution, planes
+from caffelite.words import Shape, count, text_of
 
 
 @layer("Deconvolution")

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.kernels import arrays
 from caffelite.kernels import dropout as kernels
-from caffelite.layers.base import TRAIN, Blob, Layer, Step, layer
+from caffelite.kernels.engine import arrays
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.words import TRAIN
 
 
 @layer("Dropout")

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
-from caffelite.layers.fillers import fill
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.fillers import fill
 from caffelite.schema.messages import FillerParameter
+from caffelite.words import Shape, text_of
 
 _OLDER = ("num", "channels", "height", "width")
 

@@ -5,9 +5,12 @@ from functools import partial
 
 import numpy as np
 
-from caffelite.kernels.arrays import CHUNK
-from caffelite.kernels.launch import call, kernel
-from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
+from caffelite.kernels.engine.arrays import CHUNK
+from caffelite.kernels.engine.launch import call, kernel
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.words import Shape, text_of
 
 _PROD, _SUM = 0, 1
 

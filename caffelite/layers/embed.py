@@ -8,7 +8,10 @@ import numpy as np
 from caffelite.errors import DataError
 from caffelite.kernels import scale as broadcast
 from caffelite.kernels.rows import gather, scatter
-from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, count, layer, text_of
+from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.words import Shape, count, text_of
 
 
 def _checked(layer: Layer, bottom: int, index: np.ndarray, size: int) -> Step:

@@ -4,8 +4,8 @@ import math
 
 from caffelite.kernels.elementwise import Function, define
 from caffelite.kernels.functions import exp32, log32
-from caffelite.layers.base import layer
-from caffelite.layers.elementwise import ElementWise
+from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.elementwise import ElementWise
 
 # Constants: inner factor, outer factor.
 _EXP = define(Function("Exp", lambda x, p, o: p[o + 1] * exp32(p[o] * x), lambda x, y, p, o: p[o] * y, "y", 2))

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from caffelite.errors import DataError, MissingExtraError
-from caffelite.layers.base import Blob, Layer, Shape, Step, layer, quoted, text_of
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
 from caffelite.schema.hdf5 import read_rows, row_shapes
+from caffelite.words import Shape, quoted, text_of
 
 
 @layer("HDF5Data")

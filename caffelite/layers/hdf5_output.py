@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
-from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
 from caffelite.schema.hdf5 import RowWriter, h5py
+from caffelite.words import Shape, text_of
 
 
 @layer("HDF5Output")

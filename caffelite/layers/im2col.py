@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from caffelite.layers.base import Blob, Shape, Step, layer
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.registry import layer
 from caffelite.layers.convolution import Convolution
+from caffelite.words import Shape
 
 
 @layer("Im2col")

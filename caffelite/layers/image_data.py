@@ -1,8 +1,8 @@
 """ImageData: images from files, and their labels."""
 
 from caffelite.data.images import ImageStream
-from caffelite.layers.base import layer
-from caffelite.layers.streamed import Streamed
+from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.streamed import Streamed
 
 
 @layer("ImageData")

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 
 from caffelite.kernels.bias import add_rows
 from caffelite.kernels.inner_product import product
-from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, count, layer, text_of, with_gradient
+from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.words import Shape, count, text_of
 
 
 @layer("InnerProduct")

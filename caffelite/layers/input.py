@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from caffelite.layers.base import Layer, Shape, layer
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.words import Shape
 
 
 @layer("Input")

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 
-from caffelite.kernels import arrays, lrn
-from caffelite.layers.base import Blob, Layer, Shape, Step, layer, text_of
+from caffelite.kernels import lrn
+from caffelite.kernels.engine import arrays
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.words import Shape, text_of
 
 _ACROSS = 0
 

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.errors import SchemaError, WeightsError
-from caffelite.kernels import arrays
 from caffelite.kernels import softmax as kernels
-from caffelite.layers.base import Blob, Shape, Step, count, layer, text_of
-from caffelite.layers.loss import VALID, Loss
+from caffelite.kernels.engine import arrays
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.loss import VALID, Loss
 from caffelite.schema.blobs import read_blob
+from caffelite.words import Shape, count, text_of
 
 #: Caffe's kLOG_THRESHOLD.
 _LEAST = 1e-20

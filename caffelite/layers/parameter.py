@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
-from caffelite.kernels.arrays import accumulate, copy
-from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, count, layer
+from caffelite.kernels.engine.arrays import accumulate, copy
+from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.words import Shape, count
 
 
 @layer("Parameter")

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.kernels import pooling, stochastic_pooling
-from caffelite.kernels.windows import Windows
-from caffelite.layers.base import TRAIN, Blob, Layer, Shape, Step, layer, text_of
+from caffelite.kernels.pooling import pooling
+from caffelite.kernels.pooling import stochastic as stochastic_pooling
+from caffelite.kernels.pooling.windows import Windows
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.words import TRAIN, Shape, text_of
 
 _MAX, _AVE, _STOCHASTIC = 0, 1, 2
 _AVE_EXC_PAD = 20009

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.kernels.launch import call, kernel
-from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, count, layer, text_of
+from caffelite.kernels.engine.launch import call, kernel
+from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
 from caffelite.schema.messages import FillerParameter
+from caffelite.words import Shape, count, text_of
 
 _F = np.float32
 

@@ -15,17 +15,21 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
+from caffelite import words
 from caffelite.errors import NetError, ShapeError
-from caffelite.layers import base
-from caffelite.layers.base import Parameter, Shape, Step, count, quoted, text_of
+from caffelite.layers.contract import layer as contract
+from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.context import Context
+from caffelite.layers.contract.registry import layer
 from caffelite.schema.blobs import LARGEST_BLOB
+from caffelite.words import Shape, count, quoted, text_of
 
 
 class Phase(IntEnum):
     """The phase as layers see it: the number that Caffe 1.0 has, the name that older ones print."""
 
-    TRAIN = base.TRAIN
-    TEST = base.TEST
+    TRAIN = words.TRAIN
+    TEST = words.TEST
 
     def __str__(self) -> str:
         return self.name
@@ -203,8 +207,8 @@ class Layer:
 
 
 #: Layers of caffelite's own for classes that published nets name, by module and class.
-_PROVIDED: dict[tuple[str, str], type[base.Layer]] = {}
-_L = TypeVar("_L", bound=type[base.Layer])
+_PROVIDED: dict[tuple[str, str], type[contract.Layer]] = {}
+_L = TypeVar("_L", bound=type[contract.Layer])
 
 
 def provides(module: str, name: str) -> Callable[[_L], _L]:
@@ -217,8 +221,8 @@ def provides(module: str, name: str) -> Callable[[_L], _L]:
     return register
 
 
-@base.layer("Python")
-class PythonLayer(base.Layer):
+@layer("Python")
+class PythonLayer(contract.Layer):
     """A class that the user wrote, a subclass of ``caffelite.Layer`` (in old scripts ``caffe.Layer``).
 
     ``python_param``: ``module`` and ``layer`` (the class), ``param_str`` (for the class to read),
@@ -246,10 +250,10 @@ class PythonLayer(base.Layer):
     dynamic = True
 
     @classmethod
-    def resolve(cls, param: Any, context: base.Context) -> type[base.Layer]:
+    def resolve(cls, param: Any, context: Context) -> type[contract.Layer]:
         settings = param.python_param
         provided = _PROVIDED.get((settings.module, settings.layer))
-        if provided is None or context.phase != base.TEST:
+        if provided is None or context.phase != words.TEST:
             return cls
         if context.allow_python:
             importlib.invalidate_caches()
@@ -272,7 +276,7 @@ class PythonLayer(base.Layer):
         self._in_place = {j for j, (bottom, top) in enumerate(pairs) if bottom == top}
         for j in self._in_place:
             self._tops[j] = self._bottoms[j]
-        self._planned: Sequence[base.Blob] = []
+        self._planned: Sequence[Blob] = []
         self._asked: tuple[Shape, ...] | None = None
         self._varies = False
         #: Gradients of bottoms that ``forward`` wrote.
@@ -298,7 +302,7 @@ class PythonLayer(base.Layer):
         assert self.user is not None
         return [Parameter(blob.shape, values=blob.data) for blob in self.user.blobs]
 
-    def resize(self, bottoms: Sequence[base.Blob]) -> Sequence[Shape]:
+    def resize(self, bottoms: Sequence[Blob]) -> Sequence[Shape]:
         """Run the layer forward; its tops have the shapes that it gave them."""
         for j, (own, bottom) in enumerate(zip(self._bottoms, bottoms, strict=True)):
             if j not in self._in_place:
@@ -319,11 +323,11 @@ class PythonLayer(base.Layer):
             self._varies = True
         return shapes
 
-    def _take_tops(self, tops: Sequence[base.Blob]) -> None:
+    def _take_tops(self, tops: Sequence[Blob]) -> None:
         for own, top in zip(self._tops, tops, strict=True):
             own.move(top.data, top.diff)
 
-    def forward(self, bottoms: Sequence[base.Blob], tops: Sequence[base.Blob]) -> list[Step]:
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         # It has run when its shapes were asked for; what it wrote into memory of its own is moved into the net's.
         assert self.user is not None
         for own, parameter in zip(self.user.blobs, self.blobs, strict=True):
@@ -332,7 +336,7 @@ class PythonLayer(base.Layer):
         self._take_tops(tops)
         return []
 
-    def backward(self, bottoms: Sequence[base.Blob], tops: Sequence[base.Blob]) -> list[Step]:
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         propagate_down = [bottom.diff is not None for bottom in bottoms]
 
         def backward() -> None:
@@ -434,7 +438,7 @@ class PythonLayer(base.Layer):
         raise NetError(f"{self.where('layer')}: {kind} ({f'{place}, ' if place else ''}in {method})") from error
 
 
-def _folders(context: base.Context) -> list[str]:
+def _folders(context: Context) -> list[str]:
     """Return where the user's modules are looked for first."""
     return list(dict.fromkeys(str(folder.resolve()) for folder in (context.home, Path())))
 

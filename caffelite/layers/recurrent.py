@@ -10,8 +10,10 @@ import numpy as np
 from caffelite.kernels import recurrent as kernels
 from caffelite.kernels.bias import add_rows
 from caffelite.kernels.inner_product import product
-from caffelite.layers.base import Blob, Parameter, Shape, Step, count, layer, text_of, with_gradient
-from caffelite.layers.recurrence import Cells, Recurrence
+from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
+from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.recurrence import Cells, Recurrence
+from caffelite.words import Shape, count, text_of
 
 
 class Recurrent(Recurrence):

@@ -4,8 +4,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from caffelite.kernels.launch import call, specialised
-from caffelite.layers.base import Blob, Layer, Shape, Step, count, layer
+from caffelite.kernels.engine.launch import call, specialised
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.words import Shape, count
 
 _F = np.float32
 _SUM, _ABSOLUTE, _SQUARES, _MEAN = 1, 2, 3, 4

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from caffelite.layers.base import Layer, Shape, count, layer, text_of
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.words import Shape, count, text_of
 
 
 @layer("Flatten")

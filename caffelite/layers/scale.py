@@ -5,9 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.kernels import scale as kernels
-from caffelite.kernels.arrays import copy
-from caffelite.layers.base import Blob, Layer, Parameter, Shape, Step, count, layer, quoted, text_of
+from caffelite.kernels.engine.arrays import copy
+from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
 from caffelite.schema.messages import FillerParameter
+from caffelite.words import Shape, count, quoted, text_of
 
 
 class _Broadcast(Layer):

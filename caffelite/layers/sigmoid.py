@@ -4,8 +4,8 @@ import numpy as np
 
 from caffelite.kernels.elementwise import Function, define
 from caffelite.kernels.functions import sigmoid32
-from caffelite.layers.base import layer
-from caffelite.layers.elementwise import ElementWise
+from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.elementwise import ElementWise
 
 _SIGMOID = define(Function("Sigmoid", lambda x, p, o: sigmoid32(x), lambda x, y, p, o: y * (np.float32(1) - y)))
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.kernels import losses as kernels
-from caffelite.layers.base import Blob, Shape, Step, count, layer, text_of
-from caffelite.layers.loss import BATCH_SIZE, Loss
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.loss import BATCH_SIZE, Loss
+from caffelite.words import Shape, count, text_of
 
 
 @layer("SigmoidCrossEntropyLoss")

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.errors import DataError
-from caffelite.kernels import arrays
 from caffelite.kernels import softmax as kernels
-from caffelite.layers.base import Blob, Layer, Shape, Step, count, layer, text_of
-from caffelite.layers.loss import VALID, Loss
+from caffelite.kernels.engine import arrays
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.loss import VALID, Loss
+from caffelite.words import Shape, count, text_of
 
 
 @layer("Softmax")

@@ -5,10 +5,13 @@ from functools import partial
 
 import numpy as np
 
-from caffelite.kernels import arrays
-from caffelite.layers.base import Blob, Layer, Shape, Step, count, layer, text_of
+from caffelite.kernels.engine import arrays
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer
 from caffelite.layers.pooling import Pooling
 from caffelite.schema.messages import LayerParameter
+from caffelite.words import Shape, count, text_of
 
 
 @layer("SPP")

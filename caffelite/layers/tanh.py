@@ -4,8 +4,8 @@ import numpy as np
 
 from caffelite.kernels.elementwise import Function, define
 from caffelite.kernels.functions import tanh32
-from caffelite.layers.base import layer
-from caffelite.layers.elementwise import ElementWise
+from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.elementwise import ElementWise
 
 _TANH = define(Function("TanH", lambda x, p, o: tanh32(x), lambda x, y, p, o: np.float32(1) - y * y))
 

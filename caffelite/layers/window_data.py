@@ -1,8 +1,8 @@
 """WindowData: windows in images, of objects and of background."""
 
 from caffelite.data.windows import WindowStream
-from caffelite.layers.base import layer
-from caffelite.layers.streamed import Streamed
+from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.streamed import Streamed
 
 _MODES = ("warp", "square")
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from caffelite.errors import NetError, ShapeError
-from caffelite.layers.base import quoted, text_of
+from caffelite.words import quoted, text_of
 
 
 def assign(given: dict[str, Any], arrays: dict[str, np.ndarray], what: str) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from caffelite.errors import ShapeError
-from caffelite.layers import base
-from caffelite.layers.base import Shape, quoted, text_of
+from caffelite.layers.contract import blobs
 from caffelite.layers.python import Sized
+from caffelite.words import Shape, quoted, text_of
 
 
 class Blob(Sized):
@@ -28,7 +28,7 @@ class Blob(Sized):
     taken before the net is reshaped belongs to the old shape; take it anew.
     """
 
-    def __init__(self, find: Callable[[], base.Blob], refused: str = "") -> None:
+    def __init__(self, find: Callable[[], blobs.Blob], refused: str = "") -> None:
         self._find = find
         self._refused = refused
         #: The shape asked for and the values written since, until the net takes them up.

@@ -1,8 +1,8 @@
 """Blobs that layers write in place, as Caffe's single memory of each would have them."""
 
-from caffelite.graph import Version
 from caffelite.layers.input import Input
 from caffelite.net import Net
+from caffelite.net.graph import Version
 
 
 class InPlaceBlobs:

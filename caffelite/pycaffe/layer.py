@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from functools import partial
 
-from caffelite.layers import base
+from caffelite.layers.contract import blobs
+from caffelite.layers.contract import layer as contract
 from caffelite.layers.python import Layer
 from caffelite.pycaffe.blob import Blob
+from caffelite.words import quoted
 
 
 class NetLayer(Layer):
@@ -25,15 +27,15 @@ class NetLayer(Layer):
         Its parameters.
     """
 
-    def __init__(self, find: Callable[[], base.Layer]) -> None:
+    def __init__(self, find: Callable[[], contract.Layer]) -> None:
         self._find = find
         layer = find()
         self.name = layer.name
         self.type: str = layer.param.type
-        refused = f"it is a parameter of layer {base.quoted(layer.name)}"
+        refused = f"it is a parameter of layer {quoted(layer.name)}"
         self.blobs = [Blob(partial(self._blob, j), refused) for j in range(len(layer.blobs))]
 
-    def _blob(self, index: int) -> base.Blob:
+    def _blob(self, index: int) -> blobs.Blob:
         return self._find().blobs[index]
 
 

@@ -4,7 +4,8 @@ import warnings
 from dataclasses import dataclass
 
 from caffelite.gpu import Gpu, gpu_or_reason
-from caffelite.layers.base import TEST, TRAIN, registry
+from caffelite.layers.contract.registry import registry
+from caffelite.words import TEST, TRAIN
 
 
 @dataclass(slots=True)

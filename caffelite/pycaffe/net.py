@@ -12,12 +12,12 @@ import numpy as np
 
 from caffelite import net as engine
 from caffelite.errors import NetError, ShapeError
-from caffelite.graph import Version
-from caffelite.layers import base
-from caffelite.layers.base import TEST, TRAIN, quoted
+from caffelite.layers.contract import blobs
+from caffelite.layers.contract import layer as contract
 from caffelite.layers.input import Input
 from caffelite.layers.memory_data import MemoryData
 from caffelite.layers.python import PythonLayer
+from caffelite.net.graph import Version
 from caffelite.pycaffe.batches import assign, forward_all
 from caffelite.pycaffe.blob import Blob
 from caffelite.pycaffe.hooks import Hooks
@@ -25,6 +25,7 @@ from caffelite.pycaffe.in_place import InPlaceBlobs
 from caffelite.pycaffe.layer import Layer, NetLayer
 from caffelite.pycaffe.mode import gpu, random_seed
 from caffelite.schema.weights import write_hdf5
+from caffelite.words import TEST, TRAIN, quoted
 
 
 class Net(Hooks):
@@ -133,10 +134,10 @@ class Net(Hooks):
                 self.layers[i] = layer.user
         self.layer_dict = OrderedDict((layer.name, layer) for layer in self.layers)
 
-    def _layer(self, index: int) -> base.Layer:
+    def _layer(self, index: int) -> contract.Layer:
         return self._net.layers[index]
 
-    def _blob(self, name: str) -> base.Blob:
+    def _blob(self, name: str) -> blobs.Blob:
         return self._net.blobs[name]
 
     def _why_not_reshaped(self, version: Version) -> str:
@@ -357,9 +358,9 @@ class Net(Hooks):
                 "assigning to params[...].data brings others into it"
             )
         old, new = self._net, self._make(share=other._net)
-        for name, blobs in new.params.items():
+        for name, parameters in new.params.items():
             if name not in other._net.params:
-                for blob, own in zip(blobs, old.params[name], strict=True):
+                for blob, own in zip(parameters, old.params[name], strict=True):
                     blob.data[...] = own.data
         for before, after in zip(old.layers, new.layers, strict=True):
             if isinstance(before, MemoryData) and isinstance(after, MemoryData):

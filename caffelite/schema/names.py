@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from caffelite.words import distance
+
 _SUFFIX = "_param"
 #: Names of forks that lie near names of other forks: that of caffe-jacinto beside OpenCL Caffe's ``quantizer``.
 _OF_FORKS = {"quantize"}
@@ -46,19 +48,6 @@ def _near(a: str, b: str) -> int | None:
         return None
     changes = distance(a, b)
     return changes if changes <= allowed else None
-
-
-def distance(a: str, b: str) -> int:
-    """Return how many changes make ``a`` into ``b``; swapped neighbours are one (optimal string alignment)."""
-    before: list[int] = []
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        older, before, row = before, row, [i]
-        for j, y in enumerate(b, 1):
-            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y)))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                row[j] = min(row[j], older[j - 2] + 1)
-    return row[-1]
 
 
 def _plain(name: str) -> str:

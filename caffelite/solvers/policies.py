@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from caffelite.errors import SolverError
-from caffelite.layers.base import quoted
 from caffelite.schema.text import Document
+from caffelite.words import quoted
 
 Policy = Callable[[Any, int, int], tuple[float, int]]
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from caffelite.kernels.update import CORRECTION, DECAY, DELTA, MOMENTUM, RATE, SCALE, SECOND, Update
-from caffelite.layers.base import count
 from caffelite.net import Net
+from caffelite.words import count
 
 #: The rules, with the number of values each keeps for a parameter.
 RULES = {"SGD": 1, "Nesterov": 1, "AdaGrad": 1, "RMSProp": 1, "AdaDelta": 2, "Adam": 2}

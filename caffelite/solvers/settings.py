@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from caffelite.errors import SolverError
-from caffelite.graph import included
-from caffelite.layers.base import TEST, TRAIN, quoted
+from caffelite.net.graph import included
 from caffelite.schema import messages
 from caffelite.schema.text import Document, read_net, read_solver
 from caffelite.schema.upgrade import upgrade_solver
 from caffelite.solvers.policies import check_policy, learning_rate
 from caffelite.solvers.rules import RULES
 from caffelite.solvers.sources import NetSource, source_to_train, sources_to_test
+from caffelite.words import TEST, TRAIN, quoted
 
 #: The seed where ``random_seed`` is not given: runs are repeatable without asking. (Caffe takes the clock.)
 DEFAULT_SEED = 1

@@ -13,13 +13,13 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from caffelite.errors import WeightsError
-from caffelite.layers.base import quoted, text_of
 from caffelite.schema import messages
 from caffelite.schema.blobs import array_to_blob, blob_to_array
 from caffelite.schema.files import atomic_write
 from caffelite.schema.hdf5 import is_hdf5, read_hdf5_state, write_hdf5_state
 from caffelite.schema.wire import BYTES, Wire
 from caffelite.solvers.rules import RULES
+from caffelite.words import quoted, text_of
 
 #: Kinds of arrays that a state may hold.
 _DTYPES = ("float32", "float64", "int64", "int32", "uint8", "uint32", "uint64", "bool")

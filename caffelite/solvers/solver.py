@@ -12,9 +12,9 @@ import numpy as np
 
 from caffelite.errors import SolverError
 from caffelite.gpu import Gpu, cost, gpu_or_reason
-from caffelite.kernels.launch import together
-from caffelite.layers.base import quoted
+from caffelite.kernels.engine.launch import together
 from caffelite.net import Net
+from caffelite.net.transfer import Transfer
 from caffelite.schema.printer import to_text
 from caffelite.solvers.logs import LogListener
 from caffelite.solvers.rules import Rule
@@ -22,7 +22,7 @@ from caffelite.solvers.settings import Settings, load_solver
 from caffelite.solvers.snapshots import State, check_history, find_model, read_state, write_state
 from caffelite.solvers.sources import NetSource
 from caffelite.solvers.testing import epoch_iterations, outputs_of, records_per_pass, run_test
-from caffelite.transfer import Transfer
+from caffelite.words import quoted
 
 _HDF5 = 0  # SolverParameter.SnapshotFormat
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from caffelite.errors import SolverError
-from caffelite.layers.base import TEST, TRAIN, quoted
 from caffelite.net import Net
 from caffelite.schema import messages
 from caffelite.schema.text import Document, NetDocument, Path_, read_net
 from caffelite.schema.upgrade import upgrade_net
+from caffelite.words import TEST, TRAIN, quoted
 
 _TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 

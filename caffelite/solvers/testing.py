@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from caffelite.errors import SolverError
-from caffelite.layers.base import count, quoted
 from caffelite.net import Net
 from caffelite.solvers.logs import Output
+from caffelite.words import count, quoted
 
 
 def outputs_of(net: Net, values: dict[str, np.ndarray] | None = None) -> list[Output]:

@@ -11,8 +11,8 @@ from caffelite.batchnorm.statistics import Statistics
 from caffelite.batchnorm.subject import Subject, subject_of, take_weights
 from caffelite.cli.preparing import nets_and_solver
 from caffelite.errors import WeightsError
-from caffelite.layers.base import TRAIN
 from caffelite.net import Net
+from caffelite.words import TRAIN
 
 NET = """layer { name: "d" type: "DummyData" top: "x" top: "l" include { phase: TRAIN }
   dummy_data_param { shape { dim: 16 dim: 4 } shape { dim: 16 } data_filler { type: "gaussian" } data_filler { } } }

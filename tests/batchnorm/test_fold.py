@@ -8,10 +8,10 @@ import pytest
 from caffelite.batchnorm import fold as module
 from caffelite.batchnorm.fold import fold
 from caffelite.errors import NetError
-from caffelite.layers.base import TEST
 from caffelite.net import Net
 from caffelite.schema.printer import write_text
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST
 
 MODELS = Path(__file__).parents[2] / "models"
 INPUT = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 4 dim: 8 dim: 9 } } }\n'

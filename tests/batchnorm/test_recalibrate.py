@@ -7,9 +7,9 @@ import pytest
 
 from caffelite.batchnorm.recalibrate import recalibrate
 from caffelite.errors import NetError
-from caffelite.layers.base import TRAIN
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TRAIN
 
 INPUT = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 4 dim: 3 dim: 5 dim: 6 } } }\n'
 TEXT = (

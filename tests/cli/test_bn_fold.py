@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from caffelite.layers.base import TEST
 from caffelite.net import Net
+from caffelite.words import TEST
 
 COMMAND = ["bn", "fold", "net.prototxt", "--weights", "snap_iter_12.caffemodel"]
 

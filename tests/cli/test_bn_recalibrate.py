@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from caffelite.layers.base import TEST
 from caffelite.net import Net
+from caffelite.words import TEST
 
 COMMAND = ["bn", "recalibrate", "net.prototxt", "--weights", "snap_iter_12.caffemodel"]
 

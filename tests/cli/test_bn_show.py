@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from caffelite.layers.base import TEST
 from caffelite.net import Net
+from caffelite.words import TEST
 
 COMMAND = ["bn", "show", "solver.prototxt", "--weights", "snap_iter_12.caffemodel"]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from caffelite.data import datasets, synthetic
-from caffelite.data.download import Remote
-from caffelite.data.originals import Splits
+from caffelite.datasets import prepare as datasets
+from caffelite.datasets import synthetic
+from caffelite.datasets.download import Remote
+from caffelite.datasets.originals import Splits
 
 NOWHERE = (Remote("x", 3, "0" * 64, ("http://127.0.0.1:1/x",)),)
 

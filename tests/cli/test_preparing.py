@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from caffelite.cli.preparing import nets_of, prepare_data
-from caffelite.layers.base import TEST, TRAIN
+from caffelite.words import TEST, TRAIN
 
 NET = """
 layer { name: "d" type: "Data" top: "data" top: "label" include { phase: TRAIN }

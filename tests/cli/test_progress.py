@@ -7,7 +7,7 @@ import pytest
 
 from caffelite.cli.progress import LiveLine, compiling
 from caffelite.cli.report import duration, plain, summary
-from caffelite.kernels import launch
+from caffelite.kernels.engine import launch
 from caffelite.solvers.logs import Output
 from caffelite.solvers.solver import Solver
 

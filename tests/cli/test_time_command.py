@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from caffelite.kernels.settings import threads
+from caffelite.kernels.engine.settings import threads
 
 
 def test_table(caffelite, run_folder):

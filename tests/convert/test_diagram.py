@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from caffelite.convert.boxes import build, short_number
-from caffelite.convert.diagram import dot, draw, mermaid
+from caffelite.draw.boxes import build, short_number
+from caffelite.draw.diagram import dot, draw, mermaid
 from caffelite.errors import MissingExtraError
 from caffelite.schema.text import net_from_text, read_net
 

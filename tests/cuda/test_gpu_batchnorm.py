@@ -8,8 +8,8 @@ import pytest
 from gpu_arrays import OnGpu, rounded
 
 from caffelite.kernels.cuda import batchnorm
-from caffelite.layers.base import TEST, TRAIN
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST, TRAIN
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "BatchNorm.npz")
 CASES = sorted({key.split("/")[0] for key in GOLDEN})

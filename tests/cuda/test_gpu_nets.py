@@ -13,11 +13,11 @@ from caffelite.cli import main
 from caffelite.errors import GpuError
 from caffelite.gpu import Gpu, cost, gpu_or_reason
 from caffelite.kernels.cuda.simulator import SIMULATED
-from caffelite.layers.base import TEST, TRAIN
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
 from caffelite.solvers.logs import Listener
 from caffelite.solvers.solver import Solver
+from caffelite.words import TEST, TRAIN
 
 NET = """
 name: "small"

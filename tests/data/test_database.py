@@ -11,9 +11,9 @@ from PIL import Image
 from caffelite.data.database import open_database, write_database
 from caffelite.data.stream import Prefetcher, RecordStream, decode
 from caffelite.errors import DataError
-from caffelite.layers.base import TEST, TRAIN
 from caffelite.schema.blobs import read_blob
 from caffelite.schema.messages import Datum, TransformationParameter
+from caffelite.words import TEST, TRAIN
 
 CAFFE = Path(__file__).parent.parent / "caffe"
 LABELS = [i % 4 for i in range(24)]

@@ -8,13 +8,14 @@ import lmdb
 import numpy as np
 import pytest
 
-from caffelite.data import datasets, synthetic
-from caffelite.data.build import write_images
 from caffelite.data.database import open_database, write_database
-from caffelite.data.datasets import DATASETS, Prepared, dataset_of, origin_of, prepare
-from caffelite.data.download import Remote, cache_folder
-from caffelite.data.originals import Chunk, Splits
 from caffelite.data.stream import decode
+from caffelite.datasets import prepare as datasets
+from caffelite.datasets import synthetic
+from caffelite.datasets.build import write_images
+from caffelite.datasets.download import Remote, cache_folder
+from caffelite.datasets.originals import Chunk, Splits
+from caffelite.datasets.prepare import DATASETS, Prepared, dataset_of, origin_of, prepare
 from caffelite.errors import DataError
 from caffelite.schema.blobs import read_blob
 from caffelite.schema.messages import BlobProto, Datum

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from caffelite.data import download as module
-from caffelite.data.download import Remote, download
+from caffelite.datasets import download as module
+from caffelite.datasets.download import Remote, download
 from caffelite.errors import DataError
 
 CONTENT = bytes(range(256)) * 2000

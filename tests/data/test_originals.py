@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffelite.data import cifar10, mnist
-from caffelite.data.originals import Chunk, Splits
+from caffelite.datasets import cifar10, mnist
+from caffelite.datasets.originals import Chunk, Splits
 from caffelite.errors import DataError
 
 DICE = np.random.default_rng(2)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from caffelite.data.pickled import read_arrays
+from caffelite.datasets.pickled import read_arrays
 from caffelite.errors import DataError
 
 

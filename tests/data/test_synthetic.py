@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from caffelite.data.originals import Chunk
-from caffelite.data.synthetic import digits, shapes
+from caffelite.datasets.originals import Chunk
+from caffelite.datasets.synthetic import digits, shapes
 
 Maker = Callable[[int, int], Iterator[Chunk]]
 MAKERS = pytest.mark.parametrize(("make", "shape"), [(shapes, (3, 32, 32)), (digits, (1, 28, 28))])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from caffelite.data import synthetic
+from caffelite.datasets import synthetic
 from caffelite.experiments.bench import Images
 
 

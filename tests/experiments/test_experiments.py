@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from drawn import drawn_images
 
-from caffelite.data import datasets, synthetic
-from caffelite.data.download import Remote
-from caffelite.data.originals import Splits
+from caffelite.datasets import prepare as datasets
+from caffelite.datasets import synthetic
+from caffelite.datasets.download import Remote
+from caffelite.datasets.originals import Splits
 from caffelite.errors import DataError
 from caffelite.experiments import EXPERIMENTS, ignored_gradient, moving_average, one_image, published
 from caffelite.experiments.bench import Bench

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from agreement import check_convolution, check_with_vectors_of
 
-from caffelite.kernels import depthwise
-from caffelite.kernels.convolution import Geometry
+from caffelite.kernels.convolution import depthwise
+from caffelite.kernels.convolution.direct import Geometry
 
 # images, channels, outputs, size, kernel, stride, pad, dilation, group
 CASES = [

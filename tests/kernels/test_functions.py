@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from caffelite.kernels import functions
-from caffelite.kernels.launch import call, specialised
+from caffelite.kernels.engine.launch import call, specialised
 
 
 @specialised

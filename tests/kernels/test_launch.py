@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffelite.kernels import launch, settings
-from caffelite.kernels.arrays import accumulate, copy, zeros
-from caffelite.kernels.launch import call, kernel, specialised
+from caffelite.kernels.engine import launch, settings
+from caffelite.kernels.engine.arrays import accumulate, copy, zeros
+from caffelite.kernels.engine.launch import call, kernel, specialised
 
 
 @kernel

@@ -1,6 +1,7 @@
 """What the machine can do is measured on work that is really done; how much it can do, no test can say."""
 
-from caffelite.kernels import peak, settings
+from caffelite.kernels import peak
+from caffelite.kernels.engine import settings
 
 
 def test_every_thread_computes_its_tile() -> None:

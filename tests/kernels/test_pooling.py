@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from agreement import check_with_vectors_of
 
-from caffelite.kernels import pooling, pooling_planes
-from caffelite.kernels.windows import Windows
+from caffelite.kernels.pooling import planes as pooling_planes
+from caffelite.kernels.pooling import pooling
+from caffelite.kernels.pooling.windows import Windows
 
 # maps, size, kernel, stride, pad, output
 CASES = [

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from caffelite.kernels import arrays, settings
 from caffelite.kernels import update as kernels
+from caffelite.kernels.engine import arrays, settings
 
 # Each rule takes gradient, both histories, rate, momentum, second momentum and delta; it returns the step and
 # both histories.

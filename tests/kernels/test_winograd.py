@@ -2,9 +2,19 @@ import numpy as np
 import pytest
 from agreement import check_convolution, check_with_vectors_of, close
 
-from caffelite.kernels import convolution, convolution_weights, launch, settings, winograd, winograd_weights
-from caffelite.kernels.convolution import Geometry
-from caffelite.kernels.winograd_tile import matrices
+from caffelite.kernels.convolution import (
+    direct as convolution,
+)
+from caffelite.kernels.convolution import (
+    direct_weights as convolution_weights,
+)
+from caffelite.kernels.convolution import (
+    winograd,
+    winograd_weights,
+)
+from caffelite.kernels.convolution.direct import Geometry
+from caffelite.kernels.convolution.winograd_tile import matrices
+from caffelite.kernels.engine import launch, settings
 
 # images, channels, outputs, size, kernel, stride, pad, dilation, group
 CASES = [

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.layers.base import TRAIN
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TRAIN
 
 
 def layer_net(

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from caffelite.layers.base import TEST, Layer
+from caffelite.layers.contract.layer import Layer
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST
 
 
 def single(

@@ -5,8 +5,8 @@ import pytest
 from runner import forward, layer_net
 
 from caffelite.errors import NetError
-from caffelite.layers.base import TEST
 from caffelite.schema.messages import NetParameter
+from caffelite.words import TEST
 
 RNG = np.random.default_rng(1)
 BATCHES = [RNG.standard_normal((4, 3, 5, 6)).astype(np.float32) * k + k for k in (1, 5, 2)]

@@ -5,9 +5,9 @@ import pytest
 from runner import forward, gradients, layer_net
 
 from caffelite.errors import NetError, WeightsError
-from caffelite.layers.base import TEST, TRAIN
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST, TRAIN
 
 RNG = np.random.default_rng(1)
 X = (RNG.standard_normal((4, 3, 5, 6)) * [[[[2]], [[0.5]], [[1]]]] + [[[[3]], [[-1]], [[0]]]]).astype(np.float32)

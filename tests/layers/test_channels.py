@@ -7,7 +7,7 @@ import pytest
 from runner import forward, gradients, layer_net
 
 from caffelite.errors import NetError
-from caffelite.layers.base import TEST, TRAIN
+from caffelite.words import TEST, TRAIN
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((3, 4, 2, 5))

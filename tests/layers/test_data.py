@@ -8,11 +8,11 @@ import pytest
 
 from caffelite.data.database import write_database
 from caffelite.errors import DataError, NetError
-from caffelite.layers.base import TEST, TRAIN
 from caffelite.net import Net
 from caffelite.schema.blobs import read_blob
 from caffelite.schema.messages import Datum
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST, TRAIN
 
 RECORDS = 7
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from caffelite.errors import NetError
-from caffelite.layers.fillers import fill
+from caffelite.layers.shared.fillers import fill
 from caffelite.schema.messages import FillerParameter
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from caffelite.errors import NetError
-from caffelite.layers.base import TRAIN
 from caffelite.net import Net
 from caffelite.pycaffe.net import Net as CaffeNet
 from caffelite.schema.text import net_from_text
+from caffelite.words import TRAIN
 
 TEXT = """
 force_backward: true

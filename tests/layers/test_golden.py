@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from cases import golden_cases
 
-from caffelite.layers.base import TEST, TRAIN, registry
+from caffelite.layers.contract.registry import registry
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST, TRAIN
 
 CASES = [case for case in golden_cases() if case[0] in registry()]
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from cases import golden_cases, net_cases
 
-from caffelite.layers.base import TEST, TRAIN, Blob, registry
+from caffelite.layers.contract.blobs import Blob
+from caffelite.layers.contract.registry import registry
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST, TRAIN
 
 CASES = [c for c in golden_cases() if c[0] in registry() and any(key.startswith(("gx", "gw")) for key in c[2])]
 CASES += list(net_cases())

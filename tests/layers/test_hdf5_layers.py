@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from caffelite.errors import DataError, Error
-from caffelite.layers.base import TEST
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST
 
 ROWS = [3, 1, 4]
 

@@ -8,9 +8,9 @@ from PIL import Image
 
 from caffelite.data.images import resize
 from caffelite.errors import DataError, NetError
-from caffelite.layers.base import TEST, TRAIN
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST, TRAIN
 
 CAFFE = Path(__file__).parent.parent / "caffe"
 

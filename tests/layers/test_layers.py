@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from caffelite.errors import DataError, NetError
-from caffelite.layers.base import TEST, TRAIN, forks, layer_class, registry
+from caffelite.layers.contract.registry import forks, layer_class, registry
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST, TRAIN
 
 INPUT = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 4 dim: 6 dim: 8 dim: 8 } } }\n'
 
@@ -184,9 +185,9 @@ def test_the_registry_finds_layers() -> None:
     ],
 )
 def test_an_unknown_type_is_told_the_nearest_names(name: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("caffelite.layers.base._forks", lambda: {"DomainTransform": ["DeepLab v2"]})
+    monkeypatch.setattr("caffelite.layers.contract.layer._forks", lambda: {"DomainTransform": ["DeepLab v2"]})
     known = ["AbsVal", "BatchNorm", "Convolution", "Pooling", "ReLU", "Softmax", "SoftmaxLoss", "SoftmaxWithLoss"]
-    monkeypatch.setattr("caffelite.layers.base.registry", lambda: dict.fromkeys(known))
+    monkeypatch.setattr("caffelite.layers.contract.registry.registry", lambda: dict.fromkeys(known))
     with pytest.raises(NetError) as error:
         layer_class(name, "a.prototxt:3:1", "n")
     assert str(error.value) == f'a.prototxt:3:1: layer "n": there is no layer type "{name}"{hint}'
@@ -203,7 +204,7 @@ def test_an_unknown_type_is_told_the_nearest_names(name: str, hint: str, monkeyp
 )
 def test_a_type_that_only_forks_have_is_told_which(kind: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     table = {"One": ["makefile/frcnn"], "Two": ["DeepLab v2", "PSPNet"], "Four": list("ABCD"), "Five": list("ABCDE")}
-    monkeypatch.setattr("caffelite.layers.base._forks", lambda: table)
+    monkeypatch.setattr("caffelite.layers.contract.layer._forks", lambda: table)
     with pytest.raises(NetError) as error:
         layer_class(kind, "a.prototxt:3:1", "n")
     assert str(error.value) == (

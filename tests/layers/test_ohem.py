@@ -7,9 +7,9 @@ import pytest
 from small_nets import single, tops_of
 
 from caffelite.errors import DataError, NetError
-from caffelite.layers.base import TRAIN
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TRAIN
 
 
 def annotated(regions: np.ndarray, losses: np.ndarray, labels: np.ndarray, weights: np.ndarray, most: int, ignore: int):

@@ -10,10 +10,10 @@ from naive_boxes import suppress
 from small_nets import single, tops_of
 
 from caffelite.errors import DataError, NetError
-from caffelite.layers.base import TEST, TRAIN
-from caffelite.layers.proposal import anchors
+from caffelite.layers.forks.detection.proposal import anchors
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST, TRAIN
 
 RATIOS, SCALES = (0.5, 2.0), (1.0, 2.0, 4.0)
 SETTINGS = "ratio: 0.5 ratio: 2 scale: 1 scale: 2 scale: 4 min_size: 8"

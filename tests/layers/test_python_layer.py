@@ -11,11 +11,11 @@ import pytest
 
 import caffelite as caffe
 from caffelite.cli import main
-from caffelite.convert.diagram import draw
+from caffelite.draw.diagram import draw
 from caffelite.errors import NetError, ShapeError
-from caffelite.layers.base import TEST, TRAIN
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST, TRAIN
 
 RNG = np.random.default_rng(2)
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from caffelite.errors import NetError
-from caffelite.layers.base import TEST, TRAIN
 from caffelite.layers.input import Input
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
 from caffelite.solvers.solver import Solver
+from caffelite.words import TEST, TRAIN
 
 TIME, STREAMS, INPUTS, SIZE, STATIC = 4, 5, 6, 3, 2
 FILLERS = 'weight_filler { type: "uniform" min: -1 max: 1 } bias_filler { type: "uniform" min: -1 max: 1 }'

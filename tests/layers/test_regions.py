@@ -8,7 +8,7 @@ import pytest
 from small_nets import single, tops_of
 
 from caffelite.errors import DataError, NetError
-from caffelite.layers.regions import rounded
+from caffelite.layers.forks.detection.regions import rounded
 
 REGIONS = np.float32(
     [

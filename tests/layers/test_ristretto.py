@@ -8,7 +8,7 @@ import pytest
 from runner import forward, gradients, layer_net
 
 from caffelite.errors import NetError
-from caffelite.layers.base import TEST, TRAIN
+from caffelite.words import TEST, TRAIN
 
 RNG = np.random.default_rng(19)
 X = 3 * RNG.standard_normal((4, 6))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from caffelite.layers.base import TEST, TRAIN
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST, TRAIN
 
 
 def net(layer: str, phase: int = TRAIN, **options: object) -> Net:

@@ -3,7 +3,7 @@
 import numpy as np
 from test_layers import net
 
-from caffelite.layers.base import TEST, TRAIN
+from caffelite.words import TEST, TRAIN
 
 POOL = 'layer { name: "L" type: "Pooling" bottom: "x" top: "y" pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 } }\n'
 

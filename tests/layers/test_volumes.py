@@ -7,9 +7,9 @@ import pytest
 from runner import forward, gradients, layer_net
 
 from caffelite.errors import NetError
-from caffelite.layers.base import TEST
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST
 
 RNG = np.random.default_rng(13)
 X = RNG.standard_normal((2, 3, 5, 6, 7))

@@ -1,7 +1,8 @@
 import pytest
 
 from caffelite.schema.messages import message_class
-from caffelite.schema.names import distance, slip_of
+from caffelite.schema.names import slip_of
+from caffelite.words import distance
 
 
 def nearest(message: str, name: str) -> str | None:

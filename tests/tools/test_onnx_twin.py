@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffelite.layers.base import TEST
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
+from caffelite.words import TEST
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

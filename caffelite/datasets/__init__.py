@@ -1,0 +1,1 @@
+"""The example data sets: CIFAR-10, MNIST, and a built-in one."""

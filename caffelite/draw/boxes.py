@@ -1,0 +1,300 @@
+"""A net as boxes and edges: what there is to draw, whatever it is drawn with."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from caffelite.errors import Error
+from caffelite.layers.contract.context import Context
+from caffelite.net.graph import Graph, Node, included
+from caffelite.words import TEST, TRAIN, Shape, count, text_of
+
+PHASES = {"TRAIN": TRAIN, "TEST": TEST}
+#: Layer types by what they are, for their colour.
+_KINDS = {
+    "data": ("Data", "Input", "DummyData", "ImageData", "HDF5Data", "MemoryData", "WindowData", "AnnotatedData",
+             "Parameter", "Python"),
+    "weights": ("Convolution", "Deconvolution", "InnerProduct", "Embed", "LSTM", "RNN", "Im2col"),
+    "pooling": ("Pooling", "SPP", "ROIPooling", "Upsample", "Interp", "Crop"),
+    "normalization": ("BatchNorm", "BN", "Scale", "Bias", "LRN", "MVN", "Normalize"),
+    "measure": ("Accuracy", "SegAccuracy", "DetectionEvaluate", "Silence", "HDF5Output"),
+    "activation": ("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Softmax", "Dropout", "Power", "Exp", "Log", "AbsVal",
+                   "BNLL", "Threshold", "Swish", "Clip", "ReLU6"),
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Row:
+    """A layer.
+
+    Attributes
+    ----------
+    name, type : str
+    settings : list of str
+        What is worth telling of it, a line each.
+    phases : str
+        ``"TRAIN"`` or ``"TEST"`` where it belongs to one alone, else empty.
+    parameters : int or None
+        How many numbers it learns or keeps; None where that is not known.
+    shared : list of str
+        Names under which it shares parameters.
+    """
+
+    name: str
+    type: str
+    settings: list[str] = field(default_factory=list)
+    phases: str = ""
+    parameters: int | None = None
+    shared: list[str] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """What the layer is: data, weights, pooling, normalization, activation, loss, measure or other."""
+        if self.type.endswith("Loss") or self.type in ("SoftmaxWithLoss", "MultiBoxLoss"):
+            return "loss"
+        return next((kind for kind, types in _KINDS.items() if self.type in types), "other")
+
+
+@dataclass(slots=True)
+class Box:
+    """A layer and the layers that run in place behind it."""
+
+    rows: list[Row]
+
+
+@dataclass(slots=True)
+class Edge:
+    """A blob on its way from one box to another."""
+
+    source: int
+    target: int
+    blob: str
+    shape: str = ""
+    phases: str = ""
+
+
+@dataclass(slots=True)
+class Diagram:
+    """What there is to draw.
+
+    Attributes
+    ----------
+    title : str
+    boxes : list of Box
+    edges : list of Edge
+    layers : int
+    parameters : int or None
+    """
+
+    title: str
+    boxes: list[Box]
+    edges: list[Edge]
+    layers: int
+    parameters: int | None
+
+
+def build(document: Any, phase: str = "ALL", allow_python: bool = False) -> Diagram:
+    """Make the diagram of a net.
+
+    Parameters
+    ----------
+    document : NetDocument
+    phase : str
+        TRAIN, TEST, or ALL: every layer, those of one phase marked.
+    allow_python : bool, optional
+        Whether Python layers may run the code that the net names.
+
+    Notes
+    -----
+    Shapes and parameters are left out where they cannot be known: without the data, behind a Python layer that may not
+    run, or with a layer type that is not known. Unknown layers are drawn all the same.
+    """
+    wanted = {phase} if phase in PHASES else set(PHASES)
+    known = {
+        name: _measure(document, PHASES[name], allow_python) for name in sorted(wanted, key=lambda n: n != "TRAIN")
+    }
+    maker = _Maker(wanted, known)
+    for i, layer in enumerate(document.message.layer):
+        place = partial(document.place, i)
+        stages = [s for rule in (*layer.include, *layer.exclude) for s in rule.stage]
+        phases = {name for name in wanted if included(layer, PHASES[name], 0, stages, place())}
+        if phases:
+            maker.add(layer, phases)
+    parameters = maker.total if all(complete for _, _, complete in known.values()) else None
+    return Diagram(document.message.name, maker.boxes, maker.edges, maker.layers, parameters)
+
+
+def _measure(
+    document: Any, phase: int, allow_python: bool
+) -> tuple[dict[tuple[str, str], Shape], dict[str, int], bool]:
+    """Return the shapes of tops by (layer, blob) and the parameters of layers by name, and whether these are all."""
+    shapes: dict[tuple[str, str], Shape] = {}
+    sizes: dict[str, int] = {}
+    complete, graph = True, None
+    try:
+        context = Context(phase, allow_python=allow_python, home=Path(document.filename).parent)
+        graph = Graph(document, context)
+        measured: set[Node] = set()
+        for node in graph.nodes:
+            try:
+                if all(version.producer in measured for version in node.bottoms):
+                    graph.infer(node)
+                    measured.add(node)
+            except Error:
+                pass
+            if node not in measured:
+                complete = False
+                continue
+            for version in node.tops:
+                shapes[node.name, version.name] = version.shape
+            found = node.layer.parameters(*[v.shape for v in node.bottoms])
+            if found:
+                sizes[node.name] = sum(count(p.shape) for p in found)
+    except Error:
+        complete = False
+    finally:
+        for node in graph.nodes if graph is not None else []:
+            node.layer.close()
+    return shapes, sizes, complete
+
+
+class _Maker:
+    def __init__(self, wanted: set[str], known: dict[str, Any]) -> None:
+        self.wanted, self.known = wanted, known
+        self.boxes: list[Box] = []
+        self.edges: list[Edge] = []
+        self.layers = 0
+        self.total = 0
+        self._counted: set[str] = set()
+        self._producer: dict[tuple[str, str], int] = {}  # (phase, blob) -> box
+        self._last: tuple[Any, Row, int] | None = None
+
+    def add(self, layer: Any, phases: set[str]) -> None:
+        self.layers += 1
+        row = self._row(layer, phases)
+        in_place = len(layer.bottom) == 1 and list(layer.bottom) == list(layer.top)
+        box = self._twin(layer, row, phases)
+        if box is None and in_place:
+            box = next((self._producer.get((p, layer.bottom[0])) for p in sorted(phases)), None)
+            if box is not None:
+                self.boxes[box].rows.append(row)
+                self._last = (layer, row, box)
+                return
+        if box is None:
+            self.boxes.append(Box([row]))
+            box = len(self.boxes) - 1
+            self._last = (layer, row, box)
+        if not in_place:
+            self._connect(layer, box, phases)
+
+    def _twin(self, layer: Any, row: Row, phases: set[str]) -> int | None:
+        """Return the box of the layer before, if this is the same one for the other phase; its row then tells both."""
+        if self._last is None:
+            return None
+        before, first, box = self._last
+        same = all(getattr(before, name) == getattr(layer, name) for name in ("name", "type", "bottom", "top"))
+        if not same or not first.phases or first.phases == row.phases:
+            return None
+        first.settings = [f"{r.phases}: {', '.join(r.settings)}" for r in (first, row) if r.settings]
+        first.phases = ""
+        return box
+
+    def _connect(self, layer: Any, box: int, phases: set[str]) -> None:
+        for blob in dict.fromkeys(layer.bottom):
+            sources: dict[int, set[str]] = {}
+            for p in phases:
+                if (p, blob) in self._producer:
+                    sources.setdefault(self._producer[p, blob], set()).add(p)
+            for source, through in sources.items():
+                known = next((e for e in self.edges if (e.source, e.target, e.blob) == (source, box, blob)), None)
+                mark = "" if through == self.wanted else next(iter(through))
+                if known is None:
+                    self.edges.append(Edge(source, box, blob, self._shape(blob, source, through), mark))
+                elif known.phases != mark:
+                    known.phases = ""
+        for blob in layer.top:
+            for p in phases:
+                self._producer[p, blob] = box
+
+    def _shape(self, blob: str, source: int, phases: set[str]) -> str:
+        name = self.boxes[source].rows[0].name
+        shapes = [self.known[p][0].get((name, blob)) for p in ("TRAIN", "TEST") if p in phases]
+        return next((text_of(shape) for shape in shapes if shape is not None), "")
+
+    def _row(self, layer: Any, phases: set[str]) -> Row:
+        sizes = [self.known[p][1].get(layer.name) for p in sorted(phases)]
+        parameters = next((size for size in sizes if size), None)
+        mark = "" if phases == self.wanted else next(iter(phases))
+        shared = [spec.name for spec in layer.param if spec.name]
+        names = {layer.name, *shared}
+        if parameters and not names & self._counted:
+            self.total += parameters
+        self._counted |= names
+        return Row(layer.name, layer.type, _settings(layer), mark, parameters, shared)
+
+
+def _settings(layer: Any) -> list[str]:
+    if layer.type in ("Convolution", "Deconvolution", "DepthwiseConvolution", "ConvolutionDepthwise"):
+        p = layer.convolution_param
+        text = [f"{_window(p, 'kernel_size', 'kernel')} → {p.num_output}"]
+        text += _places(p, list(p.stride), list(p.pad))
+        text += [f"dilation {'×'.join(map(str, p.dilation))}"] if set(p.dilation) - {1} else []
+        text += [f"group {p.group}"] if p.group > 1 else []
+        return [", ".join(text)]
+    if layer.type == "Pooling":
+        p = layer.pooling_param
+        kind = p.DESCRIPTOR.fields_by_name["pool"].enum_type.values_by_number[p.pool].name
+        if p.global_pooling:
+            return [f"{kind} over the whole map"]
+        return [", ".join([f"{kind} {_window(p, 'kernel_size', 'kernel')}", *_places(p, [p.stride], [p.pad])])]
+    if layer.type == "InnerProduct":
+        return [f"→ {layer.inner_product_param.num_output}"]
+    if layer.type == "Data":
+        return [f"{layer.data_param.source}, batch {layer.data_param.batch_size}"]
+    text = []
+    for descriptor, value in layer.ListFields():
+        if descriptor.name.endswith("_param") and descriptor.name != "transform_param":
+            text += _told(value)
+    weights = [f"loss weight {w:g}" for w in layer.loss_weight if w != 1]
+    return ([", ".join(text)] if text else []) + weights
+
+
+def _window(p: Any, many: str, short: str) -> str:
+    if p.HasField(f"{short}_h") or p.HasField(f"{short}_w"):
+        return f"{getattr(p, f'{short}_h')}×{getattr(p, f'{short}_w')}"
+    value = getattr(p, many)
+    sizes = list(value) if hasattr(value, "__len__") else [value]
+    return "×".join(map(str, sizes * 2 if len(sizes) == 1 else sizes))
+
+
+def _places(p: Any, stride: list[int], pad: list[int]) -> list[str]:
+    strides = [p.stride_h, p.stride_w] if p.HasField("stride_h") else stride
+    pads = [p.pad_h, p.pad_w] if p.HasField("pad_h") else pad
+    text = [f"stride {'×'.join(map(str, strides))}"] if set(strides) - {1} else []
+    return text + ([f"pad {'×'.join(map(str, pads))}"] if set(pads) - {0} else [])
+
+
+def _told(message: Any) -> list[str]:
+    """Return the plain settings of a message that were set, a few of them."""
+    text = []
+    for descriptor, value in message.ListFields():
+        if descriptor.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
+            continue
+        values = list(value) if hasattr(value, "append") else [value]
+        if descriptor.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
+            values = [descriptor.enum_type.values_by_number[v].name for v in values]
+        shown = ", ".join(f"{v:g}" if isinstance(v, float) else str(v).lower() if isinstance(v, bool) else str(v)
+                          for v in values[:4])  # fmt: skip
+        text.append(f"{descriptor.name} {shown}{' …' if len(values) > 4 else ''}")
+    return text[:5]
+
+
+def short_number(value: int) -> str:
+    """Write a number of parameters as people do: ``25.6 k``."""
+    for limit, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= limit:
+            return f"{value / limit:.3g} {unit}"
+    return str(value)

@@ -1,0 +1,165 @@
+"""Drawing a net: SVG, PNG and PDF through Graphviz, Graphviz's own language, and Mermaid."""
+
+import html
+import shutil
+import subprocess
+from pathlib import Path
+
+from caffelite.draw.boxes import Box, Diagram, Row, build, short_number
+from caffelite.errors import Error, MissingExtraError
+from caffelite.schema.files import atomic_write
+from caffelite.schema.text import read_net
+
+#: Background, border; dark text on them reads well, and boxes stand out on a light and on a dark page.
+_COLOURS = {
+    "data": ("#cfe3f7", "#3b73ad"), "weights": ("#ffe0b8", "#b86e14"), "pooling": ("#d9cff0", "#6a4fa3"),
+    "normalization": ("#cdebd5", "#2f7d46"), "activation": ("#fff3b8", "#8f7a10"), "loss": ("#f9cdcd", "#a83838"),
+    "measure": ("#e3e6ea", "#5b6572"), "other": ("#ffffff", "#5b6572"),
+}  # fmt: skip
+_TEXT, _SOFT, _LINE = "#1c2430", "#4a5563", "#5b6572"
+_RENDERED = (".svg", ".png", ".pdf")
+
+
+def draw(
+    source: str | Path, output: str | Path, phase: str = "ALL", rankdir: str = "TB", allow_python: bool = False
+) -> str:
+    """Draw a net to a file; the ending of its name says how.
+
+    Parameters
+    ----------
+    source : path
+        A prototxt.
+    output : path
+        ``.svg``, ``.png``, ``.pdf`` (through Graphviz's ``dot``), ``.dot``, ``.md`` (Mermaid).
+    phase : str
+        TRAIN, TEST or ALL.
+    rankdir : str
+        TB (down), BT, LR or RL.
+    allow_python : bool, optional
+        Whether Python layers may run the code that the net names, which tells the shapes behind them.
+
+    Returns
+    -------
+    str
+        What was drawn, in words.
+
+    Raises
+    ------
+    MissingExtraError
+        Graphviz is needed and not installed.
+    Error
+        An ending that is not known; Graphviz failed.
+    """
+    target = Path(output)
+    kind = target.suffix.lower()
+    if kind not in (*_RENDERED, ".dot", ".md"):
+        raise Error(f"{output}: the name of a diagram ends in .svg, .png, .pdf, .dot or .md")
+    program = shutil.which("dot")
+    if kind in _RENDERED and program is None:
+        raise MissingExtraError(
+            f"{output}: {kind[1:].upper()} is drawn by Graphviz, which is not installed (Debian, Ubuntu: "
+            "apt install graphviz; macOS: brew install graphviz); .md and .dot need nothing"
+        )
+    diagram = build(read_net(source), phase, allow_python)
+    if kind == ".md":
+        content = mermaid(diagram, rankdir).encode()
+    else:
+        content = dot(diagram, rankdir).encode()
+        if kind in _RENDERED and program is not None:
+            content = _render(program, content, kind[1:])
+    with atomic_write(target) as temporary:
+        temporary.write_bytes(content)
+    total = "" if diagram.parameters is None else f", {short_number(diagram.parameters)} parameters"
+    return f"{diagram.layers} layers{total}"
+
+
+def _render(program: str, source: bytes, kind: str) -> bytes:
+    arguments = [program, f"-T{kind}", *(["-Gdpi=110"] if kind == "png" else [])]
+    done = subprocess.run(arguments, input=source, capture_output=True, check=False)
+    if done.returncode:
+        raise Error(f"Graphviz failed: {done.stderr.decode(errors='replace').strip()[:200]}")
+    return done.stdout
+
+
+def _title(diagram: Diagram) -> str:
+    parts = [f"{diagram.layers} layers"]
+    if diagram.parameters is not None:
+        parts.append(f"{short_number(diagram.parameters)} parameters")
+    return ", ".join(parts)
+
+
+def dot(diagram: Diagram, rankdir: str = "TB") -> str:
+    """Return the diagram in Graphviz's language."""
+    lines = [
+        "digraph net {",
+        f'  graph [rankdir={rankdir}, bgcolor="white", fontname="Helvetica", fontsize=15, fontcolor="{_TEXT}", '
+        f"nodesep=0.3, ranksep=0.35, labelloc=t, label=<<b>{html.escape(diagram.title or 'net')}</b>"
+        f'<br/><font point-size="11" color="{_SOFT}">{html.escape(_title(diagram))}</font>>];',
+        f'  node [shape=plain, fontname="Helvetica", fontsize=11, fontcolor="{_TEXT}"];',
+        f'  edge [fontname="Helvetica", fontsize=9, fontcolor="{_SOFT}", color="{_LINE}", arrowsize=0.7];',
+    ]
+    for i, box in enumerate(diagram.boxes):
+        lines.append(f"  b{i} [label=<{_table(box)}>];")
+    for edge in diagram.edges:
+        first = diagram.boxes[edge.source].rows[0]
+        words = [edge.blob] if edge.blob != first.name else []
+        words += [edge.shape] if edge.shape else []
+        words += [f"({edge.phases})"] if edge.phases else []
+        style = ", style=dashed" if edge.phases else ""
+        lines.append(f'  b{edge.source} -> b{edge.target} [label="{_quoted("  ".join(words))}"{style}];')
+    lines.append("}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _table(box: Box) -> str:
+    border = _COLOURS[box.rows[0].kind][1]
+    rows = "".join(_html_row(row, i > 0) for i, row in enumerate(box.rows))
+    return f'<table border="1" cellborder="0" cellspacing="0" cellpadding="4" color="{border}">{rows}</table>'
+
+
+def _html_row(row: Row, in_place: bool) -> str:
+    fill = _COLOURS[row.kind][0]
+    name = html.escape(row.name)
+    head = f"{name}  <font color=\"{_SOFT}\">{html.escape(row.type)}</font>" if in_place else (
+        f'<b>{name}</b>  <font color="{_SOFT}">{html.escape(row.type)}</font>')  # fmt: skip
+    lines = [head + (f"  <i>{row.phases}</i>" if row.phases else "")]
+    small = '<font point-size="9" color="{}">{}</font>'
+    lines += [small.format(_TEXT, html.escape(text)) for text in row.settings]
+    lines += [small.format(_SOFT, html.escape(text)) for text in _facts(row)]
+    return f'<tr><td bgcolor="{fill}" align="center">{"<br/>".join(lines)}</td></tr>'
+
+
+def _facts(row: Row) -> list[str]:
+    facts = [f"{short_number(row.parameters)} parameters"] if row.parameters else []
+    return facts + ([f"shares {', '.join(row.shared)}"] if row.shared else [])
+
+
+def mermaid(diagram: Diagram, rankdir: str = "TB") -> str:
+    """Return the diagram as a Markdown page with a Mermaid chart."""
+    lines = [f"# {diagram.title or 'net'}", "", _title(diagram), "", "```mermaid", f"flowchart {rankdir}"]
+    for i, box in enumerate(diagram.boxes):
+        text = "<br/>".join(_mermaid_row(row) for row in box.rows)
+        lines.append(f'  b{i}["{text}"]:::{box.rows[0].kind}')
+    for edge in diagram.edges:
+        words = " ".join(w for w in (edge.blob, edge.shape, edge.phases and f"({edge.phases})") if w)
+        lines.append(f'  b{edge.source} {"-.->" if edge.phases else "-->"}|"{_mermaid_text(words)}"| b{edge.target}')
+    used = {box.rows[0].kind for box in diagram.boxes}
+    for kind, (fill, border) in _COLOURS.items():
+        if kind in used:
+            lines.append(f"  classDef {kind} fill:{fill},stroke:{border},color:{_TEXT}")
+    return "\n".join([*lines, "```", ""])
+
+
+def _mermaid_text(text: str) -> str:
+    return html.escape(text, quote=False).replace('"', "#quot;").replace("|", "#124;").replace("`", "#96;")
+
+
+def _mermaid_row(row: Row) -> str:
+    words = [
+        f"<b>{_mermaid_text(row.name)}</b> {_mermaid_text(row.type)}" + (f" <i>{row.phases}</i>" if row.phases else "")
+    ]
+    return "<br/>".join([*words, *[_mermaid_text(text) for text in (*row.settings, *_facts(row))]])

@@ -1,0 +1,1 @@
+"""Convolution: direct sums, Winograd's method, depthwise."""

@@ -1,0 +1,1 @@
+"""How kernels are compiled, kept and started, and the arrays they take."""

@@ -1,0 +1,92 @@
+"""Everything caffelite asks of numba: threading layer, vector width, where compiled code is kept."""
+
+import hashlib
+import importlib
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import platformdirs
+from numba.core import config as _config
+
+_numba: Any = _config
+
+#: Options of every kernel. ``contract`` lets LLVM fuse a multiply and an add; ``reassoc`` lets it keep several
+#: partial sums, which is what vectorises a reduction; ``nsz`` ignores the sign of zero. NaN and infinity stay.
+FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
+
+
+def choose_threading_layer() -> str:
+    """Choose the cheapest threading layer that can be loaded, before numba starts its threads.
+
+    A parallel launch costs about 2 µs with ``omp`` and about 130 µs with ``workqueue``
+    (``tools/bench_launch.py``). A layer the user chose through ``NUMBA_THREADING_LAYER`` is left alone.
+
+    Returns
+    -------
+    str
+        The name of the layer.
+    """
+    if "NUMBA_THREADING_LAYER" in os.environ:
+        return str(_numba.THREADING_LAYER)
+    try:
+        importlib.import_module("numba.np.ufunc.omppool")
+    except ImportError:
+        return str(_numba.THREADING_LAYER)
+    _numba.THREADING_LAYER = "omp"
+    return "omp"
+
+
+THREADING_LAYER = choose_threading_layer()
+
+
+@cache
+def vector_width() -> int:
+    """Return the number of float32 values in a vector register of this machine: 16, 8 or 4; 0 forces plain loops.
+
+    ``CAFFELITE_VECTOR`` overrides the detection (``0`` for the plain path, which needs no vector instruction).
+    """
+    asked = os.environ.get("CAFFELITE_VECTOR")
+    if asked is not None:
+        return int(asked)
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 16
+    if features.get("avx2") and features.get("fma"):
+        return 8
+    return 4
+
+
+@cache
+def vector_products() -> int:
+    """Return how many vectors the processor multiplies and adds a cycle: Zen 4 takes two turns for vectors of 16."""
+    return 1 if vector_width() == 16 and llvm.get_host_cpu_name() == "znver4" else 2
+
+
+def threads() -> int:
+    """Return the number of threads a kernel is spread over (``NUMBA_NUM_THREADS`` sets it)."""
+    return int(numba.get_num_threads())
+
+
+def compilers() -> int:
+    """Return in how many processes kernels are compiled: one a core, where a process can be copied safely."""
+    if not sys.platform.startswith("linux"):
+        return 1
+    return len(os.sched_getaffinity(0))
+
+
+@cache
+def code_folder() -> Path:
+    """Return the folder of compiled kernels: one per state of the sources, numba version and processor."""
+    digest = hashlib.sha256()
+    kernels = Path(__file__).parent.parent
+    for source in sorted(path for path in kernels.rglob("*.py") if kernels / "cuda" not in path.parents):
+        digest.update(source.read_bytes())
+    cpu = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    digest.update(f"{numba.__version__} {cpu} {os.environ.get('CAFFELITE_VECTOR')}".encode())
+    base = os.environ.get("CAFFELITE_CACHE") or platformdirs.user_cache_dir("caffelite")
+    return Path(base) / "kernels" / digest.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Pooling: the largest, the mean or a random element of each window."""

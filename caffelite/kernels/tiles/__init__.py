@@ -1,0 +1,1 @@
+"""The register tiles: explicit vector instructions that loops are built around."""

@@ -1,0 +1,186 @@
+"""The contract of a layer: its facts, its shapes, its parameters, and the calls that compute forward and gradient."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, NoReturn, TypeAlias
+
+import numpy as np
+
+from caffelite.errors import NetError, ShapeError
+from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.context import Context
+from caffelite.words import Shape, text_of
+
+LayerClass: TypeAlias = "type[Layer]"
+
+
+class Layer:
+    """Base of all layers.
+
+    A layer declares facts about its type as class attributes; the graph, the plan, the diagram, the documentation
+    and the tests read them. ``forward`` and ``backward`` are called once, when the net is planned, and return the
+    steps to run each time: bound kernel calls (:func:`caffelite.kernels.engine.launch.call`) or any
+    callables. So the arrays they are given are the arrays of every iteration.
+
+    Gradients: ``backward`` *writes* ``bottom.diff`` where it is not None (the plan sums over several readers) and
+    *adds to* ``parameter.diff`` where that is not None.
+    """
+
+    #: The name in a prototxt (set by :func:`~caffelite.layers.contract.registry.layer`).
+    type: ClassVar[str] = ""
+    #: Number of bottoms and tops: exactly n, or (least, most) with None for no limit.
+    bottoms: ClassVar[int | tuple[int, int | None]] = 1
+    tops: ClassVar[int | tuple[int, int | None]] = 1
+    #: The top may be written over the bottom: element i of the top depends on element i of the bottom alone, or
+    #: the kernels are written so that overwriting does no harm.
+    in_place: ClassVar[bool] = False
+    #: The top is the bottom's memory with another shape; nothing is computed.
+    view: ClassVar[bool] = False
+    #: The first top is a loss, with weight 1 unless ``loss_weight`` says otherwise.
+    loss: ClassVar[bool] = False
+    #: Which data ``backward`` reads: "bottom", "top". What it does not read may be overwritten meanwhile.
+    backward_reads: frozenset[str] = frozenset({"bottom", "top"})
+    #: The bottoms that never get a gradient (labels). An empty range of gradients: ``differentiable = False``.
+    without_gradient: tuple[int, ...] = ()
+    #: Where a net learns through one of these, that is an error, as Caffe has it for labels; False: they get none.
+    refuses_gradient: ClassVar[bool] = True
+    #: False: no bottom ever gets a gradient (Accuracy, ArgMax).
+    differentiable: ClassVar[bool] = True
+    #: False: what it sends back is made by hand, and is not the derivative of what it computes (the losses of YOLO).
+    derivative: ClassVar[bool] = True
+    #: The layer brings data into the net (no bottoms); its calls cannot be skipped.
+    source: bool = False
+    #: ``forward_with`` computes the layers behind it as well: those that are ``affine``, then element-wise ones.
+    absorbs: bool = False
+    #: Multiplies each channel (axis 1) by a number and adds one; ``to_affine`` says which.
+    affine: bool = False
+    #: ``forward_with`` and ``backward_with`` do what one layer behind it does as well, if that has ``learned_affine``.
+    absorbs_affine: bool = False
+    #: They do an ``activation`` behind it, or behind what it absorbs, as well.
+    absorbs_activation: bool = False
+    #: The function that kernels for a GPU know the layer by, and its negative slope.
+    activation: tuple[str, float] | None = None
+    #: The shapes of the tops depend on the data: ``shapes`` returns the largest, ``resize`` those of each pass.
+    dynamic: ClassVar[bool] = False
+
+    def __init__(self, param: Any, context: Context, place: Callable[..., str]) -> None:
+        self.param = param
+        self.name: str = param.name
+        self.context = context
+        self.place = place
+        #: The parameter blobs, set by the net before ``forward`` is asked for.
+        self.blobs: list[Blob] = []
+        #: Named arrays, beside the parameters, that a snapshot must hold for a run to go on bit for bit.
+        self.state: dict[str, np.ndarray] = {}
+        self.setup()
+
+    # What a layer type defines.
+
+    @classmethod
+    def resolve(cls, param: Any, context: Context) -> "LayerClass":
+        """Return the class that a layer of this type with these settings is made of."""
+        return cls
+
+    @property
+    def varies(self) -> bool:
+        """Whether the shapes of the tops are known to differ from pass to pass."""
+        return self.dynamic
+
+    def setup(self) -> None:
+        """Read and check the layer's own settings (no shapes known yet)."""
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        """Return the shapes of the tops for these shapes of the bottoms; raise ShapeError where they do not fit."""
+        return bottoms[:1]
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        """Return the parameter blobs, in Caffe's order."""
+        return []
+
+    def side_by_side(self, *bottoms: Shape) -> bool:
+        """Whether the top is the bottoms' values, one bottom after the other."""
+        return False
+
+    def specs(self) -> list[Any]:
+        """Return the ``param`` fields in the order of the parameter blobs; dialects of Caffe can differ in it."""
+        return list(self.param.param)
+
+    def resize(self, bottoms: Sequence[Blob]) -> Sequence[Shape]:
+        """Return the shapes of the tops for the data that is in the bottoms now; only asked where ``dynamic``."""
+        raise NotImplementedError
+
+    def convert_blobs(self, blobs: list[np.ndarray], where: str) -> list[np.ndarray]:
+        """Return the blobs of a weights file in the order this layer has, where dialects of Caffe differ.
+
+        What fits no dialect is returned as it is; ``where`` names file and layer for errors.
+        """
+        return blobs
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Iterable[Step]:
+        """Return the steps that compute the tops."""
+        return []
+
+    def forward_with(
+        self, followers: Sequence["Layer"], bottoms: Sequence[Blob], tops: Sequence[Blob]
+    ) -> Iterable[Step]:
+        """Return the steps that compute the tops of the last of ``followers``.
+
+        Only asked where ``absorbs``, ``absorbs_affine`` or ``absorbs_activation``.
+        """
+        raise NotImplementedError
+
+    def backward_with(
+        self, followers: Sequence["Layer"], bottoms: Sequence[Blob], tops: Sequence[Blob]
+    ) -> Iterable[Step]:
+        """Return the steps of the gradients of all of them, from the bottoms; not asked where ``absorbs``."""
+        raise NotImplementedError
+
+    def learned_affine(self) -> tuple[Blob | None, Blob | None] | None:
+        """Return the parameters that multiply each channel (axis 1) and are added, if that is all the layer does."""
+        return None
+
+    def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
+        """Apply the layer to ``factor * x + offset`` of each channel, in place; only asked where ``affine``."""
+        raise NotImplementedError
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Iterable[Step]:
+        """Return the steps that compute the gradients of bottoms and parameters from those of the tops."""
+        return []
+
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
+        """Return how many products are summed, forward and backward; 0 where moving data is what takes the time.
+
+        Asked after ``forward``. What is multiplied by padding counts, what is only added (a bias) does not. Backward
+        counts the gradients that are wanted, those of ``self.blobs`` too: see :func:`.blobs.with_gradient`.
+        """
+        return 0, 0
+
+    def close(self) -> None:
+        """Give back what the layer holds outside the net: files, threads."""
+
+    # What a layer may call.
+
+    @property
+    def seed(self) -> int:
+        """A seed of this layer's own: a function of the net's seed and the layer's name."""
+        value = self.context.seed & 0xFFFFFFFF
+        for letter in self.name.encode():
+            value = (value * 1099511628211 ^ letter) & 0x7FFFFFFFFFFFFFFF
+        return value
+
+    def where(self, setting: str | None = None, index: int | None = None) -> str:
+        """Return ``file:line:column: layer "name"``, of the layer or of one of its settings."""
+        return f'{self.place(setting, index)}: layer "{self.name}"'
+
+    def error(self, text: str, setting: str | None = None, index: int | None = None) -> NoReturn:
+        """Raise a NetError that names the place."""
+        raise NetError(f"{self.where(setting, index)}: {text}")
+
+    def shape_error(self, text: str, setting: str | None = None, index: int | None = None) -> NoReturn:
+        """Raise a ShapeError that names the place."""
+        raise ShapeError(f"{self.where(setting, index)}: {text}")
+
+    def axis(self, axis: int, shape: Shape, setting: str = "axis") -> int:
+        """Return ``axis`` as 0 … n-1, negative ones counted from the end; raise ShapeError outside."""
+        if not -len(shape) <= axis < len(shape):
+            self.shape_error(f"{setting} {axis} does not exist in a blob of shape {text_of(shape)}")
+        return axis % len(shape)

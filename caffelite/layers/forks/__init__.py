@@ -1,0 +1,1 @@
+"""The layer types that forks of Caffe have, by family."""

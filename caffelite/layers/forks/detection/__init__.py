@@ -1,0 +1,1 @@
+"""Boxes, regions and their losses: SSD, R-CNN, R-FCN, YOLO."""

@@ -1,0 +1,1 @@
+"""Optical flow: FlowNet and FlowNet 2."""

@@ -1,0 +1,1 @@
+"""Normalization, and factors for each channel."""

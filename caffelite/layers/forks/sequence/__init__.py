@@ -1,0 +1,1 @@
+"""Sequences: recurrent layers, CTC, the order of axes."""
