@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from caffelite.gpu import gpu_or_reason
+from caffelite.gpu.choice import gpu_or_reason
 
 #: Images, channels, height, width.
 RESNET = [

@@ -84,7 +84,7 @@ def main() -> None:
     last = folded.document.message.layer[-1]
     for node in tested.graph.nodes:
         layer = node.layer
-        if not (layer.source or layer.loss or layer.type in ("Accuracy", "Dropout")):
+        if not (layer.facts.source or layer.facts.loss or layer.type in ("Accuracy", "Dropout")):
             own = kept.layer.add()
             own.CopyFrom(layer.param)
             for name in ("include", "exclude"):

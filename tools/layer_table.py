@@ -83,12 +83,12 @@ def table() -> str:
             ", ".join([kind, *others]),
             first_line(cls),
             ", ".join(forks(kind)),
-            amount(cls.bottoms),
-            amount(cls.tops),
+            amount(cls.facts.bottoms),
+            amount(cls.facts.tops),
             ", ".join(f"`{name}`" for name in settings_of(cls)),
             amount((min(counts), max(counts))) if any(counts) else "",
             str(golden[kind] or ""),
-            str(gradient[kind] or ("none" if cls.derivative else "by hand")),
+            str(gradient[kind] or ("none" if cls.facts.derivative else "by hand")),
         ])  # fmt: skip
     total = f"{len(classes)} types, {sum(golden.values())} golden cases, {sum(gradient.values())} gradient cases.\n"
     lacking = [kind for kind in fork_types() if kind not in names]

@@ -97,20 +97,20 @@ def _stripped(net: Net) -> tuple[list[_Item], list[str]]:
     """Return the layers that are left where nothing is learned or measured, and the names of the others."""
     items: list[_Item] = []
     dropped: list[str] = []
-    labels = {v for node in net.graph.nodes if node.layer.source for v in node.tops[1:] if _is_label(v)}
+    labels = {v for node in net.graph.nodes if node.layer.facts.source for v in node.tops[1:] if _is_label(v)}
     labels |= {node.tops[0] for node in net.graph.nodes if node.layer.type == "Input" and _is_label(node.tops[0])}
     renamed: dict[Version, Version] = {}
     for node in net.graph.nodes:
         layer = node.layer
         kind = _WITHOUT_LOSS.get(layer.type)
-        if layer.source:
+        if layer.facts.source:
             items += [_input(node, version) for version in node.tops if version not in labels]
             continue
         if layer.type == "Dropout":
             renamed[node.tops[0]] = renamed.get(node.bottoms[0], node.bottoms[0])
             dropped.append(layer.name)
             continue
-        if not kind and (layer.loss or any(v in labels for v in node.bottoms) or layer.type == "Silence"):
+        if not kind and (layer.facts.loss or any(v in labels for v in node.bottoms) or layer.type == "Silence"):
             dropped.append(layer.name)
             continue
         param = LayerParameter()
@@ -123,12 +123,12 @@ def _stripped(net: Net) -> tuple[list[_Item], list[str]]:
             param.bottom[:] = param.bottom[:1]
             param.top[:] = ["prob" if layer.type == "SoftmaxWithLoss" else layer.param.top[0]]
             param.ClearField("loss_param")
-        elif param.top and layer.in_place and param.bottom and layer.param.bottom[0] == layer.param.top[0]:
+        elif param.top and layer.facts.in_place and param.bottom and layer.param.bottom[0] == layer.param.top[0]:
             param.top[0] = param.bottom[0]
         blobs = [blob.data.astype(np.float64) for blob in layer.blobs]
         items.append(_Item(node, param, blobs))
     _rename_tops(items, renamed)
-    if not any(not item.node.layer.source for item in items):
+    if not any(not item.node.layer.facts.source for item in items):
         raise NetError(f"{net.document.filename}: without its losses there is nothing left of this net")
     return items, dropped
 
@@ -148,7 +148,7 @@ def _rename_tops(items: list[_Item], renamed: dict[Version, Version]) -> None:
 def _is_label(version: Version) -> bool:
     """Whether a blob is read by losses and measures alone."""
     return bool(version.readers) and all(
-        reader.layer.loss and j > 0 or not reader.layer.differentiable or j in reader.layer.without_gradient
+        reader.layer.facts.loss and j > 0 or not reader.layer.facts.differentiable or j in reader.layer.facts.without_gradient
         for reader, j in version.readers
     )
 
@@ -171,7 +171,7 @@ def _fold_items(items: list[_Item]) -> dict[str, str]:
                 "it normalises by the statistics of each batch here, which no weights can do; let it take stored ones "
                 "(BatchNorm: leave use_global_stats unset; BN: bn_mode: INFERENCE, or moving_average: true)"
             )
-        if not layer.affine:
+        if not layer.facts.affine:
             continue
         source = item.node.bottoms[0]
         factor, offset = np.ones(source.shape[1]), np.zeros(source.shape[1])
@@ -303,7 +303,7 @@ def _scores(items: list[_Item]) -> list[_Item]:
 
 
 def _sources(net: Net) -> list[Blob]:
-    return [net.plan.blob(node.tops[0]) for node in net.graph.nodes if node.layer.source]
+    return [net.plan.blob(node.tops[0]) for node in net.graph.nodes if node.layer.facts.source]
 
 
 def _difference(old: Net, new: Net) -> float:

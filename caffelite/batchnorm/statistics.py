@@ -90,7 +90,7 @@ def stored_statistics(blobs: Sequence[np.ndarray]) -> Statistics | None:
 
 def brings_data(graph: Graph) -> bool:
     """Whether the layers of a graph that have no bottoms get their data by themselves."""
-    sources = [node.layer for node in graph.nodes if node.layer.source]
+    sources = [node.layer for node in graph.nodes if node.layer.facts.source]
     return bool(sources) and all(layer.type not in _FILLED_BY_HAND for layer in sources)
 
 

@@ -101,7 +101,7 @@ def _batches(subject: Subject) -> Iterator[tuple[Node, str, int]]:
     if graph is None or all(uses_stored(node.layer) for node in normalizing(graph)):
         return
     for node in graph.nodes:
-        found = _batch(node.layer) if node.layer.source else None
+        found = _batch(node.layer) if node.layer.facts.source else None
         if found is not None:
             yield node, *found
             return

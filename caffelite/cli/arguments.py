@@ -6,7 +6,7 @@ from pathlib import Path
 
 from caffelite.cli.terminal import say
 from caffelite.errors import Error
-from caffelite.gpu import Gpu, gpu_or_reason
+from caffelite.gpu.choice import Gpu, gpu_or_reason
 
 
 class UsageError(Error):

@@ -22,7 +22,7 @@ from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import TestLog, compiling
 from caffelite.cli.report import accuracies, by_name, plain, summary
 from caffelite.cli.terminal import counted, say, status
-from caffelite.gpu import Gpu, cost
+from caffelite.gpu.choice import Gpu, cost
 from caffelite.net import Net
 from caffelite.solvers.logs import Output
 from caffelite.solvers.sources import NetSource

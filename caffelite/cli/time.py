@@ -12,7 +12,7 @@ from caffelite.cli.arguments import add_data, add_gpu, add_python, add_state, th
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import counted, say, status
-from caffelite.gpu import cost
+from caffelite.gpu.choice import cost
 from caffelite.kernels import peak
 from caffelite.kernels.engine.settings import threads
 from caffelite.net import LayerTime, Net

@@ -20,5 +20,7 @@ _ABSVAL = define(Function("AbsVal", lambda x, p, o: abs(x), _sign, "x"))
 class AbsVal(ElementWise):
     """``y = |x|``; the gradient at 0 is 0."""
 
+    facts = ElementWise.facts.but(kind="activation")
+
     def setup(self) -> None:
         self.use(_ABSVAL)

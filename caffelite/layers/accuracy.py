@@ -6,6 +6,7 @@ import numpy as np
 
 from caffelite.errors import DataError
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count, text_of
@@ -20,9 +21,7 @@ class Accuracy(Layer):
     that a net that gives all classes the same score is right about nothing.
     """
 
-    bottoms = 2
-    tops = (1, 2)
-    differentiable = False
+    facts = Facts(bottoms=2, tops=(1, 2), differentiable=False, kind="measure", settings=("accuracy_param",))
 
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
         axis = self.axis(self.param.accuracy_param.axis, x)

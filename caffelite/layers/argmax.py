@@ -6,6 +6,7 @@ import numpy as np
 
 from caffelite.kernels.engine.launch import call, kernel
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count, text_of
@@ -39,7 +40,7 @@ class ArgMax(Layer):
     Of equal values the last comes first, as in Caffe. No gradient.
     """
 
-    differentiable = False
+    facts = Facts(differentiable=False, settings=("argmax_param",))
 
     def setup(self) -> None:
         self.settings = self.param.argmax_param

@@ -7,16 +7,16 @@ import numpy as np
 
 from caffelite.errors import WeightsError
 from caffelite.kernels import batchnorm, scale
-from caffelite.kernels.cuda.host import HostBatchNorm, Settings
 from caffelite.kernels.engine.arrays import zeros
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.schema.messages import FillerParameter, ParamSpec
 from caffelite.words import TRAIN, Shape, count
 
 #: Blobs that are no parameters: mean, variance, factor.
-_STATISTICS = 3
+STATISTICS = 3
 _ONE = FillerParameter(type="constant", value=1)
 
 
@@ -63,14 +63,12 @@ class BatchNorm(Layer):
     of its orders: mean, variance, correction, scale, bias (from 0.16 on), and scale, bias, mean, variance, reserved
     (before). So is ``param``: where the first or the second has a rate, these are those of scale and bias.
 
-    *On a GPU*, where the net has one, with the Scale or Bias and the ReLU or Sigmoid behind it; where every blob is
-    to be looked at, alone. ``docs/gpu.md``.
+    On a GPU, where the net has one: ``docs/gpu.md``.
 
     Ioffe and Szegedy, "Batch Normalization", 2015. Numbers as BVLC Caffe 1.0.
     """
 
-    in_place = True
-    backward_reads = frozenset({"top"})
+    facts = Facts(in_place=True, backward_reads=frozenset({"top"}), kind="normalization", settings=("batch_norm_param",))
 
     def setup(self) -> None:
         self.settings = p = self.param.batch_norm_param
@@ -96,33 +94,29 @@ class BatchNorm(Layer):
         if self.context.global_stats is not None:
             use = self.context.global_stats
         self.use_global_stats = use
-        self.affine = use
-        if use:
-            self.backward_reads = frozenset()
-        elif self.scale_bias:
-            self.backward_reads = frozenset({"bottom"})
-        self.absorbs_affine = not use and not self.scale_bias
-        if self.context.gpu is not None:
-            self.affine = False
-            self.absorbs_affine = not self.scale_bias
-            self.absorbs_activation = True
-            # What was in the bottom stays on the GPU.
-            self.backward_reads = frozenset()
+
+    def specific_facts(self) -> Facts:
+        facts = self.facts.but(
+            affine=self.use_global_stats, absorbs_affine=not self.use_global_stats and not self.scale_bias
+        )
+        if self.use_global_stats:
+            return facts.but(backward_reads=frozenset())
+        return facts.but(backward_reads=frozenset({"bottom"})) if self.scale_bias else facts
 
     @staticmethod
     def of_statistics(param: Any) -> range:
         """Return which of the ``param`` fields of a BatchNorm layer are those of its statistics."""
         given = param.param
         first = 2 if _has_scale(param.batch_norm_param) and any(_rate(spec) for spec in given[:2]) else 0
-        return range(first, min(len(given), first + _STATISTICS))
+        return range(first, min(len(given), first + STATISTICS))
 
     @staticmethod
-    def _sizes(x: Shape) -> tuple[int, int]:
+    def channels_and_length(x: Shape) -> tuple[int, int]:
         """Return channels and the number of values a channel has in one image."""
         return (1, 1) if len(x) < 2 else (x[1], count(x[2:]))
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
-        channels, _ = self._sizes(bottoms[0])
+        channels, _ = self.channels_and_length(bottoms[0])
         found = [Parameter(shape, learned=False) for shape in ((channels,), (channels,), (1,))]
         if self.scale_bias:
             filler = self.settings.scale_filler if self.settings.HasField("scale_filler") else _ONE
@@ -134,10 +128,10 @@ class BatchNorm(Layer):
         if not self.scale_first:
             return given
         statistics = given[2:]
-        return [*statistics, *[ParamSpec()] * (_STATISTICS - len(statistics)), *given[:2]]
+        return [*statistics, *[ParamSpec()] * (STATISTICS - len(statistics)), *given[:2]]
 
     def convert_blobs(self, blobs: list[np.ndarray], where: str) -> list[np.ndarray]:
-        if len(blobs) != _STATISTICS + 2:
+        if len(blobs) != STATISTICS + 2:
             return blobs
         if blobs[2].size > 1 == blobs[4].size:
             scale, bias, mean, variance, _ = blobs
@@ -149,7 +143,7 @@ class BatchNorm(Layer):
                 f"{where} has a learned scale and bias, as in NVCaffe; batch_norm_param {{ scale_bias: true }} in the "
                 "net takes them"
             )
-        return blobs[:_STATISTICS]
+        return blobs[:STATISTICS]
 
     def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
         mean_sum, variance_sum, count, *learned = (blob.data for blob in self.blobs)
@@ -161,16 +155,15 @@ class BatchNorm(Layer):
             factor *= learned[0]
             offset[...] = offset * learned[0] + learned[1]
 
-    def _scale(self) -> tuple[Blob | None, Blob | None]:
+    def own_affine(self) -> tuple[Blob | None, Blob | None]:
+        """Return the scale and the bias inside, or None twice."""
         return (self.blobs[3], self.blobs[4]) if self.scale_bias else (None, None)
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        if self.context.gpu is not None:
-            return self._forward_on_gpu([], bottoms, tops)
         x, y = bottoms[0].flat, tops[0].flat
-        channels, length = self._sizes(bottoms[0].shape)
+        channels, length = self.channels_and_length(bottoms[0].shape)
         if not self.use_global_stats:
-            return self._forward(bottoms, tops, *self._scale())
+            return self._forward(bottoms, tops, *self.own_affine())
         stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
         self.inverse = np.zeros(channels, x.dtype)
         mean = np.zeros(channels, x.dtype)
@@ -185,7 +178,7 @@ class BatchNorm(Layer):
         self, bottoms: Sequence[Blob], tops: Sequence[Blob], factor: Blob | None, offset: Blob | None
     ) -> list[Step]:
         x, y = bottoms[0].flat, tops[0].flat
-        channels, length = self._sizes(bottoms[0].shape)
+        channels, length = self.channels_and_length(bottoms[0].shape)
         stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
         self.mean, self.inverse = np.zeros(channels), np.zeros(channels, x.dtype)
         return [*batchnorm.forward(
@@ -194,14 +187,12 @@ class BatchNorm(Layer):
         )]  # fmt: skip
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        if self.context.gpu is not None:
-            return self._backward_on_gpu([], bottoms, tops)
-        channels, length = self._sizes(bottoms[0].shape)
+        channels, length = self.channels_and_length(bottoms[0].shape)
         dy = tops[0].flat_diff
         dx = None if bottoms[0].diff is None else bottoms[0].flat_diff
         if not self.use_global_stats:
             if self.scale_bias:
-                return self._backward(bottoms, tops, *self._scale())
+                return self._backward(bottoms, tops, *self.own_affine())
             if dx is None:
                 return []
             return [*batchnorm.backward(tops[0].flat, dy, dx, channels, length, self.inverse)]
@@ -216,7 +207,7 @@ class BatchNorm(Layer):
     def _backward(
         self, bottoms: Sequence[Blob], tops: Sequence[Blob], factor: Blob | None, offset: Blob | None
     ) -> list[Step]:
-        channels, length = self._sizes(bottoms[0].shape)
+        channels, length = self.channels_and_length(bottoms[0].shape)
         return [*batchnorm.backward(
             bottoms[0].flat, tops[0].flat_diff, None if bottoms[0].diff is None else bottoms[0].flat_diff, channels,
             length, self.inverse, self.mean, None if factor is None else factor.data,
@@ -224,42 +215,14 @@ class BatchNorm(Layer):
         )]  # fmt: skip
 
     def forward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        if self.context.gpu is not None:
-            return self._forward_on_gpu(followers, bottoms, tops)
-        return self._forward(bottoms, tops, *_learned(followers))
+        return self._forward(bottoms, tops, *learned_by(followers))
 
     def backward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        if self.context.gpu is not None:
-            return self._backward_on_gpu(followers, bottoms, tops)
-        return self._backward(bottoms, tops, *_learned(followers))
-
-    def _behind(self, followers: Sequence[Layer]) -> tuple[Blob | None, Blob | None]:
-        """Return the factor and the offset, of this layer or of one behind it."""
-        affine = [layer for layer in followers if layer.activation is None]
-        return _learned(affine) if affine else self._scale()
-
-    def _forward_on_gpu(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        assert self.context.gpu is not None
-        channels, length = self._sizes(bottoms[0].shape)
-        shape = (-1, channels, length)
-        mean_sum, variance_sum, correction = (blob.data for blob in self.blobs[:_STATISTICS])
-        factor, offset = (None if blob is None else blob.data for blob in self._behind(followers))
-        activation, slope = followers[-1].activation or (None, 0.0) if followers else (None, 0.0)
-        settings = Settings(self.settings.eps, self.fraction, (mean_sum, variance_sum, correction),
-                            self.use_global_stats, factor, offset, activation, slope)  # fmt: skip
-        self.on_gpu = HostBatchNorm(self.context.gpu, bottoms[0].data.reshape(shape), tops[0].data.reshape(shape),
-                                    settings)  # fmt: skip
-        return [self.on_gpu.forward]
-
-    def _backward_on_gpu(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        channels, length = self._sizes(bottoms[0].shape)
-        shape = (-1, channels, length)
-        dx = None if bottoms[0].diff is None else bottoms[0].diff.reshape(shape)
-        d_factor, d_offset = (None if blob is None else blob.diff for blob in self._behind(followers))
-        return self.on_gpu.backward(tops[0].flat_diff.reshape(shape), dx, d_factor, d_offset)
+        return self._backward(bottoms, tops, *learned_by(followers))
 
 
-def _learned(followers: Sequence[Layer]) -> tuple[Blob | None, Blob | None]:
+def learned_by(followers: Sequence[Layer]) -> tuple[Blob | None, Blob | None]:
+    """Return the factor and the offset that the one layer behind learns."""
     (follower,) = followers
     found = follower.learned_affine()
     assert found is not None

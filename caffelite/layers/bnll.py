@@ -18,5 +18,7 @@ _BNLL = define(
 class BNLL(ElementWise):
     """``y = log(1 + exp(x))``, the binomial normal log likelihood (elsewhere: softplus)."""
 
+    facts = ElementWise.facts.but(kind="activation")
+
     def setup(self) -> None:
         self.use(_BNLL)

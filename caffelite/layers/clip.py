@@ -29,6 +29,8 @@ class Clip(ElementWise):
     The gradient is 1 on the bounds and between them.
     """
 
+    facts = ElementWise.facts.but(kind="activation", settings=("clip_param",))
+
     def setup(self) -> None:
         settings = self.param.clip_param
         if not self.param.HasField("clip_param"):
@@ -44,6 +46,8 @@ class ReLU6(ElementWise):
 
     In the forks of eric612 and jolibrain. Krizhevsky, "Convolutional Deep Belief Networks on CIFAR-10", 2010.
     """
+
+    facts = ElementWise.facts.but(kind="activation", settings=("relu6_param",))
 
     def setup(self) -> None:
         slope = self.param.relu6_param.negative_slope

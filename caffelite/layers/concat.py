@@ -6,6 +6,7 @@ import numpy as np
 
 from caffelite.kernels.engine.arrays import copy_rows
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count, text_of
@@ -38,8 +39,7 @@ def _cut_apart(whole: np.ndarray, parts: Sequence[np.ndarray | None], axis: int,
 class Concat(Layer):
     """Join bottoms along ``concat_param { axis: 1 }`` (older: ``concat_dim``)."""
 
-    bottoms = (1, None)
-    backward_reads = frozenset()
+    facts = Facts(bottoms=(1, None), backward_reads=frozenset(), settings=("concat_param",))
 
     def _axis(self, x: Shape) -> int:
         settings = self.param.concat_param
@@ -80,8 +80,7 @@ class Concat(Layer):
 class Slice(Layer):
     """Cut the bottom along ``slice_param { axis: 1 }`` (older: ``slice_dim``), at each ``slice_point`` or evenly."""
 
-    tops = (1, None)
-    backward_reads = frozenset()
+    facts = Facts(tops=(1, None), backward_reads=frozenset(), settings=("slice_param",))
 
     def _cut(self, x: Shape) -> tuple[int, list[int]]:
         settings, many = self.param.slice_param, len(self.param.top)

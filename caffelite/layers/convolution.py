@@ -23,6 +23,7 @@ from caffelite.kernels.convolution.direct import Geometry
 from caffelite.kernels.elementwise import NOTHING, Chain
 from caffelite.kernels.engine.arrays import zeros
 from caffelite.layers.contract.blobs import Blob, Once, Parameter, Step, with_gradient
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.elementwise import chain_of
@@ -42,18 +43,18 @@ class Convolution(Layer):
     ``force_nd_im2col`` choose an implementation in Caffe and mean nothing here.
     """
 
-    bottoms: ClassVar[int | tuple[int, int | None]] = (1, None)
-    tops: ClassVar[int | tuple[int, int | None]] = (1, None)
-    backward_reads = frozenset({"bottom"})
+    facts = Facts(bottoms=(1, None), tops=(1, None), backward_reads=frozenset({"bottom"}), kind="weights", settings=("convolution_param",))
     #: The name of its settings.
     message: ClassVar[str] = "convolution_param"
 
     def setup(self) -> None:
         self.settings = getattr(self.param, self.message)
         self._check_counts()
-        self.absorbs = type(self).forward is Convolution.forward and self.settings.axis == 1
-        if isinstance(self.bottoms, tuple) and len(self.param.bottom) != len(self.param.top):
+        if isinstance(self.facts.bottoms, tuple) and len(self.param.bottom) != len(self.param.top):
             self.error(f"{len(self.param.bottom)} bottoms need as many tops, not {len(self.param.top)}")
+
+    def specific_facts(self) -> Facts:
+        return self.facts.but(absorbs=type(self).forward is Convolution.forward and self.settings.axis == 1)
 
     def _check_counts(self) -> None:
         if not self.settings.num_output:
@@ -143,7 +144,7 @@ class Convolution(Layer):
 
     def forward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         weights, bias = self._weights()
-        affine = [follower for follower in followers if follower.affine]
+        affine = [follower for follower in followers if follower.facts.affine]
         steps: list[Step] = []
         scaled, offset = weights, bias
         if affine:

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -19,10 +20,7 @@ class Crop(Layer):
     gets a gradient, 0 outside the part.
     """
 
-    bottoms = 2
-    backward_reads = frozenset()
-    without_gradient = (1,)
-    refuses_gradient = False
+    facts = Facts(bottoms=2, backward_reads=frozenset(), without_gradient=(1,), refuses_gradient=False, kind="pooling", settings=("crop_param",))
 
     def _part(self, x: Shape, like: Shape) -> tuple[slice, ...]:
         axis = self.axis(self.param.crop_param.axis, x)

@@ -21,7 +21,7 @@ class Data(Streamed):
     Source: Caffe's ``data_layer.cpp``.
     """
 
-    tops = (1, 2)
+    facts = Streamed.facts.but(tops=(1, 2), kind="data", settings=("data_param", "transform_param"))
 
     def setup(self) -> None:
         settings = self.param.data_param

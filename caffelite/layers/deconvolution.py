@@ -21,6 +21,8 @@ class Deconvolution(Convolution):
     Also called transposed convolution. Long et al., "Fully Convolutional Networks for Semantic Segmentation", 2015.
     """
 
+    facts = Convolution.facts.but(kind="weights", settings=("convolution_param",))
+
     def _check_fit(self, spatial: Shape, kernel: Shape, pad: Shape, dilation: Shape) -> None:
         """Any kernel fits; what must not be empty is the output: see ``shapes``."""
 

@@ -7,6 +7,7 @@ import numpy as np
 from caffelite.kernels import dropout as kernels
 from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import TRAIN
@@ -22,8 +23,7 @@ class Dropout(Layer):
     Srivastava et al., "Dropout", 2014.
     """
 
-    in_place = True
-    backward_reads = frozenset()
+    facts = Facts(in_place=True, backward_reads=frozenset(), kind="activation", settings=("dropout_param",), deploy="identity")
 
     def setup(self) -> None:
         settings = self.param.dropout_param

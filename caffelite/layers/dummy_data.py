@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.fillers import fill
@@ -22,9 +23,7 @@ class DummyData(Layer):
     all tops or one for each; without a filler, zeros.
     """
 
-    bottoms = 0
-    tops = (1, None)
-    source = True
+    facts = Facts(bottoms=0, tops=(1, None), source=True, kind="data", settings=("dummy_data_param",))
 
     def setup(self) -> None:
         settings, many = self.param.dummy_data_param, len(self.param.top)

@@ -8,6 +8,7 @@ import numpy as np
 from caffelite.kernels.engine.arrays import CHUNK
 from caffelite.kernels.engine.launch import call, kernel
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -33,7 +34,7 @@ class Eltwise(Layer):
     in Caffe: the second bottom before the first, the first before all others.
     """
 
-    bottoms = (2, None)
+    facts = Facts(bottoms=(2, None), settings=("eltwise_param",))
 
     def setup(self) -> None:
         self.settings = self.param.eltwise_param
@@ -44,7 +45,9 @@ class Eltwise(Layer):
             self.error("coeff goes with operation SUM", "coeff")
         if not self.coeffs:
             self.coeffs = [1.0] * len(self.param.bottom)
-        self.backward_reads = frozenset() if self.settings.operation == _SUM else frozenset({"bottom", "top"})
+
+    def specific_facts(self) -> Facts:
+        return self.facts.but(backward_reads=frozenset()) if self.settings.operation == _SUM else self.facts
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         for j, other in enumerate(bottoms):

@@ -9,6 +9,7 @@ from caffelite.errors import DataError
 from caffelite.kernels import scale as broadcast
 from caffelite.kernels.rows import gather, scatter
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count, text_of
@@ -38,8 +39,7 @@ class Embed(Layer):
     A number outside 0 … ``input_dim`` - 1 is an error (Caffe reads other memory there).
     """
 
-    without_gradient = (0,)
-    backward_reads = frozenset({"bottom"})
+    facts = Facts(without_gradient=(0,), backward_reads=frozenset({"bottom"}), kind="weights", settings=("embed_param",))
 
     def setup(self) -> None:
         self.settings = self.param.embed_param
@@ -82,9 +82,7 @@ class BatchReindex(Layer):
     An index outside the batch is an error. The gradient of an image is the sum over its copies.
     """
 
-    bottoms = 2
-    without_gradient = (1,)
-    backward_reads = frozenset({"bottom"})
+    facts = Facts(bottoms=2, without_gradient=(1,), backward_reads=frozenset({"bottom"}))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x, index = bottoms

@@ -19,9 +19,7 @@ class EuclideanLoss(Loss):
     The bottoms must agree in N and in the number of values: ``N × 1`` predictions go with ``N`` targets.
     """
 
-    bottoms = 2
-    tops = (0, 1)
-    backward_reads = frozenset()
+    facts = Loss.facts.but(bottoms=2, tops=(0, 1), backward_reads=frozenset())
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         if bottoms[0][:1] != bottoms[1][:1] or count(bottoms[0]) != count(bottoms[1]):

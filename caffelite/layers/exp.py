@@ -32,6 +32,8 @@ class _ToABase(ElementWise):
 class Exp(_ToABase):
     """``y = base ^ (shift + scale * x)``; ``exp_param { base: -1 scale: 1 shift: 0 }``, a base of -1 being e."""
 
+    facts = _ToABase.facts.but(kind="activation", settings=("exp_param",))
+
     def setup(self) -> None:
         settings = self.param.exp_param
         log_base = self.log_base(settings.base)
@@ -48,6 +50,8 @@ class Log(_ToABase):
 
     As in C, the logarithm of 0 is minus infinity, that of a negative number NaN.
     """
+
+    facts = _ToABase.facts.but(kind="activation", settings=("log_param",))
 
     def setup(self) -> None:
         settings = self.param.log_param

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count, text_of
@@ -18,16 +19,15 @@ class Filter(Layer):
     in each pass. An image that is left out has gradient 0.
     """
 
-    bottoms = (2, None)
-    tops = (1, None)
-    dynamic = True
-    backward_reads = frozenset()
+    facts = Facts(bottoms=(2, None), tops=(1, None), dynamic=True, backward_reads=frozenset())
 
     def setup(self) -> None:
         if len(self.param.top) != len(self.param.bottom) - 1:
             self.error(f"{len(self.param.bottom)} bottoms need {len(self.param.bottom) - 1} tops, one less")
-        self.without_gradient = (len(self.param.bottom) - 1,)
         self.kept = np.zeros(0, np.int64)
+
+    def specific_facts(self) -> Facts:
+        return self.facts.but(without_gradient=(len(self.param.bottom) - 1,))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         *filtered, selector = bottoms

@@ -8,6 +8,7 @@ import numpy as np
 
 from caffelite.errors import DataError, MissingExtraError
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.schema.hdf5 import read_rows, row_shapes
@@ -33,9 +34,7 @@ class HDF5Data(Layer):
         Rows in all files.
     """
 
-    bottoms = 0
-    tops = (1, None)
-    source = True
+    facts = Facts(bottoms=0, tops=(1, None), source=True, kind="data", settings=("hdf5_data_param", "transform_param"))
 
     def setup(self) -> None:
         settings = self.param.hdf5_data_param

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.schema.hdf5 import RowWriter, h5py
@@ -22,9 +23,7 @@ class HDF5Output(Layer):
     Source: Caffe's ``hdf5_output_layer.cpp``.
     """
 
-    bottoms = 2
-    tops = 0
-    differentiable = False
+    facts = Facts(bottoms=2, tops=0, differentiable=False, kind="measure", settings=("hdf5_output_param",))
 
     def setup(self) -> None:
         self._file: RowWriter | None = None

@@ -21,9 +21,7 @@ class Im2col(Convolution):
     of a pixel is the sum over the patches it is in.
     """
 
-    bottoms = 1
-    tops = 1
-    backward_reads = frozenset()
+    facts = Convolution.facts.but(bottoms=1, tops=1, backward_reads=frozenset(), kind="weights", settings=("convolution_param",))
 
     def setup(self) -> None:
         self.settings = self.param.convolution_param

@@ -22,7 +22,7 @@ class ImageData(Streamed):
     Source: Caffe's ``image_data_layer.cpp``.
     """
 
-    tops = 2
+    facts = Streamed.facts.but(tops=2, kind="data", settings=("data_param", "image_data_param", "transform_param"))
 
     def setup(self) -> None:
         settings = self.param.image_data_param

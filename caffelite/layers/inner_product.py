@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from caffelite.kernels.bias import add_rows
 from caffelite.kernels.inner_product import product
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count, text_of
@@ -21,7 +22,7 @@ class InnerProduct(Layer):
     Blobs: weights, ``num_output × inputs``; bias, ``num_output``.
     """
 
-    backward_reads = frozenset({"bottom"})
+    facts = Facts(backward_reads=frozenset({"bottom"}), kind="weights", settings=("inner_product_param",))
 
     def setup(self) -> None:
         self.settings = self.param.inner_product_param

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape
@@ -17,9 +18,7 @@ class Input(Layer):
         The shapes; what is written here is taken up by ``Net.reshape``.
     """
 
-    bottoms = 0
-    tops = (1, None)
-    source = True
+    facts = Facts(bottoms=0, tops=(1, None), source=True, kind="data", settings=("input_param",))
 
     def setup(self) -> None:
         given = [tuple(shape.dim) for shape in self.param.input_param.shape]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from caffelite.kernels import lrn
 from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -22,6 +23,8 @@ class LRN(Layer):
 
     Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks", 2012, section 3.3.
     """
+
+    facts = Facts(kind="normalization", settings=("lrn_param",))
 
     def setup(self) -> None:
         self.settings = self.param.lrn_param

@@ -7,6 +7,7 @@ import numpy as np
 from caffelite.kernels import recurrent as kernels
 from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count, text_of
@@ -21,10 +22,7 @@ class LSTMUnit(Layer):
     As in Caffe the gradient of f is right for a cont of 0 or 1 only.
     """
 
-    bottoms = 3
-    tops = 2
-    without_gradient = (2,)
-    backward_reads = frozenset({"bottom", "top"})
+    facts = Facts(bottoms=3, tops=2, without_gradient=(2,), backward_reads=frozenset({"bottom", "top"}))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         before, sums, cont = bottoms

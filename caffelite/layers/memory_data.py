@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -21,9 +22,7 @@ class MemoryData(Layer):
     Source: Caffe's ``memory_data_layer.cpp``.
     """
 
-    bottoms = 0
-    tops = 2
-    source = True
+    facts = Facts(bottoms=0, tops=2, source=True, kind="data", settings=("memory_data_param",))
 
     def setup(self) -> None:
         settings = self.param.memory_data_param

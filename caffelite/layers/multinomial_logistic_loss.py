@@ -24,9 +24,7 @@ class MultinomialLogisticLoss(Loss):
     Bottoms: probabilities (``N × C``), labels (N). A probability counts as at least 1e-20.
     """
 
-    bottoms = 2
-    tops = (0, 1)
-    without_gradient = (1,)
+    facts = Loss.facts.but(bottoms=2, tops=(0, 1), without_gradient=(1,))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         p, labels = bottoms
@@ -70,9 +68,7 @@ class InfogainLoss(Loss):
     second is named. ``loss_param``: see Loss; VALID by default. With H the identity this is SoftmaxWithLoss.
     """
 
-    bottoms = (2, 3)
-    tops = (0, 2)
-    without_gradient = (1, 2)
+    facts = Loss.facts.but(bottoms=(2, 3), tops=(0, 2), without_gradient=(1, 2), settings=("infogain_loss_param", "loss_param"))
 
     def setup(self) -> None:
         settings = self.param.infogain_loss_param

@@ -6,6 +6,7 @@ import numpy as np
 
 from caffelite.kernels.engine.launch import call, kernel
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count, text_of
@@ -58,8 +59,7 @@ class MVN(Layer):
     As in Caffe the gradient leaves ``eps`` out where it multiplies, which is off by about ``eps / deviation``.
     """
 
-    in_place = True
-    backward_reads = frozenset({"top"})
+    facts = Facts(in_place=True, backward_reads=frozenset({"top"}), kind="normalization", settings=("mvn_param",))
 
     def _rows(self, x: Shape) -> tuple[int, int]:
         if not 2 <= len(x) <= 4 or not count(x):

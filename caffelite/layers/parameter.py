@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from caffelite.kernels.engine.arrays import accumulate, copy
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count
@@ -16,8 +17,7 @@ class ParameterLayer(Layer):
     It starts at zero; a weights file, or code, fills it.
     """
 
-    bottoms = 0
-    backward_reads = frozenset()
+    facts = Facts(bottoms=0, backward_reads=frozenset(), kind="data", settings=("parameter_param",))
 
     def setup(self) -> None:
         self.shape = tuple(self.param.parameter_param.shape.dim)

@@ -8,6 +8,7 @@ from caffelite.kernels.pooling import pooling
 from caffelite.kernels.pooling import stochastic as stochastic_pooling
 from caffelite.kernels.pooling.windows import Windows
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import TRAIN, Shape, text_of
@@ -40,8 +41,7 @@ class Pooling(Layer):
     then the lowest float32 (mask -1, no gradient), AVE is NaN.
     """
 
-    tops = (1, 2)
-    backward_reads = frozenset()
+    facts = Facts(tops=(1, 2), backward_reads=frozenset(), kind="pooling", settings=("pooling_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.pooling_param
@@ -52,7 +52,6 @@ class Pooling(Layer):
         if p.pool != _MAX and len(self.param.top) > 1:
             self.error("a second top (the places of the largest values) goes with pool MAX")
         if p.pool == _STOCHASTIC:
-            self.backward_reads = frozenset({"bottom", "top"})
             if self.context.phase == TRAIN:
                 self.state["passes"] = np.zeros(1, np.int64)
         if p.global_pooling:
@@ -70,6 +69,10 @@ class Pooling(Layer):
                 self.error(f"pad {q} must be smaller than the kernel, {k}", "pad")
             if q and p.pool == _STOCHASTIC:
                 self.error("pool STOCHASTIC takes no pad", "pad")
+
+    def specific_facts(self) -> Facts:
+        reads = frozenset({"bottom", "top"}) if self.settings.pool == _STOCHASTIC else frozenset[str]()
+        return self.facts.but(backward_reads=reads)
 
     def _pair(self, name: str, short: str, default: int | None) -> tuple[int, int]:
         p = self.settings

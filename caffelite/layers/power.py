@@ -37,6 +37,8 @@ class Power(ElementWise):
     Caffe; so it is NaN where the base is 0.
     """
 
+    facts = ElementWise.facts.but(kind="activation", settings=("power_param",))
+
     def setup(self) -> None:
         settings = self.param.power_param
         if settings.power == 0 or settings.scale == 0:

@@ -6,6 +6,7 @@ import numpy as np
 
 from caffelite.kernels.engine.launch import call, kernel
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.schema.messages import FillerParameter
@@ -57,7 +58,7 @@ class PReLU(Layer):
     He et al., "Delving Deep into Rectifiers", 2015.
     """
 
-    backward_reads = frozenset({"bottom"})
+    facts = Facts(backward_reads=frozenset({"bottom"}), kind="activation", settings=("prelu_param",))
 
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
         if len(x) < 2:

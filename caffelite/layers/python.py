@@ -20,6 +20,7 @@ from caffelite.errors import NetError, ShapeError
 from caffelite.layers.contract import layer as contract
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.context import Context
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.registry import layer
 from caffelite.schema.blobs import LARGEST_BLOB
 from caffelite.words import Shape, count, quoted, text_of
@@ -245,9 +246,7 @@ class PythonLayer(contract.Layer):
         The object, once its shapes have been asked for.
     """
 
-    bottoms = (0, None)
-    tops = (0, None)
-    dynamic = True
+    facts = Facts(bottoms=(0, None), tops=(0, None), dynamic=True, kind="data", settings=("python_param",))
 
     @classmethod
     def resolve(cls, param: Any, context: Context) -> type[contract.Layer]:
@@ -267,7 +266,6 @@ class PythonLayer(contract.Layer):
         for name in ("module", "layer"):
             if not getattr(settings, name):
                 self.error(f"python_param needs {name}", "python_param")
-        self.source = not self.param.bottom
         self.user: Layer | None = None
         self._bottoms = [LayerBlob(name, f"bottom {quoted(name)}") for name in self.param.bottom]
         self._tops = [LayerBlob(name) for name in self.param.top]
@@ -282,6 +280,9 @@ class PythonLayer(contract.Layer):
         #: Gradients of bottoms that ``forward`` wrote.
         self._written: list[np.ndarray | None] = [None] * len(self._bottoms)
         self._folders = _folders(self.context)
+
+    def specific_facts(self) -> Facts:
+        return self.facts.but(source=not self.param.bottom)
 
     @property
     def varies(self) -> bool:

@@ -33,9 +33,7 @@ class Recurrent(Recurrence):
     Source: Donahue et al., "Long-term Recurrent Convolutional Networks for Visual Recognition and Description", 2015.
     """
 
-    bottoms = (2, 5)
-    tops = (1, 3)
-    without_gradient = (1,)
+    facts = Recurrence.facts.but(bottoms=(2, 5), tops=(1, 3), without_gradient=(1,))
     #: Parameters that only the type has.
     more: ClassVar[tuple[str, ...]] = ()
 
@@ -136,7 +134,7 @@ class LSTM(Cells, Recurrent):
     Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997.
     """
 
-    backward_reads = frozenset({"bottom"})
+    facts = Cells.facts.but(backward_reads=frozenset({"bottom"}), kind="weights", settings=("recurrent_param",))
 
     def prepare(self, tops: Sequence[Blob]) -> list[np.ndarray]:
         return [tops[0].data, self.memory(self.size)]
@@ -156,6 +154,8 @@ class RNN(Recurrent):
 
     Blobs: Wx (``num_output × inputs``); b; Ws, with a static input; Wh; Wo; bo.
     """
+
+    facts = Recurrent.facts.but(kind="weights", settings=("recurrent_param",))
 
     more = ("out", "out bias")
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from caffelite.kernels.engine.launch import call, specialised
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count
@@ -57,12 +58,14 @@ class Reduction(Layer):
     (1).
     """
 
+    facts = Facts(settings=("reduction_param",))
+
     def setup(self) -> None:
         self.settings = self.param.reduction_param
-        if self.settings.operation in (_SUM, _MEAN):
-            self.backward_reads = frozenset()
-        else:
-            self.backward_reads = frozenset({"bottom"})
+
+    def specific_facts(self) -> Facts:
+        sums = self.settings.operation in (_SUM, _MEAN)
+        return self.facts.but(backward_reads=frozenset() if sums else frozenset({"bottom"}))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         return [bottoms[0][: self._axis(bottoms[0])]]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from caffelite.kernels.elementwise import Function, define
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.elementwise import ElementWise
 
@@ -27,8 +28,12 @@ class ReLU(ElementWise):
     Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines", 2010.
     """
 
+    facts = ElementWise.facts.but(kind="activation", settings=("relu_param",))
+
     def setup(self) -> None:
         slope = self.param.relu_param.negative_slope
-        self.activation = "ReLU", slope
         # The sign of the top is that of the bottom.
         self.use(_FROM_TOP if slope >= 0 else _FROM_BOTTOM, slope)
+
+    def specific_facts(self) -> Facts:
+        return super().specific_facts().but(activation=("ReLU", self.param.relu_param.negative_slope))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count, text_of
@@ -12,7 +13,7 @@ from caffelite.words import Shape, count, text_of
 class Flatten(Layer):
     """Make one axis of the axes from ``axis`` (1) to ``end_axis`` (-1), both included; nothing is copied."""
 
-    view = True
+    facts = Facts(view=True, settings=("flatten_param",))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x, settings = bottoms[0], self.param.flatten_param
@@ -31,7 +32,7 @@ class Reshape(Layer):
     ``num_axes``: which axes of the bottom the shape replaces (all).
     """
 
-    view = True
+    facts = Facts(view=True, settings=("reshape_param",))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x, settings = bottoms[0], self.param.reshape_param

@@ -7,6 +7,7 @@ import numpy as np
 from caffelite.kernels import scale as kernels
 from caffelite.kernels.engine.arrays import copy
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.schema.messages import FillerParameter
@@ -16,8 +17,7 @@ from caffelite.words import Shape, count, quoted, text_of
 class _Broadcast(Layer):
     """A small array, learned or the second bottom, spread over the axes of the first."""
 
-    bottoms = (1, 2)
-    in_place = True
+    facts = Facts(bottoms=(1, 2), in_place=True)
 
     @property
     def learned(self) -> bool:
@@ -58,10 +58,11 @@ class Scale(_Broadcast):
     and shift (γ and β) of the paper.
     """
 
-    backward_reads = frozenset({"bottom"})
+    facts = _Broadcast.facts.but(backward_reads=frozenset({"bottom"}), kind="normalization", settings=("scale_param",))
 
-    def setup(self) -> None:
-        self.affine = self.learned and self.param.scale_param.axis == 1 == self.param.scale_param.num_axes
+    def specific_facts(self) -> Facts:
+        settings = self.param.scale_param
+        return self.facts.but(affine=self.learned and settings.axis == 1 == settings.num_axes)
 
     def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
         factor *= self.blobs[0].data
@@ -70,7 +71,7 @@ class Scale(_Broadcast):
             offset += self.blobs[1].data
 
     def learned_affine(self) -> tuple[Blob | None, Blob | None] | None:
-        return self._blobs([]) if self.affine else None
+        return self._blobs([]) if self.facts.affine else None
 
     def _sizes(self, *bottoms: Shape) -> tuple[Shape, int, int]:
         return self._small(bottoms, self.param.scale_param.axis, self.param.scale_param.num_axes)
@@ -116,16 +117,17 @@ class Bias(_Broadcast):
     ``bias_param``: ``axis`` (1), ``num_axes`` (1), ``filler`` (0). With a second bottom the bias is that blob.
     """
 
-    backward_reads = frozenset()
+    facts = _Broadcast.facts.but(backward_reads=frozenset(), kind="normalization", settings=("bias_param",))
 
-    def setup(self) -> None:
-        self.affine = self.learned and self.param.bias_param.axis == 1 == self.param.bias_param.num_axes
+    def specific_facts(self) -> Facts:
+        settings = self.param.bias_param
+        return self.facts.but(affine=self.learned and settings.axis == 1 == settings.num_axes)
 
     def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
         offset += self.blobs[0].data
 
     def learned_affine(self) -> tuple[Blob | None, Blob | None] | None:
-        return (None, self.blobs[0]) if self.affine else None
+        return (None, self.blobs[0]) if self.facts.affine else None
 
     def _sizes(self, *bottoms: Shape) -> tuple[Shape, int, int]:
         return self._small(bottoms, self.param.bias_param.axis, self.param.bias_param.num_axes)

@@ -4,6 +4,7 @@ import numpy as np
 
 from caffelite.kernels.elementwise import Function, define
 from caffelite.kernels.functions import sigmoid32
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.elementwise import ElementWise
 
@@ -14,6 +15,10 @@ _SIGMOID = define(Function("Sigmoid", lambda x, p, o: sigmoid32(x), lambda x, y,
 class Sigmoid(ElementWise):
     """``y = 1 / (1 + exp(-x))``; its gradient ``y (1 - y)`` is at most 1/4."""
 
+    facts = ElementWise.facts.but(kind="activation")
+
     def setup(self) -> None:
         self.use(_SIGMOID)
-        self.activation = "Sigmoid", 0.0
+
+    def specific_facts(self) -> Facts:
+        return super().specific_facts().but(activation=("Sigmoid", 0.0))

@@ -8,6 +8,7 @@ from caffelite.errors import DataError
 from caffelite.kernels import softmax as kernels
 from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.loss import VALID, Loss
@@ -18,8 +19,7 @@ from caffelite.words import Shape, count, text_of
 class Softmax(Layer):
     """``y = exp(x) / sum of exp(x)`` over ``softmax_param { axis: 1 }``, the largest x taken off first."""
 
-    in_place = True
-    backward_reads = frozenset({"top"})
+    facts = Facts(in_place=True, backward_reads=frozenset({"top"}), kind="activation", settings=("softmax_param",))
 
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
         axis = self.axis(self.param.softmax_param.axis, x)
@@ -48,9 +48,7 @@ class SoftmaxWithLoss(Loss):
     A probability counts as at least 1.2e-38, so a loss of 87.3365 means that the net has diverged.
     """
 
-    bottoms = 2
-    tops = (0, 2)
-    without_gradient = (1,)
+    facts = Loss.facts.but(bottoms=2, tops=(0, 2), without_gradient=(1,), settings=("loss_param", "softmax_param"), deploy="Softmax")
 
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
         axis = self.axis(self.param.softmax_param.axis, x)

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape
@@ -18,8 +19,7 @@ class Split(Layer):
     Nets do not need it here: any number of layers can read a blob. Caffe writes it into nets it has loaded.
     """
 
-    tops = (1, None)
-    backward_reads = frozenset()
+    facts = Facts(tops=(1, None), backward_reads=frozenset())
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         return [bottoms[0]] * len(self.param.top)
@@ -39,9 +39,7 @@ class Split(Layer):
 class Silence(Layer):
     """Read blobs so that they do not count as outputs of the net."""
 
-    bottoms = (1, None)
-    tops = 0
-    backward_reads = frozenset()
+    facts = Facts(bottoms=(1, None), tops=0, backward_reads=frozenset(), kind="measure", deploy="dropped")
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         return []

@@ -7,6 +7,7 @@ import numpy as np
 
 from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.pooling import Pooling
@@ -23,6 +24,8 @@ class SPP(Layer):
 
     He et al., "Spatial Pyramid Pooling in Deep Convolutional Networks for Visual Recognition", 2014.
     """
+
+    facts = Facts(kind="pooling", settings=("pooling_param", "spp_param"))
 
     def setup(self) -> None:
         self.height = self.param.spp_param.pyramid_height

@@ -51,6 +51,8 @@ class Swish(ElementWise):
     Ramachandran et al., "Searching for Activation Functions", 2017.
     """
 
+    facts = ElementWise.facts.but(kind="activation", settings=("swish_param",))
+
     def setup(self) -> None:
         self.use(_SWISH, self.param.swish_param.beta)
 
@@ -61,6 +63,8 @@ class Mish(ElementWise):
 
     Misra, "Mish: A Self Regularized Non-Monotonic Activation Function", 2019.
     """
+
+    facts = ElementWise.facts.but(kind="activation")
 
     def setup(self) -> None:
         self.use(_MISH)
@@ -73,6 +77,8 @@ class HSwish(ElementWise):
     Howard et al., "Searching for MobileNetV3", 2019.
     """
 
+    facts = ElementWise.facts.but(kind="activation")
+
     def setup(self) -> None:
         self.use(_HSWISH)
 
@@ -80,6 +86,8 @@ class HSwish(ElementWise):
 @layer("HSigmoid")
 class HSigmoid(ElementWise):
     """``y = min(max(x + 3, 0), 6) / 6``; the companion of HSwish."""
+
+    facts = ElementWise.facts.but(kind="activation")
 
     def setup(self) -> None:
         self.use(_HSIGMOID)

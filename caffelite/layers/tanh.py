@@ -14,5 +14,7 @@ _TANH = define(Function("TanH", lambda x, p, o: tanh32(x), lambda x, y, p, o: np
 class TanH(ElementWise):
     """``y = tanh(x)``; gradient ``1 - y²``."""
 
+    facts = ElementWise.facts.but(kind="activation")
+
     def setup(self) -> None:
         self.use(_TANH)

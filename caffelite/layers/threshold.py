@@ -16,7 +16,7 @@ _THRESHOLD = define(
 class Threshold(ElementWise):
     """``y = 1`` where ``x > threshold``, else 0; ``threshold_param { threshold: 0 }``. No gradient."""
 
-    differentiable = False
+    facts = ElementWise.facts.but(differentiable=False, kind="activation", settings=("threshold_param",))
 
     def setup(self) -> None:
         self.use(_THRESHOLD, self.param.threshold_param.threshold)

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count
@@ -15,7 +16,7 @@ from caffelite.words import Shape, count
 class Tile(Layer):
     """The bottom, ``tiles`` times along ``tile_param { axis: 1 }``; the gradient is the sum over the copies."""
 
-    backward_reads = frozenset()
+    facts = Facts(backward_reads=frozenset(), settings=("tile_param",))
 
     def setup(self) -> None:
         self.tiles = self.param.tile_param.tiles

@@ -29,7 +29,7 @@ class WindowData(Streamed):
     Caffe's ``window_data_layer.cpp``.
     """
 
-    tops = 2
+    facts = Streamed.facts.but(tops=2, kind="data", settings=("data_param", "transform_param", "window_data_param"))
 
     def setup(self) -> None:
         settings, crop = self.param.window_data_param, self.param.transform_param.crop_size

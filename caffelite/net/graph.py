@@ -128,7 +128,7 @@ class Graph:
             node.bottoms.append(version)
             unread.pop(name, None)
         tops = list(param.top)
-        if layer.loss and not tops:
+        if layer.facts.loss and not tops:
             tops = ["(automatic)"]
         for j, name in enumerate(tops):
             in_place = j < len(param.bottom) and param.bottom[j] == name
@@ -145,7 +145,7 @@ class Graph:
     @staticmethod
     def _check_counts(node: Node) -> None:
         layer = node.layer
-        for what, wanted, versions in (("bottom", layer.bottoms, node.bottoms), ("top", layer.tops, node.tops)):
+        for what, wanted, versions in (("bottom", layer.facts.bottoms, node.bottoms), ("top", layer.facts.tops, node.tops)):
             low, high = (wanted, wanted) if isinstance(wanted, int) else wanted
             if len(versions) < low or (high is not None and len(versions) > high):
                 if low == high:
@@ -162,7 +162,7 @@ class Graph:
         weights = list(layer.param.loss_weight)
         if weights and len(weights) != len(node.tops):
             layer.error(f"loss_weight is given {len(weights)} times for {len(node.tops)} tops", "loss_weight")
-        if not weights and layer.loss and node.tops:
+        if not weights and layer.facts.loss and node.tops:
             weights = [1.0]
         for version, weight in zip(node.tops, weights, strict=False):
             version.loss_weight = weight
@@ -180,7 +180,7 @@ class Graph:
             except ShapeError:
                 if not any(version.producer in behind for version in node.bottoms):
                     raise
-                self.unsettled.update(n for n in self.nodes if n.layer.dynamic)
+                self.unsettled.update(n for n in self.nodes if n.layer.facts.dynamic)
 
     def resize(self, node: Node, shapes: Sequence[Shape]) -> None:
         """Set the shapes of the tops of a dynamic layer, and of what is behind it, up to the next dynamic layers.
@@ -195,7 +195,7 @@ class Graph:
                 continue
             self.infer(later)
             changed.add(later)
-            if later.layer.dynamic:
+            if later.layer.facts.dynamic:
                 self.unsettled.add(later)
                 waiting = self.waiting()
 
@@ -226,7 +226,7 @@ class Graph:
         """Return the layers whose tops have shapes that may depend on the data, or (``varying``) are known to."""
         found: set[Node] = set()
         for node in self.nodes:
-            changes = node.layer.varies if varying else node.layer.dynamic
+            changes = node.layer.varies if varying else node.layer.facts.dynamic
             if changes or any(version.producer in found for version in node.bottoms):
                 found.add(node)
         return found
@@ -252,19 +252,19 @@ class Graph:
             node.propagate = []
             for j, version in enumerate(node.bottoms):
                 wanted = (asked[j] and version.gradient) if asked else version.gradient
-                able = layer.differentiable and j not in layer.without_gradient
-                if wanted and not able and layer.differentiable and layer.refuses_gradient and not force:
+                able = layer.facts.differentiable and j not in layer.facts.without_gradient
+                if wanted and not able and layer.facts.differentiable and layer.facts.refuses_gradient and not force:
                     layer.error(
                         f"{layer.param.type} has no gradient with respect to bottom {quoted(version.name)}", "bottom", j
                     )
-                node.propagate.append(able and (wanted or (force and not layer.source)))
-            node.backward = layer.differentiable and (any(node.propagate) or has_parameters)
+                node.propagate.append(able and (wanted or (force and not layer.facts.source)))
+            node.backward = layer.facts.differentiable and (any(node.propagate) or has_parameters)
             if not force and node.index not in under_loss:
                 node.backward = False
             if not node.backward:
                 node.propagate = [False] * len(node.bottoms)
             for version in node.tops:
-                version.gradient = node.backward or (force and layer.source)
+                version.gradient = node.backward or (force and layer.facts.source)
 
     def _under_loss(self) -> set[int]:
         """Return the nodes whose output reaches a loss, other than through ``propagate_down: false``."""
@@ -279,7 +279,7 @@ class Graph:
     @staticmethod
     def _passes(node: Node, bottom: int) -> bool:
         asked = node.layer.param.propagate_down
-        return node.layer.differentiable and (bottom >= len(asked) or asked[bottom])
+        return node.layer.facts.differentiable and (bottom >= len(asked) or asked[bottom])
 
 
 def included(param: Any, phase: int, level: int, stages: Sequence[str], place: str) -> bool:

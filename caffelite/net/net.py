@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from caffelite.errors import NetError, WeightsError
+from caffelite.gpu.batchnorm import VARIANTS
 from caffelite.kernels.cuda.host import Gpu
 from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.launch import in_rows, together
@@ -141,12 +142,12 @@ class Net:
     ) -> None:
         self.document = read_net(source) if isinstance(source, str | Path) else source
         self.phase = phase
-        self.context = Context(phase, 1 if seed is None else seed, Path(), global_stats, allow_python)
+        self.context = Context(phase, 1 if seed is None else seed, global_stats, allow_python)
         self.context.home = Path(self.document.filename).parent
         self._keep = keep
         self._dtype = np.dtype(dtype)
-        if self._dtype == np.float32:
-            self.context.gpu = gpu
+        if gpu is not None and self._dtype == np.float32:
+            self.context.device, self.context.variants = gpu, VARIANTS
         self.graph = Graph(self.document, self.context, level, stages)
         self.name = self.graph.name
         self.layers: list[Layer] = [node.layer for node in self.graph.nodes]
@@ -294,7 +295,7 @@ class Net:
         #: The steps of a whole pass; empty where those of a unit may be others in the next one.
         self._forward: list[Step] = []
         self._backward: list[Step] = []
-        if not any(layer.dynamic for layer in self.layers):
+        if not any(layer.facts.dynamic for layer in self.layers):
             self._forward = in_rows(step for unit in plan.units for step in unit.forward)
             self._backward = in_rows(step for unit in reversed(plan.units) for step in unit.backward)
         self._losses = [
@@ -366,7 +367,7 @@ class Net:
         """Run one unit of the plan; where its shapes depend on the data, all behind it is fitted to them first."""
         unit = self.plan.units[position]
         node = unit.nodes[0]
-        if node.layer.dynamic:
+        if node.layer.facts.dynamic:
             shapes = [tuple(shape) for shape in node.layer.resize([self.plan.blob(v) for v in unit.bottoms])]
             before = [version.shape for version in unit.tops]
             if shapes != before or node in self.graph.unsettled:

@@ -80,11 +80,11 @@ class Unit:
 
     @property
     def backward_reads(self) -> frozenset[str]:
-        return self.nodes[0].layer.backward_reads if len(self.nodes) == 1 else frozenset({"bottom"})
+        return self.nodes[0].layer.facts.backward_reads if len(self.nodes) == 1 else frozenset({"bottom"})
 
     @property
     def is_view(self) -> bool:
-        return self.nodes[0].layer.view
+        return self.nodes[0].layer.facts.view
 
     def gradients(self) -> Iterator[tuple[int, Version]]:
         """Yield the bottoms that get a share of their gradient here."""
@@ -143,7 +143,7 @@ class Plan:
         self.blobs = {
             name: self.blob(version)
             for name, version in graph.names.items()
-            if keep or version in outputs or version.producer.layer.source
+            if keep or version in outputs or version.producer.layer.facts.source
         }
 
     def _backward_moment(self, position: int) -> int:
@@ -159,7 +159,7 @@ class Plan:
                     self._data[version] = Storage(count(version.shape))
                 storage = self._data[version]
                 storage.use(now)
-                if self.keep or unit.nodes[0].layer.source or unit.nodes[0] in self._behind_dynamic:
+                if self.keep or unit.nodes[0].layer.facts.source or unit.nodes[0] in self._behind_dynamic:
                     storage.keep()
                 if version in outputs:
                     storage.last = _FOREVER
@@ -170,7 +170,7 @@ class Plan:
                 if "bottom" in reads:
                     self._data[version].use(self._backward_moment(now))
         for now, unit in enumerate(self.units):
-            if not self.keep and unit.nodes[0].layer.in_place and unit.bottoms:
+            if not self.keep and unit.nodes[0].layer.facts.in_place and unit.bottoms:
                 self._merge(self._data, self._data[unit.bottoms[0]], self._data[unit.tops[0]], now)
         for now, unit in enumerate(self.units):
             self._join(unit, now)
@@ -248,7 +248,7 @@ class Plan:
 
     def _share_in_place(self, unit: Unit, now: int) -> None:
         node = unit.nodes[0]
-        if not (node.layer.in_place and node.backward and node.propagate[0] and unit.tops[0] in self._diff):
+        if not (node.layer.facts.in_place and node.backward and node.propagate[0] and unit.tops[0] in self._diff):
             return
         share, top = self._share[unit, 0], self._diff[unit.tops[0]]
         bottom = unit.bottoms[0]
@@ -331,7 +331,8 @@ class Plan:
                     # Its readers add to the weight, so it has to be set anew each time, before any of them runs.
                     self.seeds[version] = partial(blob.diff.fill, version.loss_weight)
         layers = [node.layer for node in unit.nodes]
-        absorbs = len(layers) > 1 and (layers[0].absorbs or layers[0].absorbs_affine or layers[0].absorbs_activation)
+        facts = layers[0].facts
+        absorbs = len(layers) > 1 and (facts.absorbs or facts.absorbs_affine or facts.absorbs_activation)
         if absorbs:
             unit.forward += layers[0].forward_with(layers[1:], bottoms, tops)
         elif len(layers) > 1:
@@ -375,14 +376,14 @@ def _continues(chain: list[Node], node: Node) -> bool:
     first, before = chain[0], chain[-1]
     if len(before.tops) != 1 or before.tops[0].readers != [(node, 0)] or before.tops[0].loss_weight:
         return False
-    if first.layer.absorbs:
-        affine = node.layer.affine and (len(chain) == 1 or before.layer.affine)
+    if first.layer.facts.absorbs:
+        affine = node.layer.facts.affine and (len(chain) == 1 or before.layer.facts.affine)
         fits = affine or isinstance(node.layer, ElementWise)
         return fits and not first.backward and not node.backward and len(first.bottoms) == 1
     if before.backward != node.backward or before.propagate != node.propagate:
         return False
-    if first.layer.absorbs_affine and len(chain) == 1 and node.layer.learned_affine() is not None:
+    if first.layer.facts.absorbs_affine and len(chain) == 1 and node.layer.learned_affine() is not None:
         return True
-    if first.layer.absorbs_affine or first.layer.absorbs_activation:
-        return first.layer.absorbs_activation and before.layer.activation is None and node.layer.activation is not None
+    if first.layer.facts.absorbs_affine or first.layer.facts.absorbs_activation:
+        return first.layer.facts.absorbs_activation and before.layer.facts.activation is None and node.layer.facts.activation is not None
     return isinstance(before.layer, ElementWise) and isinstance(node.layer, ElementWise)

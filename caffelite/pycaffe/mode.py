@@ -3,7 +3,7 @@
 import warnings
 from dataclasses import dataclass
 
-from caffelite.gpu import Gpu, gpu_or_reason
+from caffelite.gpu.choice import Gpu, gpu_or_reason
 from caffelite.layers.contract.registry import registry
 from caffelite.words import TEST, TRAIN
 

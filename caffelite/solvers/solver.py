@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from caffelite.errors import SolverError
-from caffelite.gpu import Gpu, cost, gpu_or_reason
+from caffelite.gpu.choice import Gpu, cost, gpu_or_reason
 from caffelite.kernels.engine.launch import together
 from caffelite.net import Net
 from caffelite.net.transfer import Transfer

@@ -11,7 +11,7 @@ import pytest
 import caffelite as caffe
 from caffelite.cli import main
 from caffelite.errors import GpuError
-from caffelite.gpu import Gpu, cost, gpu_or_reason
+from caffelite.gpu.choice import Gpu, cost, gpu_or_reason
 from caffelite.kernels.cuda.simulator import SIMULATED
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
@@ -160,7 +160,7 @@ def test_pycaffe_modes(files: Path) -> None:
     try:
         caffe.set_device(0)
         caffe.set_mode_gpu()
-        assert caffe.Net("small.prototxt", caffe.TRAIN)._net.context.gpu is not None
+        assert caffe.Net("small.prototxt", caffe.TRAIN)._net.context.device is not None
         solver = caffe.SGDSolver("solver.prototxt")
         solver.step(1)
         with pytest.raises(GpuError, match="there is no GPU 99"):
@@ -168,7 +168,7 @@ def test_pycaffe_modes(files: Path) -> None:
     finally:
         caffe.set_mode_cpu()
         caffe.set_device(0)
-    assert caffe.Net("small.prototxt", caffe.TRAIN)._net.context.gpu is None
+    assert caffe.Net("small.prototxt", caffe.TRAIN)._net.context.device is None
 
 
 @pytest.mark.skipif(SIMULATED, reason="the simulator has no name")

@@ -100,7 +100,7 @@ def test_gradient(kind: str, what: str, case: dict[str, np.ndarray]) -> None:
 
 def test_every_type_with_a_gradient_is_covered() -> None:
     covered = {registry()[kind] for kind, _, _ in CASES}
-    missing = {cls.type for cls in registry().values() if cls.differentiable and not cls.source} - {
+    missing = {cls.type for cls in registry().values() if cls.facts.differentiable and not cls.facts.source} - {
         cls.type for cls in covered
     }
-    assert missing == {cls.type for cls in registry().values() if not cls.derivative}, "layer types without a case"
+    assert missing == {cls.type for cls in registry().values() if not cls.facts.derivative}, "layer types without a case"

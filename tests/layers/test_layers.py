@@ -185,7 +185,7 @@ def test_the_registry_finds_layers() -> None:
     ],
 )
 def test_an_unknown_type_is_told_the_nearest_names(name: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("caffelite.layers.contract.layer._forks", lambda: {"DomainTransform": ["DeepLab v2"]})
+    monkeypatch.setattr("caffelite.layers.contract.registry._forks", lambda: {"DomainTransform": ["DeepLab v2"]})
     known = ["AbsVal", "BatchNorm", "Convolution", "Pooling", "ReLU", "Softmax", "SoftmaxLoss", "SoftmaxWithLoss"]
     monkeypatch.setattr("caffelite.layers.contract.registry.registry", lambda: dict.fromkeys(known))
     with pytest.raises(NetError) as error:
@@ -204,7 +204,7 @@ def test_an_unknown_type_is_told_the_nearest_names(name: str, hint: str, monkeyp
 )
 def test_a_type_that_only_forks_have_is_told_which(kind: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     table = {"One": ["makefile/frcnn"], "Two": ["DeepLab v2", "PSPNet"], "Four": list("ABCD"), "Five": list("ABCDE")}
-    monkeypatch.setattr("caffelite.layers.contract.layer._forks", lambda: table)
+    monkeypatch.setattr("caffelite.layers.contract.registry._forks", lambda: table)
     with pytest.raises(NetError) as error:
         layer_class(kind, "a.prototxt:3:1", "n")
     assert str(error.value) == (

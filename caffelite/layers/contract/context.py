@@ -1,11 +1,11 @@
 """What a layer may know of the net around it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from caffelite.kernels.cuda.host import Gpu
 from caffelite.kernels.engine import arrays
 from caffelite.words import TRAIN, Shape, count
 
@@ -20,25 +20,25 @@ class Context:
         ``TRAIN`` (0) or ``TEST`` (1).
     seed : int
         From it every random number of the net is derived.
-    folder : Path
-        Where relative paths of the prototxt start (the current folder, as in Caffe).
     global_stats : bool or None
         Overrides ``use_global_stats`` of every BatchNorm in the net; None leaves it as set.
     allow_python : bool
         Whether code that the net names may run.
     home : Path
         The folder of the prototxt.
-    gpu : Gpu or None
-        What layers that have kernels for a GPU run on; None: the CPU.
+    variants : mapping of type to type
+        Classes of layers to take in place of others: those whose kernels run on ``device``.
+    device : object or None
+        What they run on; None: the CPU.
     """
 
     phase: int = TRAIN
     seed: int = 1
-    folder: Path = field(default_factory=Path)
     global_stats: bool | None = None
     allow_python: bool = False
     home: Path = field(default_factory=Path)
-    gpu: Gpu | None = None
+    variants: Mapping[type, type] = field(default_factory=dict)
+    device: object = None
     _shared: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
 
     def scratch(self, shape: Shape, dtype: np.dtype) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from caffelite.errors import NetError, ShapeError
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.context import Context
+from caffelite.layers.contract.facts import Facts
 from caffelite.words import Shape, text_of
 
 LayerClass: TypeAlias = "type[Layer]"
@@ -16,8 +17,8 @@ LayerClass: TypeAlias = "type[Layer]"
 class Layer:
     """Base of all layers.
 
-    A layer declares facts about its type as class attributes; the graph, the plan, the diagram, the documentation
-    and the tests read them. ``forward`` and ``backward`` are called once, when the net is planned, and return the
+    A layer declares what is true of its type as :class:`~caffelite.layers.contract.facts.Facts`; the graph, the plan,
+    the diagram, the documentation and the tests read them. ``forward`` and ``backward`` are called once, when the net is planned, and return the
     steps to run each time: bound kernel calls (:func:`caffelite.kernels.engine.launch.call`) or any
     callables. So the arrays they are given are the arrays of every iteration.
 
@@ -27,40 +28,8 @@ class Layer:
 
     #: The name in a prototxt (set by :func:`~caffelite.layers.contract.registry.layer`).
     type: ClassVar[str] = ""
-    #: Number of bottoms and tops: exactly n, or (least, most) with None for no limit.
-    bottoms: ClassVar[int | tuple[int, int | None]] = 1
-    tops: ClassVar[int | tuple[int, int | None]] = 1
-    #: The top may be written over the bottom: element i of the top depends on element i of the bottom alone, or
-    #: the kernels are written so that overwriting does no harm.
-    in_place: ClassVar[bool] = False
-    #: The top is the bottom's memory with another shape; nothing is computed.
-    view: ClassVar[bool] = False
-    #: The first top is a loss, with weight 1 unless ``loss_weight`` says otherwise.
-    loss: ClassVar[bool] = False
-    #: Which data ``backward`` reads: "bottom", "top". What it does not read may be overwritten meanwhile.
-    backward_reads: frozenset[str] = frozenset({"bottom", "top"})
-    #: The bottoms that never get a gradient (labels). An empty range of gradients: ``differentiable = False``.
-    without_gradient: tuple[int, ...] = ()
-    #: Where a net learns through one of these, that is an error, as Caffe has it for labels; False: they get none.
-    refuses_gradient: ClassVar[bool] = True
-    #: False: no bottom ever gets a gradient (Accuracy, ArgMax).
-    differentiable: ClassVar[bool] = True
-    #: False: what it sends back is made by hand, and is not the derivative of what it computes (the losses of YOLO).
-    derivative: ClassVar[bool] = True
-    #: The layer brings data into the net (no bottoms); its calls cannot be skipped.
-    source: bool = False
-    #: ``forward_with`` computes the layers behind it as well: those that are ``affine``, then element-wise ones.
-    absorbs: bool = False
-    #: Multiplies each channel (axis 1) by a number and adds one; ``to_affine`` says which.
-    affine: bool = False
-    #: ``forward_with`` and ``backward_with`` do what one layer behind it does as well, if that has ``learned_affine``.
-    absorbs_affine: bool = False
-    #: They do an ``activation`` behind it, or behind what it absorbs, as well.
-    absorbs_activation: bool = False
-    #: The function that kernels for a GPU know the layer by, and its negative slope.
-    activation: tuple[str, float] | None = None
-    #: The shapes of the tops depend on the data: ``shapes`` returns the largest, ``resize`` those of each pass.
-    dynamic: ClassVar[bool] = False
+    #: What is true of the type; of a layer, what :meth:`specific_facts` returned.
+    facts: Facts = Facts()
 
     def __init__(self, param: Any, context: Context, place: Callable[..., str]) -> None:
         self.param = param
@@ -72,21 +41,26 @@ class Layer:
         #: Named arrays, beside the parameters, that a snapshot must hold for a run to go on bit for bit.
         self.state: dict[str, np.ndarray] = {}
         self.setup()
+        self.facts = self.specific_facts()
 
     # What a layer type defines.
 
     @classmethod
     def resolve(cls, param: Any, context: Context) -> "LayerClass":
         """Return the class that a layer of this type with these settings is made of."""
-        return cls
+        return context.variants.get(cls, cls)
 
     @property
     def varies(self) -> bool:
         """Whether the shapes of the tops are known to differ from pass to pass."""
-        return self.dynamic
+        return self.facts.dynamic
 
     def setup(self) -> None:
         """Read and check the layer's own settings (no shapes known yet)."""
+
+    def specific_facts(self) -> Facts:
+        """Return the facts of this layer; asked once, after ``setup``."""
+        return self.facts
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         """Return the shapes of the tops for these shapes of the bottoms; raise ShapeError where they do not fit."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from caffelite.kernels import elementwise
 from caffelite.kernels.elementwise import Chain, Function, chained
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 
 
@@ -14,7 +15,7 @@ class ElementWise(Layer):
     A type sets ``self.function`` and ``self.constants`` in ``setup``.
     """
 
-    in_place = True
+    facts = Facts(in_place=True)
     function: Function
     constants: tuple[float, ...] = ()
 
@@ -22,7 +23,10 @@ class ElementWise(Layer):
         """Choose the function and its constants."""
         self.function = function
         self.constants = constants
-        self.backward_reads = frozenset({{"x": "bottom", "y": "top"}[function.reads]} if function.reads else ())
+
+    def specific_facts(self) -> Facts:
+        reads = {"x": "bottom", "y": "top"}
+        return self.facts.but(backward_reads=frozenset({reads[self.function.reads]} if self.function.reads else ()))
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         return fused_forward([self], bottoms[0], tops[0])

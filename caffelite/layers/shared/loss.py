@@ -6,6 +6,7 @@ import numpy as np
 
 from caffelite.errors import DataError
 from caffelite.layers.contract.blobs import Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 
 FULL, VALID, BATCH_SIZE, NONE, PRE_FIXED = 0, 1, 2, 3, 20004
@@ -19,7 +20,7 @@ class Loss(Layer):
     false: BATCH_SIZE).
     """
 
-    loss = True
+    facts = Facts(loss=True, kind="loss", settings=("loss_param",), deploy="dropped")
 
     def normalization(self, default: int) -> int:
         """Return the mode, where ``default`` holds if nothing is set."""

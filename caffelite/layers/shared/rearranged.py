@@ -7,13 +7,14 @@ from functools import partial
 import numpy as np
 
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 
 
 class Rearranged(Layer):
     """A layer whose top has the values of its bottom in other places."""
 
-    backward_reads = frozenset()
+    facts = Facts(backward_reads=frozenset())
 
     @abstractmethod
     def arranged(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ import numpy as np
 from caffelite.data.stream import Prefetcher, Stream
 from caffelite.errors import DataError, MissingExtraError
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.schema.blobs import LARGEST_BLOB
 from caffelite.words import Shape, text_of
@@ -24,8 +25,7 @@ class Streamed(Layer):
         How long the net has waited for data.
     """
 
-    bottoms = 0
-    source = True
+    facts = Facts(bottoms=0, source=True)
     batch_size: int
 
     def start(self, batch_size: int, rand_skip: int = 0) -> None:

@@ -1,5 +1,6 @@
 """MnActivation: where Intel's nets change how they are spread over machines."""
 
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 
@@ -8,4 +9,4 @@ from caffelite.layers.contract.registry import layer
 class MnActivation(Layer):
     """``y = x``: on one machine there is nothing to exchange. ``mn_activation_param`` is not read. intel/caffe."""
 
-    view = True
+    facts = Facts(view=True, kind="activation", deploy="identity")

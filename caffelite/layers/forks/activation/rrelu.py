@@ -10,6 +10,7 @@ from caffelite.kernels.engine.arrays import CHUNK
 from caffelite.kernels.engine.launch import call, kernel
 from caffelite.kernels.functions import random32
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import TRAIN
@@ -45,8 +46,7 @@ class RReLU(Layer):
     Xu et al., "Empirical Evaluation of Rectified Activations in Convolutional Network", 2015.
     """
 
-    in_place = True
-    backward_reads = frozenset()
+    facts = Facts(in_place=True, backward_reads=frozenset(), kind="activation", settings=("insanity_param", "rrelu_param"))
 
     def setup(self) -> None:
         p = self.param.insanity_param if self.param.type == "Insanity" else self.param.rrelu_param

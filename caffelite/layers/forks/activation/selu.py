@@ -11,6 +11,7 @@ from caffelite.kernels.engine.arrays import CHUNK
 from caffelite.kernels.engine.launch import call, kernel
 from caffelite.kernels.functions import exp32, random32
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.elementwise import ElementWise
@@ -32,6 +33,8 @@ class SeLu(ElementWise):
 
     Klambauer et al., "Self-Normalizing Neural Networks", 2017.
     """
+
+    facts = ElementWise.facts.but(kind="activation", settings=("selu_param",))
 
     def setup(self) -> None:
         settings = self.param.selu_param
@@ -60,8 +63,7 @@ class SeLuDropout(Layer):
     Klambauer et al., "Self-Normalizing Neural Networks", 2017.
     """
 
-    in_place = True
-    backward_reads = frozenset()
+    facts = Facts(in_place=True, backward_reads=frozenset(), kind="activation", settings=("selu_dropout_param",))
 
     def setup(self) -> None:
         settings = self.param.selu_dropout_param

@@ -117,8 +117,7 @@ class DeformableConvolution(Convolution):
     2017.
     """
 
-    bottoms = 2
-    tops = 1
+    facts = Convolution.facts.but(bottoms=2, tops=1, kind="weights")
     message = "deformable_convolution_param"
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:

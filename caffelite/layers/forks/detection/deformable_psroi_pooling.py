@@ -8,6 +8,7 @@ from numba.extending import register_jitable
 
 from caffelite.kernels.engine.launch import call, specialised
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.detection.regions import PSROIPooling, rounded
 from caffelite.words import Shape, count, text_of
@@ -127,8 +128,7 @@ class DeformablePSROIPooling(PSROIPooling):
     From the makefile/frcnn fork; Dai et al., "Deformable Convolutional Networks", 2017.
     """
 
-    bottoms = (2, 3)
-    backward_reads = frozenset({"bottom"})
+    facts = PSROIPooling.facts.but(bottoms=(2, 3), backward_reads=frozenset({"bottom"}), kind="pooling", settings=("deformable_psroi_pooling_param", "psroi_pooling_param"))
 
     def setup(self) -> None:
         p = self.settings = self.param.deformable_psroi_pooling_param
@@ -145,7 +145,9 @@ class DeformablePSROIPooling(PSROIPooling):
         if not p.no_trans and len(self.param.bottom) < 3:
             self.error("needs a third bottom, the shifts, or no_trans: true")
         self.pooled, self.scale, self.outputs = (p.group_size, p.group_size), p.spatial_scale, p.output_dim
-        self.without_gradient = (1, 2) if p.no_trans else (1,)
+
+    def specific_facts(self) -> Facts:
+        return self.facts.but(without_gradient=(1, 2)) if self.settings.no_trans else self.facts
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         result = super().shapes(*bottoms[:2])

@@ -7,6 +7,7 @@ import numpy as np
 
 from caffelite.errors import DataError
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, quoted, text_of
@@ -33,9 +34,7 @@ class DetectionEvaluate(Layer):
     From the SSD fork. Its solver makes the mean average precision of these rows; caffelite's does not.
     """
 
-    bottoms = 2
-    differentiable = False
-    dynamic = True
+    facts = Facts(bottoms=2, differentiable=False, dynamic=True, kind="measure", settings=("detection_evaluate_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.detection_evaluate_param

@@ -8,6 +8,7 @@ import numpy as np
 from caffelite.kernels import boxes as kernels
 from caffelite.kernels.engine.launch import Call
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count, text_of
@@ -37,9 +38,7 @@ class DetectionOutput(Layer):
     Neural Network for Object Detection", 2018.
     """
 
-    bottoms = (3, 5)
-    differentiable = False
-    dynamic = True
+    facts = Facts(bottoms=(3, 5), differentiable=False, dynamic=True, settings=("detection_output_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.detection_output_param

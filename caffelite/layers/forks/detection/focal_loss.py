@@ -68,10 +68,7 @@ class FocalLoss(Loss):
     Lin et al., "Focal Loss for Dense Object Detection", 2017.
     """
 
-    bottoms = 2
-    tops = (0, 2)
-    backward_reads = frozenset({"bottom"})
-    without_gradient = (1,)
+    facts = Loss.facts.but(bottoms=2, tops=(0, 2), backward_reads=frozenset({"bottom"}), without_gradient=(1,), settings=("focal_loss_param", "loss_param", "softmax_param"))
 
     def setup(self) -> None:
         p = self.param.focal_loss_param

@@ -176,10 +176,7 @@ class MultiBoxLoss(Loss):
     "Single-Shot Refinement Neural Network for Object Detection", 2018.
     """
 
-    bottoms = (4, 6)
-    tops = (0, 1)
-    backward_reads = frozenset({"bottom"})
-    without_gradient = (2, 3, 4, 5)
+    facts = Loss.facts.but(bottoms=(4, 6), tops=(0, 1), backward_reads=frozenset({"bottom"}), without_gradient=(2, 3, 4, 5), settings=("loss_param", "multibox_loss_param"))
 
     def setup(self) -> None:
         p = self.settings = self.param.multibox_loss_param

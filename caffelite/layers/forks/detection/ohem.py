@@ -6,6 +6,7 @@ import numpy as np
 
 from caffelite.errors import DataError
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.detection.smooth_l1_loss import SmoothL1Loss
@@ -35,9 +36,7 @@ class BoxAnnotatorOHEM(Layer):
     2016.
     """
 
-    bottoms = 4
-    tops = 2
-    differentiable = False
+    facts = Facts(bottoms=4, tops=2, differentiable=False, settings=("box_annotator_ohem_param",))
 
     def setup(self) -> None:
         if self.param.box_annotator_ohem_param.roi_per_img < 1:
@@ -92,7 +91,7 @@ class SoftmaxWithLossOHEM(SoftmaxWithLoss):
     From the R-FCN fork. The third top sends no gradient back.
     """
 
-    tops = (0, 3)
+    facts = SoftmaxWithLoss.facts.but(tops=(0, 3), settings=("loss_param", "softmax_param"))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         return [*super().shapes(*bottoms), bottoms[1]][: max(len(self.param.top), 1)]
@@ -124,8 +123,7 @@ class SmoothL1LossOHEM(SmoothL1Loss):
     From the R-FCN fork.
     """
 
-    bottoms = (2, 3)
-    tops = (0, 2)
+    facts = SmoothL1Loss.facts.but(bottoms=(2, 3), tops=(0, 2), settings=("loss_param", "smooth_l1_loss_param"))
 
     def setup(self) -> None:
         self.sigma2 = 1.0

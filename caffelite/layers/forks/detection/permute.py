@@ -18,6 +18,8 @@ class Permute(Rearranged):
     From the SSD fork; Liu et al., "SSD: Single Shot MultiBox Detector", 2016.
     """
 
+    facts = Rearranged.facts.but(settings=("permute_param",))
+
     def setup(self) -> None:
         self.order = list(self.param.permute_param.order)
         for i, axis in enumerate(self.order):

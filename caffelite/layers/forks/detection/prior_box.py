@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -34,8 +35,7 @@ class PriorBox(Layer):
     From the SSD fork; Liu et al., "SSD: Single Shot MultiBox Detector", 2016.
     """
 
-    bottoms = 2
-    differentiable = False
+    facts = Facts(bottoms=2, differentiable=False, settings=("prior_box_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.prior_box_param

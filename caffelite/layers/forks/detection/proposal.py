@@ -9,6 +9,7 @@ import numpy as np
 from caffelite.errors import DataError
 from caffelite.kernels import boxes as kernels
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.detection.regions import rounded
@@ -55,10 +56,7 @@ class Proposal(Layer):
     by the settings.
     """
 
-    bottoms = 3
-    tops = (1, 2)
-    differentiable = False
-    dynamic = True
+    facts = Facts(bottoms=3, tops=(1, 2), differentiable=False, dynamic=True, settings=("proposal_param",))
     #: Whether regions that are too small are left out; else they only have score 0.
     drops_small = False
 

@@ -73,6 +73,8 @@ class PSROIAlign(PSROIPooling):
     has them.
     """
 
+    facts = PSROIPooling.facts.but(kind="pooling", settings=("psroi_align_param", "psroi_pooling_param"))
+
     def setup(self) -> None:
         p = self.param.psroi_align_param
         for name in ("output_dim", "group_size", "sample_num"):

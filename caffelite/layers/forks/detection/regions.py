@@ -1,13 +1,14 @@
 """ROIPooling, PSROIPooling and ROIAlign: one small map for each region of interest."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from caffelite.errors import DataError
 from caffelite.kernels.engine.launch import call, kernel, specialised
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count, text_of
@@ -147,10 +148,7 @@ class Regions(Layer):
     and in ``rows`` and ``columns`` pairs of numbers for each bin along an axis.
     """
 
-    bottoms: ClassVar[int | tuple[int, int | None]] = 2
-    without_gradient: tuple[int, ...] = (1,)
-    refuses_gradient = False
-    backward_reads = frozenset()
+    facts = Facts(bottoms=2, without_gradient=(1,), refuses_gradient=False, backward_reads=frozenset())
     #: Bins along each axis, set by ``setup``.
     pooled: tuple[int, int]
     scale: float
@@ -229,6 +227,8 @@ class ROIPooling(Regions):
     From the Fast R-CNN fork; Girshick, "Fast R-CNN", 2015.
     """
 
+    facts = Regions.facts.but(kind="pooling", settings=("roi_pooling_param",))
+
     def setup(self) -> None:
         p = self.param.roi_pooling_param
         sizes = list(p.pooled_size) or [p.pooled_h, p.pooled_w]
@@ -275,6 +275,8 @@ class PSROIPooling(Regions):
 
     From the R-FCN fork; Dai et al., "R-FCN: Object Detection via Region-based Fully Convolutional Networks", 2016.
     """
+
+    facts = Regions.facts.but(kind="pooling", settings=("psroi_pooling_param",))
 
     def setup(self) -> None:
         p = self.param.psroi_pooling_param
@@ -329,6 +331,8 @@ class ROIAlign(Regions):
     into High Quality Object Detection", 2018. Layers of this name in other forks compute something else; their settings
     (``roi_align_param``, ``bi_type``, ``is_multi_interpolate``) are an error.
     """
+
+    facts = Regions.facts.but(kind="pooling", settings=("roi_pooling_param",))
 
     def setup(self) -> None:
         p = self.param.roi_pooling_param

@@ -22,6 +22,8 @@ class Reorg(Rearranged):
     was never written; here it is the inverse.
     """
 
+    facts = Rearranged.facts.but(settings=("reorg_param",))
+
     def setup(self) -> None:
         self.settings = self.param.reorg_param
         self.stride = self.settings.stride

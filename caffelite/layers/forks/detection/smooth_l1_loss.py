@@ -64,11 +64,7 @@ class SmoothL1Loss(Loss):
     From the Fast R-CNN and SSD forks; Girshick, "Fast R-CNN", 2015.
     """
 
-    bottoms = (2, 4)
-    tops = (0, 1)
-    backward_reads = frozenset({"bottom"})
-    without_gradient = (2, 3)
-    refuses_gradient = False
+    facts = Loss.facts.but(bottoms=(2, 4), tops=(0, 1), backward_reads=frozenset({"bottom"}), without_gradient=(2, 3), refuses_gradient=False, settings=("loss_param", "smooth_l1_loss_param"))
 
     def setup(self) -> None:
         sigma = self.param.smooth_l1_loss_param.sigma

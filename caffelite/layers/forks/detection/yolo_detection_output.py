@@ -7,6 +7,7 @@ import numpy as np
 
 from caffelite.kernels import boxes as kernels
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -21,8 +22,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 class _Yolo(Layer):
     """The detections of maps that have, for each anchor, x, y, log width, log height, objectness and classes."""
 
-    differentiable = False
-    dynamic = True
+    facts = Facts(differentiable=False, dynamic=True)
     settings: Any
     #: For each bottom its anchors (width, height), and the size of a place of its map in their unit.
     anchors: list[np.ndarray]
@@ -127,7 +127,7 @@ class YoloDetectionOutput(_Yolo):
     Redmon and Farhadi, "YOLO9000: Better, Faster, Stronger", 2017.
     """
 
-    bottoms = (1, 2)
+    facts = _Yolo.facts.but(bottoms=(1, 2), settings=("yolo_detection_output_param",))
     each = 1
 
     def setup(self) -> None:
@@ -167,7 +167,7 @@ class Yolov3DetectionOutput(_Yolo):
     ``gaussian_box`` is not there. Redmon and Farhadi, "YOLOv3: An Incremental Improvement", 2018.
     """
 
-    bottoms = (1, None)
+    facts = _Yolo.facts.but(bottoms=(1, None), settings=("yolov3_detection_output_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.yolov3_detection_output_param

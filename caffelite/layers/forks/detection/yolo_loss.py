@@ -29,11 +29,7 @@ def overlap(a: Any, b: Any) -> Any:
 class _YoloLoss(Loss):
     """A loss that is given by its gradient, ``delta``: the sum of its squares over the number of images."""
 
-    bottoms = 2
-    tops = (0, 1)
-    without_gradient = (1,)
-    backward_reads = frozenset()
-    derivative = False
+    facts = Loss.facts.but(bottoms=2, tops=(0, 1), without_gradient=(1,), backward_reads=frozenset(), derivative=False)
     settings: Any
     #: The anchors of the map: width and height, in parts of a place of the map times ``unit``.
     anchors: np.ndarray
@@ -198,6 +194,8 @@ class RegionLoss(_YoloLoss):
     From the MobileNet-YOLO fork; Redmon and Farhadi, "YOLO9000: Better, Faster, Stronger", 2017.
     """
 
+    facts = _YoloLoss.facts.but(settings=("loss_param", "region_loss_param"))
+
     def setup(self) -> None:
         p = self.settings = self.param.region_loss_param
         self._check("region_loss_param")
@@ -261,6 +259,8 @@ class Yolov3(_YoloLoss):
     From the MobileNet-YOLO fork, without its losses other than ``iou_loss: MSE`` and ``use_focal_loss``; Redmon and
     Farhadi, "YOLOv3: An Incremental Improvement", 2018.
     """
+
+    facts = _YoloLoss.facts.but(settings=("loss_param", "yolov3_param"))
 
     def setup(self) -> None:
         p = self.settings = self.param.yolov3_param

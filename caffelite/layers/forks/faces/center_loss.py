@@ -28,10 +28,7 @@ class CenterLoss(Loss):
     MNN's schema. In happynear's fork that step is m times as long.
     """
 
-    bottoms = 2
-    tops = (0, 1)
-    backward_reads = frozenset({"bottom"})
-    without_gradient = (1,)
+    facts = Loss.facts.but(bottoms=2, tops=(0, 1), backward_reads=frozenset({"bottom"}), without_gradient=(1,), settings=("center_loss_param", "loss_param"))
 
     def setup(self) -> None:
         self.settings = self.param.center_loss_param

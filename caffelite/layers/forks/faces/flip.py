@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -15,7 +16,7 @@ from caffelite.words import Shape, text_of
 class Flip(Layer):
     """Mirror maps: ``flip_param { flip_width: true flip_height: false }``. happynear/caffe-windows."""
 
-    backward_reads = frozenset()
+    facts = Facts(backward_reads=frozenset(), settings=("flip_param",))
 
     def setup(self) -> None:
         p = self.param.flip_param

@@ -51,7 +51,7 @@ def _unit_rows(begin, end, worker, w, length):
 
 
 @kernel
-def _margins(begin, end, worker, x, w, labels, y, facts, shares, classes, length, m):
+def _margins(begin, end, worker, x, w, labels, y, measures, shares, classes, length, m):
     """Change the label's score of each row, keep [norm of x, norm of w, slope, rest]; a task is a row.
 
     Shares are those of the changed and of the plain score.
@@ -68,12 +68,12 @@ def _margins(begin, end, worker, x, w, labels, y, facts, shares, classes, length
         c = y[place] / size
         value, slope = _harder(c, m)
         y[place] = shares[0] * size * value + shares[1] * y[place]
-        facts[n * 4], facts[n * 4 + 1] = x_norm, w_norm
-        facts[n * 4 + 2], facts[n * 4 + 3] = slope, value - c * slope
+        measures[n * 4], measures[n * 4 + 1] = x_norm, w_norm
+        measures[n * 4 + 2], measures[n * 4 + 3] = slope, value - c * slope
 
 
 @kernel
-def _spread(begin, end, worker, dy, labels, facts, shares, changed, to_x, to_w, classes, unit):
+def _spread(begin, end, worker, dy, labels, measures, shares, changed, to_x, to_w, classes, unit):
     """changed = dy with the slope of the label's score; to_x, to_w = the factors of x and w themselves.
 
     A task is a row; ``unit``: slope and factor of x are divided by their length.
@@ -82,13 +82,13 @@ def _spread(begin, end, worker, dy, labels, facts, shares, changed, to_x, to_w, 
         for c in range(n * classes, (n + 1) * classes):
             changed[c] = dy[c]
         place = n * classes + np.int64(labels[n])
-        x_norm, w_norm = facts[n * 4] + _SMALL, facts[n * 4 + 1] + _SMALL
-        slope, rest = facts[n * 4 + 2], facts[n * 4 + 3] * facts[n * 4 + 1] / x_norm
+        x_norm, w_norm = measures[n * 4] + _SMALL, measures[n * 4 + 1] + _SMALL
+        slope, rest = measures[n * 4 + 2], measures[n * 4 + 3] * measures[n * 4 + 1] / x_norm
         if unit:
             size = np.sqrt(slope * slope + rest * rest)
             slope, rest = slope / size, rest / size
         to_x[n] = dy[place] * shares[0] * rest
-        to_w[n] = dy[place] * shares[0] * facts[n * 4 + 3] * facts[n * 4] / w_norm
+        to_w[n] = dy[place] * shares[0] * measures[n * 4 + 3] * measures[n * 4] / w_norm
         changed[place] = dy[place] * (shares[0] * slope + shares[1])
 
 
@@ -116,12 +116,7 @@ class _MarginInnerProduct(Loss):
     ``pi / m`` in t: it falls m times as fast as the cosine.
     """
 
-    bottoms = 2
-    tops = (1, 2)
-    loss = False  # it has labels as a loss has, but its top is scores
-    backward_reads = frozenset({"bottom"})
-    without_gradient = (1,)
-    refuses_gradient = False
+    facts = Loss.facts.but(bottoms=2, tops=(1, 2), loss=False, deploy="kept", backward_reads=frozenset({"bottom"}), without_gradient=(1,), refuses_gradient=False)
     settings: Any
 
     def setup(self) -> None:
@@ -158,14 +153,14 @@ class _MarginInnerProduct(Loss):
         rows, length = self._sizes(x.shape)
         classes, margin = self.settings.num_output, self.settings.type + 1
         dtype = x.data.dtype
-        self.facts, self.shares = zeros(rows * 4, dtype), np.zeros(2, dtype)
+        self.measures, self.shares = zeros(rows * 4, dtype), np.zeros(2, dtype)
         steps: list[Step] = [
             self.class_checker(labels, classes),
             partial(self._weaken, self.shares, tops),
             *product(x.data, (length, 1), w.data, (1, length), y.data, (rows, classes, length)),
         ]
         if margin > 1:
-            steps.append(call(_margins, rows, x.flat, w.flat, labels, y.flat, self.facts, self.shares, classes, length,
+            steps.append(call(_margins, rows, x.flat, w.flat, labels, y.flat, self.measures, self.shares, classes, length,
                               margin, work=x.data.size * 4))  # fmt: skip
         return steps
 
@@ -179,7 +174,7 @@ class _MarginInnerProduct(Loss):
         """Return the steps, and what they set: the gradient of the plain scores, the factors of x and of w."""
         rows, _ = self._sizes(bottoms[0].shape)
         changed, to_x, to_w = zeros(dy.size, dy.dtype), np.zeros(rows, dy.dtype), np.zeros(rows, dy.dtype)
-        step = call(_spread, rows, dy, bottoms[1].flat, self.facts, self.shares, changed, to_x, to_w,
+        step = call(_spread, rows, dy, bottoms[1].flat, self.measures, self.shares, changed, to_x, to_w,
                     self.settings.num_output, int(unit), work=dy.size)  # fmt: skip
         return [step], changed, to_x, to_w
 
@@ -222,6 +217,8 @@ class MarginInnerProduct(_MarginInnerProduct):
     Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", 2017; also in happynear's fork.
     """
 
+    facts = _MarginInnerProduct.facts.but(kind="weights", settings=("loss_param", "margin_inner_product_param"))
+
     def setup(self) -> None:
         self.settings = self.param.margin_inner_product_param
         super().setup()
@@ -249,6 +246,8 @@ class LargeMarginInnerProduct(_MarginInnerProduct):
 
     Liu et al., "Large-Margin Softmax Loss for Convolutional Neural Networks", 2016; also in happynear's fork.
     """
+
+    facts = _MarginInnerProduct.facts.but(kind="weights", settings=("largemargin_inner_product_param", "loss_param"))
 
     def setup(self) -> None:
         self.settings = self.param.largemargin_inner_product_param

@@ -42,9 +42,7 @@ class TripletLoss(Loss):
     ducha-aiki's and happynear's forks. Schroff et al., "FaceNet", 2015.
     """
 
-    bottoms = 3
-    tops = (0, 1)
-    backward_reads = frozenset({"bottom"})
+    facts = Loss.facts.but(bottoms=3, tops=(0, 1), backward_reads=frozenset({"bottom"}), settings=("loss_param", "triplet_loss_param"))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         for j, x in enumerate(bottoms):

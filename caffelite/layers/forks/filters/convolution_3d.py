@@ -54,8 +54,7 @@ class Convolution3D(_Renamed):
     facebookarchive/C3D; Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", 2015.
     """
 
-    bottoms = 1
-    tops = 1
+    facts = _Renamed.facts.but(bottoms=1, tops=1, kind="weights", settings=("convolution3d_param", "convolution_param"))
 
     def setup(self) -> None:
         own = self.param.HasField("convolution3d_param")
@@ -97,6 +96,8 @@ class NdConvolution(_Renamed):
     Each is a list of dims, one a spatial axis (1 to 3); stride 1 and pad 0 if not given. Other settings are those of
     Convolution. As in video-caffe, whose layer this is, spatial axes that come out as 1 are left out of the top.
     """
+
+    facts = _Renamed.facts.but(kind="weights", settings=("convolution_param",))
 
     def setup(self) -> None:
         given = self.param.convolution_param

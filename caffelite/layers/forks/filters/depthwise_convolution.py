@@ -18,6 +18,8 @@ class DepthwiseConvolution(Convolution):
     "MobileNets", 2017.
     """
 
+    facts = Convolution.facts.but(kind="weights", settings=("convolution_param",))
+
     def _check_counts(self) -> None:
         """What there is to check takes the number of channels: see ``_counts``."""
 

@@ -8,6 +8,7 @@ from numba.extending import register_jitable
 from caffelite.kernels.bias import add_rows
 from caffelite.kernels.engine.launch import call, kernel
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -93,7 +94,7 @@ class Local(Layer):
     ducha-aiki's and happynear's forks. Taigman et al., "DeepFace", 2014.
     """
 
-    backward_reads = frozenset({"bottom"})
+    facts = Facts(backward_reads=frozenset({"bottom"}), kind="weights", settings=("local_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.local_param

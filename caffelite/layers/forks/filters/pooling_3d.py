@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from caffelite.kernels.engine.arrays import zeros
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.filters.convolution_3d import per_axis
@@ -27,7 +28,7 @@ class _EveryWindow(Pooling):
 class _Volumes(Layer):
     """Pooling of maps or volumes: each slice as a map, then what that gives along the depth."""
 
-    backward_reads = frozenset()
+    facts = Facts(backward_reads=frozenset())
     #: For each spatial axis; no kernel: all of it.
     kernel: tuple[int, ...] = ()
     stride: tuple[int, ...] = ()
@@ -108,6 +109,8 @@ class Pooling3D(_Volumes):
     facebookarchive/C3D.
     """
 
+    facts = _Volumes.facts.but(kind="pooling", settings=("pooling3d_param", "pooling_param"))
+
     pooling = _EveryWindow
 
     def setup(self) -> None:
@@ -142,6 +145,8 @@ class NdPooling(_Volumes):
 
     chuckcho/video-caffe.
     """
+
+    facts = _Volumes.facts.but(kind="pooling", settings=("pooling_param",))
 
     def setup(self) -> None:
         p = self.param.pooling_param

@@ -8,6 +8,7 @@ import numpy as np
 from caffelite.kernels import resize
 from caffelite.kernels.resize import Places
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -24,8 +25,7 @@ class Accum(Layer):
     lmb-freiburg/flownet2.
     """
 
-    bottoms = (1, None)
-    backward_reads = frozenset()
+    facts = Facts(bottoms=(1, None), backward_reads=frozenset(), settings=("accum_param",))
 
     def setup(self) -> None:
         self.settings = self.param.accum_param

@@ -8,6 +8,7 @@ import numpy as np
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.launch import call, specialised
 from caffelite.layers.contract.blobs import Blob, Step, with_gradient
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -97,8 +98,7 @@ class Correlation(Layer):
     of what is computed. Dosovitskiy et al., "FlowNet", 2015; lmb-freiburg/flownet2 (a GPU only there).
     """
 
-    bottoms = 2
-    backward_reads = frozenset({"bottom"})
+    facts = Facts(bottoms=2, backward_reads=frozenset({"bottom"}), settings=("correlation_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.correlation_param
@@ -195,6 +195,8 @@ class Correlation1D(Correlation):
 
     Mayer et al., "DispNet", 2016; lmb-freiburg/flownet2.
     """
+
+    facts = Correlation.facts.but(settings=("correlation_param",))
 
     def setup(self) -> None:
         super().setup()

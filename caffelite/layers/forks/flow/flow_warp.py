@@ -6,6 +6,7 @@ import numpy as np
 
 from caffelite.kernels.engine.launch import call, kernel
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -81,8 +82,7 @@ class FlowWarp(Layer):
     Ilg et al., "FlowNet 2.0", 2017; lmb-freiburg/flownet2.
     """
 
-    bottoms = 2
-    backward_reads = frozenset({"bottom"})
+    facts = Facts(bottoms=2, backward_reads=frozenset({"bottom"}), settings=("flow_warp_param",))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x, flow = bottoms

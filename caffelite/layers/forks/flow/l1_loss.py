@@ -105,9 +105,7 @@ class _DifferenceLoss(Loss):
     counts as 0.
     """
 
-    bottoms = (1, 2)
-    tops = (0, 1)
-    backward_reads = frozenset()
+    facts = Loss.facts.but(bottoms=(1, 2), tops=(0, 1), backward_reads=frozenset())
     p, q = 2.0, 0.5
     shift, outer_shift, plateau = 0.0, 0.0, 0.0
     settings: Any
@@ -188,6 +186,8 @@ class L1Loss(_DifferenceLoss):
     Dosovitskiy et al., "FlowNet", 2015 (the endpoint error); lmb-freiburg/flownet2, NVIDIA/caffe.
     """
 
+    facts = _DifferenceLoss.facts.but(settings=("l1_loss_param", "loss_param"))
+
     def setup(self) -> None:
         p = self.settings = self.param.l1_loss_param
         self.lenient = self.param.HasField("l1_loss_param")
@@ -220,6 +220,8 @@ class LpqLoss(_DifferenceLoss):
 
     Sun et al., "A Quantitative Analysis of Current Practices in Optical Flow Estimation", 2014; lmb-freiburg/flownet2.
     """
+
+    facts = _DifferenceLoss.facts.but(settings=("loss_param", "lpq_loss_param"))
 
     def setup(self) -> None:
         s = self.settings = self.param.lpq_loss_param

@@ -7,6 +7,7 @@ import numpy as np
 
 from caffelite.errors import SchemaError, WeightsError
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.schema.blobs import read_blob
@@ -26,9 +27,7 @@ class Mean(Layer):
     lmb-freiburg/flownet2, where it has no gradient; here that is ``output_scale * input_scale * dy``.
     """
 
-    bottoms = (1, None)
-    tops = (1, None)
-    backward_reads = frozenset()
+    facts = Facts(bottoms=(1, None), tops=(1, None), backward_reads=frozenset(), settings=("mean_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.mean_param

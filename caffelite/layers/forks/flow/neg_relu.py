@@ -26,5 +26,7 @@ class NegReLU(ElementWise):
     lmb-freiburg/flownet2.
     """
 
+    facts = ElementWise.facts.but(kind="activation", settings=("relu_param",))
+
     def setup(self) -> None:
         self.use(_NEG_RELU, self.param.relu_param.negative_slope)

@@ -9,6 +9,7 @@ from caffelite.kernels import filters, resize
 from caffelite.kernels.engine.arrays import copy
 from caffelite.kernels.filters import Filter
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -20,8 +21,7 @@ _F = np.float32
 class _Resized(Layer):
     """A layer whose second bottom, or settings, say how large maps become."""
 
-    bottoms = (1, 2)
-    differentiable = False
+    facts = Facts(bottoms=(1, 2), differentiable=False)
 
     def setup(self) -> None:
         self.given = self._given()
@@ -70,6 +70,8 @@ class Resample(_Resized):
 
     lmb-freiburg/flownet2 (a GPU only there).
     """
+
+    facts = _Resized.facts.but(kind="pooling", settings=("resample_param",))
 
     def setup(self) -> None:
         super().setup()
@@ -120,6 +122,8 @@ class Downsample(_Resized):
 
     No gradient. lmb-freiburg/flownet2 (a GPU only there).
     """
+
+    facts = _Resized.facts.but(kind="pooling", settings=("downsample_param",))
 
     def _given(self) -> tuple[int, int]:
         return self.param.downsample_param.top_height, self.param.downsample_param.top_width

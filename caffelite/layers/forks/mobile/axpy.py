@@ -6,6 +6,7 @@ from caffelite.kernels import scale
 from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.launch import call, kernel
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count, text_of
@@ -27,8 +28,7 @@ class Axpy(Layer):
     SENet's layer, also in NVIDIA's, Intel's, jolibrain's and happynear's forks.
     """
 
-    bottoms = 3
-    backward_reads = frozenset({"bottom"})
+    facts = Facts(bottoms=3, backward_reads=frozenset({"bottom"}))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         a, x, y = bottoms

@@ -17,6 +17,8 @@ class ShuffleChannel(Rearranged):
     farmingyard's layer, also in jolibrain, MNN and ncnn.
     """
 
+    facts = Rearranged.facts.but(settings=("shuffle_channel_param",))
+
     def setup(self) -> None:
         self.group = self.param.shuffle_channel_param.group
         if self.group < 1:

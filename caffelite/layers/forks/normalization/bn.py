@@ -8,6 +8,7 @@ from caffelite.kernels import batchnorm
 from caffelite.kernels import scale as scaling
 from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.schema.messages import FillerParameter
@@ -52,9 +53,7 @@ class BN(Layer):
     Ioffe and Szegedy, "Batch Normalization", 2015.
     """
 
-    tops = (1, 3)
-    in_place = True
-    backward_reads = frozenset()
+    facts = Facts(tops=(1, 3), in_place=True, backward_reads=frozenset(), kind="normalization", settings=("bn_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.bn_param
@@ -84,11 +83,12 @@ class BN(Layer):
             self.fillers = p.scale_filler, p.shift_filler
         self.updates = self.dialect != "SegNet" and train and not self.stored
         self.only_scales = self.dialect == "SegNet" and p.bn_mode == _INFERENCE
-        if self.only_scales:
-            self.backward_reads = frozenset({"bottom"})
-        self.affine = self.stored or self.only_scales
         if len(self.param.top) > 1 and (self.dialect != "SegNet" or self.only_scales):
             self.error("a second and third top (mean and variance of the batch) go with SegNet's bn_mode: LEARN")
+
+    def specific_facts(self) -> Facts:
+        facts = self.facts.but(affine=self.stored or self.only_scales)
+        return facts.but(backward_reads=frozenset({"bottom"})) if self.only_scales else facts
 
     def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
         scale, shift, *statistics = (blob.data.reshape(-1).astype(factor.dtype) for blob in self.blobs)

@@ -7,6 +7,7 @@ import numpy as np
 from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.launch import call, kernel
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import TRAIN, Shape, count, text_of
@@ -51,9 +52,7 @@ class ChannelScale(Layer):
     happynear/caffe-windows (its layer on a GPU; on a CPU the number does not follow the mean).
     """
 
-    bottoms = 2
-    tops = (1, 2)
-    backward_reads = frozenset({"bottom"})
+    facts = Facts(bottoms=2, tops=(1, 2), backward_reads=frozenset({"bottom"}), kind="normalization", settings=("channel_scale_param",))
 
     def setup(self) -> None:
         self.settings = self.param.channel_scale_param

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from caffelite.kernels import scale as kernels
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.schema.messages import FillerParameter
@@ -18,8 +19,7 @@ class EltwiseAffine(Layer):
     slope, bias. ducha-aiki's and happynear's forks; it is Scale with other names.
     """
 
-    in_place = True
-    backward_reads = frozenset({"bottom"})
+    facts = Facts(in_place=True, backward_reads=frozenset({"bottom"}), kind="normalization", settings=("eltwise_affine_param",))
 
     def setup(self) -> None:
         self.settings = self.param.eltwise_affine_param

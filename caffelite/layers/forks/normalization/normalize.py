@@ -7,6 +7,7 @@ import numpy as np
 from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.launch import call, kernel, specialised
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.schema.messages import FillerParameter
@@ -145,8 +146,7 @@ class Normalize(Layer):
     From the SSD fork: Liu, Rabinovich and Berg, "ParseNet: Looking Wider to See Better", 2015.
     """
 
-    tops = (1, 2)
-    backward_reads = frozenset({"bottom"})
+    facts = Facts(tops=(1, 2), backward_reads=frozenset({"bottom"}), kind="normalization", settings=("norm_param", "normalize_param"))
 
     def setup(self) -> None:
         self.settings = self.param.norm_param

@@ -10,6 +10,7 @@ from caffelite.kernels.engine.arrays import CHUNK, zeros
 from caffelite.kernels.engine.launch import call, specialised
 from caffelite.kernels.functions import random32
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.convolution import Convolution
@@ -71,11 +72,11 @@ def _quantise(form: int, stochastic: bool) -> Callable[..., None]:
 class _Ristretto(Layer):
     """A layer whose parameters, bottoms and tops are rounded to numbers of few bits."""
 
-    backward_reads = frozenset({"bottom"})
-    kind: ClassVar[type[Layer]]
+    facts = Facts(backward_reads=frozenset({"bottom"}))
+    original: ClassVar[type[Layer]]
 
     def setup(self) -> None:
-        self.inner = self.kind(self.param, self.context, self.place)
+        self.inner = self.original(self.param, self.context, self.place)
         p = self.settings = self.param.quantization_param
         self.passes = np.zeros(1, np.int64)
         if self.context.phase != TEST or p.rounding_scheme == _STOCHASTIC:
@@ -165,22 +166,22 @@ class ConvolutionRistretto(_Ristretto):
     pmgysel/caffe. Gysel et al., "Ristretto: Hardware-Oriented Approximation of Convolutional Neural Networks", 2016.
     """
 
-    bottoms = Convolution.bottoms
-    tops = Convolution.tops
-    kind = Convolution
+    facts = _Ristretto.facts.but(bottoms=Convolution.facts.bottoms, tops=Convolution.facts.tops, kind="weights", settings=("quantization_param",))
+    original = Convolution
 
 
 @layer("DeconvolutionRistretto")
 class DeconvolutionRistretto(_Ristretto):
     """A Deconvolution with numbers of few bits: see ConvolutionRistretto."""
 
-    bottoms = Deconvolution.bottoms
-    tops = Deconvolution.tops
-    kind = Deconvolution
+    facts = _Ristretto.facts.but(bottoms=Deconvolution.facts.bottoms, tops=Deconvolution.facts.tops, kind="weights", settings=("quantization_param",))
+    original = Deconvolution
 
 
 @layer("FcRistretto")
 class FcRistretto(_Ristretto):
     """An InnerProduct with numbers of few bits: see ConvolutionRistretto."""
 
-    kind = InnerProduct
+    facts = _Ristretto.facts.but(kind="weights", settings=("quantization_param",))
+
+    original = InnerProduct

@@ -7,6 +7,7 @@ import numpy as np
 from caffelite.kernels import scale
 from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import TRAIN, Shape, count
@@ -28,7 +29,7 @@ class Noise(Layer):
     Random numbers depend on the seed and the number of the pass alone.
     """
 
-    backward_reads = frozenset()
+    facts = Facts(backward_reads=frozenset(), kind="activation", settings=("noise_param",), deploy="identity")
 
     def setup(self) -> None:
         p = self.settings = self.param.noise_param

@@ -6,6 +6,7 @@ import numpy as np
 
 from caffelite.kernels import scale
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import TRAIN, Shape, count, text_of
@@ -21,8 +22,7 @@ class SpatialDropout(Layer):
     Tompson et al., "Efficient Object Localization Using Convolutional Networks", 2015.
     """
 
-    in_place = True
-    backward_reads = frozenset()
+    facts = Facts(in_place=True, backward_reads=frozenset(), kind="activation", settings=("dropout_param", "spatial_dropout_param"), deploy="identity")
 
     def setup(self) -> None:
         own = self.param.spatial_dropout_param

@@ -7,6 +7,7 @@ import numpy as np
 from caffelite.errors import DataError
 from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -17,9 +18,7 @@ _PIXEL = 2
 class _Biased(Layer):
     """A layer that changes scores (``N × C × H × W``) by the labels in its second bottom."""
 
-    bottoms = 2
-    without_gradient = (1,)
-    backward_reads = frozenset()
+    facts = Facts(bottoms=2, without_gradient=(1,), backward_reads=frozenset())
     #: Labels that do not count.
     ignored: tuple[int, ...] = (-1,)
 
@@ -63,7 +62,7 @@ class BiasChannel(_Biased):
     Segmentation", 2015.
     """
 
-    in_place = True
+    facts = _Biased.facts.but(in_place=True, settings=("bias_channel_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.bias_channel_param
@@ -133,7 +132,7 @@ class AdaptiveBiasChannel(_Biased):
     The order depends on the seed and the number of the pass alone. No gradient. DeepLab and PSPNet, as BiasChannel.
     """
 
-    differentiable = False
+    facts = _Biased.facts.but(differentiable=False, settings=("adaptive_bias_channel_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.adaptive_bias_channel_param

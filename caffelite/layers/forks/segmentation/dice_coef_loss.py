@@ -66,10 +66,7 @@ class DiceCoefLoss(Loss):
     unbalanced segmentations", 2017.
     """
 
-    bottoms = 2
-    tops = (0, 1)
-    backward_reads = frozenset({"bottom"})
-    without_gradient = (1,)
+    facts = Loss.facts.but(bottoms=2, tops=(0, 1), backward_reads=frozenset({"bottom"}), without_gradient=(1,), settings=("dice_coef_loss_param", "loss_param"))
 
     def setup(self) -> None:
         p = self.settings = self.param.dice_coef_loss_param

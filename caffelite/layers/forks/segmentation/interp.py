@@ -7,6 +7,7 @@ import numpy as np
 from caffelite.kernels import resize
 from caffelite.kernels.resize import Places
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -29,10 +30,7 @@ class Interp(Layer):
     DeepLab v2 (Chen et al., 2016) and PSPNet; NEAREST is jolibrain's.
     """
 
-    bottoms = (1, 2)
-    backward_reads = frozenset()
-    without_gradient = (1,)
-    refuses_gradient = False
+    facts = Facts(bottoms=(1, 2), backward_reads=frozenset(), without_gradient=(1,), refuses_gradient=False, kind="pooling", settings=("interp_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.interp_param

@@ -6,6 +6,7 @@ import numpy as np
 
 from caffelite.errors import DataError
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -24,8 +25,7 @@ class SegAccuracy(Layer):
     DeepLab and PSPNet.
     """
 
-    bottoms = 2
-    differentiable = False
+    facts = Facts(bottoms=2, differentiable=False, kind="measure", settings=("seg_accuracy_param",))
 
     def setup(self) -> None:
         self.settings = self.param.seg_accuracy_param

@@ -6,6 +6,7 @@ import numpy as np
 
 from caffelite.errors import DataError
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -19,7 +20,7 @@ class UniqueLabel(Layer):
     among them). DeepLab and PSPNet.
     """
 
-    differentiable = False
+    facts = Facts(differentiable=False, settings=("unique_label_param",))
 
     def setup(self) -> None:
         self.settings = self.param.unique_label_param

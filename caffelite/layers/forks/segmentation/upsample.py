@@ -9,6 +9,7 @@ from caffelite.kernels import resize
 from caffelite.kernels.engine.launch import call, kernel
 from caffelite.kernels.resize import Places
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
@@ -50,16 +51,11 @@ class Upsample(Layer):
     gets the sum of the gradients. This is YOLO's layer, in eric612/MobileNet-YOLO.
     """
 
-    bottoms = (1, 2)
-    backward_reads = frozenset()
-    without_gradient = (1,)
-    refuses_gradient = False
+    facts = Facts(bottoms=(1, 2), backward_reads=frozenset(), without_gradient=(1,), refuses_gradient=False, kind="pooling", settings=("upsample_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.upsample_param
         self.unpools = len(self.param.bottom) == 2
-        if self.unpools:
-            self.backward_reads = frozenset({"bottom"})
         self.size: tuple[int, int] | None = None
         self.pad_out = (int(p.pad_out_h), int(p.pad_out_w))
         for name in ("scale", "scale_h", "scale_w", "upsample_h", "upsample_w"):
@@ -83,6 +79,9 @@ class Upsample(Layer):
         for pad, scale, end in zip(self.pad_out, self.scale, "hw", strict=True):
             if pad and scale != 2:
                 self.error(f"pad_out_{end} goes with a scale of 2, not {scale}", f"pad_out_{end}")
+
+    def specific_facts(self) -> Facts:
+        return self.facts.but(backward_reads=frozenset({"bottom"})) if self.unpools else self.facts
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x = bottoms[0]

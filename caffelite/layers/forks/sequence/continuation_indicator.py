@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape
@@ -16,7 +17,7 @@ class ContinuationIndicator(Layer):
     In jolibrain's fork.
     """
 
-    differentiable = False
+    facts = Facts(differentiable=False, settings=("continuation_indicator_param",))
 
     def setup(self) -> None:
         self.settings = self.param.continuation_indicator_param

@@ -7,6 +7,7 @@ import numpy as np
 
 from caffelite.kernels import ctc
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.loss import Loss
@@ -29,10 +30,7 @@ class CtcLoss(Loss):
     Graves et al., "Connectionist Temporal Classification", 2006.
     """
 
-    bottoms = 2
-    tops = (0, 1)
-    without_gradient = (1,)
-    backward_reads = frozenset()
+    facts = Loss.facts.but(bottoms=2, tops=(0, 1), without_gradient=(1,), backward_reads=frozenset(), settings=("ctc_loss_param", "loss_param"))
 
     def setup(self) -> None:
         self.settings = self.param.ctc_loss_param
@@ -99,8 +97,7 @@ class LabelsequenceAccuracy(Layer):
     ``labelsequence_accuracy_param { blank_label: 0 }``. In jolibrain's fork.
     """
 
-    bottoms = 2
-    differentiable = False
+    facts = Facts(bottoms=2, differentiable=False, kind="measure", settings=("labelsequence_accuracy_param",))
 
     def setup(self) -> None:
         self.blank = self.param.labelsequence_accuracy_param.blank_label

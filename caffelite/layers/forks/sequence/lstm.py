@@ -33,8 +33,7 @@ class Lstm(Cells):
     Image with Connectionist Text Proposal Network", 2016).
     """
 
-    bottoms = (1, 2)
-    without_gradient = (1,)
+    facts = Cells.facts.but(bottoms=(1, 2), without_gradient=(1,), kind="weights", settings=("lstm_param",))
     order = ("x", "h", "bias")
 
     def setup(self) -> None:

@@ -17,6 +17,8 @@ class Reverse(Rearranged):
     bidirectional one.
     """
 
+    facts = Rearranged.facts.but(settings=("reverse_param",))
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         self.axis(self.param.reverse_param.axis, bottoms[0])
         return bottoms[:1]

@@ -16,6 +16,8 @@ class Transpose(Rearranged):
     In the fork of CTPN.
     """
 
+    facts = Rearranged.facts.but(settings=("transpose_param",))
+
     def setup(self) -> None:
         self.order = list(self.param.transpose_param.dim)
 

@@ -1,0 +1,1 @@
+"""Layers that run on a GPU, which GPU that is, and what is said about it."""

@@ -1,0 +1,57 @@
+"""BatchNorm on a GPU, with the Scale or Bias and the ReLU or Sigmoid behind it."""
+
+from collections.abc import Sequence
+
+from caffelite.kernels.cuda.host import Gpu, HostBatchNorm, Settings
+from caffelite.layers.batchnorm import STATISTICS, BatchNorm, learned_by
+from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.facts import Facts
+from caffelite.layers.contract.layer import Layer
+
+
+class GpuBatchNorm(BatchNorm):
+    """BatchNorm on the GPU of its context; where every blob is to be looked at, without the layers behind it."""
+
+    def specific_facts(self) -> Facts:
+        return self.facts.but(
+            affine=False,
+            absorbs_affine=not self.scale_bias,
+            absorbs_activation=True,
+            # What was in the bottom stays on the GPU.
+            backward_reads=frozenset(),
+        )
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        return self.forward_with([], bottoms, tops)
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        return self.backward_with([], bottoms, tops)
+
+    def _affine(self, followers: Sequence[Layer]) -> tuple[Blob | None, Blob | None]:
+        """Return the factor and the offset, of this layer or of one behind it."""
+        affine = [layer for layer in followers if layer.facts.activation is None]
+        return learned_by(affine) if affine else self.own_affine()
+
+    def forward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        assert isinstance(self.context.device, Gpu)
+        channels, length = self.channels_and_length(bottoms[0].shape)
+        shape = (-1, channels, length)
+        mean_sum, variance_sum, correction = (blob.data for blob in self.blobs[:STATISTICS])
+        factor, offset = (None if blob is None else blob.data for blob in self._affine(followers))
+        activation, slope = followers[-1].facts.activation or (None, 0.0) if followers else (None, 0.0)
+        settings = Settings(self.settings.eps, self.fraction, (mean_sum, variance_sum, correction),
+                            self.use_global_stats, factor, offset, activation, slope)  # fmt: skip
+        self.on_gpu = HostBatchNorm(self.context.device, bottoms[0].data.reshape(shape), tops[0].data.reshape(shape),
+                                    settings)  # fmt: skip
+        return [self.on_gpu.forward]
+
+    def backward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        channels, length = self.channels_and_length(bottoms[0].shape)
+        shape = (-1, channels, length)
+        dx = None if bottoms[0].diff is None else bottoms[0].diff.reshape(shape)
+        d_factor, d_offset = (None if blob is None else blob.diff for blob in self._affine(followers))
+        return self.on_gpu.backward(tops[0].flat_diff.reshape(shape), dx, d_factor, d_offset)
+
+
+#: The classes that a net with a GPU takes in place of those of the CPU.
+VARIANTS: dict[type, type] = {BatchNorm: GpuBatchNorm}

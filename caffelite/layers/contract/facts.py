@@ -1,0 +1,86 @@
+"""What is true of a layer type, and of a layer with its settings, as one frozen value."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+#: How many blobs: exactly n, or (least, most) with None for no limit.
+Count = int | tuple[int, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the graph, the plan, the diagram, the checks, the documentation and the tests read of a layer.
+
+    A class declares those of its type (``facts = Facts(…)``, or ``facts = Base.facts.but(…)``); a layer has its own,
+    which :meth:`Layer.specific_facts` makes once of them and the prototxt.
+
+    Attributes
+    ----------
+    bottoms, tops : int or (int, int or None)
+        Number of bottoms and tops: exactly n, or (least, most) with None for no limit.
+    in_place : bool
+        The top may be written over the bottom: element i of the top depends on element i of the bottom alone, or the
+        kernels are written so that overwriting does no harm.
+    view : bool
+        The top is the bottom's memory with another shape; nothing is computed.
+    loss : bool
+        The first top is a loss, with weight 1 unless ``loss_weight`` says otherwise.
+    backward_reads : frozenset of str
+        Which data ``backward`` reads: "bottom", "top". What it does not read may be overwritten meanwhile.
+    without_gradient : tuple of int
+        The bottoms that never get a gradient (labels). An empty range of gradients: ``differentiable=False``.
+    refuses_gradient : bool
+        Where a net learns through one of these, that is an error, as Caffe has it for labels; False: they get none.
+    differentiable : bool
+        False: no bottom ever gets a gradient (Accuracy, ArgMax).
+    derivative : bool
+        False: what it sends back is made by hand, and is not the derivative of what it computes (the losses of YOLO).
+    source : bool
+        The layer brings data into the net (no bottoms); its calls cannot be skipped.
+    absorbs : bool
+        ``forward_with`` computes the layers behind it as well: those that are ``affine``, then element-wise ones.
+    affine : bool
+        Multiplies each channel (axis 1) by a number and adds one; ``to_affine`` says which.
+    absorbs_affine : bool
+        ``forward_with`` and ``backward_with`` do what one layer behind it does as well, if that has
+        ``learned_affine``.
+    absorbs_activation : bool
+        They do an ``activation`` behind it, or behind what it absorbs, as well.
+    activation : (str, float) or None
+        The function that kernels for a GPU know the layer by, and its negative slope.
+    dynamic : bool
+        The shapes of the tops depend on the data: ``shapes`` returns the largest, ``resize`` those of each pass.
+    kind : str
+        What it is, for its colour in a diagram: data, weights, pooling, normalization, activation, loss, measure or
+        other.
+    settings : tuple of str
+        The messages of the prototxt that it reads its settings from.
+    deploy : str
+        What becomes of it in a net that is deployed: it is "kept", it is "dropped" with all that reads it alone, what
+        reads it reads its bottom ("identity"), or the type of layer that takes its place and reads its first bottom.
+    """
+
+    bottoms: Count = 1
+    tops: Count = 1
+    in_place: bool = False
+    view: bool = False
+    loss: bool = False
+    backward_reads: frozenset[str] = frozenset({"bottom", "top"})
+    without_gradient: tuple[int, ...] = ()
+    refuses_gradient: bool = True
+    differentiable: bool = True
+    derivative: bool = True
+    source: bool = False
+    absorbs: bool = False
+    affine: bool = False
+    absorbs_affine: bool = False
+    absorbs_activation: bool = False
+    activation: tuple[str, float] | None = None
+    dynamic: bool = False
+    kind: str = "other"
+    settings: tuple[str, ...] = ()
+    deploy: str = "kept"
+
+    def but(self, **changes: Any) -> "Facts":
+        """Return these facts with some of them changed."""
+        return replace(self, **changes)
