@@ -193,7 +193,7 @@ def _find(document: Document, name: str, field: str, index: int) -> Path:
 
 def _files(folder: Path) -> list[Path]:
     try:
-        return sorted(folder.iterdir())
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError:
         return []
 
