@@ -4,6 +4,8 @@ import hashlib
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,27 @@ _numba: Any = _config
 #: partial sums, which is what vectorises a reduction; ``nsz`` ignores the sign of zero. NaN and infinity stay.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
+#: How often a thread of libgomp that waits looks for work before it sleeps. Its own 300,000 keep a core busy that
+#: another process could use (``tools/bench_spin.py``).
+SPINS = 2000
+
+
+@contextmanager
+def _bounded_spinning() -> Iterator[None]:
+    """Load libgomp inside, with waiting bounded by ``SPINS``; the user's own setting stays.
+
+    The library reads its environment while it is loaded. Afterwards the variable is taken away again: the OpenMP of
+    other packages, and of processes started from here, is no business of ours.
+    """
+    bound = "GOMP_SPINCOUNT" not in os.environ and "OMP_WAIT_POLICY" not in os.environ
+    if bound:
+        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
+    try:
+        yield
+    finally:
+        if bound:
+            del os.environ["GOMP_SPINCOUNT"]
+
 
 def choose_threading_layer() -> str:
     """Choose the cheapest threading layer that can be loaded, before numba starts its threads.
@@ -31,14 +54,15 @@ def choose_threading_layer() -> str:
     str
         The name of the layer.
     """
-    if "NUMBA_THREADING_LAYER" in os.environ:
-        return str(_numba.THREADING_LAYER)
-    try:
-        importlib.import_module("numba.np.ufunc.omppool")
-    except ImportError:
-        return str(_numba.THREADING_LAYER)
-    _numba.THREADING_LAYER = "omp"
-    return "omp"
+    asked = os.environ.get("NUMBA_THREADING_LAYER")
+    if asked in (None, "omp"):
+        try:
+            with _bounded_spinning():
+                importlib.import_module("numba.np.ufunc.omppool")
+        except ImportError:
+            return str(_numba.THREADING_LAYER)
+        _numba.THREADING_LAYER = "omp"
+    return str(_numba.THREADING_LAYER)
 
 
 THREADING_LAYER = choose_threading_layer()
