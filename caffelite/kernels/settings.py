@@ -4,6 +4,8 @@ import hashlib
 import importlib
 import os
 import sys
+import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,8 +14,9 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numba
-import platformdirs
 from numba.core import config as _config
+
+from caffelite.cache import cache_folder
 
 _numba: Any = _config
 
@@ -111,5 +114,27 @@ def code_folder() -> Path:
         digest.update(source.read_bytes())
     cpu = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
     digest.update(f"{numba.__version__} {cpu} {os.environ.get('CAFFELITE_VECTOR')}".encode())
-    base = os.environ.get("CAFFELITE_CACHE") or platformdirs.user_cache_dir("caffelite")
-    return Path(base) / "kernels" / digest.hexdigest()[:16]
+    return cache_folder() / "kernels" / digest.hexdigest()[:16]
+
+
+@cache
+def can_keep(folder: Path) -> bool:
+    """Whether compiled code can be kept in a folder, which is made; where it cannot, a warning says so, once.
+
+    Parameters
+    ----------
+    folder : Path
+        :func:`code_folder`, or the one that the user has given numba.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        variable = "CAFFELITE_CACHE" if folder == code_folder() else "NUMBA_CACHE_DIR"
+        warnings.warn(
+            f"compiled kernels cannot be kept in {folder} ({error.strerror}), each run compiles them anew; "
+            f"set {variable} to a folder that can be written",
+            stacklevel=2,
+        )
+        return False
+    return True
