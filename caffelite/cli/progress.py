@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from caffelite.cli.report import accuracies, summary
 from caffelite.cli.terminal import brief, on_terminal, say
-from caffelite.kernels import launch
+from caffelite.kernels import launch, settings
 from caffelite.solvers.logs import Listener, LogListener, Output, number
 from caffelite.solvers.solver import Solver
 
@@ -33,7 +33,8 @@ def compiling(show: Callable[[str], None] | None = None) -> Iterator[None]:
     def told(kernel: str) -> None:
         nonlocal count
         count += 1
-        text = "compiling kernels, which are kept for the next time"
+        kept = settings.can_keep(settings.code_folder())
+        text = "compiling kernels" + (", which are kept for the next time" if kept else "")
         if on_terminal():
             (show or brief)(f"{text}: {count}")
         elif count == 1:

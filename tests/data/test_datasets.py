@@ -12,7 +12,7 @@ from caffelite.data import datasets, synthetic
 from caffelite.data.build import write_images
 from caffelite.data.database import open_database, write_database
 from caffelite.data.datasets import DATASETS, Prepared, dataset_of, origin_of, prepare
-from caffelite.data.download import Remote, cache_folder
+from caffelite.data.download import Remote, downloads_folder
 from caffelite.data.originals import Chunk, Splits
 from caffelite.data.stream import decode
 from caffelite.errors import DataError
@@ -147,10 +147,10 @@ def test_the_built_in_set_gives_way_to_originals(tmp_path: Path, monkeypatch: py
 
 
 def test_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put_originals(cache_folder("cifar10"))
-    (cache_folder("cifar10") / "cifar-10-binary.tar.gz").touch()
+    put_originals(downloads_folder("cifar10"))
+    (downloads_folder("cifar10") / "cifar-10-binary.tar.gz").touch()
     made = prepare("cifar10", tmp_path / "data")
-    assert made.origin == f"made from the originals downloaded to {cache_folder('cifar10')}"
+    assert made.origin == f"made from the originals downloaded to {downloads_folder('cifar10')}"
 
 
 def test_a_source_that_holds_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
