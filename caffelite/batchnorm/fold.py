@@ -24,6 +24,8 @@ _WITHOUT_LOSS = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmo
 _SATURATING = ("Softmax", "Sigmoid", "TanH")
 #: The largest difference of outputs, by the largest of them.
 TOLERANCE = 1e-5
+#: What :attr:`Folded.layers` says of a layer that nothing could take in.
+BECAME_SCALE = "a Scale layer"
 
 
 @dataclass(eq=False, slots=True)
@@ -217,7 +219,7 @@ def _become_scale(item: _Item, factor: np.ndarray, offset: np.ndarray) -> str:
     item.param = LayerParameter(name=old.name, type="Scale", bottom=old.bottom, top=old.top)
     item.param.scale_param.bias_term = True
     item.blobs = [factor, offset]
-    return "a Scale layer"
+    return BECAME_SCALE
 
 
 def _scale_outputs(item: _Item, factor: np.ndarray, offset: np.ndarray) -> None:
@@ -322,4 +324,4 @@ def _difference(old: Net, new: Net) -> float:
     return max(float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-30)) for a, b in pairs)
 
 
-__all__ = ["TOLERANCE", "Folded", "fold"]
+__all__ = ["BECAME_SCALE", "TOLERANCE", "Folded", "fold"]

@@ -2,15 +2,19 @@
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from caffelite.batchnorm.fold import fold
+from caffelite.batchnorm.fold import BECAME_SCALE, fold
 from caffelite.cli.arguments import UsageError, add_data, add_python, add_state, the_file
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import say, status
 from caffelite.schema.printer import write_text
 from caffelite.words import TEST
+
+#: So many names are told without --verbose.
+_FEW = 4
 
 EXAMPLES = """examples:
   caffelite bn fold models/mnist_mlp_bn.prototxt --weights snapshots/mnist_mlp_bn_iter_5000.caffemodel
@@ -26,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("file", metavar="NET_OR_SOLVER", help="prototxt of a net or of a solver")
     add("--weights", required=True, metavar="FILE", help="the trained weights")
     add("--out", metavar="PREFIX", help="what the new files' names begin with (WEIGHTS_deploy)")
+    add("--verbose", action="store_true", help="tell of each layer where it is now")
     add("--json", action="store_true", help="print the result as JSON")
     add_data(parser)
     add_state(parser)
@@ -62,9 +67,23 @@ def run(arguments: argparse.Namespace) -> int:
             "difference": found.difference,
         }))  # fmt: skip
         return 0
-    for name, place in found.layers.items():
-        print(f"{name}: {place}")
-    if found.dropped:
-        print(f"gone: {', '.join(found.dropped)}")
+    if arguments.verbose:
+        for name, place in found.layers.items():
+            print(f"{name}: {place}")
+    print(_folded(found.layers, arguments.verbose))
+    print(f"gone: {_names(found.dropped, arguments.verbose)}")
     print(f"{net_file} and {weights_file}: outputs on random input differ by {found.difference:.1e} of the largest")
     return 0
+
+
+def _folded(layers: Mapping[str, str], every: bool) -> str:
+    """Say how many layers are in others now, and which are Scale layers; ``layers`` is that of Folded."""
+    scales = [name for name, place in layers.items() if place == BECAME_SCALE]
+    takers = len(set(layers.values()) - {BECAME_SCALE})
+    text = f"folded: {len(layers) - len(scales)} of {len(layers)}, into {takers} layer{'' if takers == 1 else 's'}"
+    return f"{text}; left as Scale: {_names(scales, every)}" if scales else text
+
+
+def _names(names: Sequence[str], every: bool) -> str:
+    shown = names if every or len(names) <= _FEW else [*names[: _FEW - 1], f"{len(names) - _FEW + 1} more"]
+    return ", ".join(shown) or "none"

@@ -74,16 +74,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _row(name: str, stored: Statistics, measured: Statistics | None, far: Difference | None) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "layer": name, "layout": stored.layout, "factor": stored.factor, "mean": stored.mean.tolist(),
-        "variance": stored.variance.tolist(),
+        "layer": name, "layout": stored.layout, "factor": plain(stored.factor), "mean": _values(stored.mean),
+        "variance": _values(stored.variance),
     }  # fmt: skip
     if measured is not None and far is not None:
         row |= {
-            "measured_mean": measured.mean.tolist(), "measured_variance": measured.variance.tolist(),
+            "measured_mean": _values(measured.mean), "measured_variance": _values(measured.variance),
             "mean_difference": plain(far.mean), "variance_ratio": plain(far.variance_ratio),
             "worst_channel": far.worst_channel,
         }  # fmt: skip
     return row
+
+
+def _values(values: np.ndarray) -> list[float | None]:
+    """Return an array as JSON can have it: always a list, with null for what is not a number."""
+    return [plain(value) for value in values.tolist()]
 
 
 def _table(stored: Mapping[str, Statistics], found: Mapping[str, Difference]) -> str:

@@ -11,8 +11,8 @@ EXAMPLES = """examples:
   caffelite draw models/cifar10_bn.prototxt cifar10_bn.png --phase TEST --rankdir LR
   caffelite draw models/cifar10_bn.prototxt cifar10_bn.md
 
-The name of the output says how: .svg, .png and .pdf through Graphviz, .dot is Graphviz's own language, .md is
-Mermaid, which needs nothing and which many sites show.
+The name of the output says how: .svg, .png and .pdf are drawn by Graphviz, which is installed with caffelite, .dot is
+its own language, .md is Mermaid, which many sites show.
 """
 
 

@@ -9,7 +9,7 @@ from caffelite.datasets.prepare import Prepared, dataset_of, origin_of, prepare
 from caffelite.net.graph import included
 from caffelite.schema.text import Document, is_net, read_net
 from caffelite.solvers.settings import Settings, load_solver
-from caffelite.solvers.sources import NetSource
+from caffelite.solvers.sources import NetSource, net_named_by
 from caffelite.words import TEST, TRAIN
 
 
@@ -75,10 +75,17 @@ def nets_and_solver(
 
 
 def solver_beside(file: Path) -> Document | None:
-    """Return the solver beside a net: ``NET_solver.prototxt``, or by the names that Caffe's examples have."""
-    own = file.with_name(f"{file.stem}_solver.prototxt")
+    """Return the solver beside a net: ``NET_solver.prototxt``, or by the names that Caffe's examples have.
+
+    One that names another net is not this net's: Caffe's ``lenet_solver.prototxt`` beside ``lenet.prototxt``, which is
+    deployed, trains ``lenet_train_test.prototxt``. Names are compared without their folders, because Caffe's files
+    name theirs from the folder that Caffe is started in.
+    """
+    own = own_solver(file)
     if own.is_file():
-        return load_solver(own)
+        document = load_solver(own)
+        other = net_named_by(document)
+        return document if other is None or other.name == file.name else None
     # lenet_train_test.prototxt and lenet_solver.prototxt; train_val.prototxt and solver.prototxt.
     base = re.sub(r"_?(train_test|train_val|train)$", "", file.stem)
     other = file.with_name(f"{base}_solver.prototxt" if base else "solver.prototxt")
@@ -87,6 +94,11 @@ def solver_beside(file: Path) -> Document | None:
         if Path(document.message.net).name == file.name:
             return document
     return None
+
+
+def own_solver(file: Path) -> Path:
+    """Return the file of a solver that is named after a net."""
+    return file.with_name(f"{file.stem}_solver.prototxt")
 
 
 def prepare_data(nets: Iterable[NetSource], originals: Path | None, say: Callable[[str], None]) -> list[Prepared]:

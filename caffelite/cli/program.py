@@ -41,7 +41,7 @@ examples:
   caffelite test models/cifar10_bn.prototxt --weights snapshots/cifar10_bn_iter_5000.caffemodel
   caffelite train -solver models/lenet_solver.prototxt
 
-"caffelite COMMAND --help" tells more of each; "caffelite --version" is the version.
+"caffelite COMMAND --help" or "caffelite help COMMAND" tells more of each; "caffelite --version" is the version.
 Caffe's own spellings of options (-solver x, --solver=x) work everywhere.
 """
 
@@ -89,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    argv = _help_last(argv)
     if not argv or argv[0] in _HELP:
         print(_OVERVIEW.format(commands=_listed(COMMANDS)), end="")
         return 0 if argv else 2
@@ -99,6 +100,7 @@ def _run(argv: list[str]) -> int:
     command = import_module(f"caffelite.cli.{name}")
     prog = f"caffelite {name}"
     if hasattr(command, "COMMANDS"):
+        argv = _help_last(argv)
         if not argv or argv[0] in _HELP:
             told = [f"usage: {prog} COMMAND …", command.__doc__, _listed(command.COMMANDS), command.EXAMPLES.rstrip()]
             print("\n\n".join(told))
@@ -115,6 +117,11 @@ def _run(argv: list[str]) -> int:
     )
     command.add_arguments(parser)
     return int(command.run(_parse(parser, gflags(argv))))
+
+
+def _help_last(argv: list[str]) -> list[str]:
+    """Return ``train --help`` for ``help train``."""
+    return [*argv[1:], "--help"] if argv and argv[0] in _HELP and argv[1:] else argv
 
 
 def _chosen(argv: list[str], commands: Mapping[str, str], what: str) -> str:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from caffelite.cli.report import accuracies, summary
 from caffelite.cli.terminal import brief, on_terminal, say
-from caffelite.kernels.engine import launch
+from caffelite.kernels.engine import launch, settings
 from caffelite.solvers.logs import Listener, LogListener, Output, number
 from caffelite.solvers.solver import Solver
 
@@ -33,7 +33,8 @@ def compiling(show: Callable[[str], None] | None = None) -> Iterator[None]:
     def told(kernel: str) -> None:
         nonlocal count
         count += 1
-        text = "compiling kernels, which are kept for the next time"
+        kept = settings.can_keep(settings.code_folder())
+        text = "compiling kernels" + (", which are kept for the next time" if kept else "")
         if on_terminal():
             (show or brief)(f"{text}: {count}")
         elif count == 1:
@@ -55,6 +56,8 @@ class Recorder(Listener):
         Set when there is one.
     tests : dict of int to (int, list of Output)
         By test net: the iteration of its last test, and what came out.
+    loss : float or None
+        The smoothed loss of the last iteration; None before the first.
     model, state : str
         The files of the last snapshot; empty before the first.
     snapshot_at : int
@@ -66,12 +69,22 @@ class Recorder(Listener):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.tests: dict[int, tuple[int, list[Output]]] = {}
+        self.loss: float | None = None
         self.model = self.state = ""
         self.snapshot_at = -1
 
     def watch(self, solver: Solver) -> None:
         """Tell which solver is listened to."""
         self.solver = solver
+
+    def losses(self) -> list[float]:
+        """Return the last losses: that of training and those of the tests."""
+        tested = [output.value for _, outputs in self.tests.values() for output in outputs if output.weight]
+        return tested if self.loss is None else [self.loss, *tested]
+
+    def on_step(self, iteration: int, loss: float) -> None:
+        self.loss = loss
+        super().on_step(iteration, loss)
 
     def on_test(self, iteration: int, net: int, outputs: Sequence[Output], loss: float | None) -> None:
         self.tests[net] = iteration, list(outputs)
@@ -130,6 +143,7 @@ class LiveLine(Recorder):
         self._since = (self.solver.iteration, perf_counter())
 
     def on_step(self, iteration: int, loss: float) -> None:
+        super().on_step(iteration, loss)
         self._bar.update(iteration - self._bar.n)
         now = perf_counter()
         if now - self._looked > _PAUSE:

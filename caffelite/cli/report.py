@@ -35,6 +35,12 @@ def summary(outputs: Sequence[Output], shares: set[str]) -> str:
     return ", ".join(parts)
 
 
+def not_a_number(losses: Iterable[float]) -> str:
+    """Say that one of these losses is NaN or infinite; return an empty text where none is."""
+    bad = [loss for loss in losses if not math.isfinite(loss)]
+    return f"the loss is not a number ({bad[0]:g})" if bad else ""
+
+
 def by_name(outputs: Sequence[Output]) -> dict[str, list[float]]:
     """Return the values of each output."""
     found: dict[str, list[float]] = {}

@@ -20,7 +20,7 @@ from caffelite.cli.arguments import (
 )
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import TestLog, compiling
-from caffelite.cli.report import accuracies, by_name, plain, summary
+from caffelite.cli.report import accuracies, by_name, not_a_number, plain, summary
 from caffelite.cli.terminal import counted, say, status
 from caffelite.gpu.choice import Gpu, cost
 from caffelite.net import Net
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(results if len(results) > 1 else results[0]))
     else:
         print("\n".join([result["summary"] for result in results] + notices))
-    return 0
+    return int(any(result["loss"] is None for result in results))
 
 
 def _test(source: NetSource, arguments: argparse.Namespace, gpu: Gpu | None) -> dict[str, Any]:
@@ -95,6 +95,7 @@ def _test(source: NetSource, arguments: argparse.Namespace, gpu: Gpu | None) -> 
         net.close()
     weights = ", ".join(arguments.weights)
     text = f"{source.document.filename} with {weights}: {summary(outputs, accuracies([net]))} over {data}"
+    bad = not_a_number([loss])
     return {
         "net": source.document.filename,
         "weights": arguments.weights,
@@ -102,7 +103,7 @@ def _test(source: NetSource, arguments: argparse.Namespace, gpu: Gpu | None) -> 
         "stats": arguments.stats or "as set",
         "loss": plain(loss),
         "outputs": plain(by_name(outputs)),
-        "summary": text,
+        "summary": f"{text}; {bad}" if bad else text,
     }
 
 

@@ -15,14 +15,16 @@ from caffelite.cli.arguments import (
     the_file,
     whole,
 )
-from caffelite.cli.preparing import prepare_data, solver_beside
+from caffelite.cli.preparing import own_solver, prepare_data, solver_beside
 from caffelite.cli.progress import LiveLine, RecordedLog, Recorder, compiling
-from caffelite.cli.report import accuracies, duration, summary
+from caffelite.cli.report import accuracies, duration, not_a_number, summary
 from caffelite.cli.signals import EFFECTS, signal_effects
 from caffelite.cli.terminal import on_terminal, say
+from caffelite.errors import SolverError
 from caffelite.schema.text import Document, is_net
 from caffelite.solvers.settings import Settings, default_solver, load_solver
 from caffelite.solvers.solver import Solver
+from caffelite.solvers.sources import net_named_by
 
 EXAMPLES = """examples:
   caffelite train models/cifar10_bn.prototxt
@@ -72,11 +74,19 @@ def run(arguments: argparse.Namespace) -> int:
     for data in prepared:
         if data.notice:
             print(data.notice)
-    return 0
+    return int(bool(not_a_number(shown.losses())))
 
 
 def solver_for(file: Path) -> Document:
-    """Return the solver in a file; for a net, its sibling's, else the default, and tell which it is."""
+    """Return the solver in a file; for a net, its sibling's, else the default, and tell which it is.
+
+    Raises
+    ------
+    SchemaError
+        A file cannot be read.
+    SolverError
+        The solver that is named after the net trains another one.
+    """
     if not is_net(file):
         return load_solver(file)
     document = solver_beside(file)
@@ -85,6 +95,8 @@ def solver_for(file: Path) -> Document:
             document.message.net = str(file)
         say(f"training {file} with {document.filename}")
         return document
+    if own_solver(file).is_file():
+        raise _other_net(file)
     document = default_solver(file)
     p = document.message
     rates = ", ".join(str(value) for value in p.stepvalue)
@@ -94,6 +106,18 @@ def solver_for(file: Path) -> Document:
         f"end at {p.max_iter}"
     )
     return document
+
+
+def _other_net(file: Path) -> SolverError:
+    """Return the error for a net whose own solver trains another one."""
+    own = own_solver(file)
+    solver = load_solver(own)
+    field = "net" if solver.message.net else "train_net"
+    train = net_named_by(solver)
+    return SolverError(
+        f"{solver.setting(field)}: this solver trains {train}, not {file}; train {train} or {own}, or "
+        f"name {file.name} there"
+    )
 
 
 def _override(document: Document, arguments: argparse.Namespace) -> None:
@@ -156,6 +180,8 @@ def _line(solver: Solver, first: int, seconds: float, shown: Recorder) -> str:
         which = f" net {i}" if len(solver.test_nets) > 1 else ""
         when = "" if iteration == solver.iteration else f" at iteration {iteration}"
         parts.append(f"test{which}{when}: {summary(outputs, shares)}")
+    if bad := not_a_number(shown.losses()):
+        parts.append(bad)
     if shown.model:
         parts.append(f"weights in {shown.model}, to go on with: --snapshot {shown.state}")
     return "; ".join(parts)

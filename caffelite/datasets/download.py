@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from tqdm import tqdm
 
+from caffelite.cache import cache_folder
 from caffelite.errors import DataError
 
 #: A server that has not answered by then counts as out of reach; without a network, a handful of these is the
@@ -46,10 +46,9 @@ class Remote:
     urls: tuple[str, ...]
 
 
-def cache_folder(name: str) -> Path:
+def downloads_folder(name: str) -> Path:
     """Return the folder in which downloads of a data set are kept."""
-    base = os.environ.get("CAFFELITE_CACHE") or platformdirs.user_cache_dir("caffelite")
-    return Path(base) / "datasets" / name
+    return cache_folder() / "datasets" / name
 
 
 def download(remotes: Sequence[Remote], folder: Path, say: Callable[[str], None] = print) -> None:
@@ -65,7 +64,7 @@ def download(remotes: Sequence[Remote], folder: Path, say: Callable[[str], None]
     """
     unreachable: set[str] = set()
     for remote in remotes:
-        if not (folder / remote.name).is_file():
+        if not os.path.isfile(folder / remote.name):  # also where the folder cannot be looked into
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 _download(remote, folder / remote.name, unreachable, say)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from caffelite.data.database import replace
 from caffelite.datasets.cifar10 import CIFAR10
-from caffelite.datasets.download import cache_folder, download
+from caffelite.datasets.download import download, downloads_folder
 from caffelite.datasets.mnist import MNIST
 from caffelite.datasets.originals import DataSet, Splits
 from caffelite.errors import DataError
@@ -182,14 +182,14 @@ def _local(data: DataSet, source: Path | None, unpacked: Path, say: Callable[[st
             raise DataError(f"${VARIABLE} names {named}, which is not a folder")
         if splits := data.find(Path(named), unpacked):
             return splits, f"made from the originals in {named}"
-    if all((cache_folder(data.name) / remote.name).is_file() for remote in data.remotes):
+    if all(os.path.isfile(downloads_folder(data.name) / remote.name) for remote in data.remotes):
         return _downloaded(data, unpacked, say)
     return None
 
 
 def _downloaded(data: DataSet, unpacked: Path, say: Callable[[str], None]) -> tuple[Splits, str]:
     """Return what is in the cache, with what it lacks downloaded first."""
-    cache = cache_folder(data.name)
+    cache = downloads_folder(data.name)
     download(data.remotes, cache, say)
     if splits := data.find(cache, unpacked):
         return splits, f"made from the originals downloaded to {cache}"

@@ -1,10 +1,14 @@
-"""Drawing a net: SVG, PNG and PDF through Graphviz, Graphviz's own language, and Mermaid."""
+"""Drawing a net: SVG, PNG and PDF by Graphviz, Graphviz's own language, and Mermaid."""
 
 import html
+import re
 import shutil
 import subprocess
+import sys
+import warnings
 from pathlib import Path
 
+from caffelite.draw import graphviz_process
 from caffelite.draw.boxes import Box, Diagram, Row, build, short_number
 from caffelite.errors import Error, MissingExtraError
 from caffelite.schema.files import atomic_write
@@ -18,6 +22,10 @@ _COLOURS = {
 }  # fmt: skip
 _TEXT, _SOFT, _LINE = "#1c2430", "#4a5563", "#5b6572"
 _RENDERED = (".svg", ".png", ".pdf")
+#: Two words that are equally wide only where each letter is a box with its number in it.
+_WIDTHS = 'digraph { node [shape=plain, fontname="Helvetica"]; "iiii"; "WWWW"; }'
+#: What Mermaid reads as its own in a text between quotes: entities, the text's end, an edge's end, code, directives.
+_MERMAID = str.maketrans({"#": "#35;", '"': "#quot;", "|": "#124;", "`": "#96;", "%": "#37;", "\n": " "})
 
 
 def draw(
@@ -30,7 +38,7 @@ def draw(
     source : path
         A prototxt.
     output : path
-        ``.svg``, ``.png``, ``.pdf`` (through Graphviz's ``dot``), ``.dot``, ``.md`` (Mermaid).
+        ``.svg``, ``.png``, ``.pdf`` (by Graphviz), ``.dot``, ``.md`` (Mermaid).
     phase : str
         TRAIN, TEST or ALL.
     rankdir : str
@@ -46,39 +54,64 @@ def draw(
     Raises
     ------
     MissingExtraError
-        Graphviz is needed and not installed.
+        Graphviz is needed, and neither PyGraphviz nor ``dot`` is installed.
     Error
         An ending that is not known; Graphviz failed.
+
+    Warns
+    -----
+    UserWarning
+        A PNG or PDF in which text is boxes, because the machine has no fonts.
     """
     target = Path(output)
     kind = target.suffix.lower()
     if kind not in (*_RENDERED, ".dot", ".md"):
         raise Error(f"{output}: the name of a diagram ends in .svg, .png, .pdf, .dot or .md")
-    program = shutil.which("dot")
-    if kind in _RENDERED and program is None:
-        raise MissingExtraError(
-            f"{output}: {kind[1:].upper()} is drawn by Graphviz, which is not installed (Debian, Ubuntu: "
-            "apt install graphviz; macOS: brew install graphviz); .md and .dot need nothing"
-        )
     diagram = build(read_net(source), phase, allow_python)
     if kind == ".md":
         content = mermaid(diagram, rankdir).encode()
     else:
         content = dot(diagram, rankdir).encode()
-        if kind in _RENDERED and program is not None:
-            content = _render(program, content, kind[1:])
+        if kind in _RENDERED:
+            content = _render(content, kind[1:], output)
+        if kind in (".png", ".pdf") and not _fonts():
+            warnings.warn(
+                f"{output}: its text is boxes, because this machine has no fonts (Debian, Ubuntu: apt install "
+                "fonts-dejavu-core); an .svg needs none",
+                stacklevel=2,
+            )
     with atomic_write(target) as temporary:
         temporary.write_bytes(content)
     total = "" if diagram.parameters is None else f", {short_number(diagram.parameters)} parameters"
     return f"{diagram.layers} layers{total}"
 
 
-def _render(program: str, source: bytes, kind: str) -> bytes:
-    arguments = [program, f"-T{kind}", *(["-Gdpi=110"] if kind == "png" else [])]
-    done = subprocess.run(arguments, input=source, capture_output=True, check=False)
+def _render(source: bytes, kind: str, output: str | Path) -> bytes:
+    """Return what Graphviz makes of its language: PyGraphviz, which has it within, or the ``dot`` on the path."""
+    settings = ["-Gdpi=110"] if kind == "png" else []
+    # "-P": no module of the folder that the file lies in is taken for another.
+    done = _run([sys.executable, "-P", graphviz_process.__file__, kind, *settings], source)
+    if done.returncode == graphviz_process.NOT_INSTALLED:
+        program = shutil.which("dot")
+        if program is None:
+            raise MissingExtraError(
+                f"{output}: {kind.upper()} is drawn by Graphviz, which is not installed (pip install pygraphviz; "
+                "Debian, Ubuntu: apt install graphviz; macOS: brew install graphviz); .md and .dot need nothing"
+            )
+        done = _run([program, f"-T{kind}", *settings], source)
     if done.returncode:
-        raise Error(f"Graphviz failed: {done.stderr.decode(errors='replace').strip()[:200]}")
+        raise Error(f"Graphviz failed: {done.stderr.decode(errors='replace').strip()[-200:]}")
     return done.stdout
+
+
+def _run(command: list[str], source: bytes) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command, input=source, capture_output=True, check=False)
+
+
+def _fonts() -> bool:
+    """Tell whether Graphviz has letters to draw with."""
+    nodes = [line.split() for line in _render(_WIDTHS.encode(), "plain", "").decode().splitlines()]
+    return len({words[4] for words in nodes if words[0] == "node"}) > 1
 
 
 def _title(diagram: Diagram) -> str:
@@ -140,7 +173,14 @@ def _facts(row: Row) -> list[str]:
 
 def mermaid(diagram: Diagram, rankdir: str = "TB") -> str:
     """Return the diagram as a Markdown page with a Mermaid chart."""
-    lines = [f"# {diagram.title or 'net'}", "", _title(diagram), "", "```mermaid", f"flowchart {rankdir}"]
+    lines = [
+        f"# {_markdown_text(diagram.title or 'net')}",
+        "",
+        _title(diagram),
+        "",
+        "```mermaid",
+        f"flowchart {rankdir}",
+    ]
     for i, box in enumerate(diagram.boxes):
         text = "<br/>".join(_mermaid_row(row) for row in box.rows)
         lines.append(f'  b{i}["{text}"]:::{box.rows[0].kind}')
@@ -155,7 +195,13 @@ def mermaid(diagram: Diagram, rankdir: str = "TB") -> str:
 
 
 def _mermaid_text(text: str) -> str:
-    return html.escape(text, quote=False).replace('"', "#quot;").replace("|", "#124;").replace("`", "#96;")
+    return html.escape(text, quote=False).translate(_MERMAID)
+
+
+def _markdown_text(text: str) -> str:
+    """Return a text that means itself in a line of Markdown; ``_`` means something only at a word's edge."""
+    line = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"[\\`*\[\]#~|$]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", line)
 
 
 def _mermaid_row(row: Row) -> str:

@@ -108,5 +108,4 @@ def _loss(found: Sequence[tuple[float, float]]) -> float:
 
 def _accuracy(found: Sequence[tuple[float, float]]) -> str:
     text = f"{spread([accuracy for accuracy, _ in found])}%"
-    # As Caffe counts: a score is right if no other one is larger.
-    return text if np.isfinite(_loss(found)) else f"{text}, which means nothing: no score is larger than NaN"
+    return text if np.isfinite(_loss(found)) else f"{text}: no score is a number"

@@ -53,8 +53,6 @@ class Subject(Listener, ABC):
     def test(self, global_stats: bool | None = None) -> tuple[float, float]:
         """Return accuracy, in percent, and loss on the test images.
 
-        A score that is no number makes the accuracy 100%, as in Caffe: no other score is larger.
-
         Parameters
         ----------
         global_stats : bool, optional

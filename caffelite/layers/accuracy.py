@@ -18,7 +18,9 @@ class Accuracy(Layer):
 
     Bottoms: scores (classes along ``axis``, 1), labels. Tops: the share; a second top has it for each class.
     ``accuracy_param``: ``top_k`` (1), ``axis``, ``ignore_label``. A score equal to the label's counts as higher, so
-    that a net that gives all classes the same score is right about nothing.
+    that a net that gives all classes the same score is right about nothing; so does one that is NaN, and a label whose
+    own score is NaN is wrong. (Caffe asks which scores are at least the label's; none is at least NaN, so there a net
+    that has diverged is right about everything.)
     """
 
     facts = Facts(bottoms=2, tops=(1, 2), differentiable=False, kind="measure", settings=("accuracy_param",))
@@ -59,8 +61,8 @@ class Accuracy(Layer):
                     f"{classes} classes (0 to {classes - 1})"
                 )
             own = np.take_along_axis(scores, np.where(counted, wanted, 0)[..., None], axis=2)
-            # The label's own score is among those at least as high as it.
-            right = ((scores >= own).sum(axis=2) <= settings.top_k) & counted
+            # Asked this way round, NaN is never among the lower ones.
+            right = ((scores < own).sum(axis=2) >= classes - settings.top_k) & ~np.isnan(own[..., 0]) & counted
             tops[0].flat[0] = right.sum() / max(counted.sum(), 1)
             if len(tops) > 1:
                 all_of = np.bincount(wanted[counted], minlength=classes)

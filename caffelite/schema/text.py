@@ -354,7 +354,7 @@ def read_text(path: str | Path) -> str:
 
 def _siblings(file: Path) -> list[str]:
     try:
-        return [entry.name for entry in file.parent.iterdir()]
+        return [entry.name for entry in file.parent.iterdir() if not entry.name.startswith(".")]
     except OSError:
         return []
 

@@ -20,7 +20,7 @@ from caffelite.solvers.logs import LogListener
 from caffelite.solvers.rules import Rule
 from caffelite.solvers.settings import Settings, load_solver
 from caffelite.solvers.snapshots import State, check_history, find_model, read_state, write_state
-from caffelite.solvers.sources import NetSource
+from caffelite.solvers.sources import NetSource, check_loss
 from caffelite.solvers.testing import epoch_iterations, outputs_of, records_per_pass, run_test
 from caffelite.words import quoted
 
@@ -199,13 +199,14 @@ class Solver:
         Raises
         ------
         SolverError
-            ``max_iter`` is missing, or snapshots cannot be written where they should go.
+            ``max_iter`` is missing, no layer of the net is a loss, or snapshots cannot be written where they should go.
         WeightsError
             See :meth:`restore`.
         """
         p = self.param
         if not p.HasField("max_iter"):
             raise SolverError(f"{self.settings.document.filename}: max_iter, the number of iterations, is not given")
+        check_loss(self.net)
         self._check_snapshot_folder()
         self._tell("on_start", self.net.name, p.lr_policy)
         self._stop = False

@@ -1,13 +1,14 @@
 """The nets that a solver names: one to train, any number to test, each in a state (phase, level, stages)."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from caffelite.errors import SolverError
+from caffelite.errors import SchemaError, SolverError
 from caffelite.net import Net
 from caffelite.schema import messages
-from caffelite.schema.text import Document, NetDocument, Path_, read_net
+from caffelite.schema.text import Document, NetDocument, Path_, read_net, read_solver
 from caffelite.schema.upgrade import upgrade_net
 from caffelite.words import TEST, TRAIN, quoted
 
@@ -102,6 +103,50 @@ def sources_to_test(document: Document) -> list[NetSource]:
     return sources
 
 
+def net_named_by(solver: Document) -> Path | None:
+    """Return the file of the net that a solver trains, where it lies; None where the solver names no file.
+
+    Caffe's files name theirs from the folder that Caffe is started in; started elsewhere, it may be beside the solver.
+    """
+    name = Path(solver.message.net or solver.message.train_net)
+    folder = Path(solver.filename).parent
+    places = (name, folder / name, folder / name.name)
+    return next((path for path in places if path.is_file()), name) if name.name else None
+
+
+def check_loss(net: Net) -> None:
+    """Raise SolverError where no layer of a net is a loss; name the file beside it that is the one to train."""
+    if any(version.loss_weight for node in net.graph.nodes for version in node.tops):
+        return
+    beside = _trained_beside(Path(net.document.filename))
+    hint = "" if beside is None else f"; did you mean {beside}?"
+    phase = "TEST" if net.phase == TEST else "TRAIN"
+    raise SolverError(
+        f"{net.document.filename}: no layer of the {phase} phase is a loss, so there is nothing to learn from{hint}"
+    )
+
+
+def _trained_beside(file: Path) -> Path | None:
+    """Return what is trained in place of a net that is deployed, by the names that Caffe's examples have.
+
+    For ``lenet.prototxt`` or ``lenet_deploy.prototxt`` that is what ``lenet_solver.prototxt`` names, or
+    ``lenet_train_test.prototxt``; for ``deploy.prototxt``, what ``solver.prototxt`` names, or ``train_val.prototxt``.
+    """
+    if not file.is_file():
+        return None  # a net made in Python
+    base = re.sub(r"_?(deploy|test)$", "", file.stem)
+    start = f"{base}_" if base else ""
+    candidates = []
+    for solver in dict.fromkeys((f"{start}solver", "solver")):
+        try:
+            candidates.append(net_named_by(read_solver(file.with_name(f"{solver}.prototxt"))))
+        except (OSError, SchemaError):
+            continue  # It is no solver, and the error is about the net.
+    for prefix in dict.fromkeys((start, "")):
+        candidates += [file.with_name(f"{prefix}{kind}.prototxt") for kind in ("train_test", "train_val", "train")]
+    return next((path for path in candidates if path and path.is_file() and path.resolve() != file.resolve()), None)
+
+
 def _source(net: NetDocument, described: str, phase: int, solver_state: Any) -> NetSource:
     # What the solver says of the state goes before what the net says, and that before the phase.
     state = messages.NetState(phase=phase)
@@ -148,7 +193,7 @@ def _find(document: Document, name: str, field: str, index: int) -> Path:
 
 def _files(folder: Path) -> list[Path]:
     try:
-        return sorted(folder.iterdir())
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError:
         return []
 

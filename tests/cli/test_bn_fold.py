@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 
+from caffelite.cli.bn_fold import _folded, _names
 from caffelite.net import Net
 from caffelite.words import TEST
 
@@ -19,6 +20,23 @@ def test_the_files_are_a_net_without_batchnorm(caffelite, run_folder):
     new.blobs[new.inputs[0]].data[...] = 0.5
     new.forward()
     assert np.isfinite(new.blobs[new.outputs[0]].data).all()
+
+
+def test_three_lines_tell_what_was_done(caffelite, run_folder):
+    lines = caffelite(*COMMAND)[1].splitlines()
+    assert len(lines) == 3
+    told = caffelite(*COMMAND, "--verbose")[1].splitlines()
+    places = json.loads(caffelite(*COMMAND, "--json")[1])["layers"]
+    assert told == [f"{name}: {place}" for name, place in places.items()] + lines
+
+
+def test_what_is_left_is_named():
+    layers = {"a": "in ip", "b": "a Scale layer", "c": "in b", "d": "in ip"}
+    assert _folded(layers, False) == "folded: 3 of 4, into 2 layers; left as Scale: b"
+    assert _folded({"a": "in ip"}, False) == "folded: 1 of 1, into 1 layer"
+    assert _names(list("abcde"), False) == "a, b, c, 2 more"
+    assert _names(list("abcde"), True) == "a, b, c, d, e"
+    assert _names([], False) == "none"
 
 
 def test_json(caffelite, run_folder):

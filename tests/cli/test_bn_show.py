@@ -25,6 +25,17 @@ def test_table_and_json(caffelite, run_folder):
     assert row["variance_ratio"] > 0 and 0 <= row["worst_channel"] < len(mean)
 
 
+def test_json_of_what_is_not_a_number(caffelite, run_folder):
+    net = Net("net.prototxt", TEST, weights="snap_iter_12.caffemodel")
+    net.params["bn1"][0].data[0] = np.nan
+    net.params["bn1"][1].data[0] = np.inf
+    net.save("nan.caffemodel")
+    net.close()
+    (row,) = json.loads(caffelite(*COMMAND[:-1], "nan.caffemodel", "--json")[1], parse_constant=pytest.fail)
+    assert row["mean"][0] is row["variance"][0] is None
+    assert None not in row["mean"][1:] + row["variance"][1:] + row["measured_mean"]
+
+
 @pytest.mark.parametrize(("end", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
 def test_plot(end, start, caffelite, run_folder):
     pytest.importorskip("matplotlib")

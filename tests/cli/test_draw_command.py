@@ -13,7 +13,14 @@ def test_diagrams_that_need_nothing(ending, text, caffelite, run_folder):
     assert text in Path(f"a.{ending}").read_text()
 
 
+def test_a_picture_needs_no_program(caffelite, run_folder, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert caffelite("draw", "net.prototxt", "a.svg") == (0, "", "a.svg: 10 layers, 1.72 k parameters\n")
+
+
 def test_a_diagram_without_graphviz(caffelite, run_folder, monkeypatch):
+    Path("pygraphviz.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(run_folder))
     monkeypatch.setenv("PATH", "")
     code, _, err = caffelite("draw", "net.prototxt", "a.svg")
     assert code == 1

@@ -36,6 +36,23 @@ def test_every_command_of_bn_has_help_with_examples(command, caffelite):
     assert "examples:" in out and f"caffelite bn {command}" in out
 
 
+@pytest.mark.parametrize(
+    ("asked", "same"),
+    [
+        (["help", "train"], ["train", "--help"]),
+        (["--help", "draw"], ["draw", "--help"]),
+        (["help", "bn"], ["bn", "--help"]),
+        (["help", "bn", "fold"], ["bn", "fold", "--help"]),
+        (["bn", "help", "fold"], ["bn", "fold", "--help"]),
+        (["help", "help"], ["help"]),
+    ],
+)
+def test_help_on_a_command(asked, same, caffelite):
+    answer = caffelite(*asked)
+    assert answer[0] == 0
+    assert answer == caffelite(*same)
+
+
 def test_version(caffelite):
     assert caffelite("--version") == (0, f"caffelite {__version__}\n", "")
 
@@ -49,6 +66,7 @@ def test_no_command_shows_the_help(caffelite):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
+        (["help", "trian"], 'there is no command "trian"; did you mean "train"?'),
         (["trian"], 'there is no command "trian"; did you mean "train"?'),
         (["classify"], 'there is no command "classify"; there are train, test'),
         (["bn", "recalibate"], 'there is no command "bn recalibate"; did you mean "recalibrate"?'),
@@ -82,6 +100,21 @@ def test_what_cannot_be_done(arguments, text, caffelite, run_folder):
     code, out, err = caffelite(*arguments)
     assert (code, out) == (1, "")
     assert text in err and err.startswith("caffelite: ") and err.count("\n") == 1
+
+
+def test_hidden_files_are_not_suggested(caffelite, run_folder):
+    (run_folder / ".Doxyfile").touch()
+    assert caffelite("train", "--solver=nofile")[2] == "caffelite: nofile: No such file or directory\n"
+    (run_folder / "nofile.prototxt").touch()
+    assert caffelite("train", "--solver=nofile.prototx")[2].endswith('did you mean "nofile.prototxt"?\n')
+
+
+def test_hidden_files_are_not_suggested_for_the_net_of_a_solver(caffelite, run_folder):
+    (run_folder / ".Doxyfile").touch()
+    (run_folder / "solver.prototxt").write_text('net: "nofile" base_lr: 0.1 lr_policy: "fixed" max_iter: 1')
+    code, _, err = caffelite("train", "solver.prototxt")
+    assert code == 1
+    assert 'net "nofile": there is no such file' in err and "did you mean" not in err
 
 
 def test_options_as_caffe_spells_them():

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffelite.cli.preparing import nets_of, prepare_data
+from caffelite.cli.preparing import nets_and_solver, nets_of, prepare_data
 from caffelite.words import TEST, TRAIN
 
 NET = """
@@ -92,3 +92,12 @@ def test_only_the_phase_that_runs_is_looked_at(originals):
     Path("net.prototxt").write_text(NET.replace("data/mnist_train_lmdb", "my_own_lmdb"))
     assert prepare_data(nets_of(Path("net.prototxt"), TRAIN), None, print) == []
     assert [data.name for data in prepare_data(nets_of(Path("net.prototxt"), TEST), None, print)] == ["mnist"]
+
+
+def test_the_solver_of_another_net_is_not_this_nets(originals):
+    solver = Path("net_solver.prototxt")
+    for text, used in (("other", False), ("far/other", False), ("net", True), ("far/net", True)):
+        solver.write_text(f'net: "{text}.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 1')
+        train, _, found = nets_and_solver(Path("net.prototxt"))
+        assert train.document.filename == "net.prototxt"
+        assert (found is not None) == used

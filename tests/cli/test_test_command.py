@@ -3,7 +3,11 @@
 import json
 import re
 
+import numpy as np
 import pytest
+
+from caffelite.net import Net
+from caffelite.words import TEST
 
 NET = ["-model", "net.prototxt", "-weights", "snap_iter_12.caffemodel"]
 
@@ -55,3 +59,19 @@ def test_later_weights_go_over_earlier_ones(caffelite, run_folder):
 
     assert loss("snap_iter_6.caffemodel,snap_iter_12.caffemodel") == loss("snap_iter_12.caffemodel")
     assert loss("snap_iter_12.caffemodel,snap_iter_6.caffemodel") == loss("snap_iter_6.caffemodel")
+
+
+def test_a_loss_that_is_not_a_number(caffelite, run_folder):
+    net = Net("net.prototxt", TEST, weights="snap_iter_12.caffemodel")
+    for blob in net.params["ip"]:
+        blob.data[...] = np.nan
+    net.save("nan.caffemodel")
+    net.close()
+    weights = ["net.prototxt", "--weights", "nan.caffemodel"]
+    code, out, _ = caffelite("test", *weights)
+    assert code == 1
+    assert "accuracy 0%, loss nan over " in out and out.endswith("; the loss is not a number (nan)\n")
+    code, out, _ = caffelite("test", *weights, "--json")
+    found = json.loads(out, parse_constant=pytest.fail)
+    assert code == 1
+    assert found["loss"] is None and found["outputs"] == {"accuracy": 0, "loss": None}

@@ -147,9 +147,79 @@ def test_stages_reach_the_net(caffelite, tiny):
     tiny.write_text(TINY.replace('top: "loss" }', 'top: "loss" include { stage: "learn" } }'))
     write_solver()
     with_loss = caffelite("train", "tiny_solver.prototxt", "-stage", "learn", "-iterations", "1")[2]
-    without = caffelite("train", "tiny_solver.prototxt", "-iterations", "1")[2]
+    code, _, without = caffelite("train", "tiny_solver.prototxt", "-iterations", "1")
     assert "Train net output #0: loss" in with_loss
-    assert "Train net output #0: loss" not in without
+    assert code == 1 and "tiny.prototxt: no layer of the TRAIN phase is a loss" in without
+
+
+DEPLOY = TINY.split('layer { name: "loss"')[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "beside", "expected"),
+    [
+        ("a.prototxt", {}, ""),
+        ("a.prototxt", {"a_train_test.prototxt": TINY, "train_val.prototxt": TINY}, "a_train_test.prototxt"),
+        ("a_deploy.prototxt", {"a_train_val.prototxt": TINY}, "a_train_val.prototxt"),
+        ("deploy.prototxt", {"train_val.prototxt": TINY}, "train_val.prototxt"),
+        ("deploy.prototxt", {"solver.prototxt": 'net: "far/b.prototxt"', "b.prototxt": TINY}, "b.prototxt"),
+        ("deploy.prototxt", {"solver.prototxt": "no solver", "train.prototxt": TINY}, "train.prototxt"),
+        ("a.prototxt", {"solver.prototxt": 'net: "a.prototxt"'}, ""),
+    ],
+)
+def test_a_net_without_a_loss(caffelite, tiny, name, beside, expected):
+    for file, text in {**beside, name: DEPLOY}.items():
+        Path(file).write_text(text)
+    code, out, err = caffelite("train", name, "--iterations", "3")
+    hint = f"; did you mean {expected}?" if expected else ""
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == (
+        f"caffelite: {name}: no layer of the TRAIN phase is a loss, so there is nothing to learn from{hint}"
+    )
+    assert not Path("snapshots").exists()
+
+
+@pytest.mark.parametrize("field", ["net", "train_net"])
+def test_a_solver_that_names_another_net_is_not_used(caffelite, tiny, field):
+    write_solver()
+    solver = Path("tiny_solver.prototxt")
+    solver.write_text(solver.read_text().replace('net: "tiny', f'\n{field}: "examples/tiny_train_test'))
+    expected = "caffelite: tiny_solver.prototxt:2:1: this solver trains {}, not tiny.prototxt; train {} or "
+    for train in ("examples/tiny_train_test.prototxt", "tiny_train_test.prototxt"):
+        code, out, err = caffelite("train", "tiny.prototxt")
+        assert (code, out) == (1, "")
+        assert expected.format(train, train) in err
+        # What the solver names from Caffe's folder lies beside it.
+        Path("tiny_train_test.prototxt").write_text(TINY)
+
+
+def test_a_solver_may_name_its_net_from_elsewhere(caffelite, tiny):
+    write_solver()
+    solver = Path("tiny_solver.prototxt")
+    for name in ("./tiny.prototxt", "examples/tiny.prototxt", str(tiny.absolute())):
+        solver.write_text(re.sub('net: "[^"]*"', f'net: "{name}"', solver.read_text()))
+        assert caffelite("train", "tiny.prototxt", "--iterations", "1")[0] == 0
+
+
+@pytest.mark.parametrize(("rate", "value"), [("1e38", "nan"), ("0", "inf")])
+def test_a_loss_that_is_not_a_number(caffelite, tiny, rate, value):
+    data = "1e30" if value == "inf" else "1"  # its square is no float32
+    net = TINY.replace('type: "constant" value: 1', f'type: "constant" value: {data}')
+    net = net.replace("shape { dim: 4 dim: 3 } shape { dim: 4 }", "shape { dim: 4 dim: 3 } shape { dim: 4 dim: 2 }")
+    tiny.write_text(net.replace('"SoftmaxWithLoss"', '"EuclideanLoss"'))
+    write_solver("test_iter: 1 test_interval: 20")
+    solver = Path("tiny_solver.prototxt")
+    solver.write_text(solver.read_text().replace("base_lr: 0.1", f"base_lr: {rate}"))
+    code, out, _ = caffelite("train", "tiny.prototxt")
+    assert code == 1
+    assert f"; test: loss {value}; the loss is not a number ({value}); weights in deep/folder/tiny_iter_20.c" in out
+    assert out.count("\n") == 1
+    assert Path("deep/folder/tiny_iter_20.solverstate").is_file()
+
+
+def test_a_run_that_has_not_begun_has_no_loss(caffelite, run_folder):
+    state = ["-snapshot", "snap_iter_6.solverstate", "-iterations", "6"]
+    assert "not a number" not in caffelite("train", "solver.prototxt", *state)[1]
 
 
 def test_the_last_line_has_a_test_of_the_last_iteration(caffelite, tiny):

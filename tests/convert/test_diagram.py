@@ -3,13 +3,14 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from caffelite.draw.boxes import build, short_number
 from caffelite.draw.diagram import dot, draw, mermaid
-from caffelite.errors import MissingExtraError
+from caffelite.errors import Error, MissingExtraError
 from caffelite.schema.text import net_from_text, read_net
 
 CAFFE = Path(__file__).parent.parent / "caffe"
@@ -66,12 +67,16 @@ def hostile(name: str) -> str:
     return f'layer {{ name: "{name}" type: "Input" top: "x" input_param {{ shape {{ dim: 1 }} }} }}'
 
 
-@pytest.mark.parametrize("name", ['a\\"b', "a<b>&c", "a|b", "a]b[", "a`b", "é→ü", "a;b}"])
+@pytest.mark.parametrize(
+    "name", ['a\\"b', "a<b>&c", "a|b", "a]b[", "a`b", "é→ü", "a;b}", "a#quot;b", "%%{init: {}}%%", "a\\nb"]
+)
 def test_names_that_mean_something_in_the_other_language(name: str) -> None:
     diagram = build(net_from_text(hostile(name)))
     chart = mermaid(diagram)
     box = next(line for line in chart.splitlines() if line.startswith("  b0["))
     assert box.count('"') == 2
+    assert "%%" not in chart and not re.search("#(?!quot;|[0-9]+;)", box)
+    assert len(chart.splitlines()) == 9
     assert "<b>&c" not in dot(diagram)
     if shutil.which("dot"):
         subprocess.run(["dot", "-Tsvg"], input=dot(diagram).encode(), check=True, capture_output=True)
@@ -108,13 +113,84 @@ def test_a_net_of_150_layers_is_quick() -> None:
     assert dot(diagram).count("b74") > 0
 
 
-def test_without_graphviz(here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+@pytest.fixture
+def empty_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty folder that is the whole path: no ``dot``."""
+    folder = tmp_path / "path"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+@pytest.fixture
+def no_pygraphviz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the import of PyGraphviz fail, as where its libraries cannot be loaded."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "pygraphviz.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+@pytest.mark.parametrize(("kind", "start"), [("svg", b"<?xml"), ("png", b"\x89PNG\r\n\x1a\n"), ("pdf", b"%PDF-")])
+def test_pictures_need_no_program(
+    kind: str, start: bytes, here: None, empty_path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / f"net.{kind}"
+    assert draw("net.prototxt", picture) == "10 layers, 1.72 k parameters"
+    assert picture.read_bytes().startswith(start)
+    # Nothing of what Graphviz and its libraries print.
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_picture_has_every_layer(here: None, empty_path: Path, tmp_path: Path) -> None:
+    draw("net.prototxt", tmp_path / "net.svg")
+    texts = re.findall(r"<text [^>]*>([^<]*)</text>", (tmp_path / "net.svg").read_text())
+    assert {"conv1", "bn1", "pool1", "ip", "accuracy", "loss", "3×3 → 6, pad 1"} <= set(texts)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere fonts are not found by fontconfig")
+def test_a_machine_without_fonts(here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fonts.conf").write_text("<fontconfig></fontconfig>")
+    monkeypatch.setenv("FONTCONFIG_FILE", str(tmp_path / "fonts.conf"))
+    with pytest.warns(UserWarning, match="net.png: its text is boxes, because this machine has no fonts"):
+        draw("net.prototxt", tmp_path / "net.png")
+
+
+def test_dot_on_the_path(here: None, no_pygraphviz: None, empty_path: Path, tmp_path: Path) -> None:
+    program = empty_path / "dot"
+    program.write_text(f"#!{sys.executable}\nimport sys\nprint(sys.argv[1:], sys.stdin.read()[:7])\n")
+    program.chmod(0o755)
+    draw("net.prototxt", tmp_path / "net.svg")
+    assert (tmp_path / "net.svg").read_text() == "['-Tsvg'] digraph\n"
+
+
+def test_without_graphviz(here: None, no_pygraphviz: None, empty_path: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        MissingExtraError, match="net.svg: SVG is drawn by Graphviz, which is not installed .*apt install graphviz"
+        MissingExtraError, match="net.svg: SVG is drawn by Graphviz, which is not installed .pip install pyg"
     ):
         draw("net.prototxt", tmp_path / "net.svg")
-    assert list(tmp_path.iterdir()) == []
+    assert not list(tmp_path.glob("*.svg"))
+
+
+def test_what_graphviz_cannot_read(here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caffelite.draw.diagram.dot", lambda *_: "digraph {")
+    with pytest.raises(Error, match="Graphviz failed: .*syntax error"):
+        draw("net.prototxt", tmp_path / "net.svg")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "heading"),
+    [
+        ("cifar10_bn", "# cifar10_bn"),
+        ("", "# net"),
+        ("a <script>b</script> & c", "# a &lt;script&gt;b&lt;/script&gt; &amp; c"),
+        ("![x](y) *z* `w` _v_ #", r"# !\[x\](y) \*z\* \`w\` \_v\_ \#"),
+        ("a\\n```mermaid", r"# a \`\`\`mermaid"),
+    ],
+)
+def test_the_heading_of_mermaid_is_the_name_and_nothing_else(name: str, heading: str) -> None:
+    assert mermaid(build(net_from_text(f'name: "{name}"' + hostile("a")))).splitlines()[0] == heading
 
 
 def test_numbers() -> None:

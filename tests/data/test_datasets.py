@@ -13,7 +13,7 @@ from caffelite.data.stream import decode
 from caffelite.datasets import prepare as datasets
 from caffelite.datasets import synthetic
 from caffelite.datasets.build import write_images
-from caffelite.datasets.download import Remote, cache_folder
+from caffelite.datasets.download import Remote, downloads_folder
 from caffelite.datasets.originals import Chunk, Splits
 from caffelite.datasets.prepare import DATASETS, Prepared, dataset_of, origin_of, prepare
 from caffelite.errors import DataError
@@ -148,10 +148,10 @@ def test_the_built_in_set_gives_way_to_originals(tmp_path: Path, monkeypatch: py
 
 
 def test_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put_originals(cache_folder("cifar10"))
-    (cache_folder("cifar10") / "cifar-10-binary.tar.gz").touch()
+    put_originals(downloads_folder("cifar10"))
+    (downloads_folder("cifar10") / "cifar-10-binary.tar.gz").touch()
     made = prepare("cifar10", tmp_path / "data")
-    assert made.origin == f"made from the originals downloaded to {cache_folder('cifar10')}"
+    assert made.origin == f"made from the originals downloaded to {downloads_folder('cifar10')}"
 
 
 def test_a_source_that_holds_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,59 @@ print(len(compiled))
     assert int(again.stdout) == 1
 
 
+_TWO_KERNELS = """
+import numpy as np
+from caffelite.kernels.arrays import accumulate, copy
+a, b = np.ones(100_000, np.float32), np.zeros(100_000, np.float32)
+copy(a, b)()
+accumulate(a, b)()
+assert (b == 2).all()
+"""
+
+
+def _in_a_home_that_cannot_be_written(folder: Path, **variables: str) -> str:
+    """Run two kernels from a package that nothing can be kept beside; return what is said."""
+    package = folder / "caffelite"
+    if not package.exists():
+        shutil.copytree(Path(launch.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
+        (package / "kernels" / "__pycache__").touch()
+    folders = ("CAFFELITE_CACHE", "NUMBA_CACHE_DIR")
+    environment = {name: value for name, value in os.environ.items() if name not in folders}
+    nowhere = "/dev/null/home"
+    environment |= {"HOME": nowhere, "XDG_CACHE_HOME": nowhere, "PYTHONPATH": str(folder)} | variables
+    done = subprocess.run([sys.executable, "-c", _TWO_KERNELS], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a path below /dev/null")
+def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
+    said = _in_a_home_that_cannot_be_written(tmp_path)
+    assert said.count("UserWarning") == 1
+    assert "compiled kernels cannot be kept in /dev/null/home/caffelite/kernels/" in said
+    assert "each run compiles them anew; set CAFFELITE_CACHE to a folder that can be written" in said
+
+    kept = tmp_path / "kept"
+    assert not _in_a_home_that_cannot_be_written(tmp_path, CAFFELITE_CACHE=str(kept))
+    assert len(list(kept.rglob("*.code"))) == 2 and len(list(kept.rglob("*.nbc"))) == 3
+    mask = os.umask(0o22)
+    os.umask(mask)
+    assert {path.stat().st_mode & 0o777 for path in kept.rglob("*.*")} == {0o666 & ~mask}  # for other users too
+    written = {path: path.stat().st_mtime_ns for path in kept.rglob("*.*")}
+    assert not _in_a_home_that_cannot_be_written(tmp_path, CAFFELITE_CACHE=str(kept))
+    assert written == {path: path.stat().st_mtime_ns for path in kept.rglob("*.*")}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a path below /dev/null")
+def test_the_folder_that_numba_was_given(tmp_path: Path) -> None:
+    kernels, drivers = tmp_path / "kernels", tmp_path / "drivers"
+    assert not _in_a_home_that_cannot_be_written(tmp_path, CAFFELITE_CACHE=str(kernels), NUMBA_CACHE_DIR=str(drivers))
+    assert len(list(kernels.rglob("*.code"))) == 2 and len(list(drivers.rglob("*.nbc"))) == 3
+    assert not list(kernels.rglob("*.nbc"))
+    said = _in_a_home_that_cannot_be_written(tmp_path, CAFFELITE_CACHE=str(kernels), NUMBA_CACHE_DIR="/dev/null/numba")
+    assert said.count("UserWarning") == 1 and "set NUMBA_CACHE_DIR to a folder" in said
+
+
 def test_in_place_is_a_version_of_its_own() -> None:
     x, y = np.arange(9.0, dtype=np.float32), np.zeros(9, np.float32)
     seen = np.zeros(9, np.int64)
@@ -103,11 +157,34 @@ def test_settings() -> None:
     assert launch.SERIAL_WORK > 0
 
 
+@pytest.mark.skipif(
+    settings.THREADING_LAYER != "omp" or not sys.platform.startswith("linux"), reason="another threading layer"
+)
+@pytest.mark.parametrize(
+    "variables, spins",
+    [
+        ({}, str(settings.SPINS)),
+        ({"NUMBA_THREADING_LAYER": "omp"}, str(settings.SPINS)),
+        ({"GOMP_SPINCOUNT": "77"}, "77"),
+        ({"OMP_WAIT_POLICY": "active"}, "30000000000"),
+        ({"OMP_WAIT_POLICY": "passive"}, "0"),
+    ],
+)
+def test_threads_that_wait_go_to_sleep_unless_the_user_says_otherwise(variables: dict[str, str], spins: str) -> None:
+    code = "import os; from caffelite.kernels import settings; print(os.environ.get('GOMP_SPINCOUNT'))"
+    ours = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "NUMBA_THREADING_LAYER")
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    environment |= {"OMP_DISPLAY_ENV": "verbose", "PYTHONPATH": os.pathsep.join(sys.path)} | variables
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
+    assert done.stdout.strip() == str(variables.get("GOMP_SPINCOUNT"))  # programs started from here have their own
+
+
 _HELPERS = """
 import numpy as np
 from numba.extending import register_jitable
 from caffelite.kernels import launch, settings
-from caffelite.kernels.launch import call, specialised
+from caffelite.kernels.engine.launch import call, specialised
 
 @specialised
 def make(step):

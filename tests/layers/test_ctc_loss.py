@@ -134,6 +134,18 @@ def test_accuracy_of_whole_sequences() -> None:
     assert net.blobs["y"].data == 0.25
 
 
+def test_a_sequence_with_a_score_that_is_not_a_number_is_wrong() -> None:
+    x = np.eye(4)[[[3, 3], [3, 3], [3, 0]]]  # nothing, nothing, 0
+    x[1, 1, 2] = np.nan
+    net = make(accuracy(x.shape, (3, 1), 2), x=x, labels=[[3], [3], [2]])
+    net.forward()
+    assert net.blobs["y"].data == pytest.approx(1 / 3)
+    net.blobs["x"].data[...] = np.nan
+    net.blobs["labels"].data[...] = 0  # where argmax finds the first NaN
+    net.forward()
+    assert net.blobs["y"].data == 0
+
+
 def test_accuracy_that_does_not_fit() -> None:
     with pytest.raises(NetError, match="takes scores of streams × time steps × labels, not 2×3"):
         make(accuracy((2, 3), (2, 1), 0))

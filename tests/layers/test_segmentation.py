@@ -49,6 +49,21 @@ def test_accuracy_over_passes() -> None:
     np.testing.assert_allclose(y.reshape(-1), measures(pairs, 4), rtol=1e-5)
 
 
+@pytest.mark.parametrize("reset", ["true", "false"])
+def test_what_is_not_a_number_is_of_no_class(reset: str) -> None:
+    x, labels = X.copy(), np.full_like(LABELS, 3)
+    x[0, 1] = np.nan
+    x[1, 3] = 99
+    labels[:, :, 0] = 9
+    net = layer_net("SegAccuracy", f"seg_accuracy_param {{ reset: {reset} ignore_label: 9 }}", X.shape, LABELS.shape)
+    for _ in range(2):
+        y = forward(net, x, labels)
+    # Half of the places of class 3 are found; the other classes do not occur and are not found.
+    np.testing.assert_allclose(y.reshape(-1), [0.5, 0.5, (3 + 0.5) / 4], rtol=1e-6)
+    y = forward(net, np.full_like(X, np.nan), labels)
+    assert (y.reshape(-1)[0] == 0) == (reset == "true")
+
+
 def test_unique_labels() -> None:
     labels = np.array([[5, 2, 2, 255], [7, 7, 7, 7]]).reshape(2, 1, 2, 2)
     net = layer_net(

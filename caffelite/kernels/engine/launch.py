@@ -14,7 +14,6 @@ numba's own cache cannot find a closure over compiled functions again in another
 import hashlib
 import json
 import os
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +21,7 @@ from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn, cast
+from uuid import uuid4
 
 import numba
 import numpy as np
@@ -36,6 +36,7 @@ from numba.cpython import slicing
 from numba.extending import intrinsic
 
 from caffelite.kernels.engine import settings
+from caffelite.kernels.engine.driver import driver
 
 Argument = np.ndarray | int | float
 
@@ -149,12 +150,12 @@ def _invoke(typing_context, address, begin, end, worker, context):
     return types.void(*[types.intp] * 5), generate
 
 
-@numba.njit("void(intp, intp, intp)", nogil=True, cache=True)
+@driver("void(intp, intp, intp)")
 def _run_serial(address, context, tasks):
     _invoke(address, 0, tasks, 0, context)
 
 
-@numba.njit("void(intp, intp, intp, intp)", parallel=True, nogil=True, cache=True)
+@driver("void(intp, intp, intp, intp)", parallel=True)
 def _run_parallel(address, context, tasks, workers):
     for worker in numba.prange(workers):
         begin = tasks * worker // workers
@@ -163,7 +164,7 @@ def _run_parallel(address, context, tasks, workers):
             _invoke(address, begin, end, worker, context)
 
 
-@numba.njit("void(intp[:, ::1])", parallel=True, nogil=True, cache=True)
+@driver("void(intp[:, ::1])", parallel=True)
 def _run_row(calls):
     for i in range(len(calls)):
         address, context, tasks, workers = calls[i, 0], calls[i, 1], calls[i, 2], calls[i, 3]
@@ -222,7 +223,7 @@ class Kernel:
 
     def kept(self, version: _Version) -> bool:
         """Whether the machine code is in this process or on disk."""
-        return version in self._versions or self._file(version).exists()
+        return version in self._versions or os.path.isfile(self._file(version))
 
     def _key(self, version: _Version) -> str:
         return hashlib.sha256(f"{self.name} {version}".encode()).hexdigest()[:32]
@@ -268,11 +269,12 @@ class Kernel:
     @staticmethod
     def _keep(path: Path, content: bytes) -> None:
         # A full disk or a folder that cannot be written costs a compile next time, nothing else.
+        if not settings.can_keep(path.parent):
+            return
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent)
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
+            # Not one of tempfile's, which only their owner can read: an image may be filled by one user for another.
+            temporary = path.with_name(f"{path.name}.{uuid4().hex}")
+            temporary.write_bytes(content)
             os.replace(temporary, path)
         except OSError:
             pass
@@ -338,8 +340,9 @@ def together() -> Iterator[None]:
         _waiting.calls = None
     needed = {(call.kernel, call.kernel.version(call.arguments)) for call in calls}
     missing = [(kernel, version) for kernel, version in needed if not kernel.kept(version)]
-    # A kernel takes at least a tenth of a second, a process about as long to start and to end.
-    if len(missing) > 2 and settings.compilers() > 1:
+    # A kernel takes at least a tenth of a second, a process about as long to start and to end. What a process has
+    # compiled reaches this one through the folder.
+    if len(missing) > 2 and settings.compilers() > 1 and settings.can_keep(settings.code_folder()):
         _compile_in_processes(sorted(missing, key=lambda one: one[0].name))
     for call in calls:
         call.compile()

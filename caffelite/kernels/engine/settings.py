@@ -4,20 +4,46 @@ import hashlib
 import importlib
 import os
 import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
 import numba
-import platformdirs
 from numba.core import config as _config
+
+from caffelite.cache import cache_folder
 
 _numba: Any = _config
 
 #: Options of every kernel. ``contract`` lets LLVM fuse a multiply and an add; ``reassoc`` lets it keep several
 #: partial sums, which is what vectorises a reduction; ``nsz`` ignores the sign of zero. NaN and infinity stay.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
+
+#: How often a thread of libgomp that waits looks for work before it sleeps. Its own 300,000 keep a core busy that
+#: another process could use (``tools/bench_spin.py``).
+SPINS = 2000
+
+
+@contextmanager
+def _bounded_spinning() -> Iterator[None]:
+    """Load libgomp inside, with waiting bounded by ``SPINS``; the user's own setting stays.
+
+    The library reads its environment while it is loaded. Afterwards the variable is taken away again: the OpenMP of
+    other packages, and of processes started from here, is no business of ours.
+    """
+    bound = "GOMP_SPINCOUNT" not in os.environ and "OMP_WAIT_POLICY" not in os.environ
+    if bound:
+        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
+    try:
+        yield
+    finally:
+        if bound:
+            del os.environ["GOMP_SPINCOUNT"]
 
 
 def choose_threading_layer() -> str:
@@ -31,14 +57,15 @@ def choose_threading_layer() -> str:
     str
         The name of the layer.
     """
-    if "NUMBA_THREADING_LAYER" in os.environ:
-        return str(_numba.THREADING_LAYER)
-    try:
-        importlib.import_module("numba.np.ufunc.omppool")
-    except ImportError:
-        return str(_numba.THREADING_LAYER)
-    _numba.THREADING_LAYER = "omp"
-    return "omp"
+    asked = os.environ.get("NUMBA_THREADING_LAYER")
+    if asked in (None, "omp"):
+        try:
+            with _bounded_spinning():
+                importlib.import_module("numba.np.ufunc.omppool")
+        except ImportError:
+            return str(_numba.THREADING_LAYER)
+        _numba.THREADING_LAYER = "omp"
+    return str(_numba.THREADING_LAYER)
 
 
 THREADING_LAYER = choose_threading_layer()
@@ -88,5 +115,27 @@ def code_folder() -> Path:
         digest.update(source.read_bytes())
     cpu = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
     digest.update(f"{numba.__version__} {cpu} {os.environ.get('CAFFELITE_VECTOR')}".encode())
-    base = os.environ.get("CAFFELITE_CACHE") or platformdirs.user_cache_dir("caffelite")
-    return Path(base) / "kernels" / digest.hexdigest()[:16]
+    return cache_folder() / "kernels" / digest.hexdigest()[:16]
+
+
+@cache
+def can_keep(folder: Path) -> bool:
+    """Whether compiled code can be kept in a folder, which is made; where it cannot, a warning says so, once.
+
+    Parameters
+    ----------
+    folder : Path
+        :func:`code_folder`, or the one that the user has given numba.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        variable = "CAFFELITE_CACHE" if folder == code_folder() else "NUMBA_CACHE_DIR"
+        warnings.warn(
+            f"compiled kernels cannot be kept in {folder} ({error.strerror}), each run compiles them anew; "
+            f"set {variable} to a folder that can be written",
+            stacklevel=2,
+        )
+        return False
+    return True

@@ -20,7 +20,8 @@ class SegAccuracy(Layer):
     score is that of the label; the mean of that share over the classes that occur; the mean over all classes of the
     places that are of the class and found to be, by those that are or are found to be (1 where there are none).
     ``seg_accuracy_param``: ``ignore_label`` (any number of them); ``reset`` (true; false: what was counted in earlier
-    passes stays). Of equal scores the last class has the highest. ``metric`` is not read, as in the forks.
+    passes stays). Of equal scores the last class has the highest; a place with a
+    score that is NaN is found to be of no class. ``metric`` is not read, as in the forks.
 
     DeepLab and PSPNet.
     """
@@ -45,8 +46,10 @@ class SegAccuracy(Layer):
         classes, ignored = scores.shape[1], list(self.settings.ignore_label)
         #: How many places are of a class (rows) and found to be of a class (columns).
         counts = np.zeros((classes, classes), np.int64)
+        #: How many places of a class are found to be of none.
+        lost = np.zeros(classes, np.int64)
         if not self.settings.reset:
-            self.state["counts"] = counts
+            self.state |= {"counts": counts, "lost": lost}
 
         def measure() -> None:
             with np.errstate(invalid="ignore"):  # NaN becomes a number that is no class
@@ -59,19 +62,22 @@ class SegAccuracy(Layer):
                     f"{classes} classes (0 to {classes - 1})"
                 )
             found = (classes - 1 - scores[:, ::-1].argmax(1)).reshape(-1)
+            scored = counted & ~np.isnan(scores).any(axis=1).reshape(-1)
             if self.settings.reset:
                 counts.fill(0)
-            pairs = wanted[counted] * classes + found[counted]
+                lost.fill(0)
+            pairs = wanted[scored] * classes + found[scored]
             counts.reshape(-1)[:] += np.bincount(pairs, minlength=classes * classes)
-            out[:] = self._measures(counts)
+            lost[:] += np.bincount(wanted[counted & ~scored], minlength=classes)
+            out[:] = self._measures(counts, lost)
 
         return [measure]
 
     @staticmethod
-    def _measures(counts: np.ndarray) -> tuple[float, float, float]:
-        right, wanted, found = np.diag(counts), counts.sum(1), counts.sum(0)
+    def _measures(counts: np.ndarray, lost: np.ndarray) -> tuple[float, float, float]:
+        right, wanted, found = np.diag(counts), counts.sum(1) + lost, counts.sum(0)
         occurs = wanted > 0
         recall = (right[occurs] / wanted[occurs]).mean() if occurs.any() else 0.0
         union = wanted + found - right
         overlap = np.where(union > 0, right / np.maximum(union, 1), 1.0)
-        return right.sum() / max(counts.sum(), 1), recall, overlap.mean()
+        return right.sum() / max(wanted.sum(), 1), recall, overlap.mean()

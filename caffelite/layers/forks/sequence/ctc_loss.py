@@ -92,6 +92,7 @@ class LabelsequenceAccuracy(Layer):
     """The share of streams whose labels are all found, in order; no gradient.
 
     The highest score of each step is its label; the same label in neighbouring steps counts once, blanks not at all.
+    A stream with a score that is NaN is wrong.
 
     Bottoms: scores (``N × T × alphabet``), labels (``N × L``, filled up with blanks).
     ``labelsequence_accuracy_param { blank_label: 0 }``. In jolibrain's fork.
@@ -120,7 +121,8 @@ class LabelsequenceAccuracy(Layer):
 
         def judge() -> None:
             right = 0
-            for best, wanted in zip(scores.argmax(axis=2), labels, strict=True):
+            known = ~np.isnan(scores).any(axis=(1, 2))
+            for best, wanted in zip(scores[known].argmax(axis=2), labels[known], strict=True):
                 changes = np.diff(best, prepend=self.blank) != 0
                 found = best[changes & (best != self.blank)]
                 right += np.array_equal(found, wanted[wanted != self.blank])
