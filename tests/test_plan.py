@@ -75,21 +75,31 @@ def test_a_convolution_absorbs_what_is_behind_it(settings: str, behind: str) -> 
     ("text", "units"),
     [
         # A reader beside the one behind.
-        (convolution("num_output: 8 kernel_size: 1") + RELU.replace('top: "c"', 'top: "r"')
-         + 'layer { name: "p" type: "Power" bottom: "c" top: "p" }', [1, 1, 1, 1]),
+        (
+            convolution("num_output: 8 kernel_size: 1")
+            + RELU.replace('top: "c"', 'top: "r"')
+            + 'layer { name: "p" type: "Power" bottom: "c" top: "p" }',
+            [1, 1, 1, 1],
+        ),
         # A factor along another axis, statistics of the batch (the Scale joins them), an affine layer behind an
         # element-wise one.
-        (convolution("num_output: 8 kernel_size: 1")
-         + 'layer { name: "s" type: "Scale" bottom: "c" top: "c" scale_param { axis: 2 } }', [1, 1, 1]),
-        (convolution("num_output: 8 kernel_size: 1")
-         + NORM.replace('top: "c" }', 'top: "c" batch_norm_param { use_global_stats: false } }', 1), [1, 1, 2]),
+        (
+            convolution("num_output: 8 kernel_size: 1")
+            + 'layer { name: "s" type: "Scale" bottom: "c" top: "c" scale_param { axis: 2 } }',
+            [1, 1, 1],
+        ),
+        (
+            convolution("num_output: 8 kernel_size: 1")
+            + NORM.replace('top: "c" }', 'top: "c" batch_norm_param { use_global_stats: false } }', 1),
+            [1, 1, 2],
+        ),
         (convolution("num_output: 8 kernel_size: 1") + RELU + NORM, [1, 2, 1, 1]),
         # Another kind of layer, and a second axis as the channels.
         (convolution("num_output: 8 kernel_size: 1", "Deconvolution") + RELU, [1, 1, 1]),
         (convolution("num_output: 8 kernel_size: 1 axis: 2") + RELU, [1, 1, 1]),
     ],
     ids=["readers", "axis", "batch", "order", "deconvolution", "channels"],
-)  # fmt: skip
+)
 def test_what_is_not_absorbed(text: str, units: list[int]) -> None:
     nets = pair(INPUT + text)
     assert [len(unit.nodes) for unit in nets[0].plan.units] == units
@@ -222,9 +232,12 @@ def test_branches_that_are_read_backward_are_copied() -> None:
 
 def test_folded_weights_of_two_layers_do_not_meet() -> None:
     first = convolution("num_output: 6 kernel_size: 3 pad: 1") + NORM
-    second = (convolution("num_output: 5 kernel_size: 3", bottom="c") + NORM).replace('name: "', 'name: "z').replace(
-        'top: "c"', 'top: "out"'
-    ).replace('bottom: "c" top: "out" batch', 'bottom: "out" top: "out" batch')  # fmt: skip
+    second = (
+        (convolution("num_output: 5 kernel_size: 3", bottom="c") + NORM)
+        .replace('name: "', 'name: "z')
+        .replace('top: "c"', 'top: "out"')
+        .replace('bottom: "c" top: "out" batch', 'bottom: "out" top: "out" batch')
+    )
     second = second.replace('type: "BatchNorm" bottom: "c"', 'type: "BatchNorm" bottom: "out"').replace(
         'type: "Scale" bottom: "c"', 'type: "Scale" bottom: "out"'
     )

@@ -80,11 +80,15 @@ def test_another_batch(nets, tmp_path) -> None:
     ("text", "output", "trouble"),
     [
         (CONVOLUTION, (0, 5, 6, 6), "c has shape 2×4×6×6, expected 2×5×6×6"),
-        ('layer { name: "p" type: "Power" bottom: "data" top: "p" power_param { scale: 0 } }', (0, 3), "p is 0.0 everywhere"),
+        (
+            'layer { name: "p" type: "Power" bottom: "data" top: "p" power_param { scale: 0 } }',
+            (0, 3),
+            "p is 0.0 everywhere",
+        ),
         ('layer { name: "l" type: "Log" bottom: "data" top: "l" }', (0, 3, 8, 8), "l is not finite"),
         ('layer { name: "x" type: "Nothing" bottom: "data" top: "x" }', (0,), "there is no layer type"),
     ],
-)  # fmt: skip
+)
 def test_trouble_is_told(nets, tmp_path, text, output, trouble) -> None:
     with np.errstate(all="ignore"):
         row = nets.run(published(nets, output), write(tmp_path, INPUT + text), None, False)

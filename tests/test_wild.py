@@ -50,8 +50,9 @@ def schema(folder: Path) -> Path:
     net, solver, layer = (file.message_type.add(name=n) for n in ("NetParameter", "SolverParameter", "LayerParameter"))
     field = descriptor_pb2.FieldDescriptorProto
     solver.field.add(name="net", number=1, label=field.LABEL_OPTIONAL, type=field.TYPE_STRING)
-    net.field.add(name="layer", number=1, label=field.LABEL_REPEATED, type=field.TYPE_MESSAGE,
-                  type_name=".caffe.LayerParameter")  # fmt: skip
+    net.field.add(
+        name="layer", number=1, label=field.LABEL_REPEATED, type=field.TYPE_MESSAGE, type_name=".caffe.LayerParameter"
+    )
     for number, name in enumerate(("name", "type", "bottom", "top"), 1):
         layer.field.add(name=name, number=number, label=field.LABEL_REPEATED, type=field.TYPE_STRING)
     target = folder / "schema.pb"

@@ -72,8 +72,9 @@ def main() -> None:
     rows = []
     for shape in [tuple(map(int, text.split("x"))) for text in options.shapes] or SHAPES:
         for direction, steps in steps_of(shape).items():
-            found = in_turns({who: partial(timed, step) for who, step in steps.items()}, options.rounds,
-                             options.seconds)  # fmt: skip
+            found = in_turns(
+                {who: partial(timed, step) for who, step in steps.items()}, options.rounds, options.seconds
+            )
             for who, result in found.items():
                 rows.append({"shape": shape, "pass": direction, "program": who, **dataclasses.asdict(result)})
                 if not options.json:

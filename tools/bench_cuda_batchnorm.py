@@ -21,12 +21,28 @@ from caffelite.gpu.choice import gpu_or_reason
 
 #: Images, channels, height, width.
 RESNET = [
-    *[(32, *rest) for rest in [(64, 112, 112), (64, 56, 56), (256, 56, 56), (128, 56, 56), (128, 28, 28),
-                               (512, 28, 28), (256, 28, 28), (256, 14, 14), (1024, 14, 14), (512, 14, 14),
-                               (512, 7, 7), (2048, 7, 7)]],
-    *[(128, *rest) for rest in [(64, 112, 112), (64, 56, 56), (256, 56, 56), (512, 28, 28), (1024, 14, 14),
-                                (2048, 7, 7)]],
-]  # fmt: skip
+    *[
+        (32, *rest)
+        for rest in [
+            (64, 112, 112),
+            (64, 56, 56),
+            (256, 56, 56),
+            (128, 56, 56),
+            (128, 28, 28),
+            (512, 28, 28),
+            (256, 28, 28),
+            (256, 14, 14),
+            (1024, 14, 14),
+            (512, 14, 14),
+            (512, 7, 7),
+            (2048, 7, 7),
+        ]
+    ],
+    *[
+        (128, *rest)
+        for rest in [(64, 112, 112), (64, 56, 56), (256, 56, 56), (512, 28, 28), (1024, 14, 14), (2048, 7, 7)]
+    ],
+]
 CIFAR = [(100, 32, 16, 16), (100, 64, 8, 8)]
 SHAPES = RESNET + CIFAR
 #: How many arrays of x, y, … a pass moves.
@@ -61,8 +77,13 @@ def main() -> int:
         copied = max(before, bench.copy())
     for row in rows:
         row["of copy"] = row["GB/s"] / copied
-    facts = {**gpu.device.facts(), "torch": torch.__version__, "dtype": arguments.dtype, "copy": copied,
-             "timed": "calls" if arguments.calls else "a graph of calls"}  # fmt: skip
+    facts = {
+        **gpu.device.facts(),
+        "torch": torch.__version__,
+        "dtype": arguments.dtype,
+        "copy": copied,
+        "timed": "calls" if arguments.calls else "a graph of calls",
+    }
     print(json.dumps({**facts, "rows": rows}) if arguments.json else table(facts, rows))
     return 0
 
@@ -123,11 +144,17 @@ class Bench:
             for name, moved in MOVED.items():
                 ours = self.milliseconds([getattr(case, name) for case in cases])
                 theirs = self.milliseconds([getattr(case, f"torch_{name}") for case in cases])
-                rows.append({
-                    "shape": "×".join(map(str, shape)), "pass": f"{name}{' + ReLU' if relu else ''}",
-                    "MB": moved * size / 1e6, "ms": ours, "GB/s": moved * size / ours / 1e6, "torch ms": theirs,
-                    "ratio": theirs / ours,
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "shape": "×".join(map(str, shape)),
+                        "pass": f"{name}{' + ReLU' if relu else ''}",
+                        "MB": moved * size / 1e6,
+                        "ms": ours,
+                        "GB/s": moved * size / ours / 1e6,
+                        "torch ms": theirs,
+                        "ratio": theirs / ours,
+                    }
+                )
         return rows
 
 
@@ -146,11 +173,17 @@ class Case:
         self.d_factor, self.d_offset = torch.empty_like(self.factor), torch.empty_like(self.offset)
         saved = torch.empty((3, channels), device="cuda")
         stored = tuple(torch.zeros(n, device="cuda") for n in (channels, channels, 1))
-        how = {"factor": self.factor, "offset": self.offset, "activation": "ReLU" if relu else None, "stream": stream,
-               "run": False}  # fmt: skip
+        how = {
+            "factor": self.factor,
+            "offset": self.offset,
+            "activation": "ReLU" if relu else None,
+            "stream": stream,
+            "run": False,
+        }
         self.forward: Call = batchnorm.forward(self.x, self.y, saved, stored=stored, **how)
-        self.backward: Call = batchnorm.backward(self.x, self.dy, self.dx, saved, d_factor=self.d_factor,
-                                                 d_offset=self.d_offset, **how)  # fmt: skip
+        self.backward: Call = batchnorm.backward(
+            self.x, self.dy, self.dx, saved, d_factor=self.d_factor, d_offset=self.d_offset, **how
+        )
         self.running = torch.zeros(channels, device="cuda"), torch.ones(channels, device="cuda")
         self.leaves = [t.detach().clone().requires_grad_() for t in (self.x, self.factor, self.offset)]
         self.result = self.torch_forward()
@@ -178,19 +211,33 @@ class Case:
 def table(facts: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     texts = [COLUMNS]
     for row in rows:
-        texts.append((row["shape"], row["pass"], f"{row['MB']:.1f}", f"{row['ms']:.4f}", f"{row['GB/s']:.0f}",
-                      f"{100 * row['of copy']:.0f}%", f"{row['torch ms']:.4f}", f"{row['ratio']:.2f}"))  # fmt: skip
+        texts.append(
+            (
+                row["shape"],
+                row["pass"],
+                f"{row['MB']:.1f}",
+                f"{row['ms']:.4f}",
+                f"{row['GB/s']:.0f}",
+                f"{100 * row['of copy']:.0f}%",
+                f"{row['torch ms']:.4f}",
+                f"{row['ratio']:.2f}",
+            )
+        )
     widths = [max(len(text[i]) for text in texts) for i in range(len(COLUMNS))]
-    lines = ["  ".join(f"{t:<{w}}" if i < 2 else f"{t:>{w}}" for i, (t, w) in enumerate(zip(text, widths, strict=True)))
-             for text in texts]  # fmt: skip
+    lines = [
+        "  ".join(f"{t:<{w}}" if i < 2 else f"{t:>{w}}" for i, (t, w) in enumerate(zip(text, widths, strict=True)))
+        for text in texts
+    ]
     ratios = [row["ratio"] for row in rows]
     fused = [row["ratio"] for row in rows if "ReLU" in row["pass"]]
-    return "\n".join([
-        "{name}, PyTorch {torch}, {dtype}, {timed}; a copy: {copy:.0f} GB/s".format(**facts),
-        *lines,
-        f"ratio to PyTorch: least {min(ratios):.2f}, median {median(ratios):.2f}; with ReLU least {min(fused):.2f}, "
-        f"median {median(fused):.2f}",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "{name}, PyTorch {torch}, {dtype}, {timed}; a copy: {copy:.0f} GB/s".format(**facts),
+            *lines,
+            f"ratio to PyTorch: least {min(ratios):.2f}, median {median(ratios):.2f}; "
+            f"with ReLU least {min(fused):.2f}, median {median(fused):.2f}",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -87,10 +87,15 @@ def main() -> None:
     for name in ("cifar10_bn", "cifar10_full", "cifar10_quick", "lenet"):
         rounds = [[alone(milliseconds, name, threads) for threads in (1, 2)] for _ in range(options.rounds)]
         ratios = sorted(one / two for one, two in rounds)
-        found["threads"][name] = {"one_ms": statistics.median(r[0] for r in rounds),
-                                  "two_ms": statistics.median(r[1] for r in rounds), "ratios": ratios}  # fmt: skip
-        say(f"{name:14s} one thread / two threads: {statistics.median(ratios):.2f} "
-            f"({ratios[0]:.2f} to {ratios[-1]:.2f})")  # fmt: skip
+        found["threads"][name] = {
+            "one_ms": statistics.median(r[0] for r in rounds),
+            "two_ms": statistics.median(r[1] for r in rounds),
+            "ratios": ratios,
+        }
+        say(
+            f"{name:14s} one thread / two threads: {statistics.median(ratios):.2f} "
+            f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        )
     if options.json:
         print(json.dumps(found, indent=1))
     else:

@@ -176,8 +176,11 @@ def pytorch(files: Files, threads: int, options: Any) -> Forward:
 
 
 PROGRAMS: dict[str, Callable[[Files, int, Any], Forward]] = {
-    "caffelite": caffelite, "OpenCV": opencv, "ONNX Runtime": onnxruntime, "PyTorch": pytorch,
-}  # fmt: skip
+    "caffelite": caffelite,
+    "OpenCV": opencv,
+    "ONNX Runtime": onnxruntime,
+    "PyTorch": pytorch,
+}
 
 
 def serve(pipe: Connection, program: str, files: Files, options: argparse.Namespace) -> None:
@@ -254,10 +257,17 @@ def measure(name: str, files: Files, options: argparse.Namespace) -> list[dict[s
                 sys.exit(f"{name}: {worker.program} and {first.program} differ by {found:.1e}, not timed")
         found = in_turns({name: worker.run for name, worker in workers.items()}, options.rounds, options.seconds)
         return [
-            {"net": name, "batch": options.batch, "program": program, **dataclasses.asdict(result),
-             "difference": difference(worker.result, first.result), "peak_mb": worker.peak_mb, "awake": worker.awake}
+            {
+                "net": name,
+                "batch": options.batch,
+                "program": program,
+                **dataclasses.asdict(result),
+                "difference": difference(worker.result, first.result),
+                "peak_mb": worker.peak_mb,
+                "awake": worker.awake,
+            }
             for (program, result), worker in zip(found.items(), workers.values(), strict=True)
-        ]  # fmt: skip
+        ]
 
 
 def main() -> None:
@@ -292,10 +302,12 @@ def main() -> None:
             found = measure(name, files, options)
             rows += found
             for r in found if not options.json else ():
-                print(f"{name:10s} batch {options.batch:3d}   {r['program']:12s} {r['ms']:8.2f} ms ({r['low']:.2f} to "
-                      f"{r['high']:.2f})   ratio {r['ratio']:.2f} ({r['ratio_low']:.2f} to {r['ratio_high']:.2f})   "
-                      f"{r['peak_mb']:6.0f} MiB   difference {r['difference']:.0e}   awake {r['awake']:.1%}",
-                      flush=True)  # fmt: skip
+                print(
+                    f"{name:10s} batch {options.batch:3d}   {r['program']:12s} {r['ms']:8.2f} ms ({r['low']:.2f} to "
+                    f"{r['high']:.2f})   ratio {r['ratio']:.2f} ({r['ratio_low']:.2f} to {r['ratio_high']:.2f})   "
+                    f"{r['peak_mb']:6.0f} MiB   difference {r['difference']:.0e}   awake {r['awake']:.1%}",
+                    flush=True,
+                )
     facts = machine(options.threads)
     print(json.dumps({"facts": facts, "rows": rows}, indent=1) if options.json else facts)
 

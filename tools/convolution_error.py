@@ -11,9 +11,14 @@ from caffelite.kernels.convolution.direct import Geometry
 
 #: images, channels, outputs, size, kernel
 SHAPES = [
-    (4, 32, 32, 16, 5), (4, 32, 64, 8, 5), (4, 20, 50, 12, 5), (1, 64, 64, 56, 3), (1, 128, 128, 28, 3),
-    (1, 256, 256, 14, 3), (8, 512, 512, 7, 3),
-]  # fmt: skip
+    (4, 32, 32, 16, 5),
+    (4, 32, 64, 8, 5),
+    (4, 20, 50, 12, 5),
+    (1, 64, 64, 56, 3),
+    (1, 128, 128, 28, 3),
+    (1, 256, 256, 14, 3),
+    (8, 512, 512, 7, 3),
+]
 
 
 def errors(images: int, channels: int, outputs: int, size: int, kernel: int) -> dict[str, tuple[float, float]]:

@@ -24,18 +24,20 @@ def block(result: Result) -> str:
     """Return what the page says of a result."""
     seeds = f"{len(result.seeds)} seeds, mean and range" if len(result.seeds) > 1 else "one seed"
     share = f" Only {100 * result.share:g}% of the iterations were made." if result.share < 1 else ""
-    return "\n".join([
-        f"`caffelite experiment {result.name}`",
-        "",
-        f"![{result.title}](experiments/{result.name}.svg)",
-        "",
-        f"{result.setting}. On {result.data}; {seeds}.{share}",
-        "",
-        result.table(),
-        "",
-        f"*{result.claim}* **It {result.verdict}.** {result.sentence}",
-        "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"`caffelite experiment {result.name}`",
+            "",
+            f"![{result.title}](experiments/{result.name}.svg)",
+            "",
+            f"{result.setting}. On {result.data}; {seeds}.{share}",
+            "",
+            result.table(),
+            "",
+            f"*{result.claim}* **It {result.verdict}.** {result.sentence}",
+            "",
+        ]
+    )
 
 
 def filled(page: str, results: dict[str, Result]) -> str:

@@ -79,32 +79,39 @@ def table() -> str:
     for kind, cls in sorted(classes.items(), key=lambda item: item[0].lower()):
         others = sorted(name for name, of in names.items() if of == kind and name != kind)
         counts = blobs.get(kind, {0})
-        rows.append([
-            ", ".join([kind, *others]),
-            first_line(cls),
-            ", ".join(forks(kind)),
-            amount(cls.facts.bottoms),
-            amount(cls.facts.tops),
-            ", ".join(f"`{name}`" for name in settings_of(cls)),
-            amount((min(counts), max(counts))) if any(counts) else "",
-            str(golden[kind] or ""),
-            str(gradient[kind] or ("none" if cls.facts.derivative else "by hand")),
-        ])  # fmt: skip
+        rows.append(
+            [
+                ", ".join([kind, *others]),
+                first_line(cls),
+                ", ".join(forks(kind)),
+                amount(cls.facts.bottoms),
+                amount(cls.facts.tops),
+                ", ".join(f"`{name}`" for name in settings_of(cls)),
+                amount((min(counts), max(counts))) if any(counts) else "",
+                str(golden[kind] or ""),
+                str(gradient[kind] or ("none" if cls.facts.derivative else "by hand")),
+            ]
+        )
     total = f"{len(classes)} types, {sum(golden.values())} golden cases, {sum(gradient.values())} gradient cases.\n"
     lacking = [kind for kind in fork_types() if kind not in names]
-    return "\n".join([
-        HEAD,
-        total,
-        *(f"| {' | '.join(row)} |" for row in rows),
-        "\n## Types of forks that caffelite has not",
-        f"{len(lacking)}, most of them for training in one fork or for one processor.\n",
-        "| fork | types |",
-        "| --- | --- |",
-        *(
-            f"| {fork} | {', '.join(kind for kind in lacking if fork in forks(kind))} |"
-            for fork in sorted({fork for kind in lacking for fork in forks(kind)}, key=str.lower)
-        ),
-    ]) + "\n"  # fmt: skip
+    return (
+        "\n".join(
+            [
+                HEAD,
+                total,
+                *(f"| {' | '.join(row)} |" for row in rows),
+                "\n## Types of forks that caffelite has not",
+                f"{len(lacking)}, most of them for training in one fork or for one processor.\n",
+                "| fork | types |",
+                "| --- | --- |",
+                *(
+                    f"| {fork} | {', '.join(kind for kind in lacking if fork in forks(kind))} |"
+                    for fork in sorted({fork for kind in lacking for fork in forks(kind)}, key=str.lower)
+                ),
+            ]
+        )
+        + "\n"
+    )
 
 
 def main() -> int:

@@ -94,9 +94,16 @@ def _convolution(twin: _Twin, node: Node) -> str:
     p = node.layer.param.convolution_param
     if len(node.bottoms) > 1 or len(node.bottoms[0].shape) != 4:
         raise NoTwinError(f"{node.name}: only convolutions of one blob of images")
-    return twin.add("Conv", [twin.bottom(node), *twin.parameters(node)], f"{node.name}:out", group=p.group,
-                    kernel_shape=twin.values(node)[0].shape[2:], strides=_pair(p, "stride", 1),
-                    pads=_pair(p, "pad", 0) * 2, dilations=_pair(p, "dilation", 1))  # fmt: skip
+    return twin.add(
+        "Conv",
+        [twin.bottom(node), *twin.parameters(node)],
+        f"{node.name}:out",
+        group=p.group,
+        kernel_shape=twin.values(node)[0].shape[2:],
+        strides=_pair(p, "stride", 1),
+        pads=_pair(p, "pad", 0) * 2,
+        dilations=_pair(p, "dilation", 1),
+    )
 
 
 def _pooling(twin: _Twin, node: Node) -> str:
@@ -119,8 +126,9 @@ def _pooling(twin: _Twin, node: Node) -> str:
         pads = twin.constant(f"{node.name}/pads", np.array([0, 0, *before] * 2, np.int64))
         x = twin.add("Pad", [x, pads], f"{node.name}:padded")
         after = [max(a - b, 0) for a, b in zip(after, before, strict=True)]
-    return twin.add("AveragePool", [x], name, kernel_shape=kernel, strides=stride, pads=[0, 0, *after],
-                    count_include_pad=0)  # fmt: skip
+    return twin.add(
+        "AveragePool", [x], name, kernel_shape=kernel, strides=stride, pads=[0, 0, *after], count_include_pad=0
+    )
 
 
 def _batch_norm(twin: _Twin, node: Node) -> str:
@@ -129,10 +137,16 @@ def _batch_norm(twin: _Twin, node: Node) -> str:
         raise NoTwinError(f"{node.name}: only the stored statistics, without a scale")
     share = 1 / factor[0] if factor[0] else 0
     one, zero = np.ones_like(mean), np.zeros_like(mean)
-    inputs = [twin.constant(f"{node.name}/{what}", values) for what, values in
-              (("scale", one), ("shift", zero), ("mean", mean * share), ("variance", variance * share))]  # fmt: skip
-    return twin.add("BatchNormalization", [twin.bottom(node), *inputs], f"{node.name}:out",
-                    epsilon=node.layer.param.batch_norm_param.eps)  # fmt: skip
+    inputs = [
+        twin.constant(f"{node.name}/{what}", values)
+        for what, values in (("scale", one), ("shift", zero), ("mean", mean * share), ("variance", variance * share))
+    ]
+    return twin.add(
+        "BatchNormalization",
+        [twin.bottom(node), *inputs],
+        f"{node.name}:out",
+        epsilon=node.layer.param.batch_norm_param.eps,
+    )
 
 
 def _scale(twin: _Twin, node: Node) -> str:
@@ -158,8 +172,9 @@ def _lrn(twin: _Twin, node: Node) -> str:
     p = node.layer.param.lrn_param
     if p.norm_region != _ACROSS:
         raise NoTwinError(f"{node.name}: only ACROSS_CHANNELS")
-    return twin.add("LRN", [twin.bottom(node)], f"{node.name}:out", size=p.local_size, alpha=p.alpha, beta=p.beta,
-                    bias=p.k)  # fmt: skip
+    return twin.add(
+        "LRN", [twin.bottom(node)], f"{node.name}:out", size=p.local_size, alpha=p.alpha, beta=p.beta, bias=p.k
+    )
 
 
 def _concat(twin: _Twin, node: Node) -> str:
@@ -194,10 +209,19 @@ def _flatten(twin: _Twin, node: Node) -> str:
 
 
 _OPERATORS: dict[str, Callable[[_Twin, Node], str]] = {
-    "BatchNorm": _batch_norm, "Concat": _concat, "Convolution": _convolution, "Dropout": _Twin.bottom,
-    "Eltwise": _eltwise, "Flatten": _flatten, "InnerProduct": _inner_product, "LRN": _lrn, "Pooling": _pooling,
-    "ReLU": _relu, "Scale": _scale, "Softmax": _softmax,
-}  # fmt: skip
+    "BatchNorm": _batch_norm,
+    "Concat": _concat,
+    "Convolution": _convolution,
+    "Dropout": _Twin.bottom,
+    "Eltwise": _eltwise,
+    "Flatten": _flatten,
+    "InnerProduct": _inner_product,
+    "LRN": _lrn,
+    "Pooling": _pooling,
+    "ReLU": _relu,
+    "Scale": _scale,
+    "Softmax": _softmax,
+}
 
 
 def twin(net: Net) -> onnx.ModelProto:

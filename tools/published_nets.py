@@ -73,13 +73,21 @@ NETS = (
     Published("AlexNet", "BVLC/caffe", "models/bvlc_alexnet/deploy.prototxt", (0, 1000)),
     Published("CaffeNet", "BVLC/caffe", "models/bvlc_reference_caffenet/deploy.prototxt", (0, 1000)),
     Published("GoogLeNet", "BVLC/caffe", "models/bvlc_googlenet/deploy.prototxt", (0, 1000)),
-    Published("VGG-16", "foss-for-synopsys-dwc-arc-processors/synopsys-caffe-models",
-              "caffe_models/vgg16/caffe_model/VGG_ILSVRC_16_layers_deploy.prototxt", (0, 1000)),
+    Published(
+        "VGG-16",
+        "foss-for-synopsys-dwc-arc-processors/synopsys-caffe-models",
+        "caffe_models/vgg16/caffe_model/VGG_ILSVRC_16_layers_deploy.prototxt",
+        (0, 1000),
+    ),
     Published("VGG-19", "Semionn/deep_style", "VGG_ILSVRC_19_layers_deploy.prototxt", (0, 1000)),
-    *(Published(f"ResNet-{n}", "KaimingHe/deep-residual-networks", f"prototxt/ResNet-{n}-deploy.prototxt", (0, 1000))
-      for n in (50, 101, 152)),
-    *(Published(f"SqueezeNet {v}", "forresti/SqueezeNet", f"SqueezeNet_v{v}/deploy.prototxt", (0, 1000, 1, 1))
-      for v in ("1.0", "1.1")),
+    *(
+        Published(f"ResNet-{n}", "KaimingHe/deep-residual-networks", f"prototxt/ResNet-{n}-deploy.prototxt", (0, 1000))
+        for n in (50, 101, 152)
+    ),
+    *(
+        Published(f"SqueezeNet {v}", "forresti/SqueezeNet", f"SqueezeNet_v{v}/deploy.prototxt", (0, 1000, 1, 1))
+        for v in ("1.0", "1.1")
+    ),
     Published("MobileNet v1", "shicai/MobileNet-Caffe", "mobilenet_deploy.prototxt", (0, 1000, 1, 1)),
     Published("MobileNet v2", "shicai/MobileNet-Caffe", "mobilenet_v2_deploy.prototxt", (0, 1000, 1, 1)),
     Published("DenseNet-121", "shicai/DenseNet-Caffe", "DenseNet_121.prototxt", (0, 1000, 1, 1)),
@@ -89,21 +97,34 @@ NETS = (
     Published("SSD300", "xzgz/caffe-ssd", "models/VGGNet/VOC0712/SSD_300x300/deploy.prototxt", (1, 1, -1, 7)),
     Published("MobileNet-SSD", "chuanqi305/MobileNet-SSD", "voc/MobileNetSSD_deploy.prototxt", (1, 1, -1, 7)),
     Published("FCN-8s", "shelhamer/fcn.berkeleyvision.org", "voc-fcn8s/deploy.prototxt", (0, 21, 500, 500)),
-    Published("SegNet", "alexgkendall/SegNet-Tutorial", "Example_Models/segnet_model_driving_webdemo.prototxt",
-              (0, 1, 360, 480)),
+    Published(
+        "SegNet",
+        "alexgkendall/SegNet-Tutorial",
+        "Example_Models/segnet_model_driving_webdemo.prototxt",
+        (0, 1, 360, 480),
+    ),
     Published("PSPNet-50", "hszhao/PSPNet", "evaluation/prototxt/pspnet50_ADE20K_473.prototxt", (0, 150, 473, 473)),
     Published("ENet", "TimoSaemann/ENet", "prototxts/enet_deploy.prototxt", (0, 19, 512, 1024)),
-    Published("ENet, BatchNorm merged", "TimoSaemann/ENet", "prototxts/enet_deploy_final.prototxt",
-              (0, 19, 512, 1024)),
+    Published("ENet, BatchNorm merged", "TimoSaemann/ENet", "prototxts/enet_deploy_final.prototxt", (0, 19, 512, 1024)),
     Published("OpenPose body 25", OPENPOSE, "models/pose/body_25/pose_deploy.prototxt", (0, 78, 2, 2)),
-    *(Published(f"MTCNN {name}", KPZHANG, f"code/codes/MTCNNv1/model/{file}.prototxt", output)
-      for name, file, output in (("P-Net", "det1", (0, 4, 1, 1)), ("R-Net", "det2", (0, 4)), ("O-Net", "det3", (0, 4)))
-      ),
+    *(
+        Published(f"MTCNN {name}", KPZHANG, f"code/codes/MTCNNv1/model/{file}.prototxt", output)
+        for name, file, output in (
+            ("P-Net", "det1", (0, 4, 1, 1)),
+            ("R-Net", "det2", (0, 4)),
+            ("O-Net", "det3", (0, 4)),
+        )
+    ),
     _lrcn("LRCN captioner", "lrcn_word_to_preds.deploy.prototxt", (1, 1000, 8801)),
     _lrcn("LSTM language model", "lstm_lm.deploy.prototxt", (1, 1, 8801)),
-    Published("LRCN activity", "LisaAnne/lisa-caffe-public",
-              "examples/LRCN_activity_recognition/deploy_lstm.prototxt", (16, 10, 101), {"clip_markers": 2}),
-)  # fmt: skip
+    Published(
+        "LRCN activity",
+        "LisaAnne/lisa-caffe-public",
+        "examples/LRCN_activity_recognition/deploy_lstm.prototxt",
+        (16, 10, 101),
+        {"clip_markers": 2},
+    ),
+)
 
 
 def find(folder: Path, repository: str, path: str) -> Path | None:

@@ -96,42 +96,99 @@ MODELS = (
     _surgery("LeNet-5, pruned", "lenet5", "sparse", "99.09%"),
     _surgery("LeNet-300-100", "lenet300100", "original", "97.72%"),
     _surgery("LeNet-300-100, pruned", "lenet300100", "sparse", "98.01%"),
-    Model("LeNet", "ethereon/caffe-tensorflow", "examples/mnist/lenet_iter_10000.caffemodel",
-          "examples/mnist/lenet.prototxt", MNIST, "about 99.1%"),
-    Model("LeNet", "may0324/DeepCompression-caffe", "examples/mnist/models/lenet_iter_10000.caffemodel", _LENET, MNIST,
-          "about 99.1%", names=(("ip1", "fc1"), ("ip2", "fc2"))),
+    Model(
+        "LeNet",
+        "ethereon/caffe-tensorflow",
+        "examples/mnist/lenet_iter_10000.caffemodel",
+        "examples/mnist/lenet.prototxt",
+        MNIST,
+        "about 99.1%",
+    ),
+    Model(
+        "LeNet",
+        "may0324/DeepCompression-caffe",
+        "examples/mnist/models/lenet_iter_10000.caffemodel",
+        _LENET,
+        MNIST,
+        "about 99.1%",
+        names=(("ip1", "fc1"), ("ip2", "fc2")),
+    ),
     Model("LeNet", ARM, "armnn-mnist/model/lenet_iter_9000.caffemodel", _LENET, MNIST, "about 99.1%"),
-    Model("CMSIS-NN CIFAR-10, M7", ARM, f"{_CIFAR}_m7_iter_300000.caffemodel.h5", f"{_CIFAR}_m7_train_test.prototxt",
-          CIFAR10, "80.3%"),
-    Model("CMSIS-NN CIFAR-10, M4", ARM, f"{_CIFAR}_m4_iter_70000.caffemodel.h5", f"{_CIFAR}_m4_train_test.prototxt",
-          CIFAR10),
+    Model(
+        "CMSIS-NN CIFAR-10, M7",
+        ARM,
+        f"{_CIFAR}_m7_iter_300000.caffemodel.h5",
+        f"{_CIFAR}_m7_train_test.prototxt",
+        CIFAR10,
+        "80.3%",
+    ),
+    Model(
+        "CMSIS-NN CIFAR-10, M4",
+        ARM,
+        f"{_CIFAR}_m4_iter_70000.caffemodel.h5",
+        f"{_CIFAR}_m4_train_test.prototxt",
+        CIFAR10,
+    ),
     _ultra("RFB-320"),
     _ultra("Slim-320"),
-    *(_mtcnn(name, f"caffe/{file}") for name, file in
-      (("P-Net", "det1"), ("R-Net", "det2"), ("O-Net", "det3"), ("L-Net", "det4"))),
+    *(
+        _mtcnn(name, f"caffe/{file}")
+        for name, file in (("P-Net", "det1"), ("R-Net", "det2"), ("O-Net", "det3"), ("L-Net", "det4"))
+    ),
     _mtcnn("P-Net, depthwise", "fast/det1_"),
     _mtcnn("R-Net, half", "caffe/det2", "fast/det2_half"),
     _mtcnn("O-Net, half", "fast/det3-half"),
     _mtcnn("O-Net, fast", "fast/det3"),
-    *(Model(f"MTCNN {name}, ReLU", "nwesem/mtcnn_facenet_cpp_tensorRT",
+    *(
+        Model(
+            f"MTCNN {name}, ReLU",
+            "nwesem/mtcnn_facenet_cpp_tensorRT",
             f"mtcnn_facenet_cpp_tensorRT/mtCNNModels/{file}.caffemodel",
-            f"mtcnn_facenet_cpp_tensorRT/mtCNNModels/{file}.prototxt")
-      for name, file in (("P-Net", "det1_relu"), ("R-Net", "det2_relu"), ("O-Net", "det3_relu"))),
-    Model("SqueezeNet 1.1, cats and dogs", "mrgloom/kaggle-dogs-vs-cats-solution",
-          "demo/SqeezeNet_v1.1/model.caffemodel", "demo/SqeezeNet_v1.1/deploy.prototxt"),
-    *(Model(f"YuFaceDetectNet {v}", YU, f"models/caffe/yufacedetectnet-open-{v}.caffemodel",
-            f"models/caffe/yufacedetectnet-open-{v}.prototxt") for v in ("v1", "v2")),
+            f"mtcnn_facenet_cpp_tensorRT/mtCNNModels/{file}.prototxt",
+        )
+        for name, file in (("P-Net", "det1_relu"), ("R-Net", "det2_relu"), ("O-Net", "det3_relu"))
+    ),
+    Model(
+        "SqueezeNet 1.1, cats and dogs",
+        "mrgloom/kaggle-dogs-vs-cats-solution",
+        "demo/SqeezeNet_v1.1/model.caffemodel",
+        "demo/SqeezeNet_v1.1/deploy.prototxt",
+    ),
+    *(
+        Model(
+            f"YuFaceDetectNet {v}",
+            YU,
+            f"models/caffe/yufacedetectnet-open-{v}.caffemodel",
+            f"models/caffe/yufacedetectnet-open-{v}.prototxt",
+        )
+        for v in ("v1", "v2")
+    ),
     Model("VDSR", "huangzehao/caffe-vdsr", "Train/VDSR_Adam.caffemodel", "Train/VDSR_net_deploy.prototxt"),
-    Model("VanFace landmarks", "lsy17096535/face-landmark", "model/VanFace.caffemodel",
-          "model/landmark_deploy.prototxt"),
-    Model("Landmarks", "xialuxi/arcface-caffe", "landmark_and_pose/new_model/landmark.caffemodel",
-          "landmark_and_pose/new_model/landmark.prototxt"),
-    *(Model(f"Deep landmarks {file}", LANDMARKS, f"example/models/deeplandmark/{file}.caffemodel",
-            f"example/models/deeplandmark/{file}.prototxt") for file in ("1_F", "2_LE1", "2_N1")),
-    Model("MobileNet-YOLO v3 lite", "eric612/MobileNet-YOLO",
-          "models/tusimple/mobilenet_yolov3_lite_deploy_iter_50000.caffemodel",
-          "models/tusimple/mobilenet_yolov3_lite_deploy.prototxt"),
-)  # fmt: skip
+    Model(
+        "VanFace landmarks", "lsy17096535/face-landmark", "model/VanFace.caffemodel", "model/landmark_deploy.prototxt"
+    ),
+    Model(
+        "Landmarks",
+        "xialuxi/arcface-caffe",
+        "landmark_and_pose/new_model/landmark.caffemodel",
+        "landmark_and_pose/new_model/landmark.prototxt",
+    ),
+    *(
+        Model(
+            f"Deep landmarks {file}",
+            LANDMARKS,
+            f"example/models/deeplandmark/{file}.caffemodel",
+            f"example/models/deeplandmark/{file}.prototxt",
+        )
+        for file in ("1_F", "2_LE1", "2_N1")
+    ),
+    Model(
+        "MobileNet-YOLO v3 lite",
+        "eric612/MobileNet-YOLO",
+        "models/tusimple/mobilenet_yolov3_lite_deploy_iter_50000.caffemodel",
+        "models/tusimple/mobilenet_yolov3_lite_deploy.prototxt",
+    ),
+)
 
 
 def run(model: Model, folder: Path, data: Path | None) -> dict[str, Any]:

@@ -23,11 +23,21 @@ def _cifar10_bn() -> nn.Module:
         return nn.BatchNorm2d(channels, affine=False, momentum=0.001)
 
     return nn.Sequential(
-        nn.Conv2d(3, 32, 5, padding=2, bias=False), _max(3, 2), norm(32), nn.Sigmoid(),
-        nn.Conv2d(32, 32, 5, padding=2, bias=False), norm(32), nn.Sigmoid(), _ave(3, 2),
-        nn.Conv2d(32, 64, 5, padding=2, bias=False), norm(64), nn.Sigmoid(), _ave(3, 2),
-        _Flatten(), nn.Linear(1024, 10),
-    )  # fmt: skip
+        nn.Conv2d(3, 32, 5, padding=2, bias=False),
+        _max(3, 2),
+        norm(32),
+        nn.Sigmoid(),
+        nn.Conv2d(32, 32, 5, padding=2, bias=False),
+        norm(32),
+        nn.Sigmoid(),
+        _ave(3, 2),
+        nn.Conv2d(32, 64, 5, padding=2, bias=False),
+        norm(64),
+        nn.Sigmoid(),
+        _ave(3, 2),
+        _Flatten(),
+        nn.Linear(1024, 10),
+    )
 
 
 class _WithinChannel(nn.Module):
@@ -40,27 +50,50 @@ class _WithinChannel(nn.Module):
 
 def _cifar10_full() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(3, 32, 5, padding=2), _max(3, 2), nn.ReLU(inplace=True), _WithinChannel(),
-        nn.Conv2d(32, 32, 5, padding=2), nn.ReLU(inplace=True), _ave(3, 2), _WithinChannel(),
-        nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(inplace=True), _ave(3, 2),
-        _Flatten(), nn.Linear(1024, 10),
-    )  # fmt: skip
+        nn.Conv2d(3, 32, 5, padding=2),
+        _max(3, 2),
+        nn.ReLU(inplace=True),
+        _WithinChannel(),
+        nn.Conv2d(32, 32, 5, padding=2),
+        nn.ReLU(inplace=True),
+        _ave(3, 2),
+        _WithinChannel(),
+        nn.Conv2d(32, 64, 5, padding=2),
+        nn.ReLU(inplace=True),
+        _ave(3, 2),
+        _Flatten(),
+        nn.Linear(1024, 10),
+    )
 
 
 def _cifar10_quick() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(3, 32, 5, padding=2), _max(3, 2), nn.ReLU(inplace=True),
-        nn.Conv2d(32, 32, 5, padding=2), nn.ReLU(inplace=True), _ave(3, 2),
-        nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(inplace=True), _ave(3, 2),
-        _Flatten(), nn.Linear(1024, 64), nn.Linear(64, 10),
-    )  # fmt: skip
+        nn.Conv2d(3, 32, 5, padding=2),
+        _max(3, 2),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(32, 32, 5, padding=2),
+        nn.ReLU(inplace=True),
+        _ave(3, 2),
+        nn.Conv2d(32, 64, 5, padding=2),
+        nn.ReLU(inplace=True),
+        _ave(3, 2),
+        _Flatten(),
+        nn.Linear(1024, 64),
+        nn.Linear(64, 10),
+    )
 
 
 def _lenet() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(1, 20, 5), _max(2, 2), nn.Conv2d(20, 50, 5), _max(2, 2),
-        _Flatten(), nn.Linear(800, 500), nn.ReLU(inplace=True), nn.Linear(500, 10),
-    )  # fmt: skip
+        nn.Conv2d(1, 20, 5),
+        _max(2, 2),
+        nn.Conv2d(20, 50, 5),
+        _max(2, 2),
+        _Flatten(),
+        nn.Linear(800, 500),
+        nn.ReLU(inplace=True),
+        nn.Linear(500, 10),
+    )
 
 
 def _mlp(norm: bool) -> nn.Module:

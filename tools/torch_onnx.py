@@ -18,8 +18,17 @@ def _padded(x: Tensor, pads: list[int], value: float) -> Tensor:
     return F.pad(x, (left, right, top, bottom), value=value) if any(pads) else x
 
 
-def _conv(x: Tensor, w: Tensor, b: Tensor | None = None, *, pads: Any = (0,) * 4, strides: Any = (1, 1),
-          dilations: Any = (1, 1), group: int = 1, kernel_shape: Any = None) -> Tensor:  # fmt: skip
+def _conv(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None = None,
+    *,
+    pads: Any = (0,) * 4,
+    strides: Any = (1, 1),
+    dilations: Any = (1, 1),
+    group: int = 1,
+    kernel_shape: Any = None,
+) -> Tensor:
     if list(pads[:2]) == list(pads[2:]):
         return F.conv2d(x, w, b, strides, list(pads[:2]), dilations, group)
     return F.conv2d(_padded(x, pads, 0.0), w, b, strides, 0, dilations, group)
@@ -73,10 +82,14 @@ def load(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     graph = onnx.load(path).graph
     values = {item.name: torch.from_numpy(numpy_helper.to_array(item).copy()) for item in graph.initializer}
     nodes = [
-        (_OPERATORS[node.op_type], list(node.input), node.output[0],
-         {item.name: helper.get_attribute_value(item) for item in node.attribute})
+        (
+            _OPERATORS[node.op_type],
+            list(node.input),
+            node.output[0],
+            {item.name: helper.get_attribute_value(item) for item in node.attribute},
+        )
         for node in graph.node
-    ]  # fmt: skip
+    ]
     result = graph.output[0].name
     last = {name: i for i, (_, inputs, _, _) in enumerate(nodes) for name in inputs if name not in values}
     (start,) = [item.name for item in graph.input if item.name not in values]

@@ -73,9 +73,13 @@ def in_turns(programs: Mapping[str, Callable[[int], list[float]]], rounds: int, 
     for name, found in times.items():
         ratios = [own / base for own, base in zip(medians[name], first, strict=True)]
         results[name] = Result(
-            statistics.median(sum(found, [])) * 1e3, min(medians[name]) * 1e3, max(medians[name]) * 1e3,
-            statistics.median(ratios), min(ratios), max(ratios),
-        )  # fmt: skip
+            statistics.median(sum(found, [])) * 1e3,
+            min(medians[name]) * 1e3,
+            max(medians[name]) * 1e3,
+            statistics.median(ratios),
+            min(ratios),
+            max(ratios),
+        )
     return results
 
 

@@ -150,7 +150,10 @@ def _rename_tops(items: list[_Item], renamed: dict[Version, Version]) -> None:
 def _is_label(version: Version) -> bool:
     """Whether a blob is read by losses and measures alone."""
     return bool(version.readers) and all(
-        reader.layer.facts.loss and j > 0 or not reader.layer.facts.differentiable or j in reader.layer.facts.without_gradient
+        reader.layer.facts.loss
+        and j > 0
+        or not reader.layer.facts.differentiable
+        or j in reader.layer.facts.without_gradient
         for reader, j in version.readers
     )
 
@@ -285,8 +288,13 @@ def _built(net: Net, items: list[_Item]) -> Net:
     message = NetParameter(name=net.name)
     for item in items:
         message.layer.add().CopyFrom(item.param)
-    made = Net(net_from_message(message, net.document.filename), TEST, dtype=np.float64, learn=False,
-               allow_python=net.context.allow_python)  # fmt: skip
+    made = Net(
+        net_from_message(message, net.document.filename),
+        TEST,
+        dtype=np.float64,
+        learn=False,
+        allow_python=net.context.allow_python,
+    )
     for item, layer in zip(items, made.layers, strict=True):
         for own, values in zip(layer.blobs, item.blobs, strict=True):
             own.data[...] = values.astype(np.float32).reshape(own.shape)

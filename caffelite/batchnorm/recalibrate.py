@@ -118,6 +118,8 @@ def _change(layer: str, values: int, old: Statistics, new: Statistics) -> Change
     deviation = np.sqrt(np.maximum(new.variance, np.finfo(np.float32).tiny))
     ratios = new.variance[old.variance > 0] / old.variance[old.variance > 0]
     return Change(
-        layer, values, float(np.mean(np.abs(new.mean - old.mean) / deviation)),
+        layer,
+        values,
+        float(np.mean(np.abs(new.mean - old.mean) / deviation)),
         float(np.median(ratios)) if ratios.size else float("nan"),
-    )  # fmt: skip
+    )

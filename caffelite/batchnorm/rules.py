@@ -122,9 +122,12 @@ def stored_statistics_in_train(subject: Subject) -> Iterator[Finding]:
     for node in normalizing(graph):
         layer = node.layer
         stored = subject.stored(node.name)
-        if isinstance(layer, BatchNorm) and layer.use_global_stats and not _frozen(node) and not (
-            stored is not None and stored.factor
-        ):  # fmt: skip
+        if (
+            isinstance(layer, BatchNorm)
+            and layer.use_global_stats
+            and not _frozen(node)
+            and not (stored is not None and stored.factor)
+        ):
             yield finding(
                 layer,
                 "use_global_stats",

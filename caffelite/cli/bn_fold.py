@@ -62,10 +62,17 @@ def run(arguments: argparse.Namespace) -> int:
     found.net.save(weights_file)
     write_text(found.net.document, net_file)
     if arguments.json:
-        print(json.dumps({
-            "net": str(net_file), "weights": str(weights_file), "layers": found.layers, "dropped": found.dropped,
-            "difference": found.difference,
-        }))  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    "net": str(net_file),
+                    "weights": str(weights_file),
+                    "layers": found.layers,
+                    "dropped": found.dropped,
+                    "difference": found.difference,
+                }
+            )
+        )
         return 0
     if arguments.verbose:
         for name, place in found.layers.items():

@@ -64,11 +64,20 @@ def run(arguments: argparse.Namespace) -> int:
         after = _tested(tested, out, arguments)
     notices = [data.notice for data in prepared if data.notice]
     if arguments.json:
-        print(json.dumps({
-            "weights": str(weights), "out": str(out), "average": arguments.average, "iterations": iterations,
-            "layers": [plain(dataclasses.asdict(change)) for change in changes],
-            "before": before["outputs"], "after": after["outputs"], "notices": notices,
-        }))  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    "weights": str(weights),
+                    "out": str(out),
+                    "average": arguments.average,
+                    "iterations": iterations,
+                    "layers": [plain(dataclasses.asdict(change)) for change in changes],
+                    "before": before["outputs"],
+                    "after": after["outputs"],
+                    "notices": notices,
+                }
+            )
+        )
         return 0
     print(f"{'layer':20s} {'values a batch':>14s} {'mean moved by':>15s} {'variance times':>15s}")
     for change in changes:
@@ -95,9 +104,7 @@ def _tested(source: NetSource, weights: Path, arguments: argparse.Namespace) -> 
         net.close()
 
 
-def _measured(
-    source: NetSource, weights: Path, out: Path, arguments: argparse.Namespace
-) -> tuple[list[Change], int]:  # fmt: skip
+def _measured(source: NetSource, weights: Path, out: Path, arguments: argparse.Namespace) -> tuple[list[Change], int]:
     """Measure over the training data and write the new weights."""
     with status("building the net"):
         net = source.net(global_stats=False, learn=False, allow_python=arguments.allow_python)

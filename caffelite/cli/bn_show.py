@@ -57,9 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
     prepare_data([train], arguments.data, say)
     with compiling(), status("building the net"):
         measured, why = measure(
-            train, arguments.weights, arguments.iterations, allow_python=arguments.allow_python,
+            train,
+            arguments.weights,
+            arguments.iterations,
+            allow_python=arguments.allow_python,
             counted=lambda batches: counted(batches, "measuring"),
-        )  # fmt: skip
+        )
     if why:
         say(f"the stored values alone are shown: {why}")
     if arguments.plot:
@@ -74,15 +77,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _row(name: str, stored: Statistics, measured: Statistics | None, far: Difference | None) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "layer": name, "layout": stored.layout, "factor": plain(stored.factor), "mean": _values(stored.mean),
+        "layer": name,
+        "layout": stored.layout,
+        "factor": plain(stored.factor),
+        "mean": _values(stored.mean),
         "variance": _values(stored.variance),
-    }  # fmt: skip
+    }
     if measured is not None and far is not None:
         row |= {
-            "measured_mean": _values(measured.mean), "measured_variance": _values(measured.variance),
-            "mean_difference": plain(far.mean), "variance_ratio": plain(far.variance_ratio),
+            "measured_mean": _values(measured.mean),
+            "measured_variance": _values(measured.variance),
+            "mean_difference": plain(far.mean),
+            "variance_ratio": plain(far.variance_ratio),
             "worst_channel": far.worst_channel,
-        }  # fmt: skip
+        }
     return row
 
 
@@ -124,8 +132,16 @@ def draw(stored: Mapping[str, Statistics], measured: Mapping[str, Statistics], p
                 if statistics is not None:
                     deviation = np.sqrt(np.maximum(statistics.variance, 0))
                     places = np.arange(deviation.size) + shift
-                    axes.errorbar(places, statistics.mean, deviation, fmt="o", markersize=2.5, linewidth=0.8,
-                                  color=colour, label=kind)  # fmt: skip
+                    axes.errorbar(
+                        places,
+                        statistics.mean,
+                        deviation,
+                        fmt="o",
+                        markersize=2.5,
+                        linewidth=0.8,
+                        color=colour,
+                        label=kind,
+                    )
             axes.set_title(name, fontsize=10)
             axes.set_xlabel("channel")
             axes.set_ylabel("mean ± std. deviation")

@@ -107,13 +107,20 @@ _BAR = "{desc}: iteration {n_fmt}/{total_fmt} |{bar:20}| {rate_fmt}, {remaining}
 
 
 def _text(result: Result, seconds: float, plots: list[Path]) -> str:
-    return "\n".join([
-        f"{result.title}", f"{result.setting}.",
-        f"On {result.data}; seeds: {len(result.seeds)}, mean and range; {duration(seconds)}.",
-        *([f"Only {100 * result.share:g}% of the iterations were made."] if result.share < 1 else []), "",
-        result.table(), "", f"Claim: {result.claim}", f"It {result.verdict}. {result.sentence}",
-        *([f"Plots: {' and '.join(map(str, plots))}"] if plots else []),
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"{result.title}",
+            f"{result.setting}.",
+            f"On {result.data}; seeds: {len(result.seeds)}, mean and range; {duration(seconds)}.",
+            *([f"Only {100 * result.share:g}% of the iterations were made."] if result.share < 1 else []),
+            "",
+            result.table(),
+            "",
+            f"Claim: {result.claim}",
+            f"It {result.verdict}. {result.sentence}",
+            *([f"Plots: {' and '.join(map(str, plots))}"] if plots else []),
+        ]
+    )
 
 
 def _share(text: str) -> float:

@@ -107,8 +107,9 @@ class RecordBatch:
         self._stream = stream
         t = stream.transformer
         self._parse = kernels.parse(self._addresses, self._lengths, shape, self._pixels, self.label, self._status)
-        self._transform = kernels.transform(stream.kind, self._pixels, t.mean, self.data, t.scale, t.random_crop,
-                                            t.mirror, stream.seed, self._first)  # fmt: skip
+        self._transform = kernels.transform(
+            stream.kind, self._pixels, t.mean, self.data, t.scale, t.random_crop, t.mirror, stream.seed, self._first
+        )
 
     def fill(self, position: int) -> None:
         self.position = position

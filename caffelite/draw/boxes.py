@@ -15,15 +15,41 @@ from caffelite.words import TEST, TRAIN, Shape, count, text_of
 PHASES = {"TRAIN": TRAIN, "TEST": TEST}
 #: Layer types by what they are, for their colour.
 _KINDS = {
-    "data": ("Data", "Input", "DummyData", "ImageData", "HDF5Data", "MemoryData", "WindowData", "AnnotatedData",
-             "Parameter", "Python"),
+    "data": (
+        "Data",
+        "Input",
+        "DummyData",
+        "ImageData",
+        "HDF5Data",
+        "MemoryData",
+        "WindowData",
+        "AnnotatedData",
+        "Parameter",
+        "Python",
+    ),
     "weights": ("Convolution", "Deconvolution", "InnerProduct", "Embed", "LSTM", "RNN", "Im2col"),
     "pooling": ("Pooling", "SPP", "ROIPooling", "Upsample", "Interp", "Crop"),
     "normalization": ("BatchNorm", "BN", "Scale", "Bias", "LRN", "MVN", "Normalize"),
     "measure": ("Accuracy", "SegAccuracy", "DetectionEvaluate", "Silence", "HDF5Output"),
-    "activation": ("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Softmax", "Dropout", "Power", "Exp", "Log", "AbsVal",
-                   "BNLL", "Threshold", "Swish", "Clip", "ReLU6"),
-}  # fmt: skip
+    "activation": (
+        "ReLU",
+        "PReLU",
+        "ELU",
+        "Sigmoid",
+        "TanH",
+        "Softmax",
+        "Dropout",
+        "Power",
+        "Exp",
+        "Log",
+        "AbsVal",
+        "BNLL",
+        "Threshold",
+        "Swish",
+        "Clip",
+        "ReLU6",
+    ),
+}
 
 
 @dataclass(slots=True)
@@ -286,8 +312,9 @@ def _told(message: Any) -> list[str]:
         values = list(value) if hasattr(value, "append") else [value]
         if descriptor.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
             values = [descriptor.enum_type.values_by_number[v].name for v in values]
-        shown = ", ".join(f"{v:g}" if isinstance(v, float) else str(v).lower() if isinstance(v, bool) else str(v)
-                          for v in values[:4])  # fmt: skip
+        shown = ", ".join(
+            f"{v:g}" if isinstance(v, float) else str(v).lower() if isinstance(v, bool) else str(v) for v in values[:4]
+        )
         text.append(f"{descriptor.name} {shown}{' …' if len(values) > 4 else ''}")
     return text[:5]
 

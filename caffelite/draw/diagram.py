@@ -16,10 +16,15 @@ from caffelite.schema.text import read_net
 
 #: Background, border; dark text on them reads well, and boxes stand out on a light and on a dark page.
 _COLOURS = {
-    "data": ("#cfe3f7", "#3b73ad"), "weights": ("#ffe0b8", "#b86e14"), "pooling": ("#d9cff0", "#6a4fa3"),
-    "normalization": ("#cdebd5", "#2f7d46"), "activation": ("#fff3b8", "#8f7a10"), "loss": ("#f9cdcd", "#a83838"),
-    "measure": ("#e3e6ea", "#5b6572"), "other": ("#ffffff", "#5b6572"),
-}  # fmt: skip
+    "data": ("#cfe3f7", "#3b73ad"),
+    "weights": ("#ffe0b8", "#b86e14"),
+    "pooling": ("#d9cff0", "#6a4fa3"),
+    "normalization": ("#cdebd5", "#2f7d46"),
+    "activation": ("#fff3b8", "#8f7a10"),
+    "loss": ("#f9cdcd", "#a83838"),
+    "measure": ("#e3e6ea", "#5b6572"),
+    "other": ("#ffffff", "#5b6572"),
+}
 _TEXT, _SOFT, _LINE = "#1c2430", "#4a5563", "#5b6572"
 _RENDERED = (".svg", ".png", ".pdf")
 #: Two words that are equally wide only where each letter is a box with its number in it.
@@ -157,8 +162,11 @@ def _table(box: Box) -> str:
 def _html_row(row: Row, in_place: bool) -> str:
     fill = _COLOURS[row.kind][0]
     name = html.escape(row.name)
-    head = f"{name}  <font color=\"{_SOFT}\">{html.escape(row.type)}</font>" if in_place else (
-        f'<b>{name}</b>  <font color="{_SOFT}">{html.escape(row.type)}</font>')  # fmt: skip
+    head = (
+        f'{name}  <font color="{_SOFT}">{html.escape(row.type)}</font>'
+        if in_place
+        else (f'<b>{name}</b>  <font color="{_SOFT}">{html.escape(row.type)}</font>')
+    )
     lines = [head + (f"  <i>{row.phases}</i>" if row.phases else "")]
     small = '<font point-size="9" color="{}">{}</font>'
     lines += [small.format(_TEXT, html.escape(text)) for text in row.settings]

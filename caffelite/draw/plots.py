@@ -54,7 +54,8 @@ def save(figure: Any, path: Path) -> None:
     kind = path.suffix[1:]
     try:
         with atomic_write(path) as temporary:
-            figure.savefig(temporary, format=kind, transparent=True, dpi=120,
-                           metadata={"Date": None} if kind == "svg" else None)  # fmt: skip
+            figure.savefig(
+                temporary, format=kind, transparent=True, dpi=120, metadata={"Date": None} if kind == "svg" else None
+            )
     except OSError as error:
         raise Error(f"{path}: the plot cannot be written: {error.strerror}") from None

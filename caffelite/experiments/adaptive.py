@@ -20,9 +20,12 @@ def run(bench: Bench) -> Result:
     conditions = [
         Condition(label, mlp(HIDDEN, "Sigmoid", norms, batch=_BATCH), _BATCH, _EPOCHS, solver)
         for label, norms, solver in (
-            ("neither", (), SOLVER), ("BatchNorm", all_layers, SOLVER), ("Adam", (), adam), ("both", all_layers, adam)
+            ("neither", (), SOLVER),
+            ("BatchNorm", all_layers, SOLVER),
+            ("Adam", (), adam),
+            ("both", all_layers, adam),
         )
-    ]  # fmt: skip
+    ]
     found = compare(bench, conditions)
     normed, adaptive, both = found["BatchNorm"], found["Adam"], found["both"]
     times = [course.typical_reach(_LEVEL) for course in (normed, adaptive)]
@@ -34,11 +37,18 @@ def run(bench: Bench) -> Result:
         + ", ".join(f"{after(course.reach(_LEVEL))} ({label})" for label, course in found.items()),
     ]
     return Result(
-        "adaptive", TITLE,
+        "adaptive",
+        TITLE,
         f"784-512-256-128-64-10 with sigmoid, weights by Glorot, learning rate 0.01 for all, batch {_BATCH}, "
         f"{_EPOCHS} epochs; Nesterov momentum 0.9, or Adam (0.9, 0.999); BatchNorm with Scale in all four hidden "
         "layers or in none",
-        CLAIM, verdict(alike, best), sentence(parts), columns(_LEVEL),
+        CLAIM,
+        verdict(alike, best),
+        sentence(parts),
+        columns(_LEVEL),
         [course.row(_LEVEL) for course in found.values()],
-        [panel("sigmoid", list(found.values()))], bench.images.described, bench.seeds, bench.share,
-    )  # fmt: skip
+        [panel("sigmoid", list(found.values()))],
+        bench.images.described,
+        bench.seeds,
+        bench.share,
+    )

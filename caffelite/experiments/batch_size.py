@@ -36,15 +36,21 @@ def run(bench: Bench) -> Result:
         for name in kinds
     ]
     return Result(
-        "batch-size", TITLE,
+        "batch-size",
+        TITLE,
         f"784-512-256-128-64-10, weights by Glorot, Nesterov momentum 0.9, learning rate 0.01 for all sizes, {_EPOCHS} "
         "epochs; BatchNorm with Scale in all four hidden layers, or in none",
-        CLAIM, verdict(best, no_help), sentence(parts), columns(_LEVEL),
+        CLAIM,
+        verdict(best, no_help),
+        sentence(parts),
+        columns(_LEVEL),
         [course.row(_LEVEL) for course in found.values()],
         [
             panel(f"{name}, {way}", [found[f"{name}, {way}, batch {size}"] for size in _SIZES])
             for name in kinds
             for way in ways
         ],
-        bench.images.described, bench.seeds, bench.share,
-    )  # fmt: skip
+        bench.images.described,
+        bench.seeds,
+        bench.share,
+    )

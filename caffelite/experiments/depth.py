@@ -43,10 +43,17 @@ def run(bench: Bench) -> Result:
         f"are {difference:.2f} points apart."
     )
     return Result(
-        "depth", TITLE,
+        "depth",
+        TITLE,
         f"784-512-256-128-64-10, weights by Glorot, Nesterov momentum 0.9, learning rate 0.01, batch {_BATCH}, "
         f"{_EPOCHS} epochs; BatchNorm with Scale between product and activation of the first 0 to 4 hidden layers",
-        CLAIM, verdict(sooner, difference <= _LITTLE), sentence, columns(_LEVEL),
+        CLAIM,
+        verdict(sooner, difference <= _LITTLE),
+        sentence,
+        columns(_LEVEL),
         [course.row(_LEVEL) for course in found.values()],
-        [panel(name, group) for name, group in courses.items()], bench.images.described, bench.seeds, bench.share,
-    )  # fmt: skip
+        [panel(name, group) for name, group in courses.items()],
+        bench.images.described,
+        bench.seeds,
+        bench.share,
+    )

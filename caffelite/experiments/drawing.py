@@ -39,8 +39,14 @@ def draw(result: Result, paths: Sequence[Path]) -> None:
                 else:
                     # Where a loss is lost, its last value is marked.
                     last = finite[-1:]
-                    axes.plot(curve.x, lines.mean(axis=0), marker="x", markevery=last.tolist(),
-                              label=f"{curve.label}: {'then ' if last.size else ''}no number", **style)  # fmt: skip
+                    axes.plot(
+                        curve.x,
+                        lines.mean(axis=0),
+                        marker="x",
+                        markevery=last.tolist(),
+                        label=f"{curve.label}: {'then ' if last.size else ''}no number",
+                        **style,
+                    )
                 axes.fill_between(curve.x, lines.min(axis=0), lines.max(axis=0), color=colour, alpha=0.2, linewidth=0)
             axes.set_title(panel.title, fontsize=10)
             axes.set_xlabel(panel.x_label)

@@ -99,16 +99,22 @@ def run(bench: Bench) -> Result:
         f"gradient, and to {spread(_last(losses[everything, ignoring]), '{:.3f}')} with the other."
     )
     return Result(
-        "ignored-gradient", TITLE,
+        "ignored-gradient",
+        TITLE,
         "784-100-10, BatchNorm (no Scale) between the first product, with a bias, and ReLU; gradient descent, learning "
         f"rate 0.1, the same {_IMAGES:,} images in each of {iterations:,} iterations; both normalize by the statistics "
         "of the batch, but one gradient takes them for constants",
-        CLAIM, verdict(steady, drift < _STILL, unmoved), sentence,
+        CLAIM,
+        verdict(steady, drift < _STILL, unmoved),
+        sentence,
         ["what learns", "gradient", "norm of the bias at the end", "loss at the start", "loss at the end"],
         [
             [
-                learning, way, spread(_last(norms[learning, way]), "{:.3g}"),
-                spread([line[0] for line in lines], "{:.4f}"), spread(_last(lines), "{:.4f}"),
+                learning,
+                way,
+                spread(_last(norms[learning, way]), "{:.3g}"),
+                spread([line[0] for line in lines], "{:.4f}"),
+                spread(_last(lines), "{:.4f}"),
             ]
             for (learning, way), lines in losses.items()
         ],
@@ -117,8 +123,10 @@ def run(bench: Bench) -> Result:
             for learning in who
             for what, found in (("norm of the bias", norms), ("training loss", losses))
         ],
-        images.described, bench.seeds, bench.share,
-    )  # fmt: skip
+        images.described,
+        bench.seeds,
+        bench.share,
+    )
 
 
 def _last(lines: list[list[float]]) -> list[float]:

@@ -112,14 +112,21 @@ def run(bench: Bench) -> Result:
     rows = [[way, *(spread(ends(net, way), "{:.2f}") for net in makers)] for way in _WAYS]
     rows += [[label, "", spread(values, "{:.2f}")] for label, values in crossed.items()]
     return Result(
-        "moving-average", TITLE,
+        "moving-average",
+        TITLE,
         f"{_DIGITS} with ReLU and BatchNorm, momentum 0.9, learning rate 0.01, batch {_BATCH}, {counts[_DIGITS]:,} "
         f"iterations; {_SHAPES} by its published solver, {counts[_SHAPES]:,} iterations on {shapes}; all averages from "
         f"the same runs; exact statistics are those of {_BATCHES} training batches",
-        CLAIM, verdict(*better), sentence, ["statistics in the test", *(f"{net}, %" for net in makers)], rows,
+        CLAIM,
+        verdict(*better),
+        sentence,
+        ["statistics in the test", *(f"{net}, %" for net in makers)],
+        rows,
         [_panel(net, marks[net], found[net]) for net in makers],
-        f"{bench.images.described}; {shapes}", bench.seeds, bench.share,
-    )  # fmt: skip
+        f"{bench.images.described}; {shapes}",
+        bench.seeds,
+        bench.share,
+    )
 
 
 def _panel(net: str, marks: Sequence[int], found: dict[str, list[list[float]]]) -> Panel:

@@ -19,10 +19,16 @@ def run(bench: Bench) -> Result:
     """Train two nets, and test them with batches of several sizes, by stored statistics and by the batch's own."""
     nets = {
         "inner products": mlp([100] * 3, "ReLU", (1, 2, 3), batch=_BATCH),
-        "convolutions": inputs(_BATCH) + convolution("c1", "data", 16) + normalize("c1", "1") + _RELU_POOL.format(1)
-        + convolution("c2", "pool1", 32) + normalize("c2", "2") + _RELU_POOL.format(2)
-        + product("score", "pool2", 10, 'type: "xavier"') + LOSS,
-    }  # fmt: skip
+        "convolutions": inputs(_BATCH)
+        + convolution("c1", "data", 16)
+        + normalize("c1", "1")
+        + _RELU_POOL.format(1)
+        + convolution("c2", "pool1", 32)
+        + normalize("c2", "2")
+        + _RELU_POOL.format(2)
+        + product("score", "pool2", 10, 'type: "xavier"')
+        + LOSS,
+    }
     sizes = [size for size in _SIZES if size <= len(bench.images.test)]
     iterations = bench.epochs(_EPOCHS, _BATCH)
     bench.expect(len(nets) * len(bench.seeds) * iterations)
@@ -44,21 +50,32 @@ def run(bench: Bench) -> Result:
         f"24·24 and 8·8 values a channel, at {spread(maps)}% against {spread(at('convolutions', True, 1))}%."
     )
     return Result(
-        "one-image", TITLE,
+        "one-image",
+        TITLE,
         "784-100-100-100-10, and two 5×5 convolutions of 16 and 32 maps, each with ReLU and 2×2 pooling; BatchNorm "
         f"with Scale before each ReLU; momentum 0.9, learning rate 0.01, batch {_BATCH}, {_EPOCHS} epochs",
-        CLAIM, verdict(max(products) < _GUESSING, max(maps) < _GUESSING), sentence,
+        CLAIM,
+        verdict(max(products) < _GUESSING, max(maps) < _GUESSING),
+        sentence,
         ["images a test batch", *(f"{label}, {'stored' if stored else 'own'}" for label, stored in found)],
         [[str(size), *(spread(at(*key, size)) for key in found)] for size in sizes],
         [
-            Panel(label, "images a test batch", "test accuracy, %", [
-                Curve(name, sizes, found[label, stored])
-                for stored, name in ((True, "stored statistics"), (False, "the batch's own"))
-            ], x_scale="log")
+            Panel(
+                label,
+                "images a test batch",
+                "test accuracy, %",
+                [
+                    Curve(name, sizes, found[label, stored])
+                    for stored, name in ((True, "stored statistics"), (False, "the batch's own"))
+                ],
+                x_scale="log",
+            )
             for label in nets
         ],
-        bench.images.described, bench.seeds, bench.share,
-    )  # fmt: skip
+        bench.images.described,
+        bench.seeds,
+        bench.share,
+    )
 
 
 _RELU_POOL = (

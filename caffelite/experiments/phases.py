@@ -65,41 +65,72 @@ def run(bench: Bench) -> Result:
     cases = [
         ("false", "true", ends(False, True), "none: this is right"),
         ("false", "false", ends(False, False), "none, as long as each test batch is large and mixed"),
-        ("false", "false, batches of one digit", sorted_,
-         "what an image is taken for depends on the others in its batch"),
-        ("false", "true, in layers of other names", lost,
-         "good in training, bad in the test, for ever: the test net never gets the statistics"),
+        (
+            "false",
+            "false, batches of one digit",
+            sorted_,
+            "what an image is taken for depends on the others in its batch",
+        ),
+        (
+            "false",
+            "true, in layers of other names",
+            lost,
+            "good in training, bad in the test, for ever: the test net never gets the statistics",
+        ),
         ("true", "true", ends(True, True), unlearned),
         ("true", "false", ends(True, False), "the same, whatever it is tested with"),
-    ]  # fmt: skip
+    ]
     rows = [
         [
-            train, test, spread([line[-1] for line in training[train == "true"]], "{:.3f}"),
-            spread([loss for _, loss in found], "{:.3f}"), _accuracy(found), symptom,
+            train,
+            test,
+            spread([line[-1] for line in training[train == "true"]], "{:.3f}"),
+            spread([loss for _, loss in found], "{:.3f}"),
+            _accuracy(found),
+            symptom,
         ]
         for train, test, found, symptom in cases
-    ]  # fmt: skip
+    ]
     right = _loss(ends(False, True))
     parts = [not _loss(found) < _FAILED * right for *_, found, _ in cases[1:]]
     sentence = "Test accuracy (TRAIN, TEST): " + "; ".join(f"{row[4]} ({row[0]}; {row[1]})" for row in rows) + "."
     return Result(
-        "phases", TITLE,
+        "phases",
+        TITLE,
         "784-100-100-100-10 with ReLU, BatchNorm with Scale before each, moving_average_fraction 0.999, weights by "
         f"Glorot, momentum 0.9, learning rate 0.01, batch {_BATCH}, {_EPOCHS} epochs; test batches of 1,000",
-        CLAIM, verdict(*parts), sentence,
-        ["TRAIN", "TEST", "training loss", "test loss", "test accuracy", "symptom"], rows,
+        CLAIM,
+        verdict(*parts),
+        sentence,
+        ["TRAIN", "TEST", "training loss", "test loss", "test accuracy", "symptom"],
+        rows,
         [
-            Panel("training loss", "epochs", "loss", [
-                Curve(f"TRAIN {_WORDS[stored]}", epochs, lines) for stored, lines in training.items()
-            ], y_scale="log"),
-            Panel("test loss", "epochs", "loss", [
-                Curve(f"TRAIN {_WORDS[stored]}, TEST {_WORDS[use]}", epochs,
-                      [[loss for _, loss in values] for values in found])
-                for (stored, use), found in tests.items()
-            ], y_scale="log"),
+            Panel(
+                "training loss",
+                "epochs",
+                "loss",
+                [Curve(f"TRAIN {_WORDS[stored]}", epochs, lines) for stored, lines in training.items()],
+                y_scale="log",
+            ),
+            Panel(
+                "test loss",
+                "epochs",
+                "loss",
+                [
+                    Curve(
+                        f"TRAIN {_WORDS[stored]}, TEST {_WORDS[use]}",
+                        epochs,
+                        [[loss for _, loss in values] for values in found],
+                    )
+                    for (stored, use), found in tests.items()
+                ],
+                y_scale="log",
+            ),
         ],
-        bench.images.described, bench.seeds, bench.share,
-    )  # fmt: skip
+        bench.images.described,
+        bench.seeds,
+        bench.share,
+    )
 
 
 def _loss(found: Sequence[tuple[float, float]]) -> float:

@@ -32,11 +32,17 @@ def run(bench: Bench) -> Result:
             f"{spread(normed.last())}% against {spread(plain.last())}%"
         )
     return Result(
-        "speedup", TITLE,
+        "speedup",
+        TITLE,
         f"784-512-256-128-64-10, weights by Glorot, Nesterov momentum 0.9, learning rate 0.01, batch {_BATCH}, "
         f"{_EPOCHS} epochs; one BatchNorm with Scale between the first product and its activation, or none",
-        CLAIM, verdict(*parts), sentence(sentences), columns(_LEVEL),
+        CLAIM,
+        verdict(*parts),
+        sentence(sentences),
+        columns(_LEVEL),
         [course.row(_LEVEL) for course in found.values()],
         [panel(name, [found[f"{name}, plain"], found[f"{name}, BatchNorm"]]) for name in kinds],
-        bench.images.described, bench.seeds, bench.share,
-    )  # fmt: skip
+        bench.images.described,
+        bench.seeds,
+        bench.share,
+    )

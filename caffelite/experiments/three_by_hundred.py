@@ -31,11 +31,13 @@ def run(bench: Bench) -> Result:
         Condition(
             f"{name}, {way}",
             mlp([100] * 3, kind, norms, batch=_BATCH, filler='type: "gaussian" std: 0.05'),
-            _BATCH, _EPOCHS, _SOLVER,
+            _BATCH,
+            _EPOCHS,
+            _SOLVER,
         )
         for name, kind in kinds.items()
         for way, norms in (("plain", ()), ("BatchNorm", (1, 2, 3)))
-    ]  # fmt: skip
+    ]
     found = compare(bench, conditions)
     rates = _rates(bench, conditions)
     parts, sentences = [], []
@@ -54,15 +56,21 @@ def run(bench: Bench) -> Result:
         f"without it, {normed_rate:,.0f} with it (ReLU)"
     )
     return Result(
-        "three-by-hundred", TITLE,
+        "three-by-hundred",
+        TITLE,
         f"784-100-100-100-10, weights of standard deviation 0.05, plain gradient descent, learning rate 0.01, batch "
         f"{_BATCH}, {_EPOCHS} epochs; BatchNorm with Scale before each activation, or none; speeds are the medians of "
         f"{_TURNS} turns of {_TIMED:,} iterations",
-        CLAIM, verdict(*parts), sentence(sentences), [*columns(_LEVEL), "batches a second"],
+        CLAIM,
+        verdict(*parts),
+        sentence(sentences),
+        [*columns(_LEVEL), "batches a second"],
         [[*course.row(_LEVEL), f"{np.median(rates[label]):,.0f}"] for label, course in found.items()],
         [panel(name, [found[f"{name}, plain"], found[f"{name}, BatchNorm"]]) for name in kinds],
-        bench.images.described, bench.seeds, bench.share,
-    )  # fmt: skip
+        bench.images.described,
+        bench.seeds,
+        bench.share,
+    )
 
 
 def _rates(bench: Bench, conditions: list[Condition]) -> dict[str, list[float]]:

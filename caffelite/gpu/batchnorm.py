@@ -39,10 +39,19 @@ class GpuBatchNorm(BatchNorm):
         mean_sum, variance_sum, correction = (blob.data for blob in self.blobs[:STATISTICS])
         factor, offset = (None if blob is None else blob.data for blob in self._affine(followers))
         activation, slope = followers[-1].facts.activation or (None, 0.0) if followers else (None, 0.0)
-        settings = Settings(self.settings.eps, self.fraction, (mean_sum, variance_sum, correction),
-                            self.use_global_stats, factor, offset, activation, slope)  # fmt: skip
-        self.on_gpu = HostBatchNorm(self.context.device, bottoms[0].data.reshape(shape), tops[0].data.reshape(shape),
-                                    settings)  # fmt: skip
+        settings = Settings(
+            self.settings.eps,
+            self.fraction,
+            (mean_sum, variance_sum, correction),
+            self.use_global_stats,
+            factor,
+            offset,
+            activation,
+            slope,
+        )
+        self.on_gpu = HostBatchNorm(
+            self.context.device, bottoms[0].data.reshape(shape), tops[0].data.reshape(shape), settings
+        )
         return [self.on_gpu.forward]
 
     def backward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:

@@ -48,8 +48,25 @@ def _moments(begin, end, worker, x, channels, length, group, total, squares):
 
 
 @kernel
-def _statistics(begin, end, worker, images, channels, length, group, total, squares, eps, fraction, mean_sum,
-                variance_sum, factor, mean, variance, inverse):  # fmt: skip
+def _statistics(
+    begin,
+    end,
+    worker,
+    images,
+    channels,
+    length,
+    group,
+    total,
+    squares,
+    eps,
+    fraction,
+    mean_sum,
+    variance_sum,
+    factor,
+    mean,
+    variance,
+    inverse,
+):
     """Mean and variance of the batch from the sums of groups; a task is a channel."""
     groups = (images + group - 1) // group
     count = images * length
@@ -75,8 +92,24 @@ def _statistics(begin, end, worker, images, channels, length, group, total, squa
 
 
 @kernel
-def _forward_rows(begin, end, worker, x, y, channels, eps, fraction, mean_sum, variance_sum, factor, middle, inverse,
-                  gain, shift, sums):  # fmt: skip
+def _forward_rows(
+    begin,
+    end,
+    worker,
+    x,
+    y,
+    channels,
+    eps,
+    fraction,
+    mean_sum,
+    variance_sum,
+    factor,
+    middle,
+    inverse,
+    gain,
+    shift,
+    sums,
+):
     """All of it for x of [images][channels]; a task is _BLOCK channels."""
     images = len(x) // channels
     mean, square, rest = sums[0], sums[1], sums[2]
@@ -172,8 +205,25 @@ def _products(begin, end, worker, x, dy, channels, length, group, mean, total, p
 
 
 @register_jitable
-def _slopes_of(begin, end, images, channels, length, group, total, product, mean, scale, inverse, factor, d_factor,
-               d_offset, offset, slope, gain):  # fmt: skip
+def _slopes_of(
+    begin,
+    end,
+    images,
+    channels,
+    length,
+    group,
+    total,
+    product,
+    mean,
+    scale,
+    inverse,
+    factor,
+    d_factor,
+    d_offset,
+    offset,
+    slope,
+    gain,
+):
     """What :func:`_gradient_of` needs, from the sums of groups; and the gradients to the factor and the offset."""
     count = images * length
     for c in range(begin, end):
@@ -197,11 +247,46 @@ def _slopes_of(begin, end, images, channels, length, group, total, product, mean
 
 
 @kernel
-def _slopes(begin, end, worker, images, channels, length, group, total, product, mean, scale, inverse, factor,
-            d_factor, d_offset, offset, slope, gain):  # fmt: skip
+def _slopes(
+    begin,
+    end,
+    worker,
+    images,
+    channels,
+    length,
+    group,
+    total,
+    product,
+    mean,
+    scale,
+    inverse,
+    factor,
+    d_factor,
+    d_offset,
+    offset,
+    slope,
+    gain,
+):
     """A task is a channel."""
-    _slopes_of(begin, end, images, channels, length, group, total, product, mean, scale, inverse, factor, d_factor,
-               d_offset, offset, slope, gain)  # fmt: skip
+    _slopes_of(
+        begin,
+        end,
+        images,
+        channels,
+        length,
+        group,
+        total,
+        product,
+        mean,
+        scale,
+        inverse,
+        factor,
+        d_factor,
+        d_offset,
+        offset,
+        slope,
+        gain,
+    )
 
 
 @register_jitable
@@ -222,8 +307,29 @@ def _backward(begin, end, worker, x, dy, dx, channels, length, mean, offset, slo
 
 
 @kernel
-def _backward_blocks(begin, end, worker, x, dy, dx, channels, length, group, block, total, product, mean, scale,
-                     inverse, factor, d_factor, d_offset, offset, slope, gain):  # fmt: skip
+def _backward_blocks(
+    begin,
+    end,
+    worker,
+    x,
+    dy,
+    dx,
+    channels,
+    length,
+    group,
+    block,
+    total,
+    product,
+    mean,
+    scale,
+    inverse,
+    factor,
+    d_factor,
+    d_offset,
+    offset,
+    slope,
+    gain,
+):
     """All of it, ``block`` channels after the other, so that what is read twice is read from memory once.
 
     A task is a block.
@@ -233,8 +339,25 @@ def _backward_blocks(begin, end, worker, x, dy, dx, channels, length, group, blo
         first, last = task * block, min((task + 1) * block, channels)
         for g in range((images + group - 1) // group):
             _products_of(x, dy, channels, length, group, g, first, last, mean, total, product)
-        _slopes_of(first, last, images, channels, length, group, total, product, mean, scale, inverse, factor,
-                   d_factor, d_offset, offset, slope, gain)  # fmt: skip
+        _slopes_of(
+            first,
+            last,
+            images,
+            channels,
+            length,
+            group,
+            total,
+            product,
+            mean,
+            scale,
+            inverse,
+            factor,
+            d_factor,
+            d_offset,
+            offset,
+            slope,
+            gain,
+        )
         for n in range(images - 1, -1, -1):
             _gradient_of(x, dy, dx, channels, length, n, first, last, mean, offset, slope, gain)
 
@@ -285,10 +408,18 @@ def _grouped(size: int, channels: int, length: int) -> tuple[int, int, int]:
 
 
 def forward(
-    x: np.ndarray, y: np.ndarray, channels: int, length: int, eps: float, fraction: float,
-    stored: tuple[np.ndarray, np.ndarray, np.ndarray], mean: np.ndarray, inverse: np.ndarray,
-    factor: np.ndarray | None = None, offset: np.ndarray | None = None,
-) -> list[Call]:  # fmt: skip
+    x: np.ndarray,
+    y: np.ndarray,
+    channels: int,
+    length: int,
+    eps: float,
+    fraction: float,
+    stored: tuple[np.ndarray, np.ndarray, np.ndarray],
+    mean: np.ndarray,
+    inverse: np.ndarray,
+    factor: np.ndarray | None = None,
+    offset: np.ndarray | None = None,
+) -> list[Call]:
     """Return the calls that normalise by the statistics of the batch and add them to the stored ones.
 
     ``y = (x - mean) / sqrt(variance + eps) * factor + offset``.
@@ -311,35 +442,91 @@ def forward(
     """
     after = _or_nothing(factor, x), _or_nothing(offset, x)
     if length == 1:
-        return [call(_forward_rows, -(-channels // _BLOCK), x, y, channels, eps, fraction, *stored, mean, inverse,
-                     *after, arrays.zeros((3, channels), x.dtype), work=x.size)]  # fmt: skip
+        return [
+            call(
+                _forward_rows,
+                -(-channels // _BLOCK),
+                x,
+                y,
+                channels,
+                eps,
+                fraction,
+                *stored,
+                mean,
+                inverse,
+                *after,
+                arrays.zeros((3, channels), x.dtype),
+                work=x.size,
+            )
+        ]
     images, group, groups = _grouped(x.size, channels, length)
     total, squares = arrays.zeros((2, channels * groups), np.float64)
     return [
         call(_moments, groups * channels, x, channels, length, group, total, squares, work=x.size),
-        call(_statistics, channels, images, channels, length, group, total, squares, eps, fraction, *stored, mean,
-             arrays.zeros(channels, np.float64), inverse, work=channels * groups),
+        call(
+            _statistics,
+            channels,
+            images,
+            channels,
+            length,
+            group,
+            total,
+            squares,
+            eps,
+            fraction,
+            *stored,
+            mean,
+            arrays.zeros(channels, np.float64),
+            inverse,
+            work=channels * groups,
+        ),
         call(_normalise, x.size // length, x, y, channels, length, mean, inverse, *after, work=x.size),
-    ]  # fmt: skip
+    ]
 
 
 def forward_global(
-    x: np.ndarray, y: np.ndarray, channels: int, length: int, eps: float,
-    stored: tuple[np.ndarray, np.ndarray, np.ndarray], mean: np.ndarray, inverse: np.ndarray,
-) -> list[Call]:  # fmt: skip
+    x: np.ndarray,
+    y: np.ndarray,
+    channels: int,
+    length: int,
+    eps: float,
+    stored: tuple[np.ndarray, np.ndarray, np.ndarray],
+    mean: np.ndarray,
+    inverse: np.ndarray,
+) -> list[Call]:
     """Return the calls that normalise by the stored statistics (sums over factor; 0 where the factor is 0)."""
     statistics = call(_global_statistics, channels, eps, *stored, mean, inverse, work=channels * 4)
     if length == 1:
         return [statistics, call(_normalise_rows, x.size // channels, x, y, channels, mean, inverse, work=x.size)]
-    return [statistics, call(_normalise, x.size // length, x, y, channels, length, mean, inverse,
-                             *[np.empty(0, x.dtype)] * 2, work=x.size)]  # fmt: skip
+    return [
+        statistics,
+        call(
+            _normalise,
+            x.size // length,
+            x,
+            y,
+            channels,
+            length,
+            mean,
+            inverse,
+            *[np.empty(0, x.dtype)] * 2,
+            work=x.size,
+        ),
+    ]
 
 
 def backward(
-    x: np.ndarray, dy: np.ndarray, dx: np.ndarray | None, channels: int, length: int, inverse: np.ndarray,
-    mean: np.ndarray | None = None, factor: np.ndarray | None = None, d_factor: np.ndarray | None = None,
+    x: np.ndarray,
+    dy: np.ndarray,
+    dx: np.ndarray | None,
+    channels: int,
+    length: int,
+    inverse: np.ndarray,
+    mean: np.ndarray | None = None,
+    factor: np.ndarray | None = None,
+    d_factor: np.ndarray | None = None,
     d_offset: np.ndarray | None = None,
-) -> list[Call]:  # fmt: skip
+) -> list[Call]:
     """Return the calls of the gradient through mean and variance, and to the factor and the offset.
 
     With z the normalised values, ``d_factor += sum(dy * z)``, ``d_offset += sum(dy)`` and
@@ -357,26 +544,76 @@ def backward(
     scaling = np.ones(channels, x.dtype) if mean is None else inverse
     after = _or_nothing(factor, x), _or_nothing(d_factor, x), _or_nothing(d_offset, x)
     if length == 1:
-        return [call(_backward_rows, -(-channels // _BLOCK), x, dy, _or_nothing(dx, x), channels, middle, scaling,
-                     inverse, *after, arrays.zeros((4, channels), x.dtype), work=x.size)]  # fmt: skip
+        return [
+            call(
+                _backward_rows,
+                -(-channels // _BLOCK),
+                x,
+                dy,
+                _or_nothing(dx, x),
+                channels,
+                middle,
+                scaling,
+                inverse,
+                *after,
+                arrays.zeros((4, channels), x.dtype),
+                work=x.size,
+            )
+        ]
     images, group, groups = _grouped(x.size, channels, length)
     total, product = arrays.zeros((2, channels * groups), np.float64)
     offset, slope = arrays.zeros((2, channels), np.float64)
     gain = arrays.zeros(channels, x.dtype)
     if dx is not None and 2 * x.nbytes > _CACHE and channels >= settings.threads():
         block = max(min(_NEAR // (2 * images * length * x.itemsize), channels // settings.threads()), 1)
-        return [call(
-            _backward_blocks, -(-channels // block), x, dy, dx, channels, length, group, block, total, product, middle,
-            scaling, inverse, *after, offset, slope, gain, work=x.size,
-        )]  # fmt: skip
+        return [
+            call(
+                _backward_blocks,
+                -(-channels // block),
+                x,
+                dy,
+                dx,
+                channels,
+                length,
+                group,
+                block,
+                total,
+                product,
+                middle,
+                scaling,
+                inverse,
+                *after,
+                offset,
+                slope,
+                gain,
+                work=x.size,
+            )
+        ]
     calls = [
         call(_products, groups * channels, x, dy, channels, length, group, middle, total, product, work=x.size),
-        call(_slopes, channels, images, channels, length, group, total, product, middle, scaling, inverse, *after,
-             offset, slope, gain, work=channels * groups),
-    ]  # fmt: skip
+        call(
+            _slopes,
+            channels,
+            images,
+            channels,
+            length,
+            group,
+            total,
+            product,
+            middle,
+            scaling,
+            inverse,
+            *after,
+            offset,
+            slope,
+            gain,
+            work=channels * groups,
+        ),
+    ]
     if dx is not None:
-        calls.append(call(_backward, x.size // length, x, dy, dx, channels, length, middle, offset, slope, gain,
-                          work=x.size))  # fmt: skip
+        calls.append(
+            call(_backward, x.size // length, x, dy, dx, channels, length, middle, offset, slope, gain, work=x.size)
+        )
     return calls
 
 

@@ -103,8 +103,7 @@ def _suppress(begin, end, worker, boxes, order, counts, kept, found, width, room
 
 def overlaps(a: np.ndarray, b: np.ndarray, out: np.ndarray, pixels: bool = False) -> Call:
     """Return the call that computes the intersection over union of all boxes of ``a`` (rows) and ``b`` (columns)."""
-    return call(_overlaps, a.size // 4, a.reshape(-1), b.reshape(-1), out.reshape(-1), int(pixels),
-                work=out.size * 20)  # fmt: skip
+    return call(_overlaps, a.size // 4, a.reshape(-1), b.reshape(-1), out.reshape(-1), int(pixels), work=out.size * 20)
 
 
 def decode(
@@ -125,8 +124,16 @@ def decode(
         Whether the locations are to be multiplied by the variances.
     """
     tasks, classes = locations.shape[0] * locations.shape[1], locations.shape[2]
-    return call(_decode(code, scaled), tasks, locations.reshape(-1), priors.reshape(-1), variances.reshape(-1),
-                out.reshape(-1), classes, work=locations.size * 20)  # fmt: skip
+    return call(
+        _decode(code, scaled),
+        tasks,
+        locations.reshape(-1),
+        priors.reshape(-1),
+        variances.reshape(-1),
+        out.reshape(-1),
+        classes,
+        work=locations.size * 20,
+    )
 
 
 def encode(boxes: np.ndarray, priors: np.ndarray, variances: np.ndarray, code: int, scaled: bool) -> np.ndarray:
@@ -193,9 +200,21 @@ class Suppression:
         self.counts = np.zeros(lists, np.int64)
         self.kept = np.zeros((lists, room), np.int64)
         self.found = np.zeros(lists, np.int64)
-        self._call = call(_suppress, lists, boxes.reshape(-1), self.order.reshape(-1), self.counts,
-                          self.kept.reshape(-1), self.found, length, room, float(threshold), float(eta),
-                          int(pixels), work=lists * length * 100)  # fmt: skip
+        self._call = call(
+            _suppress,
+            lists,
+            boxes.reshape(-1),
+            self.order.reshape(-1),
+            self.counts,
+            self.kept.reshape(-1),
+            self.found,
+            length,
+            room,
+            float(threshold),
+            float(eta),
+            int(pixels),
+            work=lists * length * 100,
+        )
 
     def fill(self, index: int, places: np.ndarray) -> None:
         """Set one list."""

@@ -122,14 +122,37 @@ def forward(scores: np.ndarray, work: Work) -> list[Call]:
     time, streams, size, _ = w.sizes
     return [
         call(_log_softmax, time * streams, scores, w.logs, size, work=w.logs.size * 20),
-        call(_forward, streams, w.logs, w.states.reshape(-1), w.lengths, w.fits, w.alphas, w.cost, *w.sizes,
-             work=w.alphas.size * 80),
-    ]  # fmt: skip
+        call(
+            _forward,
+            streams,
+            w.logs,
+            w.states.reshape(-1),
+            w.lengths,
+            w.fits,
+            w.alphas,
+            w.cost,
+            *w.sizes,
+            work=w.alphas.size * 80,
+        ),
+    ]
 
 
 def backward(work: Work, scale: np.ndarray, dx: np.ndarray) -> Call:
     """Return the call that computes the gradient of the sum of ``work.cost``, times ``scale[0]``."""
     w = work
     betas = np.zeros(w.states.size)
-    return call(_backward, len(w.cost), w.logs, w.states.reshape(-1), w.lengths, w.fits, w.alphas, w.cost, scale, betas,
-                dx, *w.sizes, work=w.alphas.size * 80)  # fmt: skip
+    return call(
+        _backward,
+        len(w.cost),
+        w.logs,
+        w.states.reshape(-1),
+        w.lengths,
+        w.fits,
+        w.alphas,
+        w.cost,
+        scale,
+        betas,
+        dx,
+        *w.sizes,
+        work=w.alphas.size * 80,
+    )

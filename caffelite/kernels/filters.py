@@ -84,10 +84,19 @@ def smooth(x: np.ndarray, y: np.ndarray, vertical: Filter, horizontal: Filter) -
     """Return the call that filters the last two axes of ``x``."""
     h, w = vertical.size, horizontal.size
     return call(
-        _smooth, x.size // (h * w), x.reshape(-1), y.reshape(-1), h, w, vertical.first, vertical.weights,
-        horizontal.first, horizontal.weights, arrays.zeros((settings.threads(), w), x.dtype),
+        _smooth,
+        x.size // (h * w),
+        x.reshape(-1),
+        y.reshape(-1),
+        h,
+        w,
+        vertical.first,
+        vertical.weights,
+        horizontal.first,
+        horizontal.weights,
+        arrays.zeros((settings.threads(), w), x.dtype),
         work=y.size * horizontal.weights.shape[1] * 2,
-    )  # fmt: skip
+    )
 
 
 def smooth_known(x: np.ndarray, y: np.ndarray, vertical: Filter, horizontal: Filter) -> Call:
@@ -98,6 +107,15 @@ def smooth_known(x: np.ndarray, y: np.ndarray, vertical: Filter, horizontal: Fil
     """
     h, w = vertical.size, horizontal.size
     return call(
-        _smooth_known, x.size // (h * w), x.reshape(-1), y.reshape(-1), h, w, vertical.first, vertical.weights,
-        horizontal.first, horizontal.weights, work=y.size * vertical.weights.shape[1] * horizontal.weights.shape[1] * 4,
-    )  # fmt: skip
+        _smooth_known,
+        x.size // (h * w),
+        x.reshape(-1),
+        y.reshape(-1),
+        h,
+        w,
+        vertical.first,
+        vertical.weights,
+        horizontal.first,
+        horizontal.weights,
+        work=y.size * vertical.weights.shape[1] * horizontal.weights.shape[1] * 4,
+    )

@@ -42,7 +42,7 @@ def _with_lanes(vectors: int) -> Callable[..., None]:
 
     def multiply(
         begin, end, worker, a, a_row, a_step, b, b_row, b_step, bias, out, m, n, count, add, across, panels, edges
-    ):  # fmt: skip
+    ):
         """out[i, j] (+)= bias[j] + sum of a[i, k] * b[k, j]; a task is a run of ROWS rows, or (across) of lanes."""
         panel, edge = worker * depth * lanes, worker * (ROWS + 1) * lanes
         nothing = edge + ROWS * lanes  # zeros
@@ -76,8 +76,23 @@ def _with_lanes(vectors: int) -> Callable[..., None]:
                             start, start_base, start_row = out, place, n
                         elif len(bias):
                             start, start_base = bias, j
-                    lanes_tile(a, i * a_row + k * a_step, a_row, a_step, valid, panels, panel, steps, start, start_base,
-                               start_row, target, target_base, target_row, shape)  # fmt: skip
+                    lanes_tile(
+                        a,
+                        i * a_row + k * a_step,
+                        a_row,
+                        a_step,
+                        valid,
+                        panels,
+                        panel,
+                        steps,
+                        start,
+                        start_base,
+                        start_row,
+                        target,
+                        target_base,
+                        target_row,
+                        shape,
+                    )
                     if not whole:
                         _put(edges, edge, lanes, out, place, n, valid, filled, fresh, bias, j)
 
@@ -117,8 +132,24 @@ def _with_dots(rows: int) -> Callable[..., None]:
                                 start, start_base, start_row = out, place, n
                             elif len(bias):
                                 start, start_base = bias, j
-                        dots_tile(a, i * a_row + k, a_row, valid, b, j * b_row + k, b_row, filled, steps, start,
-                                  start_base, start_row, target, target_base, target_row, shape)  # fmt: skip
+                        dots_tile(
+                            a,
+                            i * a_row + k,
+                            a_row,
+                            valid,
+                            b,
+                            j * b_row + k,
+                            b_row,
+                            filled,
+                            steps,
+                            start,
+                            start_base,
+                            start_row,
+                            target,
+                            target_base,
+                            target_row,
+                            shape,
+                        )
                         if not whole:
                             _put(edges, edge, columns, out, place, n, valid, filled, fresh, bias, j)
 
@@ -172,13 +203,47 @@ def product(
     if a_steps[1] == b_steps[0] == 1 and count >= WIDTH:
         rows = min(m, DOT_ROWS)
         edges = arrays.zeros(threads * (rows + 1) * DOT_COLUMNS, a.dtype)
-        return [call(_with_dots(rows), -(-n // DOT_COLUMNS), a, a_steps[0], b, b_steps[1], bias, out, m, n, count,
-                     int(add), edges, work=work)]  # fmt: skip
+        return [
+            call(
+                _with_dots(rows),
+                -(-n // DOT_COLUMNS),
+                a,
+                a_steps[0],
+                b,
+                b_steps[1],
+                bias,
+                out,
+                m,
+                n,
+                count,
+                int(add),
+                edges,
+                work=work,
+            )
+        ]
     vectors = lane_vectors(n)
     lanes = vectors * WIDTH
     groups, many = -(-m // ROWS), -(-n // lanes)
     # Each thread has rows of its own, so that it meets the same weights again in the next pass, unless they are few.
     across = groups < 4 * threads and groups < many
     panels, edges = arrays.zeros(threads * _FLOATS, a.dtype), arrays.zeros(threads * (ROWS + 1) * lanes, a.dtype)
-    return [call(_with_lanes(vectors), many if across else groups, a, *a_steps, b, *b_steps, bias, out, m, n, count,
-                 int(add), int(across), panels, edges, work=work)]  # fmt: skip
+    return [
+        call(
+            _with_lanes(vectors),
+            many if across else groups,
+            a,
+            *a_steps,
+            b,
+            *b_steps,
+            bias,
+            out,
+            m,
+            n,
+            count,
+            int(add),
+            int(across),
+            panels,
+            edges,
+            work=work,
+        )
+    ]

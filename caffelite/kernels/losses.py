@@ -55,25 +55,45 @@ def _scaled_rows(begin, end, worker, d, factors, out, length):
 
 def cross_entropy(x: np.ndarray, t: np.ndarray, losses: np.ndarray, counts: np.ndarray, ignore: int | None) -> Call:
     """Return the call that computes the sigmoid cross entropy of each row, and how many targets of it count."""
-    return call(_cross_entropy, losses.size, x.reshape(-1), t.reshape(-1), losses, counts, x.size // losses.size,
-                _IGNORE_NOTHING if ignore is None else ignore, work=x.size * 20)  # fmt: skip
+    return call(
+        _cross_entropy,
+        losses.size,
+        x.reshape(-1),
+        t.reshape(-1),
+        losses,
+        counts,
+        x.size // losses.size,
+        _IGNORE_NOTHING if ignore is None else ignore,
+        work=x.size * 20,
+    )
 
 
 def cross_entropy_gradient(
     x: np.ndarray, t: np.ndarray, dx: np.ndarray, scale: np.ndarray, rows: int, ignore: int | None
 ) -> Call:
     """Return the call of its gradient to ``x``, times ``scale[0]``."""
-    return call(_cross_entropy_gradient, rows, x.reshape(-1), t.reshape(-1), dx.reshape(-1), scale, x.size // rows,
-                _IGNORE_NOTHING if ignore is None else ignore, work=x.size * 10)  # fmt: skip
+    return call(
+        _cross_entropy_gradient,
+        rows,
+        x.reshape(-1),
+        t.reshape(-1),
+        dx.reshape(-1),
+        scale,
+        x.size // rows,
+        _IGNORE_NOTHING if ignore is None else ignore,
+        work=x.size * 10,
+    )
 
 
 def difference(a: np.ndarray, b: np.ndarray, d: np.ndarray, sums: np.ndarray) -> Call:
     """Return the call that computes ``d = a - b`` and the sum of squares of each row."""
-    return call(_difference, sums.size, a.reshape(-1), b.reshape(-1), d.reshape(-1), sums, a.size // sums.size,
-                work=a.size * 3)  # fmt: skip
+    return call(
+        _difference, sums.size, a.reshape(-1), b.reshape(-1), d.reshape(-1), sums, a.size // sums.size, work=a.size * 3
+    )
 
 
 def scaled_rows(d: np.ndarray, factors: np.ndarray, out: np.ndarray) -> Call:
     """Return the call that multiplies each row by its factor."""
-    return call(_scaled_rows, factors.size, d.reshape(-1), factors, out.reshape(-1), d.size // factors.size,
-                work=d.size)  # fmt: skip
+    return call(
+        _scaled_rows, factors.size, d.reshape(-1), factors, out.reshape(-1), d.size // factors.size, work=d.size
+    )

@@ -173,8 +173,20 @@ def across_forward(
     n, c = x.shape[:2]
     length = x.size // (n * c)
     parts = -(-settings.threads() // n)
-    return call(_across_forward(beta), n * parts, x.reshape(-1), y.reshape(-1), scale.reshape(-1), c, length, parts,
-                size // 2, alpha / size, float(k), work=x.size * (min(size, c) + 8))  # fmt: skip
+    return call(
+        _across_forward(beta),
+        n * parts,
+        x.reshape(-1),
+        y.reshape(-1),
+        scale.reshape(-1),
+        c,
+        length,
+        parts,
+        size // 2,
+        alpha / size,
+        float(k),
+        work=x.size * (min(size, c) + 8),
+    )
 
 
 def across_backward(
@@ -191,18 +203,41 @@ def across_backward(
     n, c = x.shape[:2]
     length, half = x.size // (n * c), min(size // 2, c - 1)
     ring = arrays.zeros((settings.threads(), min(2 * half + 1, c), length), x.dtype)
-    return call(_across_backward(beta), n, x.reshape(-1), y.reshape(-1), dy.reshape(-1), dx.reshape(-1),
-                scale.reshape(-1), c, length, half, alpha / size, ring,
-                arrays.zeros((settings.threads(), length), x.dtype), work=x.size * (min(size, c) + 8))  # fmt: skip
+    return call(
+        _across_backward(beta),
+        n,
+        x.reshape(-1),
+        y.reshape(-1),
+        dy.reshape(-1),
+        dx.reshape(-1),
+        scale.reshape(-1),
+        c,
+        length,
+        half,
+        alpha / size,
+        ring,
+        arrays.zeros((settings.threads(), length), x.dtype),
+        work=x.size * (min(size, c) + 8),
+    )
 
 
 def within_forward(x: np.ndarray, y: np.ndarray, scale: np.ndarray, size: int, alpha: float, beta: float) -> Call:
     """Return the call that normalises over ``size`` x ``size`` pixels of each map: see :func:`across_forward`."""
     n, c, h, w = x.shape
     half = min(size // 2, max(h, w))
-    return call(_within_forward(beta), n * c, x.reshape(-1), y.reshape(-1), scale.reshape(-1), h, w, half,
-                alpha / size**2, arrays.zeros((settings.threads(), 2, h * w), x.dtype),
-                work=x.size * (4 * half + 10))  # fmt: skip
+    return call(
+        _within_forward(beta),
+        n * c,
+        x.reshape(-1),
+        y.reshape(-1),
+        scale.reshape(-1),
+        h,
+        w,
+        half,
+        alpha / size**2,
+        arrays.zeros((settings.threads(), 2, h * w), x.dtype),
+        work=x.size * (4 * half + 10),
+    )
 
 
 def within_backward(
@@ -218,6 +253,18 @@ def within_backward(
     """Return the call of the gradient of :func:`within_forward`; ``dx`` may be ``dy``."""
     n, c, h, w = x.shape
     half = min(size // 2, max(h, w))
-    return call(_within_backward(beta), n * c, x.reshape(-1), y.reshape(-1), dy.reshape(-1), dx.reshape(-1),
-                scale.reshape(-1), h, w, half, alpha / size**2, arrays.zeros((settings.threads(), 3, h * w), x.dtype),
-                work=x.size * (4 * half + 10))  # fmt: skip
+    return call(
+        _within_backward(beta),
+        n * c,
+        x.reshape(-1),
+        y.reshape(-1),
+        dy.reshape(-1),
+        dx.reshape(-1),
+        scale.reshape(-1),
+        h,
+        w,
+        half,
+        alpha / size**2,
+        arrays.zeros((settings.threads(), 3, h * w), x.dtype),
+        work=x.size * (4 * half + 10),
+    )

@@ -33,18 +33,32 @@ _LEAST, _MOST = 1 << 26, 1 << 27
 def _tiles(begin, end, worker, x, k_offsets, zero, w, out):
     """out = x * w over and over, each thread with operands and sums of its own; a task is a tile."""
     for _ in range(begin, end):
-        tile(x, worker * _PRODUCTS * _COLUMNS, k_offsets, _PRODUCTS, zero, w, worker * _PRODUCTS * _VECTORS * WIDTH,
-             out, worker * _COLUMNS * _VECTORS * WIDTH, _SHAPE)  # fmt: skip
+        tile(
+            x,
+            worker * _PRODUCTS * _COLUMNS,
+            k_offsets,
+            _PRODUCTS,
+            zero,
+            w,
+            worker * _PRODUCTS * _VECTORS * WIDTH,
+            out,
+            worker * _COLUMNS * _VECTORS * WIDTH,
+            _SHAPE,
+        )
 
 
 def tiles() -> Call:
     """Return the call that computes a tile ``_TILES`` times on each thread."""
     threads, lanes = settings.threads(), _VECTORS * WIDTH
     return call(
-        _tiles, threads * _TILES, arrays.zeros(threads * _PRODUCTS * _COLUMNS),
-        np.arange(_PRODUCTS, dtype=np.int64) * _COLUMNS, np.zeros(1, np.int64),
-        arrays.zeros(threads * _PRODUCTS * lanes), arrays.zeros(threads * _COLUMNS * lanes),
-    )  # fmt: skip
+        _tiles,
+        threads * _TILES,
+        arrays.zeros(threads * _PRODUCTS * _COLUMNS),
+        np.arange(_PRODUCTS, dtype=np.int64) * _COLUMNS,
+        np.zeros(1, np.int64),
+        arrays.zeros(threads * _PRODUCTS * lanes),
+        arrays.zeros(threads * _COLUMNS * lanes),
+    )
 
 
 def arithmetic() -> float:

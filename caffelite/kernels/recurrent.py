@@ -153,8 +153,7 @@ def lstm_backward(
     """
     arrays = [a.reshape(-1) for a in (gates, before, cell, d_hidden, d_cell, d_sums, d_before)]
     streams = cell.shape[-2]
-    return call(_lstm_backward(limit > 0), streams, *arrays, float(limit), cell.size // streams,
-                work=cell.size * _COST)  # fmt: skip
+    return call(_lstm_backward(limit > 0), streams, *arrays, float(limit), cell.size // streams, work=cell.size * _COST)
 
 
 def tanh_forward(sums: np.ndarray, y: np.ndarray) -> Call:

@@ -113,12 +113,28 @@ def _tables(vertical: Places, horizontal: Places, dtype: np.dtype) -> tuple[np.n
 def forward(x: np.ndarray, y: np.ndarray, vertical: Places, horizontal: Places) -> Call:
     """Return the call that resizes the last two axes of ``x``."""
     h, w = vertical.size, horizontal.size
-    return call(_forward, x.size // (h * w), x.reshape(-1), y.reshape(-1), h, w,
-                *_tables(vertical, horizontal, x.dtype), work=y.size * 4 + len(vertical) * w)  # fmt: skip
+    return call(
+        _forward,
+        x.size // (h * w),
+        x.reshape(-1),
+        y.reshape(-1),
+        h,
+        w,
+        *_tables(vertical, horizontal, x.dtype),
+        work=y.size * 4 + len(vertical) * w,
+    )
 
 
 def backward(dy: np.ndarray, dx: np.ndarray, vertical: Places, horizontal: Places) -> Call:
     """Return the call that computes the gradient of :func:`forward`."""
     h, w = vertical.size, horizontal.size
-    return call(_backward, dx.size // (h * w), dy.reshape(-1), dx.reshape(-1), h, w,
-                *_tables(vertical, horizontal, dx.dtype), work=dy.size * 4 + len(vertical) * w)  # fmt: skip
+    return call(
+        _backward,
+        dx.size // (h * w),
+        dy.reshape(-1),
+        dx.reshape(-1),
+        h,
+        w,
+        *_tables(vertical, horizontal, dx.dtype),
+        work=dy.size * 4 + len(vertical) * w,
+    )

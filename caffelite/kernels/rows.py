@@ -28,8 +28,15 @@ def gather(table: np.ndarray, index: np.ndarray, out: np.ndarray) -> Call:
 
     The numbers in ``index`` (of any dtype) are not checked: they must be from 0 to ``len(table) - 1``.
     """
-    return call(_gather, index.size, table.reshape(-1), index.reshape(-1), out.reshape(-1),
-                out.size // max(index.size, 1), work=out.size)  # fmt: skip
+    return call(
+        _gather,
+        index.size,
+        table.reshape(-1),
+        index.reshape(-1),
+        out.reshape(-1),
+        out.size // max(index.size, 1),
+        work=out.size,
+    )
 
 
 def scatter(rows: np.ndarray, index: np.ndarray, table: np.ndarray) -> Call:

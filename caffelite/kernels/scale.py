@@ -124,9 +124,16 @@ def forward(
 
 
 def backward(
-    x: np.ndarray, dy: np.ndarray, dx: np.ndarray | None, factor: np.ndarray, d_factor: np.ndarray | None,
-    d_offset: np.ndarray | None, channels: int, length: int, add: bool,
-) -> Call:  # fmt: skip
+    x: np.ndarray,
+    dy: np.ndarray,
+    dx: np.ndarray | None,
+    factor: np.ndarray,
+    d_factor: np.ndarray | None,
+    d_offset: np.ndarray | None,
+    channels: int,
+    length: int,
+    add: bool,
+) -> Call:
     """Return the call that computes all gradients of :func:`forward` in one pass; those that are None are left out.
 
     Parameters

@@ -86,20 +86,47 @@ def backward(y: np.ndarray, dy: np.ndarray, dx: np.ndarray, outer: int, channels
 
 
 def loss(
-    p: np.ndarray, labels: np.ndarray, losses: np.ndarray, counts: np.ndarray, wrong: np.ndarray, channels: int,
-    inner: int, ignore: int | None,
-) -> Call:  # fmt: skip
+    p: np.ndarray,
+    labels: np.ndarray,
+    losses: np.ndarray,
+    counts: np.ndarray,
+    wrong: np.ndarray,
+    channels: int,
+    inner: int,
+    ignore: int | None,
+) -> Call:
     """Return the call that computes, for each outer index, the sum of -log p[label] and how many labels count.
 
     ``wrong`` (int64, [1]) is set to 1 + the index of a label that is no class.
     """
-    return call(_loss, losses.size, p.reshape(-1), labels.reshape(-1), losses, counts, wrong, channels, inner,
-                _IGNORE_NOTHING if ignore is None else ignore, work=labels.size * 20)  # fmt: skip
+    return call(
+        _loss,
+        losses.size,
+        p.reshape(-1),
+        labels.reshape(-1),
+        losses,
+        counts,
+        wrong,
+        channels,
+        inner,
+        _IGNORE_NOTHING if ignore is None else ignore,
+        work=labels.size * 20,
+    )
 
 
 def gradient(
     p: np.ndarray, labels: np.ndarray, dx: np.ndarray, scale: np.ndarray, channels: int, inner: int, ignore: int | None
 ) -> Call:
     """Return the call of the gradient of the loss to what the softmax was taken of, times ``scale[0]``."""
-    return call(_gradient, p.size // (channels * inner), p.reshape(-1), labels.reshape(-1), dx.reshape(-1), scale,
-                channels, inner, _IGNORE_NOTHING if ignore is None else ignore, work=p.size * 2)  # fmt: skip
+    return call(
+        _gradient,
+        p.size // (channels * inner),
+        p.reshape(-1),
+        labels.reshape(-1),
+        dx.reshape(-1),
+        scale,
+        channels,
+        inner,
+        _IGNORE_NOTHING if ignore is None else ignore,
+        work=p.size * 2,
+    )

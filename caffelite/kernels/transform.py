@@ -143,9 +143,13 @@ def _transform(kind: str) -> Callable[..., None]:
 
 
 def parse(
-    addresses: np.ndarray, lengths: np.ndarray, shape: tuple[int, int, int], pixels: np.ndarray, labels: np.ndarray,
+    addresses: np.ndarray,
+    lengths: np.ndarray,
+    shape: tuple[int, int, int],
+    pixels: np.ndarray,
+    labels: np.ndarray,
     status: np.ndarray,
-) -> Call:  # fmt: skip
+) -> Call:
     """Return the call that reads Datum records in place.
 
     Parameters
@@ -164,9 +168,16 @@ def parse(
 
 
 def transform(
-    kind: str, pixels: np.ndarray, mean: np.ndarray, out: np.ndarray, scale: float, random_crop: bool, mirror: bool,
-    seed: int, first: np.ndarray,
-) -> Call:  # fmt: skip
+    kind: str,
+    pixels: np.ndarray,
+    mean: np.ndarray,
+    out: np.ndarray,
+    scale: float,
+    random_crop: bool,
+    mirror: bool,
+    seed: int,
+    first: np.ndarray,
+) -> Call:
     """Return the call that makes a batch of images from their pixels.
 
     Parameters
@@ -187,6 +198,16 @@ def transform(
     first : ndarray of int64, one value
         Number of the first image in the run: random numbers depend on it and the seed alone.
     """
-    arguments = (pixels, mean, out.reshape(-1), out.shape[2], out.shape[3], float(scale), int(random_crop), int(mirror),
-                 seed, first)  # fmt: skip
+    arguments = (
+        pixels,
+        mean,
+        out.reshape(-1),
+        out.shape[2],
+        out.shape[3],
+        float(scale),
+        int(random_crop),
+        int(mirror),
+        seed,
+        first,
+    )
     return Call(_transform(kind), len(pixels), arguments, 1)

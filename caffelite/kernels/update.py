@@ -57,8 +57,13 @@ def _adam(g, rate, h, i, n, s):
 
 
 _RULES = {
-    "SGD": _sgd, "Nesterov": _nesterov, "AdaGrad": _adagrad, "RMSProp": _rmsprop, "AdaDelta": _adadelta, "Adam": _adam,
-}  # fmt: skip
+    "SGD": _sgd,
+    "Nesterov": _nesterov,
+    "AdaGrad": _adagrad,
+    "RMSProp": _rmsprop,
+    "AdaDelta": _adadelta,
+    "Adam": _adam,
+}
 
 
 @specialised
@@ -117,17 +122,23 @@ class Update:
     """
 
     def __init__(
-        self, rule: str, l1: bool, data: np.ndarray, diff: np.ndarray, sizes: list[int],
+        self,
+        rule: str,
+        l1: bool,
+        data: np.ndarray,
+        diff: np.ndarray,
+        sizes: list[int],
         multipliers: list[tuple[float, float]],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.history = np.zeros(data.size * (2 if rule in ("AdaDelta", "Adam") else 1), np.float32)
         self.settings = np.zeros(7, np.float32)
         dealt = shares(sizes)
         table = np.array([multipliers[blob] for blob in dealt.blobs] or [(0, 0)], np.float32)
         self._sums = np.zeros(max(len(dealt.blobs), 1), np.float32)
         chunks = dealt.bounds, dealt.order, dealt.firsts
-        self.apply = call(_update(rule, l1), dealt.tasks, data, diff, self.history, *chunks, table, self.settings,
-                          work=data.size * 4)  # fmt: skip
+        self.apply = call(
+            _update(rule, l1), dealt.tasks, data, diff, self.history, *chunks, table, self.settings, work=data.size * 4
+        )
         self._norm: Call = call(_squares, dealt.tasks, diff, *chunks, self._sums, work=data.size)
 
     def norm(self) -> float:

@@ -68,7 +68,9 @@ class BatchNorm(Layer):
     Ioffe and Szegedy, "Batch Normalization", 2015. Numbers as BVLC Caffe 1.0.
     """
 
-    facts = Facts(in_place=True, backward_reads=frozenset({"top"}), kind="normalization", settings=("batch_norm_param",))
+    facts = Facts(
+        in_place=True, backward_reads=frozenset({"top"}), kind="normalization", settings=("batch_norm_param",)
+    )
 
     def setup(self) -> None:
         self.settings = p = self.param.batch_norm_param
@@ -81,12 +83,15 @@ class BatchNorm(Layer):
                 self.error(
                     f"BatchNorm keeps its statistics itself, so a solver must not learn them: lr_mult must be 0, not "
                     f"{spec.lr_mult:g} (a scale and a shift that are learned belong into a Scale layer behind it)",
-                    "param", i,
-                )  # fmt: skip
+                    "param",
+                    i,
+                )
         simple = p.moving_average == p.SIMPLE
         if simple and p.HasField("moving_average_fraction"):
-            self.error("moving_average: SIMPLE forgets nothing, so there is no moving_average_fraction",
-                       "moving_average_fraction")  # fmt: skip
+            self.error(
+                "moving_average: SIMPLE forgets nothing, so there is no moving_average_fraction",
+                "moving_average_fraction",
+            )
         self.fraction = 1.0 if simple else p.moving_average_fraction
         use = self.context.phase != TRAIN
         if self.settings.HasField("use_global_stats"):
@@ -168,8 +173,9 @@ class BatchNorm(Layer):
         self.inverse = np.zeros(channels, x.dtype)
         mean = np.zeros(channels, x.dtype)
         self.normal = zeros(x.size, x.dtype) if self.scale_bias else y
-        steps: list[Step] = [*batchnorm.forward_global(x, self.normal, channels, length, self.settings.eps, stored,
-                                                       mean, self.inverse)]  # fmt: skip
+        steps: list[Step] = [
+            *batchnorm.forward_global(x, self.normal, channels, length, self.settings.eps, stored, mean, self.inverse)
+        ]
         if self.scale_bias:
             steps.append(scale.forward(self.normal, y, self.blobs[3].data, self.blobs[4].data, channels, length))
         return steps
@@ -181,10 +187,21 @@ class BatchNorm(Layer):
         channels, length = self.channels_and_length(bottoms[0].shape)
         stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
         self.mean, self.inverse = np.zeros(channels), np.zeros(channels, x.dtype)
-        return [*batchnorm.forward(
-            x, y, channels, length, self.settings.eps, self.fraction, stored, self.mean,
-            self.inverse, None if factor is None else factor.data, None if offset is None else offset.data,
-        )]  # fmt: skip
+        return [
+            *batchnorm.forward(
+                x,
+                y,
+                channels,
+                length,
+                self.settings.eps,
+                self.fraction,
+                stored,
+                self.mean,
+                self.inverse,
+                None if factor is None else factor.data,
+                None if offset is None else offset.data,
+            )
+        ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         channels, length = self.channels_and_length(bottoms[0].shape)
@@ -198,8 +215,19 @@ class BatchNorm(Layer):
             return [*batchnorm.backward(tops[0].flat, dy, dx, channels, length, self.inverse)]
         steps: list[Step] = []
         if self.scale_bias:
-            steps.append(scale.backward(self.normal, dy, dx, self.blobs[3].data, self.blobs[3].diff,
-                                        self.blobs[4].diff, channels, length, add=True))  # fmt: skip
+            steps.append(
+                scale.backward(
+                    self.normal,
+                    dy,
+                    dx,
+                    self.blobs[3].data,
+                    self.blobs[3].diff,
+                    self.blobs[4].diff,
+                    channels,
+                    length,
+                    add=True,
+                )
+            )
         if dx is not None:
             steps.append(batchnorm.backward_global(dx if self.scale_bias else dy, dx, channels, length, self.inverse))
         return steps
@@ -208,11 +236,20 @@ class BatchNorm(Layer):
         self, bottoms: Sequence[Blob], tops: Sequence[Blob], factor: Blob | None, offset: Blob | None
     ) -> list[Step]:
         channels, length = self.channels_and_length(bottoms[0].shape)
-        return [*batchnorm.backward(
-            bottoms[0].flat, tops[0].flat_diff, None if bottoms[0].diff is None else bottoms[0].flat_diff, channels,
-            length, self.inverse, self.mean, None if factor is None else factor.data,
-            None if factor is None else factor.diff, None if offset is None else offset.diff,
-        )]  # fmt: skip
+        return [
+            *batchnorm.backward(
+                bottoms[0].flat,
+                tops[0].flat_diff,
+                None if bottoms[0].diff is None else bottoms[0].flat_diff,
+                channels,
+                length,
+                self.inverse,
+                self.mean,
+                None if factor is None else factor.data,
+                None if factor is None else factor.diff,
+                None if offset is None else offset.diff,
+            )
+        ]
 
     def forward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         return self._forward(bottoms, tops, *learned_by(followers))

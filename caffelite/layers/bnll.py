@@ -9,9 +9,10 @@ from caffelite.layers.shared.elementwise import ElementWise
 
 _F = np.float32
 _BNLL = define(
-    Function("BNLL", lambda x, p, o: max(x, _F(0)) + log32(_F(1) + exp32(-abs(x))),
-             lambda x, y, p, o: sigmoid32(x), "x")
-)  # fmt: skip
+    Function(
+        "BNLL", lambda x, p, o: max(x, _F(0)) + log32(_F(1) + exp32(-abs(x))), lambda x, y, p, o: sigmoid32(x), "x"
+    )
+)
 
 
 @layer("BNLL")

@@ -9,17 +9,30 @@ from caffelite.layers.shared.elementwise import ElementWise
 _F = np.float32
 # Constants: the bounds.
 _CLIP = define(
-    Function("Clip", lambda x, p, o: min(max(x, p[o]), p[o + 1]),
-             lambda x, y, p, o: _F(1) if x >= p[o] and x <= p[o + 1] else _F(0), "x", 2)
-)  # fmt: skip
+    Function(
+        "Clip",
+        lambda x, p, o: min(max(x, p[o]), p[o + 1]),
+        lambda x, y, p, o: _F(1) if x >= p[o] and x <= p[o + 1] else _F(0),
+        "x",
+        2,
+    )
+)
 _RELU6 = define(
-    Function("ReLU6", lambda x, p, o: min(max(x, _F(0)), _F(6)),
-             lambda x, y, p, o: _F(1) if y > _F(0) and y < _F(6) else _F(0))
-)  # fmt: skip
+    Function(
+        "ReLU6",
+        lambda x, p, o: min(max(x, _F(0)), _F(6)),
+        lambda x, y, p, o: _F(1) if y > _F(0) and y < _F(6) else _F(0),
+    )
+)
 _LEAKY_RELU6 = define(
-    Function("LeakyReLU6", lambda x, p, o: min(x if x > _F(0) else x * p[o], _F(6)),
-             lambda x, y, p, o: (_F(1) if x > _F(0) else p[o]) if x < _F(6) else _F(0), "x", 1)
-)  # fmt: skip
+    Function(
+        "LeakyReLU6",
+        lambda x, p, o: min(x if x > _F(0) else x * p[o], _F(6)),
+        lambda x, y, p, o: (_F(1) if x > _F(0) else p[o]) if x < _F(6) else _F(0),
+        "x",
+        1,
+    )
+)
 
 
 @layer("Clip")

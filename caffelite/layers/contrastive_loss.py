@@ -22,7 +22,13 @@ class ContrastiveLoss(Loss):
     Hadsell et al., "Dimensionality Reduction by Learning an Invariant Mapping", 2006.
     """
 
-    facts = Loss.facts.but(bottoms=3, tops=(0, 1), without_gradient=(2,), refuses_gradient=False, settings=("contrastive_loss_param", "loss_param"))
+    facts = Loss.facts.but(
+        bottoms=3,
+        tops=(0, 1),
+        without_gradient=(2,),
+        refuses_gradient=False,
+        settings=("contrastive_loss_param", "loss_param"),
+    )
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         a, b, s = bottoms

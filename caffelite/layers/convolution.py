@@ -43,7 +43,13 @@ class Convolution(Layer):
     ``force_nd_im2col`` choose an implementation in Caffe and mean nothing here.
     """
 
-    facts = Facts(bottoms=(1, None), tops=(1, None), backward_reads=frozenset({"bottom"}), kind="weights", settings=("convolution_param",))
+    facts = Facts(
+        bottoms=(1, None),
+        tops=(1, None),
+        backward_reads=frozenset({"bottom"}),
+        kind="weights",
+        settings=("convolution_param",),
+    )
     #: The name of its settings.
     message: ClassVar[str] = "convolution_param"
 
@@ -67,8 +73,9 @@ class Convolution(Layer):
     def _counts(self, channels: int) -> tuple[int, int]:
         """Return the number of outputs and of groups."""
         if channels % self.settings.group:
-            self.shape_error(f"its bottom has {channels} channels, not divisible by group {self.settings.group}",
-                             "group")  # fmt: skip
+            self.shape_error(
+                f"its bottom has {channels} channels, not divisible by group {self.settings.group}", "group"
+            )
         return self.settings.num_output, self.settings.group
 
     def _per_axis(self, name: str, axes: int, default: int | None) -> tuple[int, ...]:
@@ -106,8 +113,10 @@ class Convolution(Layer):
             )
         axes = len(spatial)
         self._counts(x[axis])
-        settings = [self._per_axis(name, axes, default) for name, default in
-                    (("kernel_size", None), ("stride", 1), ("pad", 0), ("dilation", 1))]  # fmt: skip
+        settings = [
+            self._per_axis(name, axes, default)
+            for name, default in (("kernel_size", None), ("stride", 1), ("pad", 0), ("dilation", 1))
+        ]
         kernel, _, pad, dilation = settings
         self._check_fit(spatial, kernel, pad, dilation)
         return math.prod(x[:axis]), x[axis], [spatial, *settings]
@@ -124,8 +133,10 @@ class Convolution(Layer):
             self.shape_error(f"its bottoms have different shapes: {', '.join(map(text_of, bottoms))}")
         axis = self.axis(self.settings.axis, bottoms[0])
         _, channels, (spatial, kernel, stride, pad, dilation) = self._sizes(bottoms[0])
-        sizes = ((n + 2 * p - d * (k - 1) - 1) // s + 1
-                 for n, k, s, p, d in zip(spatial, kernel, stride, pad, dilation, strict=True))  # fmt: skip
+        sizes = (
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(spatial, kernel, stride, pad, dilation, strict=True)
+        )
         return [(*bottoms[0][:axis], self._counts(channels)[0], *sizes)] * len(bottoms)
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
@@ -221,13 +232,21 @@ class _Planes:
         if depthwise.fits(g):
             return [*depthwise.forward(g, x, w, b, y), *chain.over(y.reshape(-1))]
         method = winograd if winograd.fits(g) else convolution
-        return [*method.forward(g, _maps(x, g.images, g.channels, g.size), w, b,
-                                _maps(y, g.images, g.outputs, g.output_size), chain)]  # fmt: skip
+        return [
+            *method.forward(
+                g, _maps(x, g.images, g.channels, g.size), w, b, _maps(y, g.images, g.outputs, g.output_size), chain
+            )
+        ]
 
     def backward(
-        self, x: np.ndarray, w: np.ndarray, dy: np.ndarray, dx: np.ndarray | None, dw: np.ndarray | None,
+        self,
+        x: np.ndarray,
+        w: np.ndarray,
+        dy: np.ndarray,
+        dx: np.ndarray | None,
+        dw: np.ndarray | None,
         db: np.ndarray | None,
-    ) -> list[Step]:  # fmt: skip
+    ) -> list[Step]:
         g = self.geometry()
         if depthwise.fits(g):
             return self._backward_depthwise(g, x, w, dy, dx, dw, db)
@@ -244,9 +263,14 @@ class _Planes:
 
     @staticmethod
     def _backward_depthwise(
-        g: Geometry, x: np.ndarray, w: np.ndarray, dy: np.ndarray, dx: np.ndarray | None, dw: np.ndarray | None,
+        g: Geometry,
+        x: np.ndarray,
+        w: np.ndarray,
+        dy: np.ndarray,
+        dx: np.ndarray | None,
+        dw: np.ndarray | None,
         db: np.ndarray | None,
-    ) -> list[Step]:  # fmt: skip
+    ) -> list[Step]:
         steps: list[Step] = []
         if db is not None:
             steps.append(scale.sums(dy.reshape(-1), g.outputs, math.prod(g.output_size), db, add=True))
@@ -277,9 +301,10 @@ class _Volumes(_Planes):
         """List (output slice, kernel slice, input slice) where the input slice exists."""
         return [
             (z, k, z * self.stride + k * self.dilation - self.pad)
-            for z in range(self.slices) for k in range(self.kernel)
+            for z in range(self.slices)
+            for k in range(self.kernel)
             if 0 <= z * self.stride + k * self.dilation - self.pad < self.depth
-        ]  # fmt: skip
+        ]
 
     def _gather(self, x: np.ndarray) -> Step:
         volume = x.reshape(self.volumes, self.volume_channels, self.depth, *self.sizes[0])
@@ -299,9 +324,14 @@ class _Volumes(_Planes):
         return [self._gather(x), *super().forward(self.gathered, w, b, self.result, chain), spread]
 
     def backward(
-        self, x: np.ndarray, w: np.ndarray, dy: np.ndarray, dx: np.ndarray | None, dw: np.ndarray | None,
+        self,
+        x: np.ndarray,
+        w: np.ndarray,
+        dy: np.ndarray,
+        dx: np.ndarray | None,
+        dw: np.ndarray | None,
         db: np.ndarray | None,
-    ) -> list[Step]:  # fmt: skip
+    ) -> list[Step]:
         source = dy.reshape(self.volumes, self.outputs, self.slices, *self.result.shape[3:])
         steps: list[Step] = [self._gather(x), partial(np.copyto, self.result, source.transpose(0, 2, 1, 3, 4))]
         spread = zeros(self.gathered.shape, self.gathered.dtype) if dx is not None else None

@@ -20,7 +20,14 @@ class Crop(Layer):
     gets a gradient, 0 outside the part.
     """
 
-    facts = Facts(bottoms=2, backward_reads=frozenset(), without_gradient=(1,), refuses_gradient=False, kind="pooling", settings=("crop_param",))
+    facts = Facts(
+        bottoms=2,
+        backward_reads=frozenset(),
+        without_gradient=(1,),
+        refuses_gradient=False,
+        kind="pooling",
+        settings=("crop_param",),
+    )
 
     def _part(self, x: Shape, like: Shape) -> tuple[slice, ...]:
         axis = self.axis(self.param.crop_param.axis, x)
@@ -35,8 +42,9 @@ class Crop(Layer):
             if offset + like[axis + j] > x[axis + j]:
                 self.shape_error(
                     f"axis {axis + j} has {x[axis + j]} elements, too few for offset {offset} and {like[axis + j]} "
-                    f"elements of {text_of(like)}", "offset",
-                )  # fmt: skip
+                    f"elements of {text_of(like)}",
+                    "offset",
+                )
         return (*(slice(None),) * axis, *(slice(o, o + like[axis + j]) for j, o in enumerate(offsets)))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:

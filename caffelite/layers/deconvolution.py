@@ -31,8 +31,10 @@ class Deconvolution(Convolution):
             self.shape_error(f"its bottoms have different shapes: {', '.join(map(text_of, bottoms))}")
         axis = self.axis(self.settings.axis, bottoms[0])
         _, _, (spatial, kernel, stride, pad, dilation) = self._sizes(bottoms[0])
-        sizes = tuple(s * (n - 1) + d * (k - 1) + 1 - 2 * p
-                      for n, k, s, p, d in zip(spatial, kernel, stride, pad, dilation, strict=True))  # fmt: skip
+        sizes = tuple(
+            s * (n - 1) + d * (k - 1) + 1 - 2 * p
+            for n, k, s, p, d in zip(spatial, kernel, stride, pad, dilation, strict=True)
+        )
         if min(sizes) < 1:
             self.shape_error(f"pad {text_of(pad)} leaves nothing of the output: {text_of(sizes)}", "pad")
         return [(*bottoms[0][:axis], self.settings.num_output, *sizes)] * len(bottoms)

@@ -23,7 +23,9 @@ class Dropout(Layer):
     Srivastava et al., "Dropout", 2014.
     """
 
-    facts = Facts(in_place=True, backward_reads=frozenset(), kind="activation", settings=("dropout_param",), deploy="identity")
+    facts = Facts(
+        in_place=True, backward_reads=frozenset(), kind="activation", settings=("dropout_param",), deploy="identity"
+    )
 
     def setup(self) -> None:
         settings = self.param.dropout_param

@@ -64,12 +64,16 @@ class Eltwise(Layer):
         y = tops[0].data
         arrays_in = [x.data for x in bottoms]
         if self.settings.operation == _PROD:
-            return [partial(np.multiply, arrays_in[0], arrays_in[1], out=y),
-                    *[partial(np.multiply, y, x, out=y) for x in arrays_in[2:]]]  # fmt: skip
+            return [
+                partial(np.multiply, arrays_in[0], arrays_in[1], out=y),
+                *[partial(np.multiply, y, x, out=y) for x in arrays_in[2:]],
+            ]
         if self.settings.operation == _SUM:
             return self._sum(arrays_in, y)
-        return [partial(np.maximum, arrays_in[0], arrays_in[1], out=y),
-                *[partial(np.maximum, y, x, out=y) for x in arrays_in[2:]]]  # fmt: skip
+        return [
+            partial(np.maximum, arrays_in[0], arrays_in[1], out=y),
+            *[partial(np.maximum, y, x, out=y) for x in arrays_in[2:]],
+        ]
 
     def _sum(self, terms: list[np.ndarray], y: np.ndarray) -> list[Step]:
         tasks, out = -(-y.size // CHUNK), y.reshape(-1)
@@ -92,8 +96,10 @@ class Eltwise(Layer):
         if self.settings.operation == _PROD:
             if self.settings.stable_prod_grad:
                 others = [other for k, other in enumerate(x) if k != j]
-                return [partial(np.multiply, dy, others[0], out=dx),
-                        *[partial(np.multiply, dx, other, out=dx) for other in others[1:]]]  # fmt: skip
+                return [
+                    partial(np.multiply, dy, others[0], out=dx),
+                    *[partial(np.multiply, dx, other, out=dx) for other in others[1:]],
+                ]
             return [partial(np.divide, y, x[j], out=dx), partial(np.multiply, dx, dy, out=dx)]
         return [partial(_pass_largest, j, x, y, dy, dx)]
 

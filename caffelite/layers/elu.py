@@ -10,9 +10,14 @@ from caffelite.layers.shared.elementwise import ElementWise
 _F = np.float32
 # Constant: alpha.
 _ELU = define(
-    Function("ELU", lambda x, p, o: max(x, _F(0)) + p[o] * (exp32(min(x, _F(0))) - _F(1)),
-             lambda x, y, p, o: _F(1) if x > _F(0) else y + p[o], "x", 1)
-)  # fmt: skip
+    Function(
+        "ELU",
+        lambda x, p, o: max(x, _F(0)) + p[o] * (exp32(min(x, _F(0))) - _F(1)),
+        lambda x, y, p, o: _F(1) if x > _F(0) else y + p[o],
+        "x",
+        1,
+    )
+)
 
 
 @layer("ELU")

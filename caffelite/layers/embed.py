@@ -39,7 +39,9 @@ class Embed(Layer):
     A number outside 0 … ``input_dim`` - 1 is an error (Caffe reads other memory there).
     """
 
-    facts = Facts(without_gradient=(0,), backward_reads=frozenset({"bottom"}), kind="weights", settings=("embed_param",))
+    facts = Facts(
+        without_gradient=(0,), backward_reads=frozenset({"bottom"}), kind="weights", settings=("embed_param",)
+    )
 
     def setup(self) -> None:
         self.settings = self.param.embed_param

@@ -11,9 +11,14 @@ from caffelite.layers.shared.elementwise import ElementWise
 _EXP = define(Function("Exp", lambda x, p, o: p[o + 1] * exp32(p[o] * x), lambda x, y, p, o: p[o] * y, "y", 2))
 # Constants: shift, scale, factor of the logarithm.
 _LOG = define(
-    Function("Log", lambda x, p, o: p[o + 2] * log32(p[o] + p[o + 1] * x),
-             lambda x, y, p, o: p[o + 2] * p[o + 1] / (p[o] + p[o + 1] * x), "x", 3)
-)  # fmt: skip
+    Function(
+        "Log",
+        lambda x, p, o: p[o + 2] * log32(p[o] + p[o + 1] * x),
+        lambda x, y, p, o: p[o + 2] * p[o + 1] / (p[o] + p[o + 1] * x),
+        "x",
+        3,
+    )
+)
 
 
 class _ToABase(ElementWise):

@@ -21,7 +21,9 @@ class Im2col(Convolution):
     of a pixel is the sum over the patches it is in.
     """
 
-    facts = Convolution.facts.but(bottoms=1, tops=1, backward_reads=frozenset(), kind="weights", settings=("convolution_param",))
+    facts = Convolution.facts.but(
+        bottoms=1, tops=1, backward_reads=frozenset(), kind="weights", settings=("convolution_param",)
+    )
 
     def setup(self) -> None:
         self.settings = self.param.convolution_param
@@ -29,8 +31,10 @@ class Im2col(Convolution):
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         axis = self.axis(self.settings.axis, bottoms[0])
         _, channels, (spatial, kernel, stride, pad, dilation) = self._sizes(bottoms[0])
-        sizes = ((n + 2 * p - d * (k - 1) - 1) // s + 1
-                 for n, k, s, p, d in zip(spatial, kernel, stride, pad, dilation, strict=True))  # fmt: skip
+        sizes = (
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(spatial, kernel, stride, pad, dilation, strict=True)
+        )
         return [(*bottoms[0][:axis], channels * int(np.prod(kernel)), *sizes)]
 
     def parameters(self, *bottoms: Shape) -> list:

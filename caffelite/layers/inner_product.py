@@ -53,8 +53,9 @@ class InnerProduct(Layer):
             return []
         w = (outputs, 1) if self.settings.transpose else (1, inputs)
         bias = self.blobs[1].data if len(self.blobs) > 1 else None
-        return [*product(bottoms[0].data, (inputs, 1), self.blobs[0].data, w, tops[0].data, (rows, outputs, inputs),
-                         bias)]  # fmt: skip
+        return [
+            *product(bottoms[0].data, (inputs, 1), self.blobs[0].data, w, tops[0].data, (rows, outputs, inputs), bias)
+        ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, dy = bottoms[0], tops[0].diff

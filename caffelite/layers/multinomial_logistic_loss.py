@@ -68,7 +68,9 @@ class InfogainLoss(Loss):
     second is named. ``loss_param``: see Loss; VALID by default. With H the identity this is SoftmaxWithLoss.
     """
 
-    facts = Loss.facts.but(bottoms=(2, 3), tops=(0, 2), without_gradient=(1, 2), settings=("infogain_loss_param", "loss_param"))
+    facts = Loss.facts.but(
+        bottoms=(2, 3), tops=(0, 2), without_gradient=(1, 2), settings=("infogain_loss_param", "loss_param")
+    )
 
     def setup(self) -> None:
         settings = self.param.infogain_loss_param
@@ -90,8 +92,10 @@ class InfogainLoss(Loss):
         if count(bottoms[1]) != outer * inner:
             self.shape_error(
                 f"takes one label a prediction: {text_of(bottoms[0])} makes {outer * inner} predictions of {classes} "
-                f"classes, but the labels are {text_of(bottoms[1])}", "bottom", 1,
-            )  # fmt: skip
+                f"classes, but the labels are {text_of(bottoms[1])}",
+                "bottom",
+                1,
+            )
         given = bottoms[2] if self.matrix is None else self.matrix.shape
         if count(given) != classes * classes:
             self.shape_error(f"H must have {classes} × {classes} values, not {text_of(given)}")

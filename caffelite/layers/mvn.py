@@ -77,12 +77,34 @@ class MVN(Layer):
         rows, length = self._rows(x.shape)
         settings = self.param.mvn_param
         self.inverse = np.zeros(rows, x.data.dtype)
-        return [call(_forward, rows, x.flat, tops[0].flat, self.inverse, length, int(settings.normalize_variance),
-                     float(settings.eps), work=rows * length * 5)]  # fmt: skip
+        return [
+            call(
+                _forward,
+                rows,
+                x.flat,
+                tops[0].flat,
+                self.inverse,
+                length,
+                int(settings.normalize_variance),
+                float(settings.eps),
+                work=rows * length * 5,
+            )
+        ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         if bottoms[0].diff is None:
             return []
         rows, length = self._rows(bottoms[0].shape)
-        return [call(_backward, rows, tops[0].flat, tops[0].flat_diff, bottoms[0].flat_diff, self.inverse, length,
-                     int(self.param.mvn_param.normalize_variance), work=rows * length * 5)]  # fmt: skip
+        return [
+            call(
+                _backward,
+                rows,
+                tops[0].flat,
+                tops[0].flat_diff,
+                bottoms[0].flat_diff,
+                self.inverse,
+                length,
+                int(self.param.mvn_param.normalize_variance),
+                work=rows * length * 5,
+            )
+        ]

@@ -73,8 +73,18 @@ class PReLU(Layer):
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         images, channels, length = self._sizes(bottoms[0].shape)
-        return [call(_forward, images * channels, bottoms[0].flat, tops[0].flat, self.blobs[0].flat, channels, length,
-                     work=images * channels * length * 2)]  # fmt: skip
+        return [
+            call(
+                _forward,
+                images * channels,
+                bottoms[0].flat,
+                tops[0].flat,
+                self.blobs[0].flat,
+                channels,
+                length,
+                work=images * channels * length * 2,
+            )
+        ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, dy = bottoms[0], tops[0].flat_diff
@@ -83,9 +93,11 @@ class PReLU(Layer):
         steps: list[Step] = []
         slope = self.blobs[0]
         if slope.diff is not None:
-            steps.append(call(_slope, slope.diff.size, x.flat, dy, slope.flat_diff, images, channels, length,
-                              work=work))  # fmt: skip
+            steps.append(
+                call(_slope, slope.diff.size, x.flat, dy, slope.flat_diff, images, channels, length, work=work)
+            )
         if x.diff is not None:
-            steps.append(call(_backward, images * channels, x.flat, dy, x.flat_diff, slope.flat, channels, length,
-                              work=work))  # fmt: skip
+            steps.append(
+                call(_backward, images * channels, x.flat, dy, x.flat_diff, slope.flat, channels, length, work=work)
+            )
         return steps

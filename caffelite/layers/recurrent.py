@@ -171,8 +171,9 @@ class RNN(Recurrent):
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         found = super().forward(bottoms, tops)
         y, n, blobs = tops[0].data, self.size, self.named()
-        out = product(self.steps[0], (n, 1), blobs["out"].data, (1, n), y, (self.cont.size, n, n),
-                      blobs["out bias"].data)  # fmt: skip
+        out = product(
+            self.steps[0], (n, 1), blobs["out"].data, (1, n), y, (self.cont.size, n, n), blobs["out bias"].data
+        )
         return [*found, *out, kernels.tanh_forward(y, y)]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:

@@ -90,5 +90,15 @@ class Reduction(Layer):
         if x.diff is None:
             return []
         rows, length, coeff = self._rows(x.shape)
-        return [call(_spread(self.settings.operation), rows, x.flat, y.flat_diff, x.flat_diff, length, float(coeff),
-                     work=rows * length)]  # fmt: skip
+        return [
+            call(
+                _spread(self.settings.operation),
+                rows,
+                x.flat,
+                y.flat_diff,
+                x.flat_diff,
+                length,
+                float(coeff),
+                work=rows * length,
+            )
+        ]

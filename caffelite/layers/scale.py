@@ -42,8 +42,10 @@ class _Broadcast(Layer):
             if x[first:last] != small:
                 self.shape_error(
                     f"its second bottom {quoted(self.param.bottom[1])} of shape {text_of(small)} does not fit into "
-                    f"{text_of(x)} from axis {first}", "bottom", 1,
-                )  # fmt: skip
+                    f"{text_of(x)} from axis {first}",
+                    "bottom",
+                    1,
+                )
         return small, count(small), count(x[last:])
 
 
@@ -106,8 +108,19 @@ class Scale(_Broadcast):
         d_bias = None if bias is None else bias.diff
         if factor.diff is None and d_bias is None:
             return [] if dx is None else [kernels.forward(dy, dx.reshape(-1), factor.data, None, channels, length)]
-        return [kernels.backward(bottoms[0].flat, dy, None if dx is None else dx.reshape(-1), factor.data, factor.diff,
-                                 d_bias, channels, length, add=self.learned)]  # fmt: skip
+        return [
+            kernels.backward(
+                bottoms[0].flat,
+                dy,
+                None if dx is None else dx.reshape(-1),
+                factor.data,
+                factor.diff,
+                d_bias,
+                channels,
+                length,
+                add=self.learned,
+            )
+        ]
 
 
 @layer("Bias")

@@ -48,7 +48,9 @@ class SoftmaxWithLoss(Loss):
     A probability counts as at least 1.2e-38, so a loss of 87.3365 means that the net has diverged.
     """
 
-    facts = Loss.facts.but(bottoms=2, tops=(0, 2), without_gradient=(1,), settings=("loss_param", "softmax_param"), deploy="Softmax")
+    facts = Loss.facts.but(
+        bottoms=2, tops=(0, 2), without_gradient=(1,), settings=("loss_param", "softmax_param"), deploy="Softmax"
+    )
 
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
         axis = self.axis(self.param.softmax_param.axis, x)
@@ -103,5 +105,7 @@ class SoftmaxWithLoss(Loss):
         def prepare() -> None:
             scale[0] = weight[0] / self.divided_by
 
-        return [prepare, kernels.gradient(self.probabilities, labels.data, scores.diff, scale, channels, inner,
-                                          self.ignored)]  # fmt: skip
+        return [
+            prepare,
+            kernels.gradient(self.probabilities, labels.data, scores.diff, scale, channels, inner, self.ignored),
+        ]

@@ -145,7 +145,10 @@ class Graph:
     @staticmethod
     def _check_counts(node: Node) -> None:
         layer = node.layer
-        for what, wanted, versions in (("bottom", layer.facts.bottoms, node.bottoms), ("top", layer.facts.tops, node.tops)):
+        for what, wanted, versions in (
+            ("bottom", layer.facts.bottoms, node.bottoms),
+            ("top", layer.facts.tops, node.tops),
+        ):
             low, high = (wanted, wanted) if isinstance(wanted, int) else wanted
             if len(versions) < low or (high is not None and len(versions) > high):
                 if low == high:

@@ -385,5 +385,9 @@ def _continues(chain: list[Node], node: Node) -> bool:
     if first.layer.facts.absorbs_affine and len(chain) == 1 and node.layer.learned_affine() is not None:
         return True
     if first.layer.facts.absorbs_affine or first.layer.facts.absorbs_activation:
-        return first.layer.facts.absorbs_activation and before.layer.facts.activation is None and node.layer.facts.activation is not None
+        return (
+            first.layer.facts.absorbs_activation
+            and before.layer.facts.activation is None
+            and node.layer.facts.activation is not None
+        )
     return isinstance(before.layer, ElementWise) and isinstance(node.layer, ElementWise)

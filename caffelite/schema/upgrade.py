@@ -13,33 +13,81 @@ from caffelite.schema.text import Document, NetDocument, Path_, SchemaWarning
 
 #: V1 names that are not simply the words run together.
 _V1_TYPES = {
-    "NONE": "", "ABSVAL": "AbsVal", "ARGMAX": "ArgMax", "BNLL": "BNLL", "HDF5_DATA": "HDF5Data",
-    "HDF5_OUTPUT": "HDF5Output", "LRN": "LRN", "MVN": "MVN", "RELU": "ReLU", "SOFTMAX_LOSS": "SoftmaxWithLoss",
-    "TANH": "TanH", "CONVOLUTION3D": "Convolution3D", "DECONVOLUTION3D": "Deconvolution3D", "POOLING3D": "Pooling3D",
-    "BN": "BN", "RELU6": "ReLU6", "ROIPOOLING": "ROIPooling", "SELU": "SeLu", "SELU_DROPOUT": "SeLuDropout",
-    "MCWINDOW_DATA": "MCWindowData", "NAMCWINDOW_DATA": "NAMCWindowData",
-}  # fmt: skip
+    "NONE": "",
+    "ABSVAL": "AbsVal",
+    "ARGMAX": "ArgMax",
+    "BNLL": "BNLL",
+    "HDF5_DATA": "HDF5Data",
+    "HDF5_OUTPUT": "HDF5Output",
+    "LRN": "LRN",
+    "MVN": "MVN",
+    "RELU": "ReLU",
+    "SOFTMAX_LOSS": "SoftmaxWithLoss",
+    "TANH": "TanH",
+    "CONVOLUTION3D": "Convolution3D",
+    "DECONVOLUTION3D": "Deconvolution3D",
+    "POOLING3D": "Pooling3D",
+    "BN": "BN",
+    "RELU6": "ReLU6",
+    "ROIPOOLING": "ROIPooling",
+    "SELU": "SeLu",
+    "SELU_DROPOUT": "SeLuDropout",
+    "MCWINDOW_DATA": "MCWindowData",
+    "NAMCWINDOW_DATA": "NAMCWindowData",
+}
 _V0_TYPES = {
-    "accuracy": "Accuracy", "bnll": "BNLL", "concat": "Concat", "conv": "Convolution", "data": "Data",
-    "dropout": "Dropout", "euclidean_loss": "EuclideanLoss", "flatten": "Flatten", "hdf5_data": "HDF5Data",
-    "hdf5_output": "HDF5Output", "im2col": "Im2col", "images": "ImageData", "infogain_loss": "InfogainLoss",
-    "innerproduct": "InnerProduct", "lrn": "LRN", "multinomial_logistic_loss": "MultinomialLogisticLoss",
-    "pool": "Pooling", "relu": "ReLU", "sigmoid": "Sigmoid", "softmax": "Softmax", "softmax_loss": "SoftmaxWithLoss",
-    "split": "Split", "tanh": "TanH", "window_data": "WindowData",
-}  # fmt: skip
+    "accuracy": "Accuracy",
+    "bnll": "BNLL",
+    "concat": "Concat",
+    "conv": "Convolution",
+    "data": "Data",
+    "dropout": "Dropout",
+    "euclidean_loss": "EuclideanLoss",
+    "flatten": "Flatten",
+    "hdf5_data": "HDF5Data",
+    "hdf5_output": "HDF5Output",
+    "im2col": "Im2col",
+    "images": "ImageData",
+    "infogain_loss": "InfogainLoss",
+    "innerproduct": "InnerProduct",
+    "lrn": "LRN",
+    "multinomial_logistic_loss": "MultinomialLogisticLoss",
+    "pool": "Pooling",
+    "relu": "ReLU",
+    "sigmoid": "Sigmoid",
+    "softmax": "Softmax",
+    "softmax_loss": "SoftmaxWithLoss",
+    "split": "Split",
+    "tanh": "TanH",
+    "window_data": "WindowData",
+}
 #: For each V0 type, the message its settings move to.
 _V0_MESSAGES = {
-    "conv": "convolution_param", "pool": "pooling_param", "innerproduct": "inner_product_param", "lrn": "lrn_param",
-    "dropout": "dropout_param", "data": "data_param", "hdf5_data": "hdf5_data_param", "images": "image_data_param",
-    "window_data": "window_data_param", "infogain_loss": "infogain_loss_param", "concat": "concat_param",
+    "conv": "convolution_param",
+    "pool": "pooling_param",
+    "innerproduct": "inner_product_param",
+    "lrn": "lrn_param",
+    "dropout": "dropout_param",
+    "data": "data_param",
+    "hdf5_data": "hdf5_data_param",
+    "images": "image_data_param",
+    "window_data": "window_data_param",
+    "infogain_loss": "infogain_loss_param",
+    "concat": "concat_param",
     "hdf5_output": "hdf5_output_param",
-}  # fmt: skip
+}
 #: V0 settings whose name changed.
 _V0_RENAMED = {
-    "biasterm": "bias_term", "kernelsize": "kernel_size", "batchsize": "batch_size", "shuffle_images": "shuffle",
-    "det_fg_threshold": "fg_threshold", "det_bg_threshold": "bg_threshold", "det_fg_fraction": "fg_fraction",
-    "det_context_pad": "context_pad", "det_crop_mode": "crop_mode",
-}  # fmt: skip
+    "biasterm": "bias_term",
+    "kernelsize": "kernel_size",
+    "batchsize": "batch_size",
+    "shuffle_images": "shuffle",
+    "det_fg_threshold": "fg_threshold",
+    "det_bg_threshold": "bg_threshold",
+    "det_fg_fraction": "fg_fraction",
+    "det_context_pad": "context_pad",
+    "det_crop_mode": "crop_mode",
+}
 _V0_TRANSFORM = {"scale": "scale", "meanfile": "mean_file", "cropsize": "crop_size", "mirror": "mirror"}
 _TRANSFORM = ("scale", "mean_file", "crop_size", "mirror")
 
@@ -237,8 +285,14 @@ def upgrade_solver(document: Document) -> Document:
                 f'{document.setting("solver_type")}: give either "type" or the older "solver_type", not both'
             )
         old = solver.DESCRIPTOR.fields_by_name["solver_type"].enum_type.values_by_number[solver.solver_type].name
-        names = {"SGD": "SGD", "NESTEROV": "Nesterov", "ADAGRAD": "AdaGrad", "RMSPROP": "RMSProp",
-                 "ADADELTA": "AdaDelta", "ADAM": "Adam"}  # fmt: skip
+        names = {
+            "SGD": "SGD",
+            "NESTEROV": "Nesterov",
+            "ADAGRAD": "AdaGrad",
+            "RMSPROP": "RMSProp",
+            "ADADELTA": "AdaDelta",
+            "ADAM": "Adam",
+        }
         solver.type = names.get(old, old)
         solver.ClearField("solver_type")
     # A net written inside the solver is upgraded when it is built.

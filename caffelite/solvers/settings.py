@@ -22,9 +22,16 @@ _GPU = 1  # SolverParameter.SolverMode
 
 #: What a net without a solver is trained with.
 DEFAULTS: dict[str, Any] = {
-    "type": "SGD", "base_lr": 0.01, "momentum": 0.9, "weight_decay": 0.0005,
-    "lr_policy": "multistep", "gamma": 0.1, "stepvalue": [5000, 8000], "max_iter": 10000, "display": 100,
-}  # fmt: skip
+    "type": "SGD",
+    "base_lr": 0.01,
+    "momentum": 0.9,
+    "weight_decay": 0.0005,
+    "lr_policy": "multistep",
+    "gamma": 0.1,
+    "stepvalue": [5000, 8000],
+    "max_iter": 10000,
+    "display": 100,
+}
 
 
 def load_solver(source: Any) -> Document:

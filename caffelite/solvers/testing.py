@@ -32,8 +32,11 @@ def _outputs(net: Net) -> list[str]:
 
 def records_per_pass(net: Net) -> int:
     """Return how many records the net takes in one pass; 0 where it has no source of data."""
-    sizes = [node.tops[0].shape[0] for node in net.graph.nodes
-             if node.layer.facts.source and node.tops and node.tops[0].shape]  # fmt: skip
+    sizes = [
+        node.tops[0].shape[0]
+        for node in net.graph.nodes
+        if node.layer.facts.source and node.tops and node.tops[0].shape
+    ]
     return max(sizes, default=0)
 
 

@@ -34,7 +34,7 @@ SCALE = NET[NET.index('layer { name: "s"') : NET.index('layer { name: "r"')]
 
 def phases(test: str) -> str:
     """Return the layer once for TRAIN, and as ``test`` for TEST."""
-    return NORM.replace(' }\n', ' include { phase: TRAIN } }\n') + test.replace(' }\n', ' include { phase: TEST } }\n')  # fmt: skip
+    return NORM.replace(" }\n", " include { phase: TRAIN } }\n") + test.replace(" }\n", " include { phase: TEST } }\n")
 
 
 def before_norm(kind: str, bottom: str, top: str) -> str:
@@ -79,22 +79,28 @@ def test_nothing_is_found_in_a_sound_net(subject) -> None:
         (
             "batch-statistics-in-test",
             NET.replace(NORM, phases(NORM.replace(" }\n", " batch_norm_param { use_global_stats: false } }\n"))),
-            SOLVER, 8, "n",
+            SOLVER,
+            8,
+            "n",
         ),
         (
             "stored-statistics-in-train",
             NET.replace(NORM, NORM.replace(" }\n", " batch_norm_param { use_global_stats: true } }\n")),
-            SOLVER, 7, "n",
+            SOLVER,
+            7,
+            "n",
         ),
         ("unshared-names", NET.replace(NORM, phases(NORM.replace('"n"', '"m"'))), SOLVER, 8, "m"),
         ("no-scale", NET.replace(SCALE, ""), SOLVER, 7, "n"),
         ("bias-without-effect", NET.replace("bias_term: false", "bias_term: true"), SOLVER, 5, "i"),
         (
             "overwritten-input",
-            NET.replace(NORM, 'layer { name: "e" type: "Power" bottom: "a" top: "e" }\n' + NORM.replace('"b"', '"a"')).replace(
-                'name: "s" type: "Scale" bottom: "b"', 'name: "s" type: "Scale" bottom: "a"'
-            ),
-            SOLVER, 8, "n",
+            NET.replace(
+                NORM, 'layer { name: "e" type: "Power" bottom: "a" top: "e" }\n' + NORM.replace('"b"', '"a"')
+            ).replace('name: "s" type: "Scale" bottom: "b"', 'name: "s" type: "Scale" bottom: "a"'),
+            SOLVER,
+            8,
+            "n",
         ),
         ("overwritten-output", before_norm("Sigmoid", "a", "z"), SOLVER, 8, "n"),
         ("overwritten-output", before_norm("ReLU", "a", "a"), SOLVER, 8, "n"),
@@ -103,7 +109,7 @@ def test_nothing_is_found_in_a_sound_net(subject) -> None:
         ("slow-average", NET, SOLVER.replace("5000", "500"), 7, "n"),
         ("decayed-scale", NET.replace("decay_mult: 0", "decay_mult: 1"), SOLVER, 8, "s"),
     ],
-)  # fmt: skip
+)
 def test_a_rule_finds_it_and_where(subject, rule: str, net: str, solver: str, line: int, layer: str) -> None:
     findings = found(subject(net, solver))
     assert set(findings) == {rule}

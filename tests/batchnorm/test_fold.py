@@ -57,7 +57,10 @@ AFTER = NORM % ("a", "a") + SCALE % ("a", "a")
     ("text", "places"),
     [
         (convolution("x", "a", "pad: 1") + AFTER + RELU % ("a", "a"), {"n": "in c", "s": "in c"}),
-        (convolution("x", "a", "bias_term: false") + NORM % ("a", "b") + SCALE % ("b", "d"), {"n": "in c", "s": "in c"}),
+        (
+            convolution("x", "a", "bias_term: false") + NORM % ("a", "b") + SCALE % ("b", "d"),
+            {"n": "in c", "s": "in c"},
+        ),
         (convolution("x", "a", "group: 2 dilation: 2") + AFTER, {"n": "in c", "s": "in c"}),
         (convolution("x", "a", "stride: 2 group: 2", "Deconvolution") + AFTER, {"n": "in c", "s": "in c"}),
         (PRODUCT % ("x", "a", "") + AFTER, {"n": "in i", "s": "in i"}),
@@ -80,7 +83,8 @@ AFTER = NORM % ("a", "a") + SCALE % ("a", "a")
         (BEFORE + RELU % ("x", "x") + convolution("x", "a"), {"n": "a Scale layer", "s": "in n"}),
         # Somebody else reads what is normalised.
         (
-            convolution("x", "a") + NORM % ("a", "b")
+            convolution("x", "a")
+            + NORM % ("a", "b")
             + 'layer { name: "e" type: "Eltwise" bottom: "a" bottom: "b" top: "e" }\n',
             {"n": "a Scale layer"},
         ),
@@ -92,16 +96,21 @@ AFTER = NORM % ("a", "a") + SCALE % ("a", "a")
             {"n": "a Scale layer"},
         ),
         (
-            PRODUCT % ("x", "a", "") + RELU % ("a", "a") + NORM % ("a", "b") + PRODUCT.replace('"i"', '"j"') % ("b", "d", ""),
+            PRODUCT % ("x", "a", "")
+            + RELU % ("a", "a")
+            + NORM % ("a", "b")
+            + PRODUCT.replace('"i"', '"j"') % ("b", "d", ""),
             {"n": "in j"},
         ),
         (
-            convolution("x", "a") + 'layer { name: "d" type: "Dropout" bottom: "a" top: "b" }\n' + NORM % ("b", "b")
+            convolution("x", "a")
+            + 'layer { name: "d" type: "Dropout" bottom: "a" top: "b" }\n'
+            + NORM % ("b", "b")
             + RELU % ("b", "d"),
             None,
         ),
     ],
-)  # fmt: skip
+)
 def test_what_becomes_of_a_layer(text: str, places: dict | None) -> None:
     net = built(INPUT + text)
     found = fold(net)
@@ -186,10 +195,13 @@ DEPTHWISE = (
     convolution("x", "a", "group: 4 pad: 1").replace("num_output: 6", "num_output: 4") + AFTER + RELU % ("a", "a")
 )
 RESIDUAL = (
-    convolution("x", "a", "pad: 1").replace("num_output: 6", "num_output: 4") + AFTER
-    + 'layer { name: "e" type: "Eltwise" bottom: "x" bottom: "a" top: "e" }\n' + RELU % ("e", "e")
-    + 'layer { name: "n2" type: "BatchNorm" bottom: "e" top: "f" }\n' + PRODUCT % ("f", "y", "")
-)  # fmt: skip
+    convolution("x", "a", "pad: 1").replace("num_output: 6", "num_output: 4")
+    + AFTER
+    + 'layer { name: "e" type: "Eltwise" bottom: "x" bottom: "a" top: "e" }\n'
+    + RELU % ("e", "e")
+    + 'layer { name: "n2" type: "BatchNorm" bottom: "e" top: "f" }\n'
+    + PRODUCT % ("f", "y", "")
+)
 
 
 CIFAR = (

@@ -13,8 +13,13 @@ from caffelite.solvers.solver import Solver
 
 # From the log of BVLC Caffe that went on from snap_iter_6.solverstate.
 RESUMED = {
-    6: 0.000544957, 7: 0.000160886, 8: 7.38048e-05, 9: 0.000154041, 10: 6.99364e-06, 11: 1.56961e-05,
-}  # fmt: skip
+    6: 0.000544957,
+    7: 0.000160886,
+    8: 7.38048e-05,
+    9: 0.000154041,
+    10: 6.99364e-06,
+    11: 1.56961e-05,
+}
 # Of glog: what parse_log.py and extract_seconds.py of Caffe look for.
 LINE = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ [a-z_]+\.[ch]pp:\d+\] ")
 LOSS = re.compile(r"Iteration (\d+) \(\S+ iter/s, \S+s/\d+ iters\), loss = (\S+)")

@@ -47,8 +47,9 @@ def test_one_phase(here: None) -> None:
 def test_shared_parameters_count_once() -> None:
     text = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }' + "".join(
         f"""layer {{ name: "{name}" type: "InnerProduct" bottom: "x" top: "{name}" param {{ name: "w" }}
-        inner_product_param {{ num_output: 5 bias_term: false }} }}""" for name in ("a", "b")
-    )  # fmt: skip
+        inner_product_param {{ num_output: 5 bias_term: false }} }}"""
+        for name in ("a", "b")
+    )
     diagram = build(net_from_text(text))
     assert diagram.parameters == 15
     assert diagram.boxes[2].rows[0].shared == ["w"]

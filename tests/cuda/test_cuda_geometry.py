@@ -5,8 +5,18 @@ import pytest
 
 from caffelite.kernels.cuda.geometry import THREADS, Division, divide, width_of
 
-SIZES = [(1, 1, 1), (1, 1, 100_003), (8, 64, 3136), (20, 32, 256), (7, 3, 4), (60, 100, 1), (3, 4096, 49),
-         (2, 5, 1000), (128, 1, 1), (1, 4096, 1)]  # fmt: skip
+SIZES = [
+    (1, 1, 1),
+    (1, 1, 100_003),
+    (8, 64, 3136),
+    (20, 32, 256),
+    (7, 3, 4),
+    (60, 100, 1),
+    (3, 4096, 49),
+    (2, 5, 1000),
+    (128, 1, 1),
+    (1, 4096, 1),
+]
 
 
 def visits(division: Division, images: int, channels: int, vectors: int) -> np.ndarray:

@@ -44,8 +44,15 @@ def derivative(z: np.ndarray, activation: str | None, slope: float) -> np.ndarra
     return np.where(z > 0, 1, slope) if activation else np.ones_like(z)
 
 
-def expected(x: np.ndarray, dy: np.ndarray, factor: np.ndarray, offset: np.ndarray, eps: float = 1e-5,
-             activation: str | None = None, slope: float = 0.0) -> dict[str, np.ndarray]:  # fmt: skip
+def expected(
+    x: np.ndarray,
+    dy: np.ndarray,
+    factor: np.ndarray,
+    offset: np.ndarray,
+    eps: float = 1e-5,
+    activation: str | None = None,
+    slope: float = 0.0,
+) -> dict[str, np.ndarray]:
     x, factor, offset, over = x.astype(np.float64), spread(factor, x), spread(offset, x), axes(x)
     inverse = 1 / np.sqrt(x.var(over, keepdims=True) + eps)
     z = (x - x.mean(over, keepdims=True)) * inverse
@@ -65,8 +72,15 @@ def agree(found: np.ndarray, exact: np.ndarray, tolerance: float) -> None:
     assert np.abs(found - exact).max() <= tolerance * scale
 
 
-def both_ways(x: np.ndarray, dy: np.ndarray, factor: np.ndarray, offset: np.ndarray, kind: str = "float32",
-              in_place: bool = False, **how: Any) -> dict[str, np.ndarray]:  # fmt: skip
+def both_ways(
+    x: np.ndarray,
+    dy: np.ndarray,
+    factor: np.ndarray,
+    offset: np.ndarray,
+    kind: str = "float32",
+    in_place: bool = False,
+    **how: Any,
+) -> dict[str, np.ndarray]:
     """Run forward and backward on the GPU."""
     there = OnGpu(x, kind)
     saved, y, dx, d_factor, d_offset = (

@@ -119,8 +119,11 @@ def test_a_solver_says_once_what_runs_where(files: Path) -> None:
     solver = Solver("solver.prototxt", told)
     solver.solve()
     (line,) = [line for line in told.said if "GPU" in line]
-    assert re.search(r"BatchNorm.* runs on GPU 0 \(.+\), everything else on the CPU; each iteration copies [\d.]+ MB there "
-                     r"and back, which takes [\d.]+ ms", line)  # fmt: skip
+    assert re.search(
+        r"BatchNorm.* runs on GPU 0 \(.+\), everything else on the CPU; each iteration copies [\d.]+ MB there "
+        r"and back, which takes [\d.]+ ms",
+        line,
+    )
     Path("cpu.prototxt").write_text(Path("solver.prototxt").read_text().replace("GPU", "CPU"))
     other = Solver("cpu.prototxt", Told())
     other.solve()

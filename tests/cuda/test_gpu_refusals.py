@@ -36,7 +36,7 @@ def changed(**facts: Any) -> OnGpu:
         (dict(stream="s"), "stream is of type str, expected a stream"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)  # fmt: skip
+)
 def test_is_one_sentence(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(GpuError) as caught:
         batchnorm.forward(**{"x": OnGpu(X), "y": OnGpu(X), **arguments})

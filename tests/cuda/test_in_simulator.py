@@ -17,7 +17,10 @@ def test_what_is_for_a_gpu_runs_in_the_simulator() -> None:
     here = Path(__file__).parent
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", *sorted(here.glob("test_gpu_*.py"))],
-        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}, capture_output=True, text=True, cwd=here.parent.parent,
-    )  # fmt: skip
+        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
+        capture_output=True,
+        text=True,
+        cwd=here.parent.parent,
+    )
     assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
     assert " passed" in run.stdout

@@ -73,8 +73,13 @@ def test_random_crop_and_mirror_depend_on_the_number_of_the_image_alone() -> Non
     np.testing.assert_array_equal(whole[16:], part)
     seen = set()
     for image, crop in zip(images(), whole, strict=True):
-        at = [(y, x, turned) for y in range(6) for x in range(6) for turned in (False, True)
-              if (image[:, y : y + 11, x : x + 11][:, :, :: -1 if turned else 1] == crop).all()]  # fmt: skip
+        at = [
+            (y, x, turned)
+            for y in range(6)
+            for x in range(6)
+            for turned in (False, True)
+            if (image[:, y : y + 11, x : x + 11][:, :, :: -1 if turned else 1] == crop).all()
+        ]
         assert at
         seen.update(at)
     assert {turned for _, _, turned in seen} == {False, True}

@@ -75,10 +75,15 @@ def test_cifar_files(tmp_path: Path, kind: str, suffix: str, pack: Pack, folder:
     check_cifar(cifar10.find(tmp_path, tmp_path / "scratch"))
 
 
-@pytest.mark.parametrize(("name", "mode"), [
-    ("cifar-10-binary.tar.gz", "w:gz"), ("cifar-10-python.tar.gz", "w:gz"),
-    ("cifar-10/cifar-10-binary.tar.xz", "w:xz"), ("cifar-10-python.tar", "w"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("cifar-10-binary.tar.gz", "w:gz"),
+        ("cifar-10-python.tar.gz", "w:gz"),
+        ("cifar-10/cifar-10-binary.tar.xz", "w:xz"),
+        ("cifar-10-python.tar", "w"),
+    ],
+)
 def test_cifar_archives(tmp_path: Path, name: str, mode: str) -> None:
     archive(tmp_path / name, cifar_files("binary" if "binary" in name else "python"), mode)
     scratch = tmp_path / "scratch"
@@ -122,11 +127,18 @@ def test_damaged_cifar_files(tmp_path: Path) -> None:
     cifar_fails(tmp_path, r"data_batch_2\.bin cannot be read")
 
 
-@pytest.mark.parametrize("content", [
-    {"data": IMAGES[0]}, [1, 2], {"data": IMAGES[0], "labels": [1, 2, 3]}, {"data": [1], "labels": [1]},
-    {"data": IMAGES[0].astype(float), "labels": [1] * 4}, {"data": IMAGES[0], "labels": ["a"] * 4},
-    {"data": IMAGES[0], "labels": [-1] * 4},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"data": IMAGES[0]},
+        [1, 2],
+        {"data": IMAGES[0], "labels": [1, 2, 3]},
+        {"data": [1], "labels": [1]},
+        {"data": IMAGES[0].astype(float), "labels": [1] * 4},
+        {"data": IMAGES[0], "labels": ["a"] * 4},
+        {"data": IMAGES[0], "labels": [-1] * 4},
+    ],
+)
 def test_other_pickles(tmp_path: Path, content: object) -> None:
     put(tmp_path, cifar_files("python") | {"data_batch_4": pickle.dumps(content, 2)})
     cifar_fails(tmp_path, "data_batch_4 is not of CIFAR-10")
@@ -169,17 +181,20 @@ def test_mnist_files(tmp_path: Path, suffix: str, pack: Pack, separator: str, fo
         np.testing.assert_array_equal(labels, NUMBERS[chosen])
 
 
-@pytest.mark.parametrize(("changed", "words"), [
-    ({"train-images-idx3-ubyte": idx(DIGITS[:1200])[:-1]}, "train-images-idx3-ubyte is cut off"),
-    ({"train-images-idx3-ubyte": idx(DIGITS[:1200])[:-20]}, "announces 1200 records and has only 1199"),
-    ({"train-images-idx3-ubyte": idx(DIGITS[:1200]) + bytes(20)}, "announces 1200 records and has more"),
-    ({"train-images-idx3-ubyte": idx(DIGITS[:1100])}, "not of the same number"),
-    ({"train-labels-idx1-ubyte": idx(NUMBERS[:1200])[:-1]}, "has only 1199"),
-    ({"train-labels-idx1-ubyte": idx(DIGITS)}, "is not an IDX file of bytes with 1 axes"),
-    ({"t10k-images-idx3-ubyte": b""}, "is not an IDX file of bytes with 3 axes"),
-    ({"t10k-images-idx3-ubyte": b"\0\0\x08\x03\0\0\0\x32" + b"\xff" * 8}, "images are of 4294967295×"),
-    ({"t10k-labels-idx1-ubyte": gzip.compress(idx(NUMBERS[1200:]))[:-9]}, "t10k-labels.* cannot be read"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"train-images-idx3-ubyte": idx(DIGITS[:1200])[:-1]}, "train-images-idx3-ubyte is cut off"),
+        ({"train-images-idx3-ubyte": idx(DIGITS[:1200])[:-20]}, "announces 1200 records and has only 1199"),
+        ({"train-images-idx3-ubyte": idx(DIGITS[:1200]) + bytes(20)}, "announces 1200 records and has more"),
+        ({"train-images-idx3-ubyte": idx(DIGITS[:1100])}, "not of the same number"),
+        ({"train-labels-idx1-ubyte": idx(NUMBERS[:1200])[:-1]}, "has only 1199"),
+        ({"train-labels-idx1-ubyte": idx(DIGITS)}, "is not an IDX file of bytes with 1 axes"),
+        ({"t10k-images-idx3-ubyte": b""}, "is not an IDX file of bytes with 3 axes"),
+        ({"t10k-images-idx3-ubyte": b"\0\0\x08\x03\0\0\0\x32" + b"\xff" * 8}, "images are of 4294967295×"),
+        ({"t10k-labels-idx1-ubyte": gzip.compress(idx(NUMBERS[1200:]))[:-9]}, "t10k-labels.* cannot be read"),
+    ],
+)
 def test_damaged_mnist_files(tmp_path: Path, changed: dict[str, bytes], words: str) -> None:
     put(tmp_path, mnist_files() | changed)
     with pytest.raises(DataError, match=words):

@@ -72,12 +72,33 @@ def test_runs_nothing(protocol: int, tmp_path: Path) -> None:
 ARRAY = pickle.dumps(np.arange(300, dtype=np.uint8), 2)
 
 
-@pytest.mark.parametrize("content", [
-    b"", b".", b"no pickle", b"}", b"0.", b"h\x05.", b"(e.", b"t.", b"}s.", b"Nb.", b"NR.", b"}(K\x01u.",
-    b"\x80\x02cnumpy\ndtype\n.R", b"cos\nsystem\n.", b"cnumpy\nndarray\n)R.", b"\x80\x02N\x81.", b"Pabc\n.",
-    ARRAY[:40], ARRAY[:-3], ARRAY.replace(b"M,\x01", b"M\x2d\x01"), ARRAY.replace(b"u1", b"O8"),
-    ARRAY.replace(b"M,\x01", b"J\xff\xff\xff\xff"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b".",
+        b"no pickle",
+        b"}",
+        b"0.",
+        b"h\x05.",
+        b"(e.",
+        b"t.",
+        b"}s.",
+        b"Nb.",
+        b"NR.",
+        b"}(K\x01u.",
+        b"\x80\x02cnumpy\ndtype\n.R",
+        b"cos\nsystem\n.",
+        b"cnumpy\nndarray\n)R.",
+        b"\x80\x02N\x81.",
+        b"Pabc\n.",
+        ARRAY[:40],
+        ARRAY[:-3],
+        ARRAY.replace(b"M,\x01", b"M\x2d\x01"),
+        ARRAY.replace(b"u1", b"O8"),
+        ARRAY.replace(b"M,\x01", b"J\xff\xff\xff\xff"),
+    ],
+)
 def test_damage_is_an_error(content: bytes) -> None:
     with pytest.raises(DataError, match=r"^some file is (damaged|not read)"):
         read_arrays(content, "some file")

@@ -4,8 +4,18 @@ import pytest
 from caffelite.kernels import batchnorm
 
 #: Images, channels, elements: rows shorter than a vector, of whole blocks of vectors, of those and some more.
-SHAPES = [(1, 3, 1), (100, 1, 1), (60, 100, 1), (7, 17, 1), (4, 3, 30), (9, 5, 3), (5, 3, 64), (18, 40, 49),
-          (2, 33, 257), (1, 2, 100_000)]  # fmt: skip
+SHAPES = [
+    (1, 3, 1),
+    (100, 1, 1),
+    (60, 100, 1),
+    (7, 17, 1),
+    (4, 3, 30),
+    (9, 5, 3),
+    (5, 3, 64),
+    (18, 40, 49),
+    (2, 33, 257),
+    (1, 2, 100_000),
+]
 
 
 def run(x: np.ndarray, eps: float = 1e-5) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:

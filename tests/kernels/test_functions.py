@@ -38,8 +38,9 @@ def test_ends_of_the_range() -> None:
     np.testing.assert_array_equal(apply("exp32", x), np.float32([np.inf, 0, np.nan, np.inf, 0, 1]))
     np.testing.assert_array_equal(apply("sigmoid32", x), np.float32([1, 0, np.nan, 1, 0, 0.5]))
     np.testing.assert_array_equal(apply("tanh32", x), np.float32([1, -1, np.nan, 1, -1, 0]))
-    np.testing.assert_array_equal(apply("log32", np.float32([0, -1, np.inf, np.nan, 1])),
-                                  np.float32([-np.inf, np.nan, np.inf, np.nan, 0]))  # fmt: skip
+    np.testing.assert_array_equal(
+        apply("log32", np.float32([0, -1, np.inf, np.nan, 1])), np.float32([-np.inf, np.nan, np.inf, np.nan, 0])
+    )
 
 
 def test_random_numbers_are_even_and_depend_on_every_argument() -> None:

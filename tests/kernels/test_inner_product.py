@@ -4,9 +4,22 @@ import pytest
 from caffelite.kernels.inner_product import product
 
 
-@pytest.mark.parametrize("size", [(60, 100, 784), (64, 50, 80), (100, 10, 33), (1, 10, 7), (3, 17, 5), (33, 65, 1),
-                                  (5, 1, 100), (17, 130, 31),
-                                  (70, 3, 2000), (2, 40, 1030)], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "size",
+    [
+        (60, 100, 784),
+        (64, 50, 80),
+        (100, 10, 33),
+        (1, 10, 7),
+        (3, 17, 5),
+        (33, 65, 1),
+        (5, 1, 100),
+        (17, 130, 31),
+        (70, 3, 2000),
+        (2, 40, 1030),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("a_turned", [False, True])
 @pytest.mark.parametrize("b_turned", [False, True])
 def test_product(size: tuple[int, int, int], a_turned: bool, b_turned: bool) -> None:

@@ -69,8 +69,10 @@ assert b.tolist() == [2] * 5
 print(len(compiled))
 """
     environment = {**os.environ, "CAFFELITE_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
-    counts = [subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True).stdout
-              for _ in range(2)]  # fmt: skip
+    counts = [
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True).stdout
+        for _ in range(2)
+    ]
     assert [int(count) for count in counts] == [1, 0]
     kept = next(tmp_path.rglob("*.code"))
     kept.write_bytes(kept.read_bytes()[:100])  # cut off by a full disk, say

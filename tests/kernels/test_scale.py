@@ -37,8 +37,17 @@ def test_backward(add: bool, wanted: str, shape: tuple[int, int, int]) -> None:
         grad = dy.copy()
         dx = grad if in_place else np.zeros_like(dy)
         df, db = np.full(shape[1], 2, np.float32), np.full(shape[1], 3, np.float32)
-        scale.backward(x.reshape(-1), grad.reshape(-1), dx.reshape(-1) if "dx" in wanted else None, factor,
-                       df if "df" in wanted else None, db if "db" in wanted else None, shape[1], shape[2], add=add)()  # fmt: skip
+        scale.backward(
+            x.reshape(-1),
+            grad.reshape(-1),
+            dx.reshape(-1) if "dx" in wanted else None,
+            factor,
+            df if "df" in wanted else None,
+            db if "db" in wanted else None,
+            shape[1],
+            shape[2],
+            add=add,
+        )()
         if "dx" in wanted:
             np.testing.assert_allclose(dx, expected, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(df, sums[0] + 2 * add if "df" in wanted else 2, rtol=1e-4, atol=1e-4)

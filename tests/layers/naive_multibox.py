@@ -70,13 +70,32 @@ def location_loss(found: Any, wanted: Any, square: bool) -> float:
 
 
 def loss(
-    locations: np.ndarray, scores: np.ndarray, priors: np.ndarray, truth: np.ndarray, variance: Any,
-    code: str = "CORNER", square: bool = False, logistic: bool = False, weight: float = 1, threshold: float | None = 0.5,
-    predicted: bool = False, ignore_outside: bool = False, difficult: bool = True, mining: str = "MAX_NEGATIVE",
-    ratio: float = 3, neg_overlap: float = 0.5, samples: int = 64, nms: tuple[float, int] | None = None,
-    nms_prior: bool = False, inside: bool = False, encoded: bool = False, agnostic: bool = False,
-    mode: str = "VALID", moved: np.ndarray | None = None, objectness: np.ndarray | None = None,
-) -> float:  # fmt: skip
+    locations: np.ndarray,
+    scores: np.ndarray,
+    priors: np.ndarray,
+    truth: np.ndarray,
+    variance: Any,
+    code: str = "CORNER",
+    square: bool = False,
+    logistic: bool = False,
+    weight: float = 1,
+    threshold: float | None = 0.5,
+    predicted: bool = False,
+    ignore_outside: bool = False,
+    difficult: bool = True,
+    mining: str = "MAX_NEGATIVE",
+    ratio: float = 3,
+    neg_overlap: float = 0.5,
+    samples: int = 64,
+    nms: tuple[float, int] | None = None,
+    nms_prior: bool = False,
+    inside: bool = False,
+    encoded: bool = False,
+    agnostic: bool = False,
+    mode: str = "VALID",
+    moved: np.ndarray | None = None,
+    objectness: np.ndarray | None = None,
+) -> float:
     """Locations are images × priors × (1 or classes) × 4, scores images × priors × classes, truth rows of 8."""
     images, many, classes = scores.shape
     located = locations.shape[2]

@@ -10,8 +10,13 @@ from caffelite.words import TRAIN
 
 
 def layer_net(
-    kind: str, settings: str, *shapes: Sequence[int], tops: int = 1, phase: int = TRAIN, **options: object,
-) -> Net:  # fmt: skip
+    kind: str,
+    settings: str,
+    *shapes: Sequence[int],
+    tops: int = 1,
+    phase: int = TRAIN,
+    **options: object,
+) -> Net:
     """Return a net of inputs x0, x1 … of these shapes and the layer L with tops y0, y1 …"""
     text = "force_backward: true\n"
     for j, shape in enumerate(shapes):

@@ -48,8 +48,12 @@ def test_channel_scale() -> None:
     factors = RNG.standard_normal((3, 1, 2, 5))
     net = layer_net("ChannelScale", "", X.shape, factors.shape)
     np.testing.assert_allclose(forward(net, X, factors), X * factors, rtol=1e-5)
-    net = layer_net("ChannelScale", "channel_scale_param { do_forward: false do_backward_feature: false "
-                                    "do_backward_scale: false }", X.shape, factors.shape)  # fmt: skip
+    net = layer_net(
+        "ChannelScale",
+        "channel_scale_param { do_forward: false do_backward_feature: false do_backward_scale: false }",
+        X.shape,
+        factors.shape,
+    )
     np.testing.assert_array_equal(forward(net, X, factors), X.astype(np.float32))
     dy = RNG.standard_normal(X.shape).astype(np.float32)
     dx, d_factors = gradients(net, dy)
@@ -73,8 +77,9 @@ def test_a_global_scale() -> None:
     np.testing.assert_allclose(forward(net, X, factors), X * 7, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("settings", "axes"), [("", (3,)), ("flip_height: true", (2, 3)),
-                                                ("flip_width: false flip_height: true", (2,))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "axes"), [("", (3,)), ("flip_height: true", (2, 3)), ("flip_width: false flip_height: true", (2,))]
+)
 def test_flip(settings: str, axes: tuple[int, ...]) -> None:
     net = layer_net("Flip", f"flip_param {{ {settings} }}", X.shape)
     np.testing.assert_array_equal(forward(net, X), np.flip(X, axes).astype(np.float32))

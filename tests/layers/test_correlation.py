@@ -36,8 +36,9 @@ def test_values(kernel: int, reach: int, pad: int, s1: int, s2: int, subtract: b
         "Correlation",
         f"correlation_param {{ kernel_size: {kernel} max_displacement: {reach} pad: {pad} stride_1: {s1} stride_2: {s2} "
         f"correlation_type: {'SUBTRACT' if subtract else 'MULTIPLY'} }}",
-        a.shape, b.shape,
-    )  # fmt: skip
+        a.shape,
+        b.shape,
+    )
     for _ in range(2):
         np.testing.assert_allclose(forward(net, a, b), loops(a, b, kernel, reach, pad, s1, s2, subtract), atol=1e-5)
 
@@ -48,8 +49,9 @@ def test_one_dimension(direction: int, moves: list[int]) -> None:
     net = layer_net(
         "Correlation1D",
         f"correlation_param {{ kernel_size: 1 max_displacement: 4 pad: 4 stride_2: 2 single_direction: {direction} }}",
-        a.shape, b.shape,
-    )  # fmt: skip
+        a.shape,
+        b.shape,
+    )
     wide = np.pad(b, ((0, 0), (0, 0), (0, 0), (6, 6)))
     expected = np.stack([(a * wide[..., 6 + u : 6 + u + 9]).mean(1) for u in moves], 1)
     np.testing.assert_allclose(forward(net, a, b), expected, atol=1e-6)

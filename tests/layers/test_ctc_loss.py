@@ -100,14 +100,17 @@ def test_a_label_outside_the_alphabet() -> None:
     [
         ((4, 2, 3), (2, 2), "time_step: 4", "ctc_loss_param needs alphabet_size of at least 1"),
         ((4, 2, 3), (2, 2), "alphabet_size: 3", "ctc_loss_param needs time_step of at least 1"),
-        ((4, 2, 3), (2, 2), "alphabet_size: 3 time_step: 4 blank_label: 3",
-         "blank_label is 3, expected 0 to 2 (alphabet_size is 3)"),
+        (
+            (4, 2, 3),
+            (2, 2),
+            "alphabet_size: 3 time_step: 4 blank_label: 3",
+            "blank_label is 3, expected 0 to 2 (alphabet_size is 3)",
+        ),
         ((4, 2, 3), (2, 2), "alphabet_size: 4 time_step: 4", "takes scores of time steps × streams × 4, not 4×2×3"),
         ((4, 2, 3), (2, 2), "alphabet_size: 3 time_step: 5", "time_step is 5, but 4×2×3 has 4 time steps"),
-        ((4, 2, 3), (3, 2), "alphabet_size: 3 time_step: 4",
-         "takes labels for each of 2 streams, 2 × labels, not 3×2"),
+        ((4, 2, 3), (3, 2), "alphabet_size: 3 time_step: 4", "takes labels for each of 2 streams, 2 × labels, not 3×2"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit(scores: tuple[int, ...], labels: tuple[int, ...], settings: str, expected: str) -> None:
     with pytest.raises(NetError) as error:
         make(ctc(scores, labels, settings))
@@ -174,12 +177,16 @@ def test_reverse_and_transpose() -> None:
         ('type: "Transpose"', "dim has to name each of the 3 axes of 2×3×4 once, 0 the first, not nothing"),
         ('type: "Transpose" transpose_param { dim: [0, 1, 1] }', "once, 0 the first, not 0, 1, 1"),
         ('type: "ContinuationIndicator"', "continuation_indicator_param needs time_step of at least 1"),
-        ('type: "ContinuationIndicator" continuation_indicator_param { time_step: 2 axis: 4 }',
-         "axis 4 does not exist in a blob of shape 2×3×4"),
-        ('type: "SeLuDropout" selu_dropout_param { dropout_ratio: 1 }',
-         "dropout_ratio is 1, expected at least 0 and below 1"),
+        (
+            'type: "ContinuationIndicator" continuation_indicator_param { time_step: 2 axis: 4 }',
+            "axis 4 does not exist in a blob of shape 2×3×4",
+        ),
+        (
+            'type: "SeLuDropout" selu_dropout_param { dropout_ratio: 1 }',
+            "dropout_ratio is 1, expected at least 0 and below 1",
+        ),
     ],
-)  # fmt: skip
+)
 def test_settings_that_do_not_fit(layer: str, expected: str) -> None:
     with pytest.raises(NetError) as error:
         make(given(x=(2, 3, 4)) + f'layer {{ name: "L" bottom: "x" top: "y" {layer} }}')

@@ -29,8 +29,9 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "lmdb"
 
 
-def net_of(source: Path, settings: str = "batch_size: 3", more: str = "", tops: str = 'top: "x" top: "y"',
-           phase: int = TRAIN) -> Net:  # fmt: skip
+def net_of(
+    source: Path, settings: str = "batch_size: 3", more: str = "", tops: str = 'top: "x" top: "y"', phase: int = TRAIN
+) -> Net:
     data = f'data_param {{ source: "{source}" backend: LMDB\n {settings} }}'
     text = f'layer {{ name: "d" type: "Data" {tops}\n  {data} {more} }}'
     return Net(net_from_text(text, "a.prototxt"), phase, keep=True)

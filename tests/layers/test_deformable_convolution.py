@@ -23,9 +23,16 @@ def at(x: np.ndarray, h: float, w: float) -> np.ndarray:
 
 
 def deformed(
-    x: np.ndarray, offsets: np.ndarray, w: np.ndarray, b: Any, groups: int, parts: int, stride: Any = (1, 1),
-    pad: Any = (0, 0), dilation: Any = (1, 1),
-) -> np.ndarray:  # fmt: skip
+    x: np.ndarray,
+    offsets: np.ndarray,
+    w: np.ndarray,
+    b: Any,
+    groups: int,
+    parts: int,
+    stride: Any = (1, 1),
+    pad: Any = (0, 0),
+    dilation: Any = (1, 1),
+) -> np.ndarray:
     outputs, _, kernel_h, kernel_w = w.shape
     images, channels = x.shape[:2]
     y = np.zeros((images, outputs, *offsets.shape[2:])) + np.reshape(b, (1, -1, 1, 1))
@@ -35,8 +42,11 @@ def deformed(
                 mine = slice(part * channels // parts, (part + 1) * channels // parts)
                 down, right = offsets[n, 2 * (part * kernel_h * kernel_w + tap) :, h, v][:2]
                 values = np.zeros(channels)
-                values[mine] = at(x[n, mine], h * stride[0] - pad[0] + i * dilation[0] + down,
-                                  v * stride[1] - pad[1] + j * dilation[1] + right)  # fmt: skip
+                values[mine] = at(
+                    x[n, mine],
+                    h * stride[0] - pad[0] + i * dilation[0] + down,
+                    v * stride[1] - pad[1] + j * dilation[1] + right,
+                )
                 for o in range(outputs):
                     first = o // (outputs // groups) * (channels // groups)
                     y[n, o, h, v] += w[o, :, i, j] @ values[first : first + channels // groups]
@@ -48,11 +58,15 @@ def deformed(
     [
         ("kernel_size: 3 pad: 1", 1, 2, {"pad": (1, 1)}),
         ("kernel_size: 3 pad: 2 dilation: 2 group: 2", 2, 4, {"pad": (2, 2), "dilation": (2, 2)}),
-        ("kernel_h: 1 kernel_w: 2 stride_h: 2 stride_w: 1 pad_h: 0 pad_w: 1 bias_term: false", 1, 1,
-         {"stride": (2, 1), "pad": (0, 1)}),
+        (
+            "kernel_h: 1 kernel_w: 2 stride_h: 2 stride_w: 1 pad_h: 0 pad_w: 1 bias_term: false",
+            1,
+            1,
+            {"stride": (2, 1), "pad": (0, 1)},
+        ),
         ("kernel_size: 1", 1, 4, {}),
     ],
-)  # fmt: skip
+)
 def test_values(settings: str, group: int, parts: int, facts: dict[str, Any]) -> None:
     rng = np.random.default_rng(3)
     x = rng.standard_normal((2, 4, 5, 6)).astype(np.float32)
@@ -89,8 +103,11 @@ def test_without_offsets_it_is_a_convolution() -> None:
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e30, -1e30])
 def test_offsets_out_of_the_map_see_nothing(wrong: float) -> None:
-    net = single("DeformableConvolution", [np.ones((1, 4, 3, 3)), np.full((1, 8, 3, 3), wrong)],
-                 "deformable_convolution_param { num_output: 1 kernel_size: 1 }")  # fmt: skip
+    net = single(
+        "DeformableConvolution",
+        [np.ones((1, 4, 3, 3)), np.full((1, 8, 3, 3), wrong)],
+        "deformable_convolution_param { num_output: 1 kernel_size: 1 }",
+    )
     net.params["L"][0].data[...] = 1
     net.forward()
     assert not net.blobs["y0"].data.any()
@@ -101,13 +118,24 @@ def test_offsets_out_of_the_map_see_nothing(wrong: float) -> None:
     [
         ("kernel_size: 3", [(1, 4, 5, 5), (1, 72, 3, 3)], "deformable_convolution_param needs num_output"),
         ("num_output: 2", [(1, 4, 5, 5), (1, 72, 3, 3)], "deformable_convolution_param needs kernel_size"),
-        ("num_output: 2 kernel_size: 3", [(1, 6, 5, 5), (1, 72, 3, 3)], "6 channels are not divisible by deformable_group 4"),
+        (
+            "num_output: 2 kernel_size: 3",
+            [(1, 6, 5, 5), (1, 72, 3, 3)],
+            "6 channels are not divisible by deformable_group 4",
+        ),
         ("num_output: 2 kernel_size: 3 deformable_group: 0", [(1, 6, 5, 5), (1, 72, 3, 3)], "by deformable_group 0"),
-        ("num_output: 2 kernel_size: 3", [(1, 4, 5, 5), (1, 72, 5, 5)],
-         "9 taps and 4 groups need offsets of 1×72×3×3, not 1×72×5×5"),
-        ("num_output: 2 kernel_size: 3", [(4, 5, 5), (1, 72, 3, 3)], "takes N×C×H×W with axis 1, not 4×5×5 with axis 1"),
+        (
+            "num_output: 2 kernel_size: 3",
+            [(1, 4, 5, 5), (1, 72, 5, 5)],
+            "9 taps and 4 groups need offsets of 1×72×3×3, not 1×72×5×5",
+        ),
+        (
+            "num_output: 2 kernel_size: 3",
+            [(4, 5, 5), (1, 72, 3, 3)],
+            "takes N×C×H×W with axis 1, not 4×5×5 with axis 1",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit(settings: str, shapes: list[tuple[int, ...]], expected: str) -> None:
     with pytest.raises(NetError, match=expected):
         single("DeformableConvolution", [np.zeros(s) for s in shapes], f"deformable_convolution_param {{ {settings} }}")

@@ -11,14 +11,20 @@ from caffelite.errors import DataError, NetError
 
 
 def expected_rows(
-    found: np.ndarray, true: np.ndarray, classes: int, threshold: float = 0.5, difficult: bool = True,
-    sizes: Any = None, background: int = 0,
-) -> list[list[float]]:  # fmt: skip
+    found: np.ndarray,
+    true: np.ndarray,
+    classes: int,
+    threshold: float = 0.5,
+    difficult: bool = True,
+    sizes: Any = None,
+    background: int = 0,
+) -> list[list[float]]:
     true = [list(row) for row in true]
     rows = [
         [-1, c, sum(row[1] == c and (difficult or not row[7]) for row in true), -1, -1]
-        for c in range(classes) if c != background
-    ]  # fmt: skip
+        for c in range(classes)
+        if c != background
+    ]
     for number, image in enumerate(sorted({row[0] for row in found})):
         if sizes is not None:
             height, width = sizes[number % len(sizes)]
@@ -94,8 +100,11 @@ def test_sizes_of_the_next_batch_follow(tmp_path) -> None:
     found, true = example()
     sizes = [(4, 4), (5, 9), (300, 500), (7, 3), (6, 6)]
     (tmp_path / "sizes.txt").write_text("".join(f"x {h} {w}\n" for h, w in sizes))
-    net = single("DetectionEvaluate", [found[None, None], true[None, None]],
-                 f"detection_evaluate_param {{ num_classes: 5 name_size_file: '{tmp_path / 'sizes.txt'}' }}")  # fmt: skip
+    net = single(
+        "DetectionEvaluate",
+        [found[None, None], true[None, None]],
+        f"detection_evaluate_param {{ num_classes: 5 name_size_file: '{tmp_path / 'sizes.txt'}' }}",
+    )
     for start in (0, 3, 6):
         net.forward()
         turned = [sizes[(start + k) % 5] for k in range(5)]

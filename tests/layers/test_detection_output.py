@@ -13,10 +13,18 @@ VARIANCES = (0.1, 0.1, 0.2, 0.2)
 
 
 def expected_rows(
-    locations: np.ndarray, scores: np.ndarray, priors: np.ndarray, background: int = 0, above: float = -1e30,
-    threshold: float = 0.3, eta: float = 1, top_k: int | None = None, keep: int | None = None, code: str = "CORNER",
+    locations: np.ndarray,
+    scores: np.ndarray,
+    priors: np.ndarray,
+    background: int = 0,
+    above: float = -1e30,
+    threshold: float = 0.3,
+    eta: float = 1,
+    top_k: int | None = None,
+    keep: int | None = None,
+    code: str = "CORNER",
     variances: Any = VARIANCES,
-) -> list[list[float]]:  # fmt: skip
+) -> list[list[float]]:
     """Locations are images × priors × (1 or classes) × 4, scores images × priors × classes, priors (images ×) priors × 4."""
     rows = []
     images, many, classes = scores.shape
@@ -56,15 +64,18 @@ def blobs(
     ("settings", "facts"),
     [
         ("", {}),
-        ("nms_param { nms_threshold: 0.45 top_k: 7 } code_type: CENTER_SIZE confidence_threshold: 0.3",
-         {"threshold": 0.45, "top_k": 7, "code": "CENTER_SIZE", "above": 0.3}),
-        ("nms_param { nms_threshold: 0.7 eta: 0.9 } code_type: CORNER_SIZE keep_top_k: 6 background_label_id: 2",
-         {"threshold": 0.7, "eta": 0.9, "code": "CORNER_SIZE", "keep": 6, "background": 2}),
+        (
+            "nms_param { nms_threshold: 0.45 top_k: 7 } code_type: CENTER_SIZE confidence_threshold: 0.3",
+            {"threshold": 0.45, "top_k": 7, "code": "CENTER_SIZE", "above": 0.3},
+        ),
+        (
+            "nms_param { nms_threshold: 0.7 eta: 0.9 } code_type: CORNER_SIZE keep_top_k: 6 background_label_id: 2",
+            {"threshold": 0.7, "eta": 0.9, "code": "CORNER_SIZE", "keep": 6, "background": 2},
+        ),
         ("background_label_id: -1 keep_top_k: 1000", {"background": -1}),
-        ("variance_encoded_in_target: true code_type: CENTER_SIZE",
-         {"variances": (1, 1, 1, 1), "code": "CENTER_SIZE"}),
+        ("variance_encoded_in_target: true code_type: CENTER_SIZE", {"variances": (1, 1, 1, 1), "code": "CENTER_SIZE"}),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("shared", [True, False])
 def test_detections(settings: str, facts: dict[str, Any], shared: bool) -> None:
     arrays = example(located=1 if shared else 4)

@@ -37,13 +37,15 @@ def test_plain() -> None:
 
 
 def test_an_ignored_class() -> None:
-    net = layer_net("DiceCoefLoss", "dice_coef_loss_param { generalization: MULTICLASS ignore_label: 1 }", P.shape,
-                    LABELS.shape)  # fmt: skip
+    net = layer_net(
+        "DiceCoefLoss", "dice_coef_loss_param { generalization: MULTICLASS ignore_label: 1 }", P.shape, LABELS.shape
+    )
     assert forward(net, P, LABELS) == pytest.approx(expected(np.array([1, 0, 1]), 0.5)[0], rel=1e-5)
 
 
-@pytest.mark.parametrize(("mode", "power"), [("", -2), ("INVERSE_VOLUME", -2), ("EQUALIZE_CLASSES", -1),
-                                             ("EXTRA_SMALL_VOLUMES", -3)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mode", "power"), [("", -2), ("INVERSE_VOLUME", -2), ("EQUALIZE_CLASSES", -1), ("EXTRA_SMALL_VOLUMES", -3)]
+)
 def test_weights(mode: str, power: int) -> None:
     mode = mode and f"weight_mode: {mode}"
     check(f"generalization: MULTICLASS_WEIGHTED {mode}", (1 + PLACES) ** power, 0)
@@ -77,7 +79,8 @@ def test_what_does_not_fit() -> None:
     with pytest.raises(NetError, match="contour_shape must be NO"):
         layer_net("DiceCoefLoss", "dice_coef_loss_param { contour_shape: SHARP }", (2, 3, 4), (2, 1, 4))
     with pytest.raises(NetError, match="ignore_label is 3, but there are 3 classes"):
-        layer_net("DiceCoefLoss", "dice_coef_loss_param { generalization: MULTICLASS ignore_label: 3 }", (2, 3, 4),
-                  (2, 1, 4))  # fmt: skip
+        layer_net(
+            "DiceCoefLoss", "dice_coef_loss_param { generalization: MULTICLASS ignore_label: 3 }", (2, 3, 4), (2, 1, 4)
+        )
     with pytest.raises(DataError, match="label 3 is not one of its 3 classes"):
         forward(layer_net("DiceCoefLoss", "", P.shape, LABELS.shape), P, LABELS + 1)

@@ -112,14 +112,22 @@ def test_a_label_that_is_no_class() -> None:
     [
         ("CenterLoss", "", [(2, 3), (2,)], "center_loss_param needs num_output"),
         ("CenterLoss", "center_loss_param { num_output: 3 }", [(2, 3), (3,)], "takes one label a row: 2, not 3"),
-        ("CenterLoss", 'center_loss_param { num_output: 3 distance_type: "L3" }', [(2, 3), (2,)],
-         'distance_type is "L3", expected "L1" or "L2"'),
+        (
+            "CenterLoss",
+            'center_loss_param { num_output: 3 distance_type: "L3" }',
+            [(2, 3), (2,)],
+            'distance_type is "L3", expected "L1" or "L2"',
+        ),
         ("TripletLoss", "", [(2, 3), (2, 3), (2, 4)], "must have the same shape, not 2×3 and 2×4"),
         ("MarginInnerProduct", "", [(2, 3), (2,)], "MarginInnerProductParameter needs num_output"),
-        ("LargeMarginInnerProduct", "largemargin_inner_product_param { num_output: 2 }", [(2, 3), (4,)],
-         "takes one label a row: 2, not 4"),
+        (
+            "LargeMarginInnerProduct",
+            "largemargin_inner_product_param { num_output: 2 }",
+            [(2, 3), (4,)],
+            "takes one label a row: 2, not 4",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit(kind: str, settings: str, shapes: list[tuple[int, ...]], expected: str) -> None:
     with pytest.raises(NetError, match=expected):
         layer_net(kind, settings, *shapes)

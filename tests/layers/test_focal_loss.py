@@ -21,9 +21,12 @@ def own(labels: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("settings", "alpha", "gamma"),
-    [("", 0.25, 2), ("focal_loss_param { alpha: 0.7 gamma: 1.5 type: LINEAR }", 0.7, 1.5),
-     ("focal_loss_param { gamma: 0 alpha: 1 }", 1, 0)],
-)  # fmt: skip
+    [
+        ("", 0.25, 2),
+        ("focal_loss_param { alpha: 0.7 gamma: 1.5 type: LINEAR }", 0.7, 1.5),
+        ("focal_loss_param { gamma: 0 alpha: 1 }", 1, 0),
+    ],
+)
 def test_the_loss(settings: str, alpha: float, gamma: float) -> None:
     net = layer_net("FocalLoss", settings, X.shape, LABELS.shape, tops=2)
     p = own(LABELS)

@@ -73,10 +73,13 @@ def test_gradient(kind: str, what: str, case: dict[str, np.ndarray]) -> None:
     node = net.graph.nodes[-1]
     # Where Caffe had to be asked for a gradient, an identity layer stands between the input r0 and x0.
     gradients = [
-        (net.blobs[f"r{bottom.name[1:]}" if f"r{bottom.name[1:]}" in net.inputs else bottom.name],
-         net.blobs[bottom.name].diff)
-        for bottom, wanted in zip(node.bottoms, node.propagate, strict=True) if wanted
-    ]  # fmt: skip
+        (
+            net.blobs[f"r{bottom.name[1:]}" if f"r{bottom.name[1:]}" in net.inputs else bottom.name],
+            net.blobs[bottom.name].diff,
+        )
+        for bottom, wanted in zip(node.bottoms, node.propagate, strict=True)
+        if wanted
+    ]
     gradients += [(blob, blob.diff) for blob in net.layers[-1].blobs]
     checked = 0
     for blob, gradient in gradients:
@@ -103,4 +106,6 @@ def test_every_type_with_a_gradient_is_covered() -> None:
     missing = {cls.type for cls in registry().values() if cls.facts.differentiable and not cls.facts.source} - {
         cls.type for cls in covered
     }
-    assert missing == {cls.type for cls in registry().values() if not cls.facts.derivative}, "layer types without a case"
+    assert missing == {cls.type for cls in registry().values() if not cls.facts.derivative}, (
+        "layer types without a case"
+    )

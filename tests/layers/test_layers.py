@@ -31,11 +31,16 @@ def layer(kind: str, settings: str = "", bottom: str = 'bottom: "x"', top: str =
         (layer("Convolution", "convolution_param { kernel_size: 3 }"), "needs num_output"),
         (layer("Convolution", "convolution_param { num_output: 4 }"), "needs kernel_size"),
         (layer("Convolution", "convolution_param { num_output: 4 kernel_size: 9 }"), "spans 9 does not fit into 8"),
-        (layer("Convolution", "convolution_param { num_output: 4 kernel_size: 3 group: 4 }"), "6 channels, not divisible"),
+        (
+            layer("Convolution", "convolution_param { num_output: 4 kernel_size: 3 group: 4 }"),
+            "6 channels, not divisible",
+        ),
         (layer("Convolution", "convolution_param { num_output: 4 kernel_size: 3 kernel_h: 3 }"), "not both"),
         (layer("Convolution", "convolution_param { num_output: 5 kernel_size: 3 group: 2 }"), "not divisible by group"),
-        (layer("Convolution", "convolution_param { num_output: 4 kernel_size: 3 kernel_size: 3 kernel_size: 3 }"),
-         "is given 3 times for 2 spatial axes"),
+        (
+            layer("Convolution", "convolution_param { num_output: 4 kernel_size: 3 kernel_size: 3 kernel_size: 3 }"),
+            "is given 3 times for 2 spatial axes",
+        ),
         (layer("Convolution", "convolution_param { num_output: 4 kernel_size: 3 stride_h: 2 }"), "go together"),
         (layer("Pooling"), "needs kernel_size"),
         (layer("Pooling", "pooling_param { kernel_size: 3 pad: 3 }"), "must be smaller than the kernel"),
@@ -45,7 +50,10 @@ def layer(kind: str, settings: str = "", bottom: str = 'bottom: "x"', top: str =
         (layer("ArgMax", "argmax_param { top_k: 0 }"), "top_k is 0"),
         (layer("Clip", ""), "clip_param needs min"),
         (layer("Crop", "crop_param { offset: 9 }", bottom='bottom: "x" bottom: "x"'), "too few for offset 9"),
-        (layer("Crop", "crop_param { offset: [1, 2, 3] }", bottom='bottom: "x" bottom: "x"'), "offset is given 3 times"),
+        (
+            layer("Crop", "crop_param { offset: [1, 2, 3] }", bottom='bottom: "x" bottom: "x"'),
+            "offset is given 3 times",
+        ),
         (layer("Deconvolution", "convolution_param { num_output: 2 kernel_size: 1 pad: 4 }"), "leaves nothing"),
         (layer("Embed", "embed_param { num_output: 3 }"), "needs input_dim"),
         (layer("BatchReindex", bottom='bottom: "x" bottom: "x"'), "one axis of numbers"),
@@ -59,8 +67,10 @@ def layer(kind: str, settings: str = "", bottom: str = 'bottom: "x"', top: str =
         (layer("HingeLoss", bottom='bottom: "x" bottom: "x"'), "takes one label an image"),
         (layer("MultinomialLogisticLoss", bottom='bottom: "x" bottom: "x"'), "takes one label an image"),
         (layer("InfogainLoss", bottom='bottom: "x" bottom: "x"'), "needs the matrix H"),
-        (layer("InfogainLoss", 'infogain_loss_param { source: "nowhere" }', bottom='bottom: "x" bottom: "x"'),
-         "source: "),
+        (
+            layer("InfogainLoss", 'infogain_loss_param { source: "nowhere" }', bottom='bottom: "x" bottom: "x"'),
+            "source: ",
+        ),
         (layer("LRN", "lrn_param { local_size: 4 }"), "expected an odd number"),
         (layer("InnerProduct"), "needs num_output"),
         (layer("InnerProduct", "inner_product_param { num_output: 2 axis: 7 }"), "axis 7 does not exist"),
@@ -74,21 +84,31 @@ def layer(kind: str, settings: str = "", bottom: str = 'bottom: "x"', top: str =
         (layer("Reshape", "reshape_param { shape { dim: 5 dim: -1 } }"), "cannot be divided"),
         (layer("Reshape", "reshape_param { shape { dim: 5 } }"), "cannot be given the shape"),
         (layer("Flatten", "flatten_param { axis: 3 end_axis: 1 }"), "comes before axis"),
-        (layer("Eltwise", "eltwise_param { operation: PROD coeff: 1 coeff: 2 }", bottom='bottom: "x" bottom: "x"'),
-         "coeff goes with operation SUM"),
+        (
+            layer("Eltwise", "eltwise_param { operation: PROD coeff: 1 coeff: 2 }", bottom='bottom: "x" bottom: "x"'),
+            "coeff goes with operation SUM",
+        ),
         (layer("SoftmaxWithLoss", bottom='bottom: "x" bottom: "x"'), "takes one label a prediction"),
-        (layer("EuclideanLoss", bottom='bottom: "x" bottom: "f"').join(
-            [layer("Flatten", "flatten_param { axis: 0 }", top='top: "f"'), ""]), "must have as many images"),
+        (
+            layer("EuclideanLoss", bottom='bottom: "x" bottom: "f"').join(
+                [layer("Flatten", "flatten_param { axis: 0 }", top='top: "f"'), ""]
+            ),
+            "must have as many images",
+        ),
         (layer("DummyData", "dummy_data_param { shape { dim: -3 } }", bottom=""), "expected sizes of at least 1"),
         (layer("DummyData", "dummy_data_param { num: 1 channels: 2 height: 3 }", bottom=""), "need width once"),
-        (layer("DummyData", 'dummy_data_param { shape { dim: 3 } data_filler { type: "unifrom" } }', bottom=""),
-         'did you mean "uniform"?'),
+        (
+            layer("DummyData", 'dummy_data_param { shape { dim: 3 } data_filler { type: "unifrom" } }', bottom=""),
+            'did you mean "uniform"?',
+        ),
         (layer("ReLU", "loss_weight: 1 loss_weight: 2"), "loss_weight is given 2 times for 1 tops"),
         (layer("ReLU", "include { phase: TRAIN } exclude { phase: TEST }"), "either include or exclude"),
-        (layer("InnerProduct", 'inner_product_param { num_output: 2 weight_filler { type: "xaver" } }'),
-         'did you mean "xavier"?'),
+        (
+            layer("InnerProduct", 'inner_product_param { num_output: 2 weight_filler { type: "xaver" } }'),
+            'did you mean "xavier"?',
+        ),
     ],
-)  # fmt: skip
+)
 def test_settings_that_do_not_fit(text: str, expected: str) -> None:
     with pytest.raises(NetError) as error:
         net(text)
@@ -289,14 +309,14 @@ LEARNED = layer("Convolution", "convolution_param { num_output: 2 kernel_size: 3
 @pytest.mark.parametrize(
     "text",
     [
-        layer("Crop", 'loss_weight: 1 propagate_down: true propagate_down: true', 'bottom: "c" bottom: "c"'),
+        layer("Crop", "loss_weight: 1 propagate_down: true propagate_down: true", 'bottom: "c" bottom: "c"'),
         layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", 'bottom: "c"', 'top: "p" top: "places"')
         + layer("Upsample", "loss_weight: 1", 'bottom: "p" bottom: "places"').replace('"L"', '"u"'),
         layer("SmoothL1Loss", "", 'bottom: "c" bottom: "c" bottom: "c" bottom: "c"'),
         layer("Interp", "loss_weight: 1", 'bottom: "c" bottom: "c"'),
     ],
     ids=["Crop", "Upsample", "SmoothL1Loss", "Interp"],
-)  # fmt: skip
+)
 def test_sizes_and_weights_may_come_from_layers_that_learn(text: str) -> None:
     n = net(LEARNED + text, keep=True)
     n.blobs["x"].data[...] = np.random.default_rng(0).standard_normal(n.blobs["x"].shape)
@@ -316,13 +336,16 @@ def test_labels_may_not() -> None:
 def test_fcns_second_size_is_that_of_a_layer_that_learns() -> None:
     n = net(
         LEARNED
-        + layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", 'bottom: "c"', 'top: "p"').replace('"L"', '"p"')
-        + layer("Deconvolution", "convolution_param { num_output: 2 kernel_size: 2 stride: 1 }", 'bottom: "p"',
-                'top: "d"').replace('"L"', '"d"')
+        + layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", 'bottom: "c"', 'top: "p"').replace(
+            '"L"', '"p"'
+        )
+        + layer(
+            "Deconvolution", "convolution_param { num_output: 2 kernel_size: 2 stride: 1 }", 'bottom: "p"', 'top: "d"'
+        ).replace('"L"', '"d"')
         + layer("Crop", "crop_param { axis: 2 offset: 1 }", 'bottom: "c" bottom: "d"', 'top: "s"').replace('"L"', '"s"')
         + layer("Eltwise", "loss_weight: 1", 'bottom: "s" bottom: "d"'),
         keep=True,
-    )  # fmt: skip
+    )
     n.forward()
     n.backward()
     gradient = n.blobs["d"].diff

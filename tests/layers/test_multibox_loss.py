@@ -47,25 +47,35 @@ def found(arrays: list[np.ndarray], settings: str, more: str = "") -> float:
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("", {}),
-    ("code_type: CENTER_SIZE loc_weight: 2.5 neg_pos_ratio: 1.5 neg_overlap: 0.3 overlap_threshold: 0.35",
-     {"code": "CENTER_SIZE", "weight": 2.5, "ratio": 1.5, "neg_overlap": 0.3, "threshold": 0.35}),
-    ("code_type: CORNER_SIZE loc_loss_type: L2 match_type: BIPARTITE use_difficult_gt: false",
-     {"code": "CORNER_SIZE", "square": True, "threshold": None, "difficult": False}),
+    (
+        "code_type: CENTER_SIZE loc_weight: 2.5 neg_pos_ratio: 1.5 neg_overlap: 0.3 overlap_threshold: 0.35",
+        {"code": "CENTER_SIZE", "weight": 2.5, "ratio": 1.5, "neg_overlap": 0.3, "threshold": 0.35},
+    ),
+    (
+        "code_type: CORNER_SIZE loc_loss_type: L2 match_type: BIPARTITE use_difficult_gt: false",
+        {"code": "CORNER_SIZE", "square": True, "threshold": None, "difficult": False},
+    ),
     ("conf_loss_type: LOGISTIC ignore_cross_boundary_bbox: true", {"logistic": True, "ignore_outside": True}),
     ("mining_type: NONE", {"mining": "NONE"}),
     ("mining_type: NONE conf_loss_type: LOGISTIC", {"mining": "NONE", "logistic": True}),
     ("use_prior_for_matching: false overlap_threshold: 0.2", {"predicted": True, "threshold": 0.2}),
-    ("mining_type: HARD_EXAMPLE sample_size: 6 code_type: CENTER_SIZE",
-     {"mining": "HARD_EXAMPLE", "samples": 6, "code": "CENTER_SIZE"}),
-    ("mining_type: HARD_EXAMPLE sample_size: 9 nms_param { nms_threshold: 0.3 top_k: 25 }",
-     {"mining": "HARD_EXAMPLE", "samples": 9, "nms": (0.3, 25)}),
+    (
+        "mining_type: HARD_EXAMPLE sample_size: 6 code_type: CENTER_SIZE",
+        {"mining": "HARD_EXAMPLE", "samples": 6, "code": "CENTER_SIZE"},
+    ),
+    (
+        "mining_type: HARD_EXAMPLE sample_size: 9 nms_param { nms_threshold: 0.3 top_k: 25 }",
+        {"mining": "HARD_EXAMPLE", "samples": 9, "nms": (0.3, 25)},
+    ),
     ("nms_param { nms_threshold: 0.1 top_k: 12 } use_prior_for_nms: true", {"nms": (0.1, 12), "nms_prior": True}),
     ("nms_param { nms_threshold: 0.5 }", {"nms": (0.5, 0)}),
     ("bp_inside: true overlap_threshold: 0.2", {"inside": True, "threshold": 0.2}),
-    ("bp_inside: true use_prior_for_matching: false overlap_threshold: 0.2",
-     {"inside": True, "threshold": 0.2, "predicted": True}),
+    (
+        "bp_inside: true use_prior_for_matching: false overlap_threshold: 0.2",
+        {"inside": True, "threshold": 0.2, "predicted": True},
+    ),
     ("encode_variance_in_target: true code_type: CENTER_SIZE", {"encoded": True, "code": "CENTER_SIZE"}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("settings", "facts"), CASES, ids=[settings or "defaults" for settings, _ in CASES])
@@ -107,8 +117,9 @@ def test_the_second_stage(mining: str) -> None:
     first = rng.standard_normal((3, PRIORS, 4)).astype(np.float32) * 0.3
     objects = rng.random((3, PRIORS, 2)).astype(np.float32)
     objects[rng.random((3, PRIORS)) < 0.4, 1] = 0.005
-    moved = np.float32([[decode(f, p, VARIANCES, "CENTER_SIZE") for f, p in zip(one, arrays["priors"], strict=True)]
-                        for one in first])  # fmt: skip
+    moved = np.float32(
+        [[decode(f, p, VARIANCES, "CENTER_SIZE") for f, p in zip(one, arrays["priors"], strict=True)] for one in first]
+    )
     inputs = [*blobs(**arrays), objects.reshape(3, -1), first.reshape(3, -1)]
     settings = f"num_classes: 4 code_type: CENTER_SIZE mining_type: {mining} sample_size: 9"
     facts: dict[str, Any] = {"variance": VARIANCES, "code": "CENTER_SIZE", "mining": mining, "samples": 9}

@@ -13,23 +13,34 @@ ONES = [
     ("Convolution", "convolution_param { num_output: 3 kernel_size: 3 bias_term: false }", [(2, 4, 9)]),
     ("Convolution", "convolution_param { num_output: 3 kernel_size: 2 bias_term: false }", [(2, 4, 3, 4, 5)]),
     ("DepthwiseConvolution", "convolution_param { kernel_size: 3 bias_term: false }", [(2, 4, 9, 8)]),
-    ("Convolution3D", "convolution3d_param { num_output: 3 kernel_size: 3 kernel_depth: 2 bias_term: false }",
-     [(2, 4, 3, 5, 5)]),
-    ("NdConvolution", "convolution_param { num_output: 3 kernel_shape { dim: 3 dim: 3 dim: 2 } bias_term: false }",
-     [(2, 4, 3, 5, 5)]),
+    (
+        "Convolution3D",
+        "convolution3d_param { num_output: 3 kernel_size: 3 kernel_depth: 2 bias_term: false }",
+        [(2, 4, 3, 5, 5)],
+    ),
+    (
+        "NdConvolution",
+        "convolution_param { num_output: 3 kernel_shape { dim: 3 dim: 3 dim: 2 } bias_term: false }",
+        [(2, 4, 3, 5, 5)],
+    ),
     ("ConvolutionRistretto", "convolution_param { num_output: 3 kernel_size: 3 bias_term: false }", [(2, 4, 5, 6)]),
-    ("Deconvolution", "convolution_param { num_output: 6 kernel_size: 3 stride: 2 group: 2 bias_term: false }",
-     [(2, 4, 5, 6)]),
+    (
+        "Deconvolution",
+        "convolution_param { num_output: 6 kernel_size: 3 stride: 2 group: 2 bias_term: false }",
+        [(2, 4, 5, 6)],
+    ),
     ("DeconvolutionRistretto", "convolution_param { num_output: 3 kernel_size: 3 bias_term: false }", [(2, 4, 5, 6)]),
-    ("DeformableConvolution",
-     "deformable_convolution_param { num_output: 3 kernel_size: 3 deformable_group: 1 bias_term: false }",
-     [(2, 4, 5, 6), (2, 18, 3, 4)]),
+    (
+        "DeformableConvolution",
+        "deformable_convolution_param { num_output: 3 kernel_size: 3 deformable_group: 1 bias_term: false }",
+        [(2, 4, 5, 6), (2, 18, 3, 4)],
+    ),
     ("InnerProduct", "inner_product_param { num_output: 5 bias_term: false }", [(3, 4, 2)]),
     ("InnerProduct", "inner_product_param { num_output: 5 axis: 2 transpose: true bias_term: false }", [(3, 4, 2)]),
     ("FcRistretto", "inner_product_param { num_output: 5 bias_term: false }", [(3, 4, 2)]),
     ("LargeMarginInnerProduct", "largemargin_inner_product_param { num_output: 5 type: SINGLE }", [(3, 4, 2), (3,)]),
     ("Local", "local_param { num_output: 3 kernel_size: 3 stride: 2 bias_term: false }", [(2, 4, 7, 7)]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("kind", "settings", "shapes"), ONES)
@@ -85,9 +96,7 @@ BACK = 2 * 2 * 5 * 5  # from the last step to the second, from the second to the
         ("RNN", [(3, 2, 4), (3, 2)], X + H + H, 2 * X + H + BACK + 2 * H),
     ],
 )
-def test_products_of_recurrent_layers(
-    kind: str, shapes: list[tuple[int, ...]], forwards: int, backwards: int
-) -> None:  # fmt: skip
+def test_products_of_recurrent_layers(kind: str, shapes: list[tuple[int, ...]], forwards: int, backwards: int) -> None:
     settings = "lstm_param" if kind == "Lstm" else "recurrent_param"
     work = layer_net(kind, f"{settings} {{ num_output: 5 }}", *shapes).work()[-1]
     assert (work.forward_multiply_adds, work.backward_multiply_adds) == (forwards, backwards)

@@ -37,9 +37,11 @@ def test_the_hardest_regions_of_each_image(places: tuple[int, ...], most: int, i
     weights = rng.random((10, 8, size)).astype(np.float32)
     four = places or (1, 1)
     arrays = [
-        regions.reshape(10, 5, *places), losses.reshape(10, 1, *four), labels.reshape(10, 1, *four),
+        regions.reshape(10, 5, *places),
+        losses.reshape(10, 1, *four),
+        labels.reshape(10, 1, *four),
         weights.reshape(10, 8, *places),
-    ]  # fmt: skip
+    ]
     settings = f"box_annotator_ohem_param {{ roi_per_img: {most} ignore_label: {ignore} }}"
     found = tops_of("BoxAnnotatorOHEM", arrays, settings, 2)
     kept, kept_weights = annotated(regions, losses, labels, weights, most, ignore)

@@ -72,8 +72,9 @@ def naive_priors(height, width, image_h, image_w, sides, step_h, step_w, offset=
         for w in range(width):
             x, y = (w + offset) * step_w, (h + offset) * step_h
             for bw, bh in sides:
-                found.append([(x - bw / 2) / image_w, (y - bh / 2) / image_h, (x + bw / 2) / image_w,
-                              (y + bh / 2) / image_h])  # fmt: skip
+                found.append(
+                    [(x - bw / 2) / image_w, (y - bh / 2) / image_h, (x + bw / 2) / image_w, (y + bh / 2) / image_h]
+                )
     return np.array(found)
 
 

@@ -22,9 +22,16 @@ PARAM_STR = "{'feat_stride': 16, 'scales': [1, 2, 4], 'ratios': [0.5, 2]}"
 
 
 def regions(
-    scores: np.ndarray, offsets: np.ndarray, sizes: Any, least: float = 8, looked: int = 6000, kept: int = 300,
-    threshold: float = 0.7, drop: bool = False, stride: int = 16,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    scores: np.ndarray,
+    offsets: np.ndarray,
+    sizes: Any,
+    least: float = 8,
+    looked: int = 6000,
+    kept: int = 300,
+    threshold: float = 0.7,
+    drop: bool = False,
+    stride: int = 16,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return regions and scores; without ``drop``, small ones only have score 0."""
     rows, values = [], []
     for n in range(len(scores)):
@@ -69,9 +76,16 @@ def example(images: int = 1, seed: int = 3) -> list[np.ndarray]:
 def test_anchors_are_those_of_the_paper() -> None:
     # What its authors list, who count pixels from 1.
     assert anchors(16, (0.5, 1, 2), (8, 16, 32), np.round).astype(int).tolist() == [
-        [-84, -40, 99, 55], [-176, -88, 191, 103], [-360, -184, 375, 199], [-56, -56, 71, 71], [-120, -120, 135, 135],
-        [-248, -248, 263, 263], [-36, -80, 51, 95], [-80, -168, 95, 183], [-168, -344, 183, 359],
-    ]  # fmt: skip
+        [-84, -40, 99, 55],
+        [-176, -88, 191, 103],
+        [-360, -184, 375, 199],
+        [-56, -56, 71, 71],
+        [-120, -120, 135, 135],
+        [-248, -248, 263, 263],
+        [-36, -80, 51, 95],
+        [-80, -168, 95, 183],
+        [-168, -344, 183, 359],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,13 @@ def test_a_shape_that_parameters_do_not_fit_is_refused_and_the_net_goes_on() -> 
 
 
 def test_shapes_that_depend_on_the_data() -> None:
-    net = net_of("force_backward: true " + inputs((3, 4)) + python("Positive", "x0", "y") + "}" +
-                 'layer { name: "p" type: "Power" bottom: "y" top: "z" power_param { scale: 3 } loss_weight: 1 }')  # fmt: skip
+    net = net_of(
+        "force_backward: true "
+        + inputs((3, 4))
+        + python("Positive", "x0", "y")
+        + "}"
+        + 'layer { name: "p" type: "Power" bottom: "y" top: "z" power_param { scale: 3 } loss_weight: 1 }'
+    )
     for _ in range(5):
         values = RNG.standard_normal((3, 4)).astype(np.float32)
         net.blobs["x0"].data[...] = values
@@ -148,8 +153,14 @@ def test_inputs_that_are_reshaped_before_such_layers(tmp_path: Path) -> None:
 
 
 def test_in_place() -> None:
-    net = net_of("force_backward: true " + inputs((3, 4)) + 'layer { name: "p" type: "Power" bottom: "x0" top: "y" }' +
-                 python("Half", "y", "y") + "loss_weight: 1 }", keep=False)  # fmt: skip
+    net = net_of(
+        "force_backward: true "
+        + inputs((3, 4))
+        + 'layer { name: "p" type: "Power" bottom: "x0" top: "y" }'
+        + python("Half", "y", "y")
+        + "loss_weight: 1 }",
+        keep=False,
+    )
     values = RNG.standard_normal((3, 4)).astype(np.float32)
     net.blobs["x0"].data[...] = values
     for _ in range(2):
@@ -160,9 +171,11 @@ def test_in_place() -> None:
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("through", ["top", "bottom"])
 def test_a_blob_that_is_written_in_place_is_one_object(through: str, keep: bool) -> None:
-    net = net_of("force_backward: true " + inputs((3, 4)) + 'layer { name: "p" type: "Power" bottom: "x0" top: "y" '
-                 "power_param { scale: 3 } }" + python("Doubled", "y", "y", f'param_str: "{through}"') +
-                 'loss_weight: 2 }', keep=keep)  # fmt: skip
+    net = net_of(
+        "force_backward: true " + inputs((3, 4)) + 'layer { name: "p" type: "Power" bottom: "x0" top: "y" '
+        "power_param { scale: 3 } }" + python("Doubled", "y", "y", f'param_str: "{through}"') + "loss_weight: 2 }",
+        keep=keep,
+    )
     values = RNG.standard_normal((3, 4)).astype(np.float32)
     net.blobs["x0"].data[...] = values
     for _ in range(2):
@@ -180,8 +193,9 @@ def test_a_blob_in_place_keeps_its_shape() -> None:
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_gradients_that_are_computed_in_forward(keep: bool) -> None:
-    net = net_of("force_backward: true " + inputs((2, 3), (2, 3)) + python("Early", "x0 x1", "y") + "loss_weight: 1 }",
-                 keep=keep)  # fmt: skip
+    net = net_of(
+        "force_backward: true " + inputs((2, 3), (2, 3)) + python("Early", "x0 x1", "y") + "loss_weight: 1 }", keep=keep
+    )
     for i in range(3):
         net.blobs["x0"].data[...] = i
         net.forward()
@@ -196,9 +210,11 @@ def test_the_layer_is_told_which_gradients_are_wanted() -> None:
     text = inputs((2, 2)) + "".join(
         f'layer {{ name: "{name}" type: "{kind}" bottom: "x0" top: "{name}" {more} }}'
         for name, kind, more in [
-            ("a", "Power", ""), ("b", "InnerProduct", "inner_product_param { num_output: 2 }"), ("c", "Bias", ""),
+            ("a", "Power", ""),
+            ("b", "InnerProduct", "inner_product_param { num_output: 2 }"),
+            ("c", "Bias", ""),
         ]
-    )  # fmt: skip
+    )
     loss = python("Wanted", "a b c", "y") + "propagate_down: true propagate_down: true propagate_down: false "
     net = net_of(text + loss + "loss_weight: 1 }")
     net.forward()
@@ -399,9 +415,13 @@ assert "caffe" not in sys.modules
 net = caffelite.Net("nets/a.prototxt", caffelite.TEST, allow_python=True)
 print(net.forward(x0=[1, 2])["y"].tolist(), sys.modules["caffe"] is caffelite, sys.path == before)"""
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True,
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
         env={"PYTHONPATH": str(Path(caffe.__file__).parent.parent)},
-    )  # fmt: skip
+    )
     assert done.stdout == "[4.0, 7.0] True True\n"
 
 
@@ -476,7 +496,13 @@ def test_what_goes_wrong_in_a_pass_is_told_and_the_original_is_chained(kind: str
     assert f", in {where})" in str(error.value) and "layers_in_python.py:" in str(error.value)
     assert type(error.value.__cause__).__name__ in str(error.value)
     if param == "forward":
-        line = Path(__file__).with_name("layers_in_python.py").read_text().splitlines().index("            raise KeyError(\"no such\\n  thing\")")  # fmt: skip
+        line = (
+            Path(__file__)
+            .with_name("layers_in_python.py")
+            .read_text()
+            .splitlines()
+            .index('            raise KeyError("no such\\n  thing")')
+        )
         assert f"layers_in_python.py:{line + 1}, in forward)" in str(error.value)
 
 

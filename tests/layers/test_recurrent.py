@@ -244,20 +244,36 @@ def test_a_captioner_learns() -> None:
     ("shapes", "settings", "tops", "expected"),
     [
         ([(4, 3, 5), (4, 3)], "", 1, "needs num_output of at least 1"),
-        ([(4, 3, 5), (4, 3)], "num_output: 2 expose_hidden: true", 3,
-         "takes 4 bottoms (x, cont and h_0, c_0) or 5 (a static input after cont), not 2"),
+        (
+            [(4, 3, 5), (4, 3)],
+            "num_output: 2 expose_hidden: true",
+            3,
+            "takes 4 bottoms (x, cont and h_0, c_0) or 5 (a static input after cont), not 2",
+        ),
         ([(4, 3, 5), (4, 3), (3, 2), (3, 2)], "num_output: 2", 1, "takes 2 bottoms (x and cont) or 3"),
         ([(4, 3, 5), (4, 3)], "num_output: 2", 2, "takes 1 top without expose_hidden, 1 in all, not 2"),
-        ([(4, 3, 5), (4, 3), (1, 3, 2), (1, 3, 2)], "num_output: 2 expose_hidden: true", 1,
-         "takes 1 top and one for each of its hidden values, 3 in all, not 1"),
+        (
+            [(4, 3, 5), (4, 3), (1, 3, 2), (1, 3, 2)],
+            "num_output: 2 expose_hidden: true",
+            1,
+            "takes 1 top and one for each of its hidden values, 3 in all, not 1",
+        ),
         ([(4, 3), (4, 3)], "num_output: 2", 1, "takes time steps × streams × values, not 4×3"),
-        ([(4, 3, 5), (4, 3, 1)], "num_output: 2", 1,
-         "takes one cont for each of its 4×3 time steps and streams, not 4×3×1"),
+        (
+            [(4, 3, 5), (4, 3, 1)],
+            "num_output: 2",
+            1,
+            "takes one cont for each of its 4×3 time steps and streams, not 4×3×1",
+        ),
         ([(4, 3, 5), (4, 3), (2, 6)], "num_output: 2", 1, "takes a static input of 3 streams × values, not 2×6"),
-        ([(4, 3, 5), (4, 3), (1, 3, 2), (1, 3, 3)], "num_output: 2 expose_hidden: true", 3,
-         "takes hidden values of 1×3×2, not 1×3×3"),
+        (
+            [(4, 3, 5), (4, 3), (1, 3, 2), (1, 3, 3)],
+            "num_output: 2 expose_hidden: true",
+            3,
+            "takes hidden values of 1×3×2, not 1×3×3",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit(shapes: list[tuple[int, ...]], settings: str, tops: int, expected: str) -> None:
     source = given(**{f"x{j}": shape for j, shape in enumerate(shapes)}) + (
         f'layer {{ name: "L" type: "LSTM" {" ".join(f"""bottom: "x{j}" """ for j in range(len(shapes)))}'

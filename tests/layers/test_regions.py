@@ -193,8 +193,11 @@ def test_deformable_psroi_pooling(settings: str, facts: dict[str, Any], classes:
 def test_a_number_of_bins_that_is_ignored() -> None:
     settings = "output_dim: 4 group_size: 1 spatial_scale: 1 no_trans: true pooled_size: 7"
     with pytest.warns(UserWarning, match="pooled_size 7 is ignored, as in Caffe"):
-        (y,) = tops_of("DeformablePSROIPooling", [np.zeros((2, 4, 5, 5)), REGIONS],
-                       f"deformable_psroi_pooling_param {{ {settings} }}")  # fmt: skip
+        (y,) = tops_of(
+            "DeformablePSROIPooling",
+            [np.zeros((2, 4, 5, 5)), REGIONS],
+            f"deformable_psroi_pooling_param {{ {settings} }}",
+        )
     assert y.shape == (len(REGIONS), 4, 1, 1)
 
 
@@ -204,14 +207,24 @@ def test_a_number_of_bins_that_is_ignored() -> None:
         ("group_size: 2", None, "deformable_psroi_pooling_param needs output_dim of at least 1"),
         ("output_dim: 1 group_size: 2 sample_per_part: 0", None, "needs sample_per_part of at least 1"),
         ("output_dim: 1 group_size: 2", None, "needs part_size of at least 1"),
-        ("output_dim: 1 group_size: 2 part_size: 2 spatial_scale: 1", None, "needs a third bottom, the shifts, or no_trans"),
-        ("output_dim: 1 group_size: 2 part_size: 2 spatial_scale: 1", (7, 2, 2, 3),
-         "7 regions need shifts of 7×2K×2×2, not 7×2×2×3"),
+        (
+            "output_dim: 1 group_size: 2 part_size: 2 spatial_scale: 1",
+            None,
+            "needs a third bottom, the shifts, or no_trans",
+        ),
+        (
+            "output_dim: 1 group_size: 2 part_size: 2 spatial_scale: 1",
+            (7, 2, 2, 3),
+            "7 regions need shifts of 7×2K×2×2, not 7×2×2×3",
+        ),
         ("output_dim: 1 group_size: 2 part_size: 2 spatial_scale: 1", (6, 2, 2, 2), "not 6×2×2×2"),
-        ("output_dim: 1 group_size: 2 part_size: 2 spatial_scale: 1", (7, 4, 2, 2),
-         "output_dim 1 is not divisible by the 2 classes"),
+        (
+            "output_dim: 1 group_size: 2 part_size: 2 spatial_scale: 1",
+            (7, 4, 2, 2),
+            "output_dim 1 is not divisible by the 2 classes",
+        ),
     ],
-)  # fmt: skip
+)
 def test_shifts_that_do_not_fit(settings: str, shape: tuple[int, ...] | None, expected: str) -> None:
     bottoms = [np.zeros((2, 4, 5, 5)), REGIONS, np.zeros(shape or 1)][: 3 if shape else 2]
     with pytest.raises(NetError, match=expected):
@@ -230,8 +243,13 @@ def test_roi_align(scale: float, pad: float) -> None:
 
 def test_the_gradient_goes_to_the_largest_once_for_each_bin() -> None:
     x = np.arange(16).reshape(1, 1, 4, 4)
-    net = single("ROIPooling", [x, [[0, 0, 0, 2, 2], [0, 1, 1, 3, 3]]],
-                 "roi_pooling_param { pooled_h: 2 pooled_w: 2 }", phase=0, force=True)  # fmt: skip
+    net = single(
+        "ROIPooling",
+        [x, [[0, 0, 0, 2, 2], [0, 1, 1, 3, 3]]],
+        "roi_pooling_param { pooled_h: 2 pooled_w: 2 }",
+        phase=0,
+        force=True,
+    )
     net.forward()
     net.blobs["y0"].diff[...] = 1  # type: ignore[index]
     net.backward()
@@ -275,17 +293,27 @@ def test_regions_that_cannot_be(kind: str, row: list[float], expected: str) -> N
         ("PSROIPooling", "psroi_pooling_param { group_size: 2 spatial_scale: 1 }", "needs output_dim of at least 1"),
         ("PSROIPooling", "psroi_pooling_param { output_dim: 2 spatial_scale: 1 }", "needs group_size of at least 1"),
         ("PSROIPooling", "psroi_pooling_param { output_dim: 2 group_size: 2 }", "spatial_scale is 0"),
-        ("PSROIPooling", "psroi_pooling_param { output_dim: 2 group_size: 2 spatial_scale: 1 }",
-         "its features have 4 channels, expected output_dim × group_size², 8"),
+        (
+            "PSROIPooling",
+            "psroi_pooling_param { output_dim: 2 group_size: 2 spatial_scale: 1 }",
+            "its features have 4 channels, expected output_dim × group_size², 8",
+        ),
         ("PSROIAlign", "psroi_align_param { group_size: 2 }", "psroi_align_param needs output_dim of at least 1"),
-        ("PSROIAlign", "psroi_align_param { output_dim: 2 group_size: 2 sample_num: 0 }", "needs sample_num of at least 1"),
-        ("PSROIAlign", "psroi_align_param { output_dim: 1 group_size: 1 spatial_scale: 1 }",
-         "its features have 4 channels, expected output_dim × group_size², 1"),
+        (
+            "PSROIAlign",
+            "psroi_align_param { output_dim: 2 group_size: 2 sample_num: 0 }",
+            "needs sample_num of at least 1",
+        ),
+        (
+            "PSROIAlign",
+            "psroi_align_param { output_dim: 1 group_size: 1 spatial_scale: 1 }",
+            "its features have 4 channels, expected output_dim × group_size², 1",
+        ),
         ("ROIAlign", "", "needs pooled_h and pooled_w of at least 1"),
         ("ROIAlign", "roi_align_param { pooled_h: 2 }", "roi_align_param belongs to a ROIAlign of another fork"),
         ("ROIAlign", "roi_pooling_param { bi_type: 1 }", "bi_type belongs to a ROIAlign of another fork"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_do_not_fit(kind: str, settings: str, expected: str) -> None:
     with pytest.raises(NetError, match=expected):
         single(kind, [np.zeros((2, 4, 5, 5)), np.zeros((3, 5))], settings)

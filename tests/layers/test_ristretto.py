@@ -46,18 +46,33 @@ def power(least: int, largest: int) -> Callable[[np.ndarray], np.ndarray]:
 @pytest.mark.parametrize(
     ("settings", "params", "bias", "inner", "outer"),
     [
-        ("bw_params: 4 fl_params: 2 bw_layer_in: 5 fl_layer_in: 1 bw_layer_out: 6 fl_layer_out: -1",
-         fixed(4, 2), fixed(4, 2), fixed(5, 1), fixed(6, -1)),
+        (
+            "bw_params: 4 fl_params: 2 bw_layer_in: 5 fl_layer_in: 1 bw_layer_out: 6 fl_layer_out: -1",
+            fixed(4, 2),
+            fixed(4, 2),
+            fixed(5, 1),
+            fixed(6, -1),
+        ),
         ("precision: MINIFLOAT mant_bits: 3 exp_bits: 3", *[minifloat(3, 3)] * 4),
-        ("precision: INTEGER_POWER_OF_2_WEIGHTS exp_min: -2 exp_max: 1 bw_layer_in: 6 fl_layer_in: 3 "
-         "bw_layer_out: 8 fl_layer_out: 2", power(-2, 1), lambda x: x, fixed(6, 3), fixed(8, 2)),
+        (
+            "precision: INTEGER_POWER_OF_2_WEIGHTS exp_min: -2 exp_max: 1 bw_layer_in: 6 fl_layer_in: 3 "
+            "bw_layer_out: 8 fl_layer_out: 2",
+            power(-2, 1),
+            lambda x: x,
+            fixed(6, 3),
+            fixed(8, 2),
+        ),
     ],
-)  # fmt: skip
+)
 def test_numbers_of_few_bits(settings: str, params: Callable, bias: Callable, inner: Callable, outer: Callable) -> None:
     x = X.copy()
     x[0, :4] = 0, 1e-9, -100, 0.25
-    net = layer_net("FcRistretto", f"inner_product_param {{ num_output: 3 }} quantization_param {{ {settings} }}",
-                    x.shape, phase=TEST)  # fmt: skip
+    net = layer_net(
+        "FcRistretto",
+        f"inner_product_param {{ num_output: 3 }} quantization_param {{ {settings} }}",
+        x.shape,
+        phase=TEST,
+    )
     w, b = net.params["L"]
     w.data[...] = 2 * RNG.standard_normal(w.shape)
     b.data[...] = RNG.standard_normal(b.shape)

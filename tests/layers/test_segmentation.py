@@ -134,8 +134,12 @@ def test_adaptive_bias() -> None:
         assert min(errors) < 1e-4
         seen.add(int(np.argmin(errors)))
     assert seen == {0, 1}
-    keep = layer_net("AdaptiveBiasChannel", "adaptive_bias_channel_param { suppress_others: false fg_portion: 1 "
-                     "bg_portion: 1 }", X.shape, labels.shape)  # fmt: skip
+    keep = layer_net(
+        "AdaptiveBiasChannel",
+        "adaptive_bias_channel_param { suppress_others: false fg_portion: 1 bg_portion: 1 }",
+        X.shape,
+        labels.shape,
+    )
     labels[0, :, 0, 0] = 1, -1, -1
     np.testing.assert_allclose(forward(keep, X, labels)[0], X[0], rtol=1e-4, atol=1e-5)
 
@@ -156,16 +160,33 @@ def test_labels_that_are_no_classes() -> None:
         ("BiasChannel", "bias_channel_param { fg_bias: -1 }", [(2, 3, 4, 5), (2, 1)], "fg_bias is -1, expected 0 or"),
         ("BiasChannel", "", [(2, 3, 4), (2, 1)], "takes scores of 4 axes"),
         ("BiasChannel", "", [(2, 3, 4, 5), (2, 1, 4, 5)], "takes a list of labels for each of 2 images"),
-        ("BiasChannel", "bias_channel_param { label_type: PIXEL }", [(2, 3, 4, 5), (2, 1)], "one label a place: 2×1×4×5"),
-        ("BiasChannel", "bias_channel_param { label_type: PIXEL background_label: 3 }", [(2, 3, 4, 5), (2, 1, 4, 5)],
-         "background_label is 3, but there are 3 classes"),
+        (
+            "BiasChannel",
+            "bias_channel_param { label_type: PIXEL }",
+            [(2, 3, 4, 5), (2, 1)],
+            "one label a place: 2×1×4×5",
+        ),
+        (
+            "BiasChannel",
+            "bias_channel_param { label_type: PIXEL background_label: 3 }",
+            [(2, 3, 4, 5), (2, 1, 4, 5)],
+            "background_label is 3, but there are 3 classes",
+        ),
         ("AdaptiveBiasChannel", "adaptive_bias_channel_param { num_iter: 0 }", [(2, 3, 4, 5), (2, 1)], "num_iter is 0"),
-        ("AdaptiveBiasChannel", "adaptive_bias_channel_param { fg_portion: 2 }", [(2, 3, 4, 5), (2, 1)],
-         "fg_portion is 2, expected 0 to 1"),
-        ("AdaptiveBiasChannel", "adaptive_bias_channel_param { margin_others: -1 }", [(2, 3, 4, 5), (2, 1)],
-         "margin_others is -1, expected 0 or more"),
+        (
+            "AdaptiveBiasChannel",
+            "adaptive_bias_channel_param { fg_portion: 2 }",
+            [(2, 3, 4, 5), (2, 1)],
+            "fg_portion is 2, expected 0 to 1",
+        ),
+        (
+            "AdaptiveBiasChannel",
+            "adaptive_bias_channel_param { margin_others: -1 }",
+            [(2, 3, 4, 5), (2, 1)],
+            "margin_others is -1, expected 0 or more",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit(kind: str, settings: str, shapes: list[tuple[int, ...]], expected: str) -> None:
     with pytest.raises(NetError, match=expected):
         layer_net(kind, settings, *shapes)

@@ -42,8 +42,9 @@ def test_convolution() -> None:
     assert weights.shape == (4, 3, 2, 3, 3)
     # As in C3D 1.0.
     check_convolution("Convolution3D", f"convolution_param {{ {sizes} }}", [1, 2, 2], [1, 1, 1])
-    check_convolution("Convolution3D", "convolution_param { num_output: 2 kernel_size: 3 kernel_depth: 2 }",
-                      [1, 1, 1], [0, 0, 0])  # fmt: skip
+    check_convolution(
+        "Convolution3D", "convolution_param { num_output: 2 kernel_size: 3 kernel_depth: 2 }", [1, 1, 1], [0, 0, 0]
+    )
     blobs = net.layers[-1].convert_blobs([weights.data, bias.data.reshape(1, 1, 1, 1, 4)], "f")
     assert blobs[1].shape == (4,)
 
@@ -72,8 +73,13 @@ def pooled(
     for place in np.ndindex(*out):
         starts = [i * s - p for i, s, p in zip(place, stride, pad, strict=True)]
         ends = [min(a + k, n + p) for a, k, n, p in zip(starts, kernel, size, pad, strict=True)]
-        window = x[(slice(None), slice(None), *(slice(max(a, 0), min(e, n)) for a, e, n in zip(starts, ends, size,
-                                                                                            strict=True)))]  # fmt: skip
+        window = x[
+            (
+                slice(None),
+                slice(None),
+                *(slice(max(a, 0), min(e, n)) for a, e, n in zip(starts, ends, size, strict=True)),
+            )
+        ]
         flat = window.reshape(*x.shape[:2], -1)
         divisor = math.prod(e - a for a, e in zip(starts, ends, strict=True))
         y[(slice(None), slice(None), *place)] = flat.max(2) if kind == "MAX" else flat.sum(2) / divisor
@@ -87,11 +93,16 @@ def pooled(
         ("MAX", [1, 3, 3], [1, 2, 2], [0, 0, 0], "kernel_size: 3 kernel_depth: 1 stride: 2"),
         ("MAX", [2, 3, 3], [1, 1, 1], [0, 0, 0], "kernel_size: 3 kernel_depth: 2"),
         ("AVE", [2, 3, 3], [2, 2, 2], [0, 1, 1], "kernel_size: 3 kernel_depth: 2 stride: 2 temporal_stride: 2 pad: 1"),
-        ("AVE", [3, 2, 2], [2, 2, 2], [1, 0, 0],
-         "kernel_size: 2 kernel_depth: 3 stride: 2 temporal_stride: 2 temporal_pad: 1"),
+        (
+            "AVE",
+            [3, 2, 2],
+            [2, 2, 2],
+            [1, 0, 0],
+            "kernel_size: 2 kernel_depth: 3 stride: 2 temporal_stride: 2 temporal_pad: 1",
+        ),
         ("AVE", [2, 2, 2], [1, 2, 2], [0, 1, 1], "kernel_size: 2 kernel_depth: 2 stride: 2 pad: 1"),
     ],
-)  # fmt: skip
+)
 def test_pooling(kind: str, kernel: list[int], stride: list[int], pad: list[int], settings: str) -> None:
     net = layer_net("Pooling3D", f"pooling3d_param {{ pool: {kind} {settings} }}", X.shape)
     np.testing.assert_allclose(forward(net, X), pooled(X, kind, kernel, stride, pad), rtol=1e-5, atol=1e-6)
@@ -105,8 +116,9 @@ def test_nd_pooling(kind: str) -> None:
     settings = """pooling_param { pool: %s kernel_shape { dim: 2 dim: 3 dim: 2 } stride_shape { dim: 2 dim: 1 dim: 2 }
                   pad_shape { dim: 1 dim: 1 dim: 1 } }"""
     expected = pooled(X, kind, [2, 3, 2], [2, 1, 2], [1, 1, 1], every=False)
-    np.testing.assert_allclose(forward(layer_net("NdPooling", settings % kind, X.shape), X), expected, rtol=1e-5,
-                               atol=1e-6)  # fmt: skip
+    np.testing.assert_allclose(
+        forward(layer_net("NdPooling", settings % kind, X.shape), X), expected, rtol=1e-5, atol=1e-6
+    )
     net = layer_net("NdPooling", f"pooling_param {{ pool: {kind} global_pooling: true }}", X.shape)
     reduce = np.max if kind == "MAX" else np.mean
     np.testing.assert_allclose(forward(net, X), reduce(X, axis=(2, 3, 4), keepdims=True), rtol=1e-4, atol=1e-6)
@@ -141,38 +153,88 @@ def test_a_net_of_c3d_1_0() -> None:
     ("kind", "settings", "shape", "expected"),
     [
         ("Convolution3D", "", X.shape, "takes one kernel_size, not 0"),
-        ("Convolution3D", "convolution3d_param { num_output: 2 kernel_size: 2 }", X.shape, "needs kernel_size and kernel_d"),
-        ("Convolution3D", "convolution_param { num_output: 2 kernel_size: 2 kernel_size: 2 }", X.shape,
-         "takes one kernel_size, not 2"),
+        (
+            "Convolution3D",
+            "convolution3d_param { num_output: 2 kernel_size: 2 }",
+            X.shape,
+            "needs kernel_size and kernel_d",
+        ),
+        (
+            "Convolution3D",
+            "convolution_param { num_output: 2 kernel_size: 2 kernel_size: 2 }",
+            X.shape,
+            "takes one kernel_size, not 2",
+        ),
         ("Convolution3D", "convolution3d_param { kernel_size: 2 kernel_depth: 2 }", X.shape, "needs num_output"),
-        ("Convolution3D", "convolution3d_param { num_output: 1 kernel_size: 2 kernel_depth: 2 }", (1, 2, 3, 4),
-         "takes a bottom of 5 axes"),
-        ("Convolution3D", "convolution3d_param { num_output: 1 kernel_size: 2 kernel_depth: 9 }", X.shape,
-         "spans 9 does not fit into 5"),
+        (
+            "Convolution3D",
+            "convolution3d_param { num_output: 1 kernel_size: 2 kernel_depth: 2 }",
+            (1, 2, 3, 4),
+            "takes a bottom of 5 axes",
+        ),
+        (
+            "Convolution3D",
+            "convolution3d_param { num_output: 1 kernel_size: 2 kernel_depth: 9 }",
+            X.shape,
+            "spans 9 does not fit into 5",
+        ),
         ("NdConvolution", "convolution_param { num_output: 1 kernel_size: 2 }", X.shape, "needs kernel_shape"),
-        ("NdConvolution", "convolution_param { num_output: 1 kernel_shape { dim: 2 dim: 2 } }", X.shape,
-         "kernel_shape has 2 dims, which do not fit a bottom of shape 2×3×5×6×7"),
-        ("NdConvolution", "convolution_param { num_output: 1 kernel_shape { dim: 2 } pad_shape { dim: 1 dim: 1 } }",
-         X.shape, "pad_shape has 2 dims, kernel_shape 1"),
-        ("NdConvolution", "convolution_param { num_output: 1 kernel_shape { dim: 2 } stride_shape { dim: 0 } }",
-         X.shape, "stride_shape has a dim of 0, expected at least 1"),
+        (
+            "NdConvolution",
+            "convolution_param { num_output: 1 kernel_shape { dim: 2 dim: 2 } }",
+            X.shape,
+            "kernel_shape has 2 dims, which do not fit a bottom of shape 2×3×5×6×7",
+        ),
+        (
+            "NdConvolution",
+            "convolution_param { num_output: 1 kernel_shape { dim: 2 } pad_shape { dim: 1 dim: 1 } }",
+            X.shape,
+            "pad_shape has 2 dims, kernel_shape 1",
+        ),
+        (
+            "NdConvolution",
+            "convolution_param { num_output: 1 kernel_shape { dim: 2 } stride_shape { dim: 0 } }",
+            X.shape,
+            "stride_shape has a dim of 0, expected at least 1",
+        ),
         ("Pooling3D", "", X.shape, "needs kernel_size and kernel_depth"),
-        ("Pooling3D", "pooling3d_param { kernel_size: 2 kernel_depth: 2 pool: STOCHASTIC }", X.shape,
-         "pool must be MAX or AVE"),
+        (
+            "Pooling3D",
+            "pooling3d_param { kernel_size: 2 kernel_depth: 2 pool: STOCHASTIC }",
+            X.shape,
+            "pool must be MAX or AVE",
+        ),
         ("Pooling3D", "pooling3d_param { kernel_size: 2 kernel_depth: 2 pad: 1 }", X.shape, "a pad goes with pool AVE"),
-        ("Pooling3D", "pooling3d_param { kernel_size: 2 kernel_depth: 2 stride: 0 }", X.shape,
-         "stride and temporal_stride are 0 and 1"),
-        ("Pooling3D", "pooling3d_param { kernel_size: 2 kernel_depth: 2 pad: 2 pool: AVE }", X.shape,
-         "pads 2 and 0 must be smaller than the kernel, 2 and 2"),
+        (
+            "Pooling3D",
+            "pooling3d_param { kernel_size: 2 kernel_depth: 2 stride: 0 }",
+            X.shape,
+            "stride and temporal_stride are 0 and 1",
+        ),
+        (
+            "Pooling3D",
+            "pooling3d_param { kernel_size: 2 kernel_depth: 2 pad: 2 pool: AVE }",
+            X.shape,
+            "pads 2 and 0 must be smaller than the kernel, 2 and 2",
+        ),
         ("Pooling3D", "pooling3d_param { kernel_size: 2 kernel_depth: 2 }", (1, 2, 3, 4), "of 5 axes, not 1×2×3×4"),
-        ("Pooling3D", "pooling3d_param { kernel_size: 2 kernel_depth: 7 }", X.shape, "a window of 7 does not fit into 5"),
+        (
+            "Pooling3D",
+            "pooling3d_param { kernel_size: 2 kernel_depth: 7 }",
+            X.shape,
+            "a window of 7 does not fit into 5",
+        ),
         ("NdPooling", "", X.shape, "needs a kernel_shape of 2 or 3 dims, not 0"),
         ("NdPooling", "pooling_param { global_pooling: true }", (1, 2), "of 4 or 5 axes, not 1×2"),
         ("NdPooling", "pooling_param { pool: STOCHASTIC }", X.shape, "pool must be MAX or AVE"),
-        ("NdPooling", "pooling_param { kernel_shape { dim: 2 dim: 2 } pad_shape { dim: 0 dim: 2 } }", X.shape,
-         "pad 2 must be smaller than the kernel, 2"),
+        (
+            "NdPooling",
+            "pooling_param { kernel_shape { dim: 2 dim: 2 } pad_shape { dim: 0 dim: 2 } }",
+            X.shape,
+            "pad 2 must be smaller than the kernel, 2",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit(kind: str, settings: str, shape: tuple[int, ...], expected: str) -> None:
     with pytest.raises(NetError, match=expected):
         layer_net(kind, settings, shape)

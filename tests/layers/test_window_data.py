@@ -16,13 +16,40 @@ PIXELS = (np.arange(6 * 7 * 3) ** 2 * 37 % 256).astype(np.uint8).reshape(6, 7, 3
 #: Window, context_pad, square, mirrored: the green of (pixels - 10, 20, 30) / 2 at crop_size 5, from OpenCV 5.0 by
 #: Caffe's steps.
 CUT = [
-    ((1, 2, 5, 3), 0, False, False, [[96, -7.5, 94, 16.5, 16], [95.5, -5.5, 86, 24, 13.5], [94.5, 4.5, 55.5, 55.5, 4.5],
-     [92.5, 13.5, 24, 86, -5.5], [92.5, 16, 16.5, 94, -7.5]]),
-    ((4, 0, 6, 3), 1, False, True, [[0, 0, 0, 0, 0], [0, 0, 15.5, 25.5, 57.5], [0, 0, 68.5, 24.5, 82.5],
-     [0, 0, 67, 49, 26.5], [0, 0, 27, 35, 38]]),
-    ((0, 1, 3, 2), 1, True, False, [[0, 0, 0, 0, 0], [0, 33.5, 13.5, 55, 21.5], [0, 52.5, 21.5, 75.5, 31],
-     [0, 17, 46.5, 33.5, 25.5], [0, 70.5, 17, 40.5, 21.5]]),
-]  # fmt: skip
+    (
+        (1, 2, 5, 3),
+        0,
+        False,
+        False,
+        [
+            [96, -7.5, 94, 16.5, 16],
+            [95.5, -5.5, 86, 24, 13.5],
+            [94.5, 4.5, 55.5, 55.5, 4.5],
+            [92.5, 13.5, 24, 86, -5.5],
+            [92.5, 16, 16.5, 94, -7.5],
+        ],
+    ),
+    (
+        (4, 0, 6, 3),
+        1,
+        False,
+        True,
+        [[0, 0, 0, 0, 0], [0, 0, 15.5, 25.5, 57.5], [0, 0, 68.5, 24.5, 82.5], [0, 0, 67, 49, 26.5], [0, 0, 27, 35, 38]],
+    ),
+    (
+        (0, 1, 3, 2),
+        1,
+        True,
+        False,
+        [
+            [0, 0, 0, 0, 0],
+            [0, 33.5, 13.5, 55, 21.5],
+            [0, 52.5, 21.5, 75.5, 31],
+            [0, 17, 46.5, 33.5, 25.5],
+            [0, 70.5, 17, 40.5, 21.5],
+        ],
+    ),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -68,9 +95,12 @@ def test_background_comes_first_and_each_is_drawn_by_its_overlap() -> None:
     )
     net = net_of("batch_size: 8 fg_threshold: 0.5 bg_threshold: 0.3 fg_fraction: 0.4 cache_images: true")
     windows = {
-        1: PIXELS[:5, :5], 2: PIXELS[:5, 1:6], 5: PIXELS[::-1][:5, :5],
-        -4: PIXELS[1:6, :5], -6: PIXELS[::-1][1:6, 1:6],
-    }  # fmt: skip
+        1: PIXELS[:5, :5],
+        2: PIXELS[:5, 1:6],
+        5: PIXELS[::-1][:5, :5],
+        -4: PIXELS[1:6, :5],
+        -6: PIXELS[::-1][1:6, 1:6],
+    }
     seen = set()
     for _ in range(20):
         net.forward()
@@ -119,10 +149,10 @@ def test_the_middle_of_a_mean_file_is_taken() -> None:
         ("", "crop_size: 6", "batch_size is 0"),
         ("batch_size: 1", 'crop_size: 6 mean_file: "none"', 'mean file "none" does not exist'),
         ("batch_size: 1", 'crop_size: 6 mean_file: "m"', 'mean file "m" has shape 1×3×5×9, of which 3×6×6 cannot be'),
-        ("batch_size: 1", 'crop_size: 6 mean_value: 1 mean_value: 2', "mean_value is given 2 times for 3 channels"),
+        ("batch_size: 1", "crop_size: 6 mean_value: 1 mean_value: 2", "mean_value is given 2 times for 3 channels"),
         ("batch_size: 1", 'crop_size: 6 mean_value: 1 mean_file: "m"', "give either mean_file or mean_value, not both"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_do_not_fit_are_told(settings: str, transform: str, text: str) -> None:
     listed(["1 0.9 0 0 4 4", "1 0.1 0 0 4 4"])
     write_blob("m", np.zeros((1, 3, 5, 9), np.float32))

@@ -25,9 +25,14 @@ def box_of(t: Any, x: int, y: int, width: int, height: int, size: Any, scale: fl
 
 
 def detections(
-    maps: list[np.ndarray], classes: int, sizes: list[Any], scales: list[float], third: bool, least: float,
+    maps: list[np.ndarray],
+    classes: int,
+    sizes: list[Any],
+    scales: list[float],
+    third: bool,
+    least: float,
     threshold: float,
-) -> list[list[float]]:  # fmt: skip
+) -> list[list[float]]:
     """``sizes`` has the anchors of each map."""
     rows = []
     for n in range(len(maps[0])):

@@ -39,17 +39,30 @@ def shape_iou(a: Any, b: Any) -> float:
 
 
 def version_2(
-    maps: np.ndarray, true: np.ndarray, sizes: Any, classes: int, thresh: float = 0.2, coord: float = 5,
-    thing: float = 1, nothing: float = 0.5, kind: float = 1, match: bool = True, rescore: bool = True,
-) -> np.ndarray:  # fmt: skip
+    maps: np.ndarray,
+    true: np.ndarray,
+    sizes: Any,
+    classes: int,
+    thresh: float = 0.2,
+    coord: float = 5,
+    thing: float = 1,
+    nothing: float = 0.5,
+    kind: float = 1,
+    match: bool = True,
+    rescore: bool = True,
+) -> np.ndarray:
     delta = np.zeros(maps.shape)
     images, _, side, _ = maps.shape
     numbers = 5 + classes
 
     def box_at(n: int, a: int, y: int, x: int) -> list[float]:
         t = maps[n, a * numbers :, y, x]
-        return [(x + logistic(t[0])) / side, (y + logistic(t[1])) / side,
-                math.exp(t[2]) * sizes[a][0] / side, math.exp(t[3]) * sizes[a][1] / side]  # fmt: skip
+        return [
+            (x + logistic(t[0])) / side,
+            (y + logistic(t[1])) / side,
+            math.exp(t[2]) * sizes[a][0] / side,
+            math.exp(t[3]) * sizes[a][1] / side,
+        ]
 
     for n in range(images):
         boxes = [row for i, row in enumerate(true[n]) if (true[n, : i + 1, 3] > 0).all()]
@@ -59,8 +72,9 @@ def version_2(
             delta[n, a * numbers + 4, y, x] = 0 if best > thresh else nothing * p * slope(p)
         for row in boxes:
             x, y = int(row[1] * side), int(row[2] * side)
-            fits = [shape_iou(np.array(s) / side if match else box_at(n, a, y, x)[2:], row[3:])
-                    for a, s in enumerate(sizes)]  # fmt: skip
+            fits = [
+                shape_iou(np.array(s) / side if match else box_at(n, a, y, x)[2:], row[3:]) for a, s in enumerate(sizes)
+            ]
             a = int(np.argmax(fits))
             t = maps[n, a * numbers : (a + 1) * numbers, y, x].astype(float)
             d = delta[n, a * numbers : (a + 1) * numbers, y, x]
@@ -77,9 +91,19 @@ def version_2(
 
 
 def version_3(
-    maps: np.ndarray, true: np.ndarray, mask: list[int], unit: float, classes: int, thresh: float = 0.2,
-    coord: float = 5, thing: float = 1, kind: float = 1, also: float = 0.5, smooth: float = 0.1, logic: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    maps: np.ndarray,
+    true: np.ndarray,
+    mask: list[int],
+    unit: float,
+    classes: int,
+    thresh: float = 0.2,
+    coord: float = 5,
+    thing: float = 1,
+    kind: float = 1,
+    also: float = 0.5,
+    smooth: float = 0.1,
+    logic: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return what the loss is made of, and what is sent back."""
     images, _, height, width = maps.shape
     numbers = 5 + classes
@@ -92,8 +116,7 @@ def version_3(
     def learn(n: int, a: int, row: Any) -> None:
         x, y = int(row[1] * width), int(row[2] * height)
         t, d = (v[n, a * numbers : (a + 1) * numbers, y, x] for v in (seen, delta))
-        goals = [row[1] * width - x, row[2] * height - y,
-                 *(math.log(row[3 + k] / parts[mask[a]][k]) for k in (0, 1))]  # fmt: skip
+        goals = [row[1] * width - x, row[2] * height - y, *(math.log(row[3 + k] / parts[mask[a]][k]) for k in (0, 1))]
         for k, goal in enumerate(goals):
             d[k] = coord * (2 - row[3] * row[4]) * (t[k] - goal)
         d[4] = (t[4] - 1) * (thing if logic else 1)
@@ -138,11 +161,13 @@ def check(kind: str, maps: np.ndarray, settings: str, delta: np.ndarray, sent: n
     ("settings", "facts"),
     [
         ("", {}),
-        ("thresh: 0.6 coord_scale: 1 object_scale: 5 noobject_scale: 1 class_scale: 2",
-         {"thresh": 0.6, "coord": 1, "thing": 5, "nothing": 1, "kind": 2}),
+        (
+            "thresh: 0.6 coord_scale: 1 object_scale: 5 noobject_scale: 1 class_scale: 2",
+            {"thresh": 0.6, "coord": 1, "thing": 5, "nothing": 1, "kind": 2},
+        ),
         ("rescore: 0 bias_match: 0", {"rescore": False, "match": False}),
     ],
-)  # fmt: skip
+)
 def test_version_2(settings: str, facts: dict[str, Any]) -> None:
     maps = np.random.default_rng(1).standard_normal((2, 24, 5, 5)).astype(np.float32)
     sizes = [(1.08, 1.19), (3.42, 4.41), (1.63, 0.9)]
@@ -161,12 +186,14 @@ def third(mask: list[int], more: str = "") -> str:
     ("settings", "facts"),
     [
         ("", {}),
-        ("thresh: 0.6 coord_scale: 1 object_scale: 5 noobject_scale: 9 class_scale: 2 iou_thresh: 1",
-         {"thresh": 0.6, "coord": 1, "thing": 5, "kind": 2, "also": 1}),
+        (
+            "thresh: 0.6 coord_scale: 1 object_scale: 5 noobject_scale: 9 class_scale: 2 iou_thresh: 1",
+            {"thresh": 0.6, "coord": 1, "thing": 5, "kind": 2, "also": 1},
+        ),
         ("iou_thresh: 0.2 label_smooth_eps: 0", {"also": 0.2, "smooth": 0}),
         ("use_logic_gradient: true object_scale: 3", {"logic": True, "thing": 3}),
     ],
-)  # fmt: skip
+)
 def test_version_3(mask: list[int], settings: str, facts: dict[str, Any]) -> None:
     maps = np.random.default_rng(1).standard_normal((2, 24, 5, 6)).astype(np.float32)
     delta, sent = version_3(maps, TRUE, mask, 24, 3, **facts)
@@ -181,17 +208,23 @@ def test_version_3(mask: list[int], settings: str, facts: dict[str, Any]) -> Non
         ("RegionLoss", "region_loss_param { biases: 1 }", "needs 10 biases for 5 anchors, not 1"),
         ("RegionLoss", "region_loss_param { num: 1 biases: 1 biases: -1 }", "expected above 0, not -1"),
         ("RegionLoss", "region_loss_param { num: 1 biases: 1 biases: 1 coords: 3 }", "coords is 3, expected 4"),
-        ("RegionLoss", "region_loss_param { num: 3 num_class: 3 biases: [1, 1, 1, 1, 1, 1] }",
-         "takes square maps, not 2×24×5×6"),
-        ("RegionLoss", "region_loss_param { num: 3 num_class: 4 biases: [1, 1, 1, 1, 1, 1] }",
-         "3 anchors and 4 classes need N×27×H×W, not 2×24×5×6"),
+        (
+            "RegionLoss",
+            "region_loss_param { num: 3 num_class: 3 biases: [1, 1, 1, 1, 1, 1] }",
+            "takes square maps, not 2×24×5×6",
+        ),
+        (
+            "RegionLoss",
+            "region_loss_param { num: 3 num_class: 4 biases: [1, 1, 1, 1, 1, 1] }",
+            "3 anchors and 4 classes need N×27×H×W, not 2×24×5×6",
+        ),
         ("Yolov3", third([0, 1, 2], "num: 3 iou_loss: GIOU"), "iou_loss other than MSE is not supported"),
         ("Yolov3", third([0, 1, 2], "num: 3 use_focal_loss: true"), "use_focal_loss is not supported"),
         ("Yolov3", third([0, 1, 2], "num: 3 anchors_scale: 0"), "anchors_scale is 0"),
         ("Yolov3", third([0, 1], "num: 3"), "3 anchors need a mask of 3, not 2"),
         ("Yolov3", third([0, 1, 6], "num: 3"), r"mask names anchor 6, but the biases make 6 \(from 0\)"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_do_not_fit(kind: str, settings: str, expected: str) -> None:
     with pytest.raises(NetError, match=expected):
         single(kind, [np.zeros((2, 24, 5, 6)), TRUE], settings)

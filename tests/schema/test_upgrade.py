@@ -27,12 +27,27 @@ def test_v1_layers() -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("SOFTMAX_LOSS", "SoftmaxWithLoss"), ("RELU", "ReLU"), ("HDF5_DATA", "HDF5Data"), ("IM2COL", "Im2col"),
-     ("TANH", "TanH"), ("EUCLIDEAN_LOSS", "EuclideanLoss"), ("LRN", "LRN"), ("ABSVAL", "AbsVal"), ("ELTWISE", "Eltwise"),
-     ("MULTINOMIAL_LOGISTIC_LOSS", "MultinomialLogisticLoss"), ("DUMMY_DATA", "DummyData"), ("MVN", "MVN"),
-     ("NONE", ""), ("CROP", "Crop"), ("VIDEO_DATA", "VideoData"), ("POOLING3D", "Pooling3D"),
-     ("MULTI_STAGE_MEANFIELD", "MultiStageMeanfield"), ("MCWINDOW_DATA", "MCWindowData")],
-)  # fmt: skip
+    [
+        ("SOFTMAX_LOSS", "SoftmaxWithLoss"),
+        ("RELU", "ReLU"),
+        ("HDF5_DATA", "HDF5Data"),
+        ("IM2COL", "Im2col"),
+        ("TANH", "TanH"),
+        ("EUCLIDEAN_LOSS", "EuclideanLoss"),
+        ("LRN", "LRN"),
+        ("ABSVAL", "AbsVal"),
+        ("ELTWISE", "Eltwise"),
+        ("MULTINOMIAL_LOGISTIC_LOSS", "MultinomialLogisticLoss"),
+        ("DUMMY_DATA", "DummyData"),
+        ("MVN", "MVN"),
+        ("NONE", ""),
+        ("CROP", "Crop"),
+        ("VIDEO_DATA", "VideoData"),
+        ("POOLING3D", "Pooling3D"),
+        ("MULTI_STAGE_MEANFIELD", "MultiStageMeanfield"),
+        ("MCWINDOW_DATA", "MCWindowData"),
+    ],
+)
 def test_v1_types(old: str, new: str) -> None:
     assert layer_of(f"layers {{ type: {old} }}").type == new
 

@@ -118,9 +118,10 @@ def test_order_and_states(folder):
     )
     assert described([source_to_train(given)]) == [("train_net_param", 0, 2, ("x", "y"))]
     assert described(sources_to_test(given)) == [
-        ("test_net_param", 1, 0, ("z", "p")), ("test_net file: a.prototxt", 1, 3, ()),
+        ("test_net_param", 1, 0, ("z", "p")),
+        ("test_net file: a.prototxt", 1, 3, ()),
         ("test_net file: b.prototxt", 1, 0, ()),
-    ]  # fmt: skip
+    ]
 
 
 def test_generic_net_takes_the_test_iters_left_over(folder):

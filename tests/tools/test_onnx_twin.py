@@ -36,8 +36,12 @@ layer { name: "prob" type: "Softmax" bottom: "turned" top: "prob" }
 layer { name: "global" type: "Pooling" bottom: "leaky" top: "global" pooling_param { pool: AVE global_pooling: true } }
 """
 #: Windows that end in the map, beyond it and in the pad, and one that is left out because it would begin in the pad.
-POOLS = ["kernel_size: 3 stride: 2", "kernel_size: 3 stride: 2 pad: 1", "kernel_size: 2 stride: 2 pad: 1",
-         "kernel_h: 3 kernel_w: 2 stride: 2 pad_h: 1 pad_w: 0"]  # fmt: skip
+POOLS = [
+    "kernel_size: 3 stride: 2",
+    "kernel_size: 3 stride: 2 pad: 1",
+    "kernel_size: 2 stride: 2 pad: 1",
+    "kernel_h: 3 kernel_w: 2 stride: 2 pad_h: 1 pad_w: 0",
+]
 
 
 def _twin(monkeypatch, net):

@@ -146,17 +146,47 @@ def _correlate_nine(source, offsets, weights, first, start, sums, size):
     f, g, h, j = offsets[5], offsets[6], offsets[7], offsets[8]
     for i in range(size):
         sums[i] = (
-            start + w0 * source[a + i] + w1 * source[b + i] + w2 * source[c + i] + w3 * source[d + i]
-            + w4 * source[e + i] + w5 * source[f + i] + w6 * source[g + i] + w7 * source[h + i] + w8 * source[j + i]
-        )  # fmt: skip
+            start
+            + w0 * source[a + i]
+            + w1 * source[b + i]
+            + w2 * source[c + i]
+            + w3 * source[d + i]
+            + w4 * source[e + i]
+            + w5 * source[f + i]
+            + w6 * source[g + i]
+            + w7 * source[h + i]
+            + w8 * source[j + i]
+        )
 
 
 @specialised
 def _forward(taps: int, step: int) -> Callable[..., None]:
     spread = _spreader(step)
 
-    def forward(begin, end, worker, x, w, bias, y, h, width, top, left, stride_h, out_h, out_w, outputs, size, pitch,
-                offsets, order, length, planes, sums):  # fmt: skip
+    def forward(
+        begin,
+        end,
+        worker,
+        x,
+        w,
+        bias,
+        y,
+        h,
+        width,
+        top,
+        left,
+        stride_h,
+        out_h,
+        out_w,
+        outputs,
+        size,
+        pitch,
+        offsets,
+        order,
+        length,
+        planes,
+        sums,
+    ):
         """A task is a channel of an image, with its ``outputs`` filters."""
         channels = len(w) // (taps * outputs)
         total = sums[worker]
@@ -187,8 +217,31 @@ def _forward(taps: int, step: int) -> Callable[..., None]:
 
 
 @kernel
-def _backward_data(begin, end, worker, dy, w, dx, h, width, top, left, stride_h, stride_w, out_h, out_w, outputs, size,
-                   pitch, offsets, order, phases, margin, rows, sums):  # fmt: skip
+def _backward_data(
+    begin,
+    end,
+    worker,
+    dy,
+    w,
+    dx,
+    h,
+    width,
+    top,
+    left,
+    stride_h,
+    stride_w,
+    out_h,
+    out_w,
+    outputs,
+    size,
+    pitch,
+    offsets,
+    order,
+    phases,
+    margin,
+    rows,
+    sums,
+):
     """A task is a channel of an image; ``phases`` says where the taps of each phase begin."""
     taps = len(offsets)
     channels = len(w) // (taps * outputs)
@@ -201,8 +254,9 @@ def _backward_data(begin, end, worker, dy, w, dx, h, width, top, left, stride_h,
                 total[i] = np.float32(0)
             for j in range(outputs):
                 channel = task % channels * outputs + j
-                _correlate(rows[worker, j], offsets, w, channel * taps, order, phases[phase], phases[phase + 1], total,
-                           size)  # fmt: skip
+                _correlate(
+                    rows[worker, j], offsets, w, channel * taps, order, phases[phase], phases[phase + 1], total, size
+                )
             first_row = (phase // stride_w - top) % stride_h
             column = (phase % stride_w - left) % stride_w
             source = (column + left) // stride_w
@@ -214,8 +268,30 @@ def _backward_data(begin, end, worker, dy, w, dx, h, width, top, left, stride_h,
 
 
 @kernel
-def _backward_weights(begin, end, worker, x, dy, dw, h, width, top, left, stride_h, stride_w, out_h, out_w, outputs,
-                      size, pitch, offsets, length, planes, rows, sums):  # fmt: skip
+def _backward_weights(
+    begin,
+    end,
+    worker,
+    x,
+    dy,
+    dw,
+    h,
+    width,
+    top,
+    left,
+    stride_h,
+    stride_w,
+    out_h,
+    out_w,
+    outputs,
+    size,
+    pitch,
+    offsets,
+    length,
+    planes,
+    rows,
+    sums,
+):
     """dw += the products of x and dy; a task is a channel."""
     taps = len(offsets)
     channels = len(dw) // (taps * outputs)
@@ -256,12 +332,29 @@ def forward(g: Geometry, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, 
     threads = settings.threads()
     # What lies behind the sums and the planes is only there to be read by the last whole run.
     planes = arrays.zeros((threads, g.stride[0] * g.stride[1] * p.size + _WHOLE), x.dtype)
-    return [call(
-        _forward(taps, g.stride[1]), g.images * g.channels, x.reshape(-1), w.reshape(-1),
-        np.empty(0, x.dtype) if bias is None else bias.reshape(-1), y.reshape(-1), *g.size, *g.pad, g.stride[0],
-        *g.output_size, g.outputs // g.channels, p.size, p.pitch, p.phase * p.size + p.offset, order, length, planes,
-        arrays.zeros((threads, length + WIDTH), x.dtype), work=g.multiplications / 4 + y.size,
-    )]  # fmt: skip
+    return [
+        call(
+            _forward(taps, g.stride[1]),
+            g.images * g.channels,
+            x.reshape(-1),
+            w.reshape(-1),
+            np.empty(0, x.dtype) if bias is None else bias.reshape(-1),
+            y.reshape(-1),
+            *g.size,
+            *g.pad,
+            g.stride[0],
+            *g.output_size,
+            g.outputs // g.channels,
+            p.size,
+            p.pitch,
+            p.phase * p.size + p.offset,
+            order,
+            length,
+            planes,
+            arrays.zeros((threads, length + WIDTH), x.dtype),
+            work=g.multiplications / 4 + y.size,
+        )
+    ]
 
 
 def backward_data(g: Geometry, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) -> list[Call]:
@@ -272,20 +365,46 @@ def backward_data(g: Geometry, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) ->
     starts = np.searchsorted(p.phase[order], np.arange(phases + 1)).astype(np.int64)
     margin = int(p.offset.max())
     rows = arrays.zeros((settings.threads(), outputs, margin + p.size), dx.dtype)
-    return [call(
-        _backward_data, g.images * g.channels, dy.reshape(-1), w.reshape(-1), dx.reshape(-1), *_walk(g), p.size,
-        p.pitch, margin - p.offset[order], order, starts, margin, rows,
-        arrays.zeros((settings.threads(), p.size), dx.dtype), work=g.multiplications / 4 + dx.size,
-    )]  # fmt: skip
+    return [
+        call(
+            _backward_data,
+            g.images * g.channels,
+            dy.reshape(-1),
+            w.reshape(-1),
+            dx.reshape(-1),
+            *_walk(g),
+            p.size,
+            p.pitch,
+            margin - p.offset[order],
+            order,
+            starts,
+            margin,
+            rows,
+            arrays.zeros((settings.threads(), p.size), dx.dtype),
+            work=g.multiplications / 4 + dx.size,
+        )
+    ]
 
 
 def backward_weights(g: Geometry, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> list[Call]:
     """Return the calls that add to the gradient of the weights."""
     p = _planes(g)
     taps = len(p.offset) * g.outputs // g.channels
-    return [call(
-        _backward_weights, g.channels, x.reshape(-1), dy.reshape(-1), dw.reshape(-1), *_walk(g), p.size, p.pitch,
-        p.phase * p.size + p.offset, p.sums, _memory(g, p, x.dtype),
-        arrays.zeros((settings.threads(), 1, p.sums), x.dtype), arrays.zeros((settings.threads(), taps), np.float64),
-        work=g.multiplications / 4 + dy.size,
-    )]  # fmt: skip
+    return [
+        call(
+            _backward_weights,
+            g.channels,
+            x.reshape(-1),
+            dy.reshape(-1),
+            dw.reshape(-1),
+            *_walk(g),
+            p.size,
+            p.pitch,
+            p.phase * p.size + p.offset,
+            p.sums,
+            _memory(g, p, x.dtype),
+            arrays.zeros((settings.threads(), 1, p.sums), x.dtype),
+            arrays.zeros((settings.threads(), taps), np.float64),
+            work=g.multiplications / 4 + dy.size,
+        )
+    ]

@@ -94,10 +94,42 @@ def _convolve(
     deal = dealer(step)
 
     def convolve(
-        begin, end, worker, x, w, out, k_offsets, v_in, v_out, v_scratch, groups, channels, height, width, top, left,
-        phases, row_used, pitch, band_rows, bands, parts, lines, pieces, row_step, outputs, panels, out_plane,
-        piece_width, x_step, first, at_once, band, sums, p,
-    ):  # fmt: skip
+        begin,
+        end,
+        worker,
+        x,
+        w,
+        out,
+        k_offsets,
+        v_in,
+        v_out,
+        v_scratch,
+        groups,
+        channels,
+        height,
+        width,
+        top,
+        left,
+        phases,
+        row_used,
+        pitch,
+        band_rows,
+        bands,
+        parts,
+        lines,
+        pieces,
+        row_step,
+        outputs,
+        panels,
+        out_plane,
+        piece_width,
+        x_step,
+        first,
+        at_once,
+        band,
+        sums,
+        p,
+    ):
         """A task is a part of the panels, for a band of lines of one group of one image.
 
         Names as in :func:`_correlate`; a line is a row of ``pieces`` pieces. Results go ``through`` scratch memory
@@ -119,8 +151,20 @@ def _convolve(
             source = x
             if copied:
                 if part == 0 or task == begin:
-                    deal(x, base, channels, height, width, y_first * stride - top, band_rows, row_used, left, phases,
-                         pitch, band[worker])  # fmt: skip
+                    deal(
+                        x,
+                        base,
+                        channels,
+                        height,
+                        width,
+                        y_first * stride - top,
+                        band_rows,
+                        row_used,
+                        left,
+                        phases,
+                        pitch,
+                        band[worker],
+                    )
                 base, start, place = 0, 0, first + y_first * row_step
                 source = band[worker]
             last = start + (y_end - y_first) * pieces
@@ -141,8 +185,21 @@ def _convolve(
                             target_base = -v_scratch[start]
                             if through:
                                 target_base += (panel - panel_first) * per_panel * scratch_step
-                        spread(source, base, k_offsets, count, v_in, piece_first, w, weights, target,
-                               target_base, target_step, table, shape)  # fmt: skip
+                        spread(
+                            source,
+                            base,
+                            k_offsets,
+                            count,
+                            v_in,
+                            piece_first,
+                            w,
+                            weights,
+                            target,
+                            target_base,
+                            target_step,
+                            table,
+                            shape,
+                        )
                     piece_first += taken
                 full = outputs // per_panel * per_panel
                 held = panel_first * per_panel if through else full
@@ -227,11 +284,23 @@ def _bands(
 
 
 def _correlate(
-    x: np.ndarray, w: np.ndarray, bias: np.ndarray, out: np.ndarray, images: int, groups: int, size: tuple[int, int],
-    taps: tuple[np.ndarray, np.ndarray], pads: tuple[int, int], stride: tuple[int, int], result: tuple[int, int],
-    weight_offsets: np.ndarray, output_step: int, group_step: int, place: tuple[int, int, int, int],
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray,
+    out: np.ndarray,
+    images: int,
+    groups: int,
+    size: tuple[int, int],
+    taps: tuple[np.ndarray, np.ndarray],
+    pads: tuple[int, int],
+    stride: tuple[int, int],
+    result: tuple[int, int],
+    weight_offsets: np.ndarray,
+    output_step: int,
+    group_step: int,
+    place: tuple[int, int, int, int],
     chain: elementwise.Chain = elementwise.NOTHING,
-) -> list[Call]:  # fmt: skip
+) -> list[Call]:
     """Return the calls of one correlation: out[o, y, x] = sum over c, t of x[c, y*s + dy(t), x*s + dx(t)] * w[o, c, t].
 
     Parameters
@@ -304,17 +373,54 @@ def _correlate(
     sums = arrays.zeros((threads, tile.outputs * (at_once if through else 1) * lane_length), x.dtype)
     tables = [table.reshape(-1).astype(np.int64) for table in (k_offsets, v_in, v_out, v_scratch)]
     return [
-        call(_pack, groups * panels, w, weight_offsets, bias, group_step, output_step, outputs, panels, tile.outputs,
-             packed, work=packed.size, once=True),
+        call(
+            _pack,
+            groups * panels,
+            w,
+            weight_offsets,
+            bias,
+            group_step,
+            output_step,
+            outputs,
+            panels,
+            tile.outputs,
+            packed,
+            work=packed.size,
+            once=True,
+        ),
         call(
             _convolve(tile.outputs, tile.vectors, tile.piece, stride[1], copied, through, *chain.keys),
-            images * groups * bands * parts, x.reshape(-1), packed, out.reshape(-1), *tables, groups, channels, *size,
-            *pads, phases, row_used, pitch, band_rows, bands, parts, lines, pieces, row_step, outputs, panels,
-            out.shape[2] * out.shape[3], min(tile.piece, width), x_step, first, at_once, band, sums,
+            images * groups * bands * parts,
+            x.reshape(-1),
+            packed,
+            out.reshape(-1),
+            *tables,
+            groups,
+            channels,
+            *size,
+            *pads,
+            phases,
+            row_used,
+            pitch,
+            band_rows,
+            bands,
+            parts,
+            lines,
+            pieces,
+            row_step,
+            outputs,
+            panels,
+            out.shape[2] * out.shape[3],
+            min(tile.piece, width),
+            x_step,
+            first,
+            at_once,
+            band,
+            sums,
             chain.constants,
             work=images * groups * result[0] * result[1] * outputs * max(count, 1) / WIDTH,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def packs(g: Geometry) -> bool:
@@ -323,9 +429,13 @@ def packs(g: Geometry) -> bool:
 
 
 def forward(
-    g: Geometry, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray,
+    g: Geometry,
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    y: np.ndarray,
     chain: elementwise.Chain = elementwise.NOTHING,
-) -> list[Call]:  # fmt: skip
+) -> list[Call]:
     """Return the calls that compute ``y`` from ``x``.
 
     Parameters
@@ -349,11 +459,23 @@ def forward(
     per_output = g.channels // g.group * taps_of_channel
     down, across = np.divmod(np.arange(taps_of_channel), g.kernel[1])
     return _correlate(
-        x, w.reshape(-1), np.empty(0, np.float32) if bias is None else bias.reshape(-1), y, g.images, g.group, size,
-        (down * g.dilation[0], across * g.dilation[1]), pads, g.stride, g.output_size,
-        np.arange(per_output, dtype=np.int64), per_output, g.outputs // g.group * per_output,
-        (0, 1, 1, g.output_size[1]), chain,
-    )  # fmt: skip
+        x,
+        w.reshape(-1),
+        np.empty(0, np.float32) if bias is None else bias.reshape(-1),
+        y,
+        g.images,
+        g.group,
+        size,
+        (down * g.dilation[0], across * g.dilation[1]),
+        pads,
+        g.stride,
+        g.output_size,
+        np.arange(per_output, dtype=np.int64),
+        per_output,
+        g.outputs // g.group * per_output,
+        (0, 1, 1, g.output_size[1]),
+        chain,
+    )
 
 
 def backward_data(g: Geometry, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) -> list[Call]:
@@ -383,10 +505,22 @@ def backward_data(g: Geometry, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) ->
             result = (-(-(g.size[0] - phase_y) // g.stride[0]), -(-(g.size[1] - phase_x) // g.stride[1]))
             offsets = (np.arange(outputs)[:, None] * channels * taps + tap[None, :]).reshape(-1).astype(np.int64)
             calls += _correlate(
-                dy, w.reshape(-1), np.empty(0, np.float32), dx, g.images, g.group, g.output_size,
-                (down + top, across + left), (top, left), (1, 1), result, offsets, taps, outputs * channels * taps,
+                dy,
+                w.reshape(-1),
+                np.empty(0, np.float32),
+                dx,
+                g.images,
+                g.group,
+                g.output_size,
+                (down + top, across + left),
+                (top, left),
+                (1, 1),
+                result,
+                offsets,
+                taps,
+                outputs * channels * taps,
                 (phase_y * g.size[1] + phase_x, *g.stride, g.size[1]),
-            )  # fmt: skip
+            )
     return calls
 
 

@@ -30,9 +30,33 @@ def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., 
     lanes = vectors * WIDTH
 
     def weights(
-        begin, end, worker, x, dy, pixel_offsets, row_offsets, groups, channels, height, width, top, left, pitch,
-        band_rows, bands, stride, out_height, out_width, outputs, panels, with_bias, band, turned, sums, bias_sums,
-    ):  # fmt: skip
+        begin,
+        end,
+        worker,
+        x,
+        dy,
+        pixel_offsets,
+        row_offsets,
+        groups,
+        channels,
+        height,
+        width,
+        top,
+        left,
+        pitch,
+        band_rows,
+        bands,
+        stride,
+        out_height,
+        out_width,
+        outputs,
+        panels,
+        with_bias,
+        band,
+        turned,
+        sums,
+        bias_sums,
+    ):
         """A task is a band of output rows of one group of one image."""
         sums[worker, :] = 0
         bias_sums[worker, :] = 0
@@ -43,8 +67,19 @@ def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., 
             group = image_group % groups
             y_first = task % bands * out_height // bands
             y_end = (task % bands + 1) * out_height // bands
-            copy_band(x, image_group * channels * height * width, channels, height, width, y_first * stride - top,
-                      band_rows, left, pitch, band[worker], 0)  # fmt: skip
+            copy_band(
+                x,
+                image_group * channels * height * width,
+                channels,
+                height,
+                width,
+                y_first * stride - top,
+                band_rows,
+                left,
+                pitch,
+                band[worker],
+                0,
+            )
             pixels = (y_end - y_first) * out_width
             for panel in range(panels):
                 first = panel * lanes
@@ -55,8 +90,9 @@ def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., 
                     p = 0
                     if lane + WIDTH <= filled:
                         while p + WIDTH <= pixels:
-                            transpose(dy, source + lane * plane + p, plane, turned[worker], p * lanes + lane, lanes,
-                                      WIDTH)  # fmt: skip
+                            transpose(
+                                dy, source + lane * plane + p, plane, turned[worker], p * lanes + lane, lanes, WIDTH
+                            )
                             p += WIDTH
                     for inner in range(lane, lane + WIDTH):
                         for q in range(p, pixels):
@@ -78,8 +114,18 @@ def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., 
                         bias_sums[worker, place + lane] += total[lane]
                 for row_group in range(row_groups):
                     place = ((group * panels + panel) * row_groups + row_group) * rows * columns * lanes
-                    tile(band[worker], 0, pixel_offsets, pixels, row_offsets[row_group * rows :], turned[worker], 0,
-                         sums[worker], place, shape)  # fmt: skip
+                    tile(
+                        band[worker],
+                        0,
+                        pixel_offsets,
+                        pixels,
+                        row_offsets[row_group * rows :],
+                        turned[worker],
+                        0,
+                        sums[worker],
+                        place,
+                        shape,
+                    )
 
     return weights
 
@@ -163,8 +209,10 @@ def backward_weights(
     band_rows = (-(-result[0] // bands) - 1) * stride[0] + extent[0]
     band_height = -(-result[0] // bands)
     pixel_offsets = (
-        np.arange(band_height)[:, None] * stride[0] * pitch + np.arange(result[1])[None, :] * stride[1]
-    ).reshape(-1).astype(np.int64)  # fmt: skip
+        (np.arange(band_height)[:, None] * stride[0] * pitch + np.arange(result[1])[None, :] * stride[1])
+        .reshape(-1)
+        .astype(np.int64)
+    )
     down, across = np.divmod(np.arange(g.kernel[0] * g.kernel[1], dtype=np.int64), g.kernel[1])
     tap_offsets = (down * g.dilation[0] * pitch + across * g.dilation[1])[::row_length]
     row_offsets = (np.arange(channels)[:, None] * band_rows * pitch + tap_offsets[None, :]).reshape(-1)
@@ -178,20 +226,54 @@ def backward_weights(
     bias_sums = arrays.zeros((threads, (g.group * many + 1) * lanes), x.dtype)
     tasks = g.images * g.group * bands
     gather = call(
-        _weights(rows, row_length, vectors, g.dilation[1]), tasks, x.reshape(-1), dy.reshape(-1), pixel_offsets,
-        row_offsets, g.group, channels, *size, *pads, pitch, band_rows, bands, stride[0], *result, outputs, many,
-        int(db is not None), arrays.zeros((threads, channels * band_rows * pitch), x.dtype),
-        arrays.zeros((threads, band_height * result[1] * lanes), x.dtype), sums, bias_sums,
+        _weights(rows, row_length, vectors, g.dilation[1]),
+        tasks,
+        x.reshape(-1),
+        dy.reshape(-1),
+        pixel_offsets,
+        row_offsets,
+        g.group,
+        channels,
+        *size,
+        *pads,
+        pitch,
+        band_rows,
+        bands,
+        stride[0],
+        *result,
+        outputs,
+        many,
+        int(db is not None),
+        arrays.zeros((threads, channels * band_rows * pitch), x.dtype),
+        arrays.zeros((threads, band_height * result[1] * lanes), x.dtype),
+        sums,
+        bias_sums,
         work=g.multiplications / WIDTH,
-    )  # fmt: skip
+    )
     calls = [gather]
     per_output = channels * g.kernel[0] * g.kernel[1]
     if dw is not None:
-        calls.append(call(
-            _reduce, g.group * many * row_groups, sums, gather.workers, row_groups, rows * row_length, row_length,
-            per_output, lanes, many, outputs, dw.reshape(-1), work=size_of_sums * gather.workers,
-        ))  # fmt: skip
+        calls.append(
+            call(
+                _reduce,
+                g.group * many * row_groups,
+                sums,
+                gather.workers,
+                row_groups,
+                rows * row_length,
+                row_length,
+                per_output,
+                lanes,
+                many,
+                outputs,
+                dw.reshape(-1),
+                work=size_of_sums * gather.workers,
+            )
+        )
     if db is not None:
-        calls.append(call(_reduce_bias, g.outputs, bias_sums, gather.workers, lanes, many, outputs, db.reshape(-1),
-                          work=g.outputs))  # fmt: skip
+        calls.append(
+            call(
+                _reduce_bias, g.outputs, bias_sums, gather.workers, lanes, many, outputs, db.reshape(-1), work=g.outputs
+            )
+        )
     return calls

@@ -142,8 +142,17 @@ def row_dealer(step: int) -> Callable[..., None]:
         for r in range(rows):
             y = first + r
             inside = y >= 0 and y < height
-            deal(x, plane + y * width if inside else 0, width if inside else 0, band,
-                 base + r * step * slot + lead, slot, pitch, 0, step)  # fmt: skip
+            deal(
+                x,
+                plane + y * width if inside else 0,
+                width if inside else 0,
+                band,
+                base + r * step * slot + lead,
+                slot,
+                pitch,
+                0,
+                step,
+            )
 
     return register_jitable(deal_rows)
 
@@ -160,9 +169,20 @@ def _filters(size: int) -> Callable[..., None]:
     taps = size * size
 
     def filters(
-        begin, end, worker, w, table, group_step, output_step, channel_step, channels, outputs, panels, per_panel,
+        begin,
+        end,
+        worker,
+        w,
+        table,
+        group_step,
+        output_step,
+        channel_step,
+        channels,
+        outputs,
+        panels,
+        per_panel,
         packed,
-    ):  # fmt: skip
+    ):
         """packed[group][frequency][panel][1 + channel] = the filters' frequencies, of per_panel outputs, after zeros.
 
         A task is a panel of a group.
@@ -197,10 +217,44 @@ def _convolve(size: int, piece: int, per_panel: int, vectors: int, *chain: str) 
     shape = (per_panel, vectors, WIDTH, WIDTH)
 
     def convolve(
-        begin, end, worker, x, filters, bias, out, images, groups, channels, outputs, height, width, top,
-        out_height, out_width, taps, starts, along, at, lines, together, bands, tall, rows, lead, pitch, slot,
-        line_length, panels, parts, at_once, band, tiles, sums, ready, p,
-    ):  # fmt: skip
+        begin,
+        end,
+        worker,
+        x,
+        filters,
+        bias,
+        out,
+        images,
+        groups,
+        channels,
+        outputs,
+        height,
+        width,
+        top,
+        out_height,
+        out_width,
+        taps,
+        starts,
+        along,
+        at,
+        lines,
+        together,
+        bands,
+        tall,
+        rows,
+        lead,
+        pitch,
+        slot,
+        line_length,
+        panels,
+        parts,
+        at_once,
+        band,
+        tiles,
+        sums,
+        ready,
+        p,
+    ):
         """A task is a part of the output channels, for a block of one group."""
         lanes = len(at) * WIDTH
         here, frequencies, products, results = band[worker], tiles[worker], sums[worker], ready[worker]
@@ -216,11 +270,23 @@ def _convolve(size: int, piece: int, per_panel: int, vectors: int, *chain: str) 
                 for c in range(channels):
                     for n in range(many):
                         plane = ((first + n) * groups + group) * channels + c
-                        deal_rows(x, plane * height * width, height, width, line * step - top, rows, here,
-                                  n * image_step, lead, pitch, slot)  # fmt: skip
+                        deal_rows(
+                            x,
+                            plane * height * width,
+                            height,
+                            width,
+                            line * step - top,
+                            rows,
+                            here,
+                            n * image_step,
+                            lead,
+                            pitch,
+                            slot,
+                        )
                     for v in range(len(at)):
-                        transform(here, 0, taps, starts, v * (WIDTH // piece), frequencies, c * lanes + v * WIDTH,
-                                  tile_step)  # fmt: skip
+                        transform(
+                            here, 0, taps, starts, v * (WIDTH // piece), frequencies, c * lanes + v * WIDTH, tile_step
+                        )
             panel_end = (part + 1) * panels // parts
             for panel_first in range(part * panels // parts, panel_end, at_once):
                 panel_last = min(panel_first + at_once, panel_end)
@@ -232,13 +298,32 @@ def _convolve(size: int, piece: int, per_panel: int, vectors: int, *chain: str) 
                         while v < len(at):
                             # The last ones are moved back to fill the tile.
                             v = min(v, len(at) - vectors)
-                            spread(frequencies, f * tile_step, along, channels, at, v, filters, weights, products,
-                                   target, lanes, at, shape)  # fmt: skip
+                            spread(
+                                frequencies,
+                                f * tile_step,
+                                along,
+                                channels,
+                                at,
+                                v,
+                                filters,
+                                weights,
+                                products,
+                                target,
+                                lanes,
+                                at,
+                                shape,
+                            )
                             v += vectors
                 for output in range(panel_first * per_panel, min(panel_last * per_panel, outputs)):
                     for v in range(len(at)):
-                        back(products, (output - panel_first * per_panel) * lanes + v * WIDTH, sum_step, results,
-                             v * WIDTH * step, lanes * step)  # fmt: skip
+                        back(
+                            products,
+                            (output - panel_first * per_panel) * lanes + v * WIDTH,
+                            sum_step,
+                            results,
+                            v * WIDTH * step,
+                            lanes * step,
+                        )
                     added = bias[group * outputs + output] if len(bias) else x.dtype.type(0)
                     for n in range(many):
                         plane = ((first + n) * groups + group) * outputs + output
@@ -279,9 +364,17 @@ def fits(g: Geometry) -> bool:
 
 
 def _correlate(
-    x: np.ndarray, w: np.ndarray, bias: np.ndarray, out: np.ndarray, groups: int, size: int, pads: tuple[int, int],
-    table: np.ndarray, steps: tuple[int, int, int], chain: elementwise.Chain,
-) -> list[Call]:  # fmt: skip
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray,
+    out: np.ndarray,
+    groups: int,
+    size: int,
+    pads: tuple[int, int],
+    table: np.ndarray,
+    steps: tuple[int, int, int],
+    chain: elementwise.Chain,
+) -> list[Call]:
     """Return the calls of a correlation.
 
     Parameters
@@ -313,24 +406,69 @@ def _correlate(
     tiles = arrays.zeros((threads, FREQUENCIES * (channels * t.lanes + WIDTH)), x.dtype)
     sums = arrays.zeros((threads, FREQUENCIES * (at_once * tile.outputs * t.lanes + WIDTH)), x.dtype)
     return [
-        call(_filters(size), groups * panels, w, np.ascontiguousarray(table, x.dtype), *steps, channels, outputs,
-             panels, tile.outputs, packed, work=packed.size * size * size / WIDTH, once=True),
         call(
-            _convolve(size, t.piece, tile.outputs, tile.vectors, *chain.keys), blocks * parts, x.reshape(-1), packed,
-            bias, out.reshape(-1), images, groups, channels, outputs, height, width, pads[0], *result,
-            t.taps(TILE, pads[1]), t.starts(), np.arange(channels, dtype=np.int64) * t.lanes, at, t.lines, t.together,
-            t.bands, t.tall, t.rows, t.lead, t.pitch, t.slot, t.pieces * t.piece, panels, parts, at_once,
-            arrays.zeros((threads, t.together * t.image_step), x.dtype), tiles, sums,
-            arrays.zeros((threads, t.lanes * t.step * t.step), x.dtype), chain.constants,
+            _filters(size),
+            groups * panels,
+            w,
+            np.ascontiguousarray(table, x.dtype),
+            *steps,
+            channels,
+            outputs,
+            panels,
+            tile.outputs,
+            packed,
+            work=packed.size * size * size / WIDTH,
+            once=True,
+        ),
+        call(
+            _convolve(size, t.piece, tile.outputs, tile.vectors, *chain.keys),
+            blocks * parts,
+            x.reshape(-1),
+            packed,
+            bias,
+            out.reshape(-1),
+            images,
+            groups,
+            channels,
+            outputs,
+            height,
+            width,
+            pads[0],
+            *result,
+            t.taps(TILE, pads[1]),
+            t.starts(),
+            np.arange(channels, dtype=np.int64) * t.lanes,
+            at,
+            t.lines,
+            t.together,
+            t.bands,
+            t.tall,
+            t.rows,
+            t.lead,
+            t.pitch,
+            t.slot,
+            t.pieces * t.piece,
+            panels,
+            parts,
+            at_once,
+            arrays.zeros((threads, t.together * t.image_step), x.dtype),
+            tiles,
+            sums,
+            arrays.zeros((threads, t.lanes * t.step * t.step), x.dtype),
+            chain.constants,
             work=blocks * t.lanes * FREQUENCIES * channels * outputs / WIDTH,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def forward(
-    g: Geometry, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray,
+    g: Geometry,
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    y: np.ndarray,
     chain: elementwise.Chain = elementwise.NOTHING,
-) -> list[Call]:  # fmt: skip
+) -> list[Call]:
     """Return the calls that compute ``y`` from ``x``.
 
     Parameters as in :func:`caffelite.kernels.convolution.direct.forward`.
@@ -349,5 +487,15 @@ def backward_data(g: Geometry, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) ->
     size, taps, channels, outputs = g.kernel[0], w[0, 0].size, g.channels // g.group, g.outputs // g.group
     pads = (size - 1 - g.pad[0], size - 1 - g.pad[1])
     steps = (outputs * channels * taps, taps, channels * taps)
-    return _correlate(dy, w.reshape(-1), np.empty(0, dy.dtype), dx, g.group, size, pads, spectrum(size, turned=True),
-                      steps, elementwise.NOTHING)  # fmt: skip
+    return _correlate(
+        dy,
+        w.reshape(-1),
+        np.empty(0, dy.dtype),
+        dx,
+        g.group,
+        size,
+        pads,
+        spectrum(size, turned=True),
+        steps,
+        elementwise.NOTHING,
+    )

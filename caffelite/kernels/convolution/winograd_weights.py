@@ -42,10 +42,38 @@ def _gather(size: int, piece: int, vectors: int) -> Callable[..., None]:
     shape = (ROWS, vectors, WIDTH)
 
     def gather(
-        begin, end, worker, x, dy, images, groups, channels, outputs, height, width, top, out_height, out_width, taps,
-        gradient_taps, starts, many, together, bands, tall, rows, lead, pitch, slot, panels, band, tiles, turned,
-        gradients, sums,
-    ):  # fmt: skip
+        begin,
+        end,
+        worker,
+        x,
+        dy,
+        images,
+        groups,
+        channels,
+        outputs,
+        height,
+        width,
+        top,
+        out_height,
+        out_width,
+        taps,
+        gradient_taps,
+        starts,
+        many,
+        together,
+        bands,
+        tall,
+        rows,
+        lead,
+        pitch,
+        slot,
+        panels,
+        band,
+        tiles,
+        turned,
+        gradients,
+        sums,
+    ):
         """A task is a block of one group; sums[worker] is [group][frequency][output][channel]."""
         tasks_lanes = many * WIDTH
         here, held, across, raised, total = band[worker], tiles[worker], turned[worker], gradients[worker], sums[worker]
@@ -62,32 +90,91 @@ def _gather(size: int, piece: int, vectors: int) -> Callable[..., None]:
                 for c in range(c_first, min(c_first + WIDTH, channels)):
                     for n in range(first, last):
                         plane = ((n * groups + group) * channels + c) * height * width
-                        deal_rows(x, plane, height, width, line * step - top, rows, here, (n - first) * image_step,
-                                  lead, pitch, slot)  # fmt: skip
+                        deal_rows(
+                            x,
+                            plane,
+                            height,
+                            width,
+                            line * step - top,
+                            rows,
+                            here,
+                            (n - first) * image_step,
+                            lead,
+                            pitch,
+                            slot,
+                        )
                     for v in range(many):
-                        transform(here, 0, taps, starts, v * (WIDTH // piece), held,
-                                  (c - c_first) * tasks_lanes + v * WIDTH, held_step)  # fmt: skip
+                        transform(
+                            here,
+                            0,
+                            taps,
+                            starts,
+                            v * (WIDTH // piece),
+                            held,
+                            (c - c_first) * tasks_lanes + v * WIDTH,
+                            held_step,
+                        )
                 place = c_first // lanes * tasks_lanes * lanes + c_first % lanes
                 for f in range(FREQUENCIES):
                     for v in range(many):
-                        transpose(held, f * held_step + v * WIDTH, tasks_lanes, across,
-                                  f * across_step + place + v * WIDTH * lanes, lanes, WIDTH)  # fmt: skip
+                        transpose(
+                            held,
+                            f * held_step + v * WIDTH,
+                            tasks_lanes,
+                            across,
+                            f * across_step + place + v * WIDTH * lanes,
+                            lanes,
+                            WIDTH,
+                        )
             for o in range(outputs):
                 # Tiles beyond the last image have no gradient.
                 for n in range(first, first + together):
                     plane = ((n * groups + group) * outputs + o) * out_height * out_width
-                    deal_rows(dy, plane, out_height if n < last else 0, out_width, line * step, tall * step, here,
-                              (n - first) * image_step, lead, pitch, slot)  # fmt: skip
+                    deal_rows(
+                        dy,
+                        plane,
+                        out_height if n < last else 0,
+                        out_width,
+                        line * step,
+                        tall * step,
+                        here,
+                        (n - first) * image_step,
+                        lead,
+                        pitch,
+                        slot,
+                    )
                 for v in range(many):
-                    raise_gradient(here, 0, gradient_taps, starts, v * (WIDTH // piece), raised,
-                                   o * tasks_lanes + v * WIDTH, raised_step)  # fmt: skip
+                    raise_gradient(
+                        here,
+                        0,
+                        gradient_taps,
+                        starts,
+                        v * (WIDTH // piece),
+                        raised,
+                        o * tasks_lanes + v * WIDTH,
+                        raised_step,
+                    )
             for f in range(FREQUENCIES):
                 for panel in range(panels):
                     for o in range(0, outputs, ROWS):
                         place = ((group * FREQUENCIES + f) * padded + o) * length + panel * lanes
-                        lanes_tile(raised, f * raised_step + o * tasks_lanes, tasks_lanes, 1, min(ROWS, outputs - o),
-                                   across, f * across_step + panel * tasks_lanes * lanes, tasks_lanes, total, place,
-                                   length, total, place, length, shape)  # fmt: skip
+                        lanes_tile(
+                            raised,
+                            f * raised_step + o * tasks_lanes,
+                            tasks_lanes,
+                            1,
+                            min(ROWS, outputs - o),
+                            across,
+                            f * across_step + panel * tasks_lanes * lanes,
+                            tasks_lanes,
+                            total,
+                            place,
+                            length,
+                            total,
+                            place,
+                            length,
+                            shape,
+                        )
 
     return gather
 
@@ -154,13 +241,48 @@ def backward_weights(
 
     sums = arrays.zeros((threads, g.group * FREQUENCIES * padded * panels * lanes), x.dtype)
     gather = call(
-        _gather(size, t.piece, vectors), -(-g.images // t.together) * t.bands * g.group, x.reshape(-1), dy.reshape(-1),
-        g.images, g.group, channels, outputs, *g.size, g.pad[0], *g.output_size, t.taps(TILE, g.pad[1]),
-        t.taps(t.step), t.starts(), t.lanes // WIDTH, t.together, t.bands, t.tall, t.rows, t.lead, t.pitch, t.slot,
-        panels, arrays.zeros((threads, t.together * t.image_step), x.dtype), held(WIDTH * t.lanes),
-        held(panels * lanes * t.lanes), held(outputs * t.lanes), sums, work=g.multiplications / WIDTH,
-    )  # fmt: skip
+        _gather(size, t.piece, vectors),
+        -(-g.images // t.together) * t.bands * g.group,
+        x.reshape(-1),
+        dy.reshape(-1),
+        g.images,
+        g.group,
+        channels,
+        outputs,
+        *g.size,
+        g.pad[0],
+        *g.output_size,
+        t.taps(TILE, g.pad[1]),
+        t.taps(t.step),
+        t.starts(),
+        t.lanes // WIDTH,
+        t.together,
+        t.bands,
+        t.tall,
+        t.rows,
+        t.lead,
+        t.pitch,
+        t.slot,
+        panels,
+        arrays.zeros((threads, t.together * t.image_step), x.dtype),
+        held(WIDTH * t.lanes),
+        held(panels * lanes * t.lanes),
+        held(outputs * t.lanes),
+        sums,
+        work=g.multiplications / WIDTH,
+    )
     table = np.ascontiguousarray(spectrum(size), x.dtype)
-    reduce = call(_reduce(size), g.outputs, sums, gather.workers, table, channels, outputs, padded, panels * lanes,
-                  dw.reshape(-1), work=sums.size)  # fmt: skip
+    reduce = call(
+        _reduce(size),
+        g.outputs,
+        sums,
+        gather.workers,
+        table,
+        channels,
+        outputs,
+        padded,
+        panels * lanes,
+        dw.reshape(-1),
+        work=sums.size,
+    )
     return [*calls, gather, reduce]

@@ -158,8 +158,9 @@ def gradient(kind: str, width: int, activation: str, source: str) -> tuple[Calla
 
     each = mapped(moved, width)
 
-    def gradient(x, dy, dx, partial, saved, factor, offset, d_factor, d_offset, walk, lanes, share, slope, present,
-                 wanted):  # fmt: skip
+    def gradient(
+        x, dy, dx, partial, saved, factor, offset, d_factor, d_offset, walk, lanes, share, slope, present, wanted
+    ):
         channels, vectors, count, per, hop, far, wrap = walk
         splits = cuda.gridDim.y
         split = splits - 1 - cuda.blockIdx.y

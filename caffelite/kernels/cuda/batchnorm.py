@@ -51,10 +51,20 @@ _MOST = 1 << 31
 
 
 def forward(
-    x: Any, y: Any, saved: Any = None, *, eps: float = 1e-5, stored: Stored | None = None, fraction: float = 0.999,
-    factor: Any = None, offset: Any = None, activation: str | None = None, negative_slope: float = 0.0,
-    stream: Any = None, run: bool = True,
-) -> Launch:  # fmt: skip
+    x: Any,
+    y: Any,
+    saved: Any = None,
+    *,
+    eps: float = 1e-5,
+    stored: Stored | None = None,
+    fraction: float = 0.999,
+    factor: Any = None,
+    offset: Any = None,
+    activation: str | None = None,
+    negative_slope: float = 0.0,
+    stream: Any = None,
+    run: bool = True,
+) -> Launch:
     """Normalise by the statistics of the batch.
 
     ``y = activation((x - mean) / sqrt(variance + eps) * factor + offset)``.
@@ -86,9 +96,19 @@ def forward(
 
 
 def forward_global(
-    x: Any, y: Any, stored: Stored, saved: Any = None, *, eps: float = 1e-5, factor: Any = None, offset: Any = None,
-    activation: str | None = None, negative_slope: float = 0.0, stream: Any = None, run: bool = True,
-) -> Launch:  # fmt: skip
+    x: Any,
+    y: Any,
+    stored: Stored,
+    saved: Any = None,
+    *,
+    eps: float = 1e-5,
+    factor: Any = None,
+    offset: Any = None,
+    activation: str | None = None,
+    negative_slope: float = 0.0,
+    stream: Any = None,
+    run: bool = True,
+) -> Launch:
     """Normalise by the stored statistics.
 
     Parameters
@@ -111,9 +131,15 @@ def forward_global(
 
 
 def _normalised(
-    call: "_Call", source: str, numbers: tuple[float, ...], saved: Any, stored: Stored | None, factor: Any,
-    offset: Any, run: bool,
-) -> Launch:  # fmt: skip
+    call: "_Call",
+    source: str,
+    numbers: tuple[float, ...],
+    saved: Any,
+    stored: Stored | None,
+    factor: Any,
+    offset: Any,
+    run: bool,
+) -> Launch:
     kernels, division = forward_kernels, call.division
     saved = call.small("saved", saved, (3, call.channels), written=True)
     factor = call.small("factor", factor)
@@ -132,19 +158,46 @@ def _normalised(
     if source == "partial":
         partial = call.workspace((3 * division.splits + 1) * call.channels)
         launches.append((kernels.statistics, (), [call.x, partial, division.walk]))
-    launches.append((
-        kernels.normalise, (call.activation, source),
-        [call.x, call.arrays["y"], partial, saved, *sums, factor, offset, division.walk, division.lanes,
-         *map(np.float32, numbers), call.slope, present],
-    ))  # fmt: skip
+    launches.append(
+        (
+            kernels.normalise,
+            (call.activation, source),
+            [
+                call.x,
+                call.arrays["y"],
+                partial,
+                saved,
+                *sums,
+                factor,
+                offset,
+                division.walk,
+                division.lanes,
+                *map(np.float32, numbers),
+                call.slope,
+                present,
+            ],
+        )
+    )
     return call.launch(launches, run)
 
 
 def backward(
-    x: Any, dy: Any, dx: Any, saved: Any, *, factor: Any = None, offset: Any = None, d_factor: Any = None,
-    d_offset: Any = None, add: bool = False, global_statistics: bool = False, activation: str | None = None,
-    negative_slope: float = 0.0, stream: Any = None, run: bool = True,
-) -> Launch:  # fmt: skip
+    x: Any,
+    dy: Any,
+    dx: Any,
+    saved: Any,
+    *,
+    factor: Any = None,
+    offset: Any = None,
+    d_factor: Any = None,
+    d_offset: Any = None,
+    add: bool = False,
+    global_statistics: bool = False,
+    activation: str | None = None,
+    negative_slope: float = 0.0,
+    stream: Any = None,
+    run: bool = True,
+) -> Launch:
     """Compute the gradients to x, to the factor and to the offset.
 
     Parameters
@@ -186,16 +239,37 @@ def backward(
     launches: list[tuple[Any, tuple[str, ...], list[Any]]] = []
     if source == "partial":
         partial = call.workspace(2 * division.splits * call.channels)
-        launches.append((
-            kernels.sums, (call.activation,),
-            [call.x, call.arrays["dy"], partial, saved, factor, offset, division.walk, call.slope, present],
-        ))  # fmt: skip
+        launches.append(
+            (
+                kernels.sums,
+                (call.activation,),
+                [call.x, call.arrays["dy"], partial, saved, factor, offset, division.walk, call.slope, present],
+            )
+        )
     share = np.float32(0 if global_statistics else 1 / call.number)
-    launches.append((
-        kernels.gradient, (call.activation, source),
-        [call.x, call.arrays["dy"], output, partial, saved, factor, offset, d_factor, d_offset, division.walk,
-         division.lanes, share, call.slope, present, wanted],
-    ))  # fmt: skip
+    launches.append(
+        (
+            kernels.gradient,
+            (call.activation, source),
+            [
+                call.x,
+                call.arrays["dy"],
+                output,
+                partial,
+                saved,
+                factor,
+                offset,
+                d_factor,
+                d_offset,
+                division.walk,
+                division.lanes,
+                share,
+                call.slope,
+                present,
+                wanted,
+            ],
+        )
+    )
     return call.launch(launches, run)
 
 

@@ -126,8 +126,14 @@ def _from_partial(kind: str, width: int) -> Callable[..., Any]:
             middle = partial[3 * splits * channels + c]
             for split in range(cuda.threadIdx.y, splits, cuda.blockDim.y):
                 here = split * channels + c
-                n, mean, square = joined(n, mean, square, partial[here], partial[splits * channels + here],
-                                         partial[2 * splits * channels + here])  # fmt: skip
+                n, mean, square = joined(
+                    n,
+                    mean,
+                    square,
+                    partial[here],
+                    partial[splits * channels + here],
+                    partial[2 * splits * channels + here],
+                )
         n, mean, square = joined_in_block(n, mean, square, lanes)
         mean, rest = _exact_sum(middle, mean)
         return mean, rest, square * share
@@ -190,15 +196,33 @@ def normalise(kind: str, width: int, activation: str, source: str) -> tuple[Call
 
     each = mapped(moved, width)
 
-    def normalise(x, y, partial, saved, mean_sum, variance_sum, factor_sum, factor, offset, walk, lanes, eps,
-                  fraction, unbiased, share, slope, present):  # fmt: skip
+    def normalise(
+        x,
+        y,
+        partial,
+        saved,
+        mean_sum,
+        variance_sum,
+        factor_sum,
+        factor,
+        offset,
+        walk,
+        lanes,
+        eps,
+        fraction,
+        unbiased,
+        share,
+        slope,
+        present,
+    ):
         channels, vectors, count, per, hop, far, wrap = walk
         splits = cuda.gridDim.y
         split = splits - 1 - cuda.blockIdx.y
         c = (cuda.gridDim.x - 1 - cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
         inside = c < channels
-        mean, rest, variance = found(x, partial, mean_sum, variance_sum, factor_sum, c, inside, walk, splits, lanes,
-                                     share)  # fmt: skip
+        mean, rest, variance = found(
+            x, partial, mean_sum, variance_sum, factor_sum, c, inside, walk, splits, lanes, share
+        )
         if not inside:
             return
         inverse = np.float32(1) / np.float32(math.sqrt(variance + eps))

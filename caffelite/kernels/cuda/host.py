@@ -183,9 +183,16 @@ class HostBatchNorm:
             there = empty(gradients.shape)
             d_there = [None if array is None else _Part(there, row * channels, channels) for array, row in wanted]
             launch = batchnorm.backward(
-                self._there, self._work, None if dx is None else self._work, self._saved, d_factor=d_there[0],
-                d_offset=d_there[1], global_statistics=self._settings.use_stored, run=False, **self._how,
-            )  # fmt: skip
+                self._there,
+                self._work,
+                None if dx is None else self._work,
+                self._saved,
+                d_factor=d_there[0],
+                d_offset=d_there[1],
+                global_statistics=self._settings.use_stored,
+                run=False,
+                **self._how,
+            )
 
         def step() -> None:
             with gpu.current():

@@ -41,9 +41,13 @@ def _compiled(make: Callable[..., Any], options: tuple[Any, ...], device: int) -
 
 
 def step(
-    make: Callable[..., Any], options: tuple[Any, ...], device: int, division: Division, stream: int,
+    make: Callable[..., Any],
+    options: tuple[Any, ...],
+    device: int,
+    division: Division,
+    stream: int,
     arguments: Sequence[Any],
-) -> tuple[Any, tuple[Any, ...]]:  # fmt: skip
+) -> tuple[Any, tuple[Any, ...]]:
     """Return a kernel that is ready to start, and its arguments.
 
     Parameters

@@ -73,8 +73,9 @@ def joined_in_block(n, mean, square, lanes):
     while half > 0:
         if y < half:
             there = here + half * across
-            n, mean, square = joined(n, mean, square, shared[there], shared[threads + there],
-                                     shared[2 * threads + there])  # fmt: skip
+            n, mean, square = joined(
+                n, mean, square, shared[there], shared[threads + there], shared[2 * threads + there]
+            )
             shared[here] = n
             shared[threads + here] = mean
             shared[2 * threads + here] = square

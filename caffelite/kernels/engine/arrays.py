@@ -47,12 +47,24 @@ def _copy_rows(begin, end, worker, source, source_begin, source_pitch, target, t
 
 
 def copy_rows(
-    source: np.ndarray, source_rows: tuple[int, int], target: np.ndarray, target_rows: tuple[int, int], rows: int,
+    source: np.ndarray,
+    source_rows: tuple[int, int],
+    target: np.ndarray,
+    target_rows: tuple[int, int],
+    rows: int,
     width: int,
-) -> Call:  # fmt: skip
+) -> Call:
     """Return the call that copies rows of ``width`` elements: (where the first begins, from one to the next)."""
-    return call(_copy_rows, rows * -(-width // CHUNK), source.reshape(-1), *source_rows, target.reshape(-1),
-                *target_rows, width, work=rows * width)  # fmt: skip
+    return call(
+        _copy_rows,
+        rows * -(-width // CHUNK),
+        source.reshape(-1),
+        *source_rows,
+        target.reshape(-1),
+        *target_rows,
+        width,
+        work=rows * width,
+    )
 
 
 def copy(source: np.ndarray, target: np.ndarray) -> Call:

@@ -115,8 +115,34 @@ def _planes(g: Windows, maps: int, all_rows: int) -> _Planes:
 def _forward(mean: bool, step: int) -> Callable[..., None]:
     outside = 0.0 if mean else LOWEST
 
-    def forward(begin, end, worker, x, y, index, maps, h, w, kernel_h, step_h, top, out_h, out_w, stack, bands, rows,
-                over, left, pitch, size, offsets, divisors, planes, results, places):  # fmt: skip
+    def forward(
+        begin,
+        end,
+        worker,
+        x,
+        y,
+        index,
+        maps,
+        h,
+        w,
+        kernel_h,
+        step_h,
+        top,
+        out_h,
+        out_w,
+        stack,
+        bands,
+        rows,
+        over,
+        left,
+        pitch,
+        size,
+        offsets,
+        divisors,
+        planes,
+        results,
+        places,
+    ):
         """y = the largest of each window, or its sum over the number of elements it counts.
 
         index, if there is one = the place of the largest in its window, the first of equals, in rows of ``pitch``.
@@ -162,8 +188,33 @@ def _forward(mean: bool, step: int) -> Callable[..., None]:
 
 @specialised
 def _mean_backward(step: int) -> Callable[..., None]:
-    def mean_backward(begin, end, worker, dy, dx, maps, h, w, step_h, top, out_h, out_w, stack, bands, rows, over, left,
-                      pitch, size, margin, offsets, phases, divisors, planes, spread):  # fmt: skip
+    def mean_backward(
+        begin,
+        end,
+        worker,
+        dy,
+        dx,
+        maps,
+        h,
+        w,
+        step_h,
+        top,
+        out_h,
+        out_w,
+        stack,
+        bands,
+        rows,
+        over,
+        left,
+        pitch,
+        size,
+        margin,
+        offsets,
+        phases,
+        divisors,
+        planes,
+        spread,
+    ):
         """dx = the sum over windows of dy over the number of elements.
 
         A task is a band of rows of the planes, with ``over`` rows of windows before it that reach into it.
@@ -232,10 +283,25 @@ def _forward_call(mean: bool, g: Windows, x: np.ndarray, y: np.ndarray, index: n
         # A row is dealt out with the padding behind it; that before the first row is written here.
         planes.fill(LOWEST)
     return call(
-        _forward(mean, g.stride[1]), p.tasks(maps), x.reshape(-1), y.reshape(-1), index, maps, *g.size, g.kernel[0],
-        g.stride[0], g.pad[0], *g.output_size, *p.walk, p.offsets, divisors, planes, _scratch(x.dtype, p.size),
-        _scratch(index.dtype, p.size if index.size else 0), work=x.size + y.size * len(p.offsets) / 4,
-    )  # fmt: skip
+        _forward(mean, g.stride[1]),
+        p.tasks(maps),
+        x.reshape(-1),
+        y.reshape(-1),
+        index,
+        maps,
+        *g.size,
+        g.kernel[0],
+        g.stride[0],
+        g.pad[0],
+        *g.output_size,
+        *p.walk,
+        p.offsets,
+        divisors,
+        planes,
+        _scratch(x.dtype, p.size),
+        _scratch(index.dtype, p.size if index.size else 0),
+        work=x.size + y.size * len(p.offsets) / 4,
+    )
 
 
 def max_forward(g: Windows, x: np.ndarray, y: np.ndarray, index: np.ndarray | None) -> Call:
@@ -261,8 +327,21 @@ def average_backward(g: Windows, dy: np.ndarray, dx: np.ndarray) -> Call:
     # Before the first row: as far as windows reach back from it.
     margin = -(-p.pitch // LANES) * LANES
     return call(
-        _mean_backward(g.stride[1]), p.tasks(maps), dy.reshape(-1), dx.reshape(-1), maps, *g.size, g.stride[0],
-        g.pad[0], *g.output_size, *p.walk, margin, -distance[order], phases,
-        _divisors(g, p, p.over, rows + p.over, dx.dtype), _scratch(dx.dtype, g.stride[0] * g.stride[1] * p.size),
-        _scratch(dx.dtype, margin + p.size), work=dx.size + dy.size * len(p.offsets) / 4,
-    )  # fmt: skip
+        _mean_backward(g.stride[1]),
+        p.tasks(maps),
+        dy.reshape(-1),
+        dx.reshape(-1),
+        maps,
+        *g.size,
+        g.stride[0],
+        g.pad[0],
+        *g.output_size,
+        *p.walk,
+        margin,
+        -distance[order],
+        phases,
+        _divisors(g, p, p.over, rows + p.over, dx.dtype),
+        _scratch(dx.dtype, g.stride[0] * g.stride[1] * p.size),
+        _scratch(dx.dtype, margin + p.size),
+        work=dx.size + dy.size * len(p.offsets) / 4,
+    )

@@ -66,8 +66,9 @@ def _mask(begin, end, worker, index, pitch, places, mask, length, out_h, out_w, 
 
 
 @kernel
-def _average_forward(begin, end, worker, x, y, h, w, kernel_h, kernel_w, step_h, step_w, top, left, out_h, out_w, down,
-                     across):  # fmt: skip
+def _average_forward(
+    begin, end, worker, x, y, h, w, kernel_h, kernel_w, step_h, step_w, top, left, out_h, out_w, down, across
+):
     """y = the sum of each window over the number of elements it counts."""
     for window in range(begin * out_h * out_w, end * out_h * out_w):
         oy, ox = window // out_w % out_h, window % out_w
@@ -89,8 +90,9 @@ def _average_forward(begin, end, worker, x, y, h, w, kernel_h, kernel_w, step_h,
 
 
 @kernel
-def _average_backward(begin, end, worker, dy, dx, h, w, kernel_h, kernel_w, step_h, step_w, top, left, out_h, out_w,
-                      down, across):  # fmt: skip
+def _average_backward(
+    begin, end, worker, dy, dx, h, w, kernel_h, kernel_w, step_h, step_w, top, left, out_h, out_w, down, across
+):
     """dx = the sum over windows of dy over the number of elements."""
     for i in range(begin * h * w, end * h * w):
         dx[i] = np.float32(0)
@@ -121,8 +123,15 @@ def max_forward(g: Windows, x: np.ndarray, y: np.ndarray, index: np.ndarray | No
     if pooling_planes.fits(g):
         return pooling_planes.max_forward(g, x, y, index)
     index = np.empty(0, pooling_planes.index_type(g)) if index is None else index
-    return call(_max_forward, x.size // (g.size[0] * g.size[1]), x.reshape(-1), y.reshape(-1), index, *_walk(g),
-                work=y.size * g.kernel[0] * g.kernel[1])  # fmt: skip
+    return call(
+        _max_forward,
+        x.size // (g.size[0] * g.size[1]),
+        x.reshape(-1),
+        y.reshape(-1),
+        index,
+        *_walk(g),
+        work=y.size * g.kernel[0] * g.kernel[1],
+    )
 
 
 def _index_pitch(g: Windows) -> int:
@@ -141,28 +150,61 @@ def _places(g: Windows) -> tuple[np.ndarray, tuple[int, ...]]:
 def max_backward(g: Windows, dy: np.ndarray, index: np.ndarray, dx: np.ndarray) -> Call:
     """Return the call that computes the gradient of :func:`max_forward`."""
     places, walk = _places(g)
-    return call(_max_backward, dx.size // (g.size[0] * g.size[1]), dy.reshape(-1), index, _index_pitch(g), places,
-                dx.reshape(-1), *walk, work=dx.size + dy.size * 4)  # fmt: skip
+    return call(
+        _max_backward,
+        dx.size // (g.size[0] * g.size[1]),
+        dy.reshape(-1),
+        index,
+        _index_pitch(g),
+        places,
+        dx.reshape(-1),
+        *walk,
+        work=dx.size + dy.size * 4,
+    )
 
 
 def mask(g: Windows, index: np.ndarray, out: np.ndarray) -> Call:
     """Return the call that writes, for each window, the place of its largest element in the map; -1 for none."""
     places, walk = _places(g)
-    return call(_mask, out.size // (g.output_size[0] * g.output_size[1]), index, _index_pitch(g), places,
-                out.reshape(-1), *walk, work=out.size)  # fmt: skip
+    return call(
+        _mask,
+        out.size // (g.output_size[0] * g.output_size[1]),
+        index,
+        _index_pitch(g),
+        places,
+        out.reshape(-1),
+        *walk,
+        work=out.size,
+    )
 
 
 def average_forward(g: Windows, x: np.ndarray, y: np.ndarray) -> Call:
     """Return the call that computes the mean of each window, padding counted as zeros."""
     if pooling_planes.fits(g):
         return pooling_planes.average_forward(g, x, y)
-    return call(_average_forward, x.size // (g.size[0] * g.size[1]), x.reshape(-1), y.reshape(-1), *_walk(g),
-                g.divisors(0), g.divisors(1), work=y.size * g.kernel[0] * g.kernel[1])  # fmt: skip
+    return call(
+        _average_forward,
+        x.size // (g.size[0] * g.size[1]),
+        x.reshape(-1),
+        y.reshape(-1),
+        *_walk(g),
+        g.divisors(0),
+        g.divisors(1),
+        work=y.size * g.kernel[0] * g.kernel[1],
+    )
 
 
 def average_backward(g: Windows, dy: np.ndarray, dx: np.ndarray) -> Call:
     """Return the call that computes the gradient of :func:`average_forward`."""
     if pooling_planes.fits(g):
         return pooling_planes.average_backward(g, dy, dx)
-    return call(_average_backward, dx.size // (g.size[0] * g.size[1]), dy.reshape(-1), dx.reshape(-1), *_walk(g),
-                g.divisors(0), g.divisors(1), work=dx.size + dy.size * g.kernel[0] * g.kernel[1])  # fmt: skip
+    return call(
+        _average_backward,
+        dx.size // (g.size[0] * g.size[1]),
+        dy.reshape(-1),
+        dx.reshape(-1),
+        *_walk(g),
+        g.divisors(0),
+        g.divisors(1),
+        work=dx.size + dy.size * g.kernel[0] * g.kernel[1],
+    )

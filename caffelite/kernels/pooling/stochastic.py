@@ -90,24 +90,55 @@ def _walk(g: Windows) -> tuple[int, ...]:
 
 def draw(g: Windows, x: np.ndarray, y: np.ndarray, chosen: np.ndarray, seed: int, passes: np.ndarray) -> Call:
     """Return the call that draws an element of each window, for pass number ``passes[0]``."""
-    return call(_draw, x.size // (g.size[0] * g.size[1]), x.reshape(-1), y.reshape(-1), chosen, seed, passes, *_walk(g),
-                work=y.size * g.kernel[0] * g.kernel[1] * 3)  # fmt: skip
+    return call(
+        _draw,
+        x.size // (g.size[0] * g.size[1]),
+        x.reshape(-1),
+        y.reshape(-1),
+        chosen,
+        seed,
+        passes,
+        *_walk(g),
+        work=y.size * g.kernel[0] * g.kernel[1] * 3,
+    )
 
 
 def draw_backward(g: Windows, dy: np.ndarray, chosen: np.ndarray, dx: np.ndarray) -> Call:
     """Return the call that computes the gradient of :func:`draw`."""
     plane = g.size[0] * g.size[1]
-    return call(_draw_backward, dx.size // plane, dy.reshape(-1), chosen, dx.reshape(-1), plane,
-                g.output_size[0] * g.output_size[1], work=dx.size + dy.size)  # fmt: skip
+    return call(
+        _draw_backward,
+        dx.size // plane,
+        dy.reshape(-1),
+        chosen,
+        dx.reshape(-1),
+        plane,
+        g.output_size[0] * g.output_size[1],
+        work=dx.size + dy.size,
+    )
 
 
 def expect(g: Windows, x: np.ndarray, y: np.ndarray) -> Call:
     """Return the call that computes what :func:`draw` gives on average."""
-    return call(_expect, x.size // (g.size[0] * g.size[1]), x.reshape(-1), y.reshape(-1), *_walk(g),
-                work=y.size * g.kernel[0] * g.kernel[1] * 2)  # fmt: skip
+    return call(
+        _expect,
+        x.size // (g.size[0] * g.size[1]),
+        x.reshape(-1),
+        y.reshape(-1),
+        *_walk(g),
+        work=y.size * g.kernel[0] * g.kernel[1] * 2,
+    )
 
 
 def expect_backward(g: Windows, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> Call:
     """Return the call that computes the gradient of :func:`expect`."""
-    return call(_expect_backward, x.size // (g.size[0] * g.size[1]), x.reshape(-1), y.reshape(-1), dy.reshape(-1),
-                dx.reshape(-1), *_walk(g), work=y.size * g.kernel[0] * g.kernel[1] * 4)  # fmt: skip
+    return call(
+        _expect_backward,
+        x.size // (g.size[0] * g.size[1]),
+        x.reshape(-1),
+        y.reshape(-1),
+        dy.reshape(-1),
+        dx.reshape(-1),
+        *_walk(g),
+        work=y.size * g.kernel[0] * g.kernel[1] * 4,
+    )

@@ -56,9 +56,23 @@ class _Loop:
 
 @intrinsic(prefer_literal=True)
 def _vector_lanes_tile(
-    typing_context, a, a_base, a_row, a_step, valid, b, b_base, count, start, start_base, start_row, out, out_base,
-    out_row, shape,
-):  # fmt: skip
+    typing_context,
+    a,
+    a_base,
+    a_row,
+    a_step,
+    valid,
+    b,
+    b_base,
+    count,
+    start,
+    start_base,
+    start_row,
+    out,
+    out_base,
+    out_row,
+    shape,
+):
     rows, vectors, width = (int(item.literal_value) for item in shape)
     number = types.intp
     signature = types.void(a, *[number] * 4, b, number, number, start, number, number, out, number, number, shape)
@@ -126,9 +140,24 @@ def _sums(builder: Any, values: list[Any], width: int) -> Any:
 
 @intrinsic(prefer_literal=True)
 def _vector_dots_tile(
-    typing_context, a, a_base, a_row, a_valid, b, b_base, b_row, b_valid, count, start, start_base, start_row, out,
-    out_base, out_row, shape,
-):  # fmt: skip
+    typing_context,
+    a,
+    a_base,
+    a_row,
+    a_valid,
+    b,
+    b_base,
+    b_row,
+    b_valid,
+    count,
+    start,
+    start_base,
+    start_row,
+    out,
+    out_base,
+    out_row,
+    shape,
+):
     rows, columns, width = (int(item.literal_value) for item in shape)
     number = types.intp
     signature = types.void(a, *[number] * 3, b, *[number] * 4, start, number, number, out, number, number, shape)
@@ -192,9 +221,23 @@ def _vector_dots_tile(
 
 @register_jitable
 def _plain_dots_tile(
-    a, a_base, a_row, a_valid, b, b_base, b_row, b_valid, count, start, start_base, start_row, out, out_base, out_row,
+    a,
+    a_base,
+    a_row,
+    a_valid,
+    b,
+    b_base,
+    b_row,
+    b_valid,
+    count,
+    start,
+    start_base,
+    start_row,
+    out,
+    out_base,
+    out_row,
     shape,
-):  # fmt: skip
+):
     rows, columns, width = shape
     for r in range(rows):
         left = a_base + min(r, a_valid - 1) * a_row

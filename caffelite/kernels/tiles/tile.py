@@ -163,9 +163,7 @@ def _vector_spread(
     outputs, vectors, width, piece = (int(item.literal_value) for item in shape)
     many = width // piece
     whole = types.intp
-    signature = types.void(
-        x, whole, k_offsets, whole, v_in, whole, w, whole, out, whole, whole, v_out, shape
-    )  # fmt: skip
+    signature = types.void(x, whole, k_offsets, whole, v_in, whole, w, whole, out, whole, whole, v_out, shape)
 
     def generate(context, builder, sig, args):
         element = element_of(context, sig.args[6])

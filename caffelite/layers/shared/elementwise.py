@@ -54,5 +54,8 @@ def fused_backward(layers: Sequence[Layer], bottom: Blob, top: Blob) -> list[Ste
         return []
     chain = [layer for layer in layers if isinstance(layer, ElementWise)]
     constants = [value for layer in chain for value in layer.constants]
-    return [elementwise.backward([layer.function for layer in chain], constants, bottom.flat, top.flat,
-                                 top.flat_diff, bottom.flat_diff)]  # fmt: skip
+    return [
+        elementwise.backward(
+            [layer.function for layer in chain], constants, bottom.flat, top.flat, top.flat_diff, bottom.flat_diff
+        )
+    ]

@@ -107,13 +107,21 @@ class Recurrence(Layer):
         self.sums, self.entered = self.memory(width), self.memory(self.size)
         self.steps = self.prepare(tops)
         found: list[Step] = []
-        found += product(x.data, (inputs, 1), blobs["x"].data, (1, inputs), self.sums, (time * streams, width, inputs),
-                         blobs["bias"].data)  # fmt: skip
+        found += product(
+            x.data,
+            (inputs, 1),
+            blobs["x"].data,
+            (1, inputs),
+            self.sums,
+            (time * streams, width, inputs),
+            blobs["bias"].data,
+        )
         if static is not None:
             found += self._static(static, blobs["static"])
         entering, recurrent = np.zeros((streams, self.size), self.kind), np.zeros((streams, width), self.kind)
-        again = product(entering, (self.size, 1), blobs["h"].data, (1, self.size), recurrent,
-                        (streams, width, self.size))  # fmt: skip
+        again = product(
+            entering, (self.size, 1), blobs["h"].data, (1, self.size), recurrent, (streams, width, self.size)
+        )
         for t in range(time):
             found.append(kernels.enter(self.before(0, t), cont[t], self.entered[t], entering))
             found += again
@@ -153,8 +161,9 @@ class Recurrence(Layer):
         self.d_sums = self.memory(width)
         d_hidden, d_entered = (np.zeros((streams, self.size), self.kind) for _ in range(2))
         d_recurrent = np.zeros((streams, width), self.kind)
-        again = product(d_recurrent, (width, 1), blobs["h"].data, (self.size, 1), d_entered,
-                        (streams, self.size, width))  # fmt: skip
+        again = product(
+            d_recurrent, (width, 1), blobs["h"].data, (self.size, 1), d_entered, (streams, self.size, width)
+        )
         found: list[Step] = [*self.start_back()]
         for t in reversed(range(time)):
             if t == time - 1:
@@ -185,8 +194,9 @@ class Recurrence(Layer):
         part = np.zeros((streams, width), self.kind)
         found: list[Step] = [partial(np.sum, self.d_sums, axis=0, out=part)]
         if weights.diff is not None:
-            found += product(part, (1, width), static.data, (inputs, 1), weights.diff, (width, inputs, streams),
-                             add=True)  # fmt: skip
+            found += product(
+                part, (1, width), static.data, (inputs, 1), weights.diff, (width, inputs, streams), add=True
+            )
         if static.diff is not None:
             found += product(part, (width, 1), weights.data, (inputs, 1), static.diff, (streams, inputs, width))
         return found
@@ -226,5 +236,15 @@ class Cells(Recurrence):
         return [partial(self.d_cell.fill, 0)]
 
     def step_back(self, t: int, d_hidden: np.ndarray) -> list[Step]:
-        return [kernels.lstm_backward(self.sums[t], self.before(1, t), self.steps[1][t], d_hidden, self.d_cell,
-                                      self.d_sums[t], self.d_cell, self.limit)]  # fmt: skip
+        return [
+            kernels.lstm_backward(
+                self.sums[t],
+                self.before(1, t),
+                self.steps[1][t],
+                d_hidden,
+                self.d_cell,
+                self.d_sums[t],
+                self.d_cell,
+                self.limit,
+            )
+        ]

@@ -46,7 +46,9 @@ class RReLU(Layer):
     Xu et al., "Empirical Evaluation of Rectified Activations in Convolutional Network", 2015.
     """
 
-    facts = Facts(in_place=True, backward_reads=frozenset(), kind="activation", settings=("insanity_param", "rrelu_param"))
+    facts = Facts(
+        in_place=True, backward_reads=frozenset(), kind="activation", settings=("insanity_param", "rrelu_param")
+    )
 
     def setup(self) -> None:
         p = self.param.insanity_param if self.param.type == "Insanity" else self.param.rrelu_param
@@ -68,8 +70,20 @@ class RReLU(Layer):
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x = bottoms[0]
         self.slopes = arrays.zeros(x.data.size, x.data.dtype)
-        return [self._count, call(_forward, -(-x.data.size // CHUNK), x.flat, tops[0].flat, self.slopes, self.seed,
-                                  self.passes, *self.bounds, work=x.data.size * 10)]  # fmt: skip
+        return [
+            self._count,
+            call(
+                _forward,
+                -(-x.data.size // CHUNK),
+                x.flat,
+                tops[0].flat,
+                self.slopes,
+                self.seed,
+                self.passes,
+                *self.bounds,
+                work=x.data.size * 10,
+            ),
+        ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         dx = bottoms[0].diff

@@ -20,9 +20,14 @@ from caffelite.words import TRAIN
 _F = np.float32
 # Constants: the factor above 0; that of exp(x) - 1 below.
 _SELU = define(
-    Function("SeLu", lambda x, p, o: p[o] * max(x, _F(0)) + p[o + 1] * (exp32(min(x, _F(0))) - _F(1)),
-             lambda x, y, p, o: p[o] if x > _F(0) else y + p[o + 1], "x", 2)
-)  # fmt: skip
+    Function(
+        "SeLu",
+        lambda x, p, o: p[o] * max(x, _F(0)) + p[o + 1] * (exp32(min(x, _F(0))) - _F(1)),
+        lambda x, y, p, o: p[o] if x > _F(0) else y + p[o + 1],
+        "x",
+        2,
+    )
+)
 
 
 @layer("SeLu")
@@ -87,8 +92,23 @@ class SeLuDropout(Layer):
         def count_pass() -> None:
             passes[0] += 1
 
-        return [count_pass, call(_drop, -(-x.size // CHUNK), x, y, self.mask, self.seed, passes, self.ratio, self.alpha,
-                                 self.scale, self.offset, work=x.size * 8)]  # fmt: skip
+        return [
+            count_pass,
+            call(
+                _drop,
+                -(-x.size // CHUNK),
+                x,
+                y,
+                self.mask,
+                self.seed,
+                passes,
+                self.ratio,
+                self.alpha,
+                self.scale,
+                self.offset,
+                work=x.size * 8,
+            ),
+        ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         if bottoms[0].diff is None:

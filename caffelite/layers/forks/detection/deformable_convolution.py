@@ -30,9 +30,27 @@ def _between(start, tap, offset, size):
 @specialised
 def _sample(gradient: bool) -> Callable[..., None]:
     def sample(
-        begin, end, worker, x, offsets, columns, channels, groups, height, width, kernel_h, kernel_w, stride_h,
-        stride_w, pad_h, pad_w, dilation_h, dilation_w, out_h, out_w,
-    ):  # fmt: skip
+        begin,
+        end,
+        worker,
+        x,
+        offsets,
+        columns,
+        channels,
+        groups,
+        height,
+        width,
+        kernel_h,
+        kernel_w,
+        stride_h,
+        stride_w,
+        pad_h,
+        pad_w,
+        dilation_h,
+        dilation_w,
+        out_h,
+        out_w,
+    ):
         """columns = what each tap sees of x; or, as ``gradient``, x = the sum of what was seen of it.
 
         A task is a channel of an image.
@@ -75,9 +93,28 @@ def _sample(gradient: bool) -> Callable[..., None]:
 
 @kernel
 def _offset_gradient(
-    begin, end, worker, x, offsets, columns, gradient, channels, groups, height, width, kernel_h, kernel_w, stride_h,
-    stride_w, pad_h, pad_w, dilation_h, dilation_w, out_h, out_w,
-):  # fmt: skip
+    begin,
+    end,
+    worker,
+    x,
+    offsets,
+    columns,
+    gradient,
+    channels,
+    groups,
+    height,
+    width,
+    kernel_h,
+    kernel_w,
+    stride_h,
+    stride_w,
+    pad_h,
+    pad_w,
+    dilation_h,
+    dilation_w,
+    out_h,
+    out_w,
+):
     """The gradient of the offsets from that of ``columns``; a task is a tap of a group of an image."""
     taps, size, many = kernel_h * kernel_w, out_h * out_w, channels // groups
     for task in range(begin, end):
@@ -132,8 +169,9 @@ class DeformableConvolution(Convolution):
         if offsets != wanted:
             self.shape_error(
                 f"{taps} taps and {groups} groups need offsets of {text_of(wanted)}, not {text_of(offsets)}",
-                "bottom", 1,
-            )  # fmt: skip
+                "bottom",
+                1,
+            )
         return [y]
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
@@ -142,8 +180,13 @@ class DeformableConvolution(Convolution):
     def _geometry(self, x: Blob, y: Blob) -> tuple[int, ...]:
         """Return the numbers that the kernels take."""
         _, channels, (spatial, *settings) = self._sizes(x.shape)
-        return (channels, self.settings.deformable_group, *spatial, *(n for pair in settings for n in pair),
-                *y.shape[2:])  # fmt: skip
+        return (
+            channels,
+            self.settings.deformable_group,
+            *spatial,
+            *(n for pair in settings for n in pair),
+            *y.shape[2:],
+        )
 
     def _product(self, x: Blob, y: Blob) -> tuple[np.ndarray, list[np.ndarray | None]]:
         """Return the filters and their gradients, each as one of a single tap."""
@@ -160,11 +203,19 @@ class DeformableConvolution(Convolution):
         ones, nothing = (1, 1), (0, 0)
         #: What each tap sees, as channels, over which the filters are those of a convolution of one tap.
         self.columns = arrays.zeros((images, channels * taps, *y.shape[2:]), x.data.dtype)
-        self.plane = planes(images, channels * taps, *self._counts(channels), [y.shape[2:], ones, ones, nothing, ones],
-                            x.data.dtype)  # fmt: skip
+        self.plane = planes(
+            images, channels * taps, *self._counts(channels), [y.shape[2:], ones, ones, nothing, ones], x.data.dtype
+        )
         bias = self.blobs[1].data if len(self.blobs) > 1 else None
-        sample = call(_sample(False), images * channels, x.flat, offsets.flat, self.columns.reshape(-1),
-                      *self._geometry(x, y), work=20 * self.columns.size)  # fmt: skip
+        sample = call(
+            _sample(False),
+            images * channels,
+            x.flat,
+            offsets.flat,
+            self.columns.reshape(-1),
+            *self._geometry(x, y),
+            work=20 * self.columns.size,
+        )
         return [sample, *self.plane.forward(self.columns, self._product(x, y)[0], bias, y.data)]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
@@ -180,11 +231,24 @@ class DeformableConvolution(Convolution):
         flat, geometry = columns.reshape(-1), self._geometry(x, y)
         if offsets.diff is not None:
             tasks = images * self.settings.deformable_group * (columns.shape[1] // channels)
-            steps.append(call(_offset_gradient, tasks, x.flat, offsets.flat, flat, offsets.flat_diff, *geometry,
-                              work=20 * columns.size))  # fmt: skip
+            steps.append(
+                call(
+                    _offset_gradient,
+                    tasks,
+                    x.flat,
+                    offsets.flat,
+                    flat,
+                    offsets.flat_diff,
+                    *geometry,
+                    work=20 * columns.size,
+                )
+            )
         if x.diff is not None:
-            steps.append(call(_sample(True), images * channels, x.flat_diff, offsets.flat, flat, *geometry,
-                              work=20 * columns.size))  # fmt: skip
+            steps.append(
+                call(
+                    _sample(True), images * channels, x.flat_diff, offsets.flat, flat, *geometry, work=20 * columns.size
+                )
+            )
         return steps
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:

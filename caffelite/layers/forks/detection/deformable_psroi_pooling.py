@@ -31,9 +31,26 @@ def _between(position, size):
 @specialised
 def _pool(what: int) -> Callable[..., None]:
     def pool(
-        begin, end, worker, x, y, shifts, shift_gradient, image, boxes, parts, scale, outputs, classes, height, width,
-        regions, group, part_size, points,
-    ):  # fmt: skip
+        begin,
+        end,
+        worker,
+        x,
+        y,
+        shifts,
+        shift_gradient,
+        image,
+        boxes,
+        parts,
+        scale,
+        outputs,
+        classes,
+        height,
+        width,
+        regions,
+        group,
+        part_size,
+        points,
+    ):
         """y = the mean of the points of each bin that lie in the map, or a gradient of it.
 
         A task is an output of a region; for the gradient of x a channel of an image, for that of the shifts a class
@@ -128,7 +145,12 @@ class DeformablePSROIPooling(PSROIPooling):
     From the makefile/frcnn fork; Dai et al., "Deformable Convolutional Networks", 2017.
     """
 
-    facts = PSROIPooling.facts.but(bottoms=(2, 3), backward_reads=frozenset({"bottom"}), kind="pooling", settings=("deformable_psroi_pooling_param", "psroi_pooling_param"))
+    facts = PSROIPooling.facts.but(
+        bottoms=(2, 3),
+        backward_reads=frozenset({"bottom"}),
+        kind="pooling",
+        settings=("deformable_psroi_pooling_param", "psroi_pooling_param"),
+    )
 
     def setup(self) -> None:
         p = self.settings = self.param.deformable_psroi_pooling_param
@@ -140,8 +162,9 @@ class DeformablePSROIPooling(PSROIPooling):
         if p.HasField("pooled_size") and p.pooled_size != p.group_size:
             warnings.warn(
                 f"{self.where('pooled_size')}: pooled_size {p.pooled_size} is ignored, as in Caffe: there are as many "
-                f"bins as group_size, {p.group_size}, along each axis", stacklevel=2,
-            )  # fmt: skip
+                f"bins as group_size, {p.group_size}, along each axis",
+                stacklevel=2,
+            )
         if not p.no_trans and len(self.param.bottom) < 3:
             self.error("needs a third bottom, the shifts, or no_trans: true")
         self.pooled, self.scale, self.outputs = (p.group_size, p.group_size), p.spatial_scale, p.output_dim
@@ -158,8 +181,9 @@ class DeformablePSROIPooling(PSROIPooling):
             if len(shifts) != 4 or shifts[0] != bottoms[1][0] or shifts[1] % 2 or shifts[2:] != size or not shifts[1]:
                 self.shape_error(
                     f"{bottoms[1][0]} regions need shifts of {bottoms[1][0]}×2K×{text_of(size)}, not {text_of(shifts)}",
-                    "bottom", 2,
-                )  # fmt: skip
+                    "bottom",
+                    2,
+                )
             if p.output_dim % (shifts[1] // 2):
                 self.shape_error(
                     f"output_dim {p.output_dim} is not divisible by the {shifts[1] // 2} classes of shifts",
@@ -203,7 +227,24 @@ class DeformablePSROIPooling(PSROIPooling):
             shifts, classes, part_size = bottoms[2].flat, bottoms[2].shape[1] // 2, p.part_size
             if what == _SHIFTS:
                 shift_gradient = bottoms[2].flat_diff
-        return call(_pool(what), tasks, x, y, shifts, shift_gradient, self.image, self.boxes.reshape(-1), self.parts,
-                    np.array([p.trans_std], kind), self.outputs, classes, height, width, len(self.image),
-                    self.pooled[0], part_size, p.sample_per_part,
-                    work=20 * y.size * p.sample_per_part**2)  # fmt: skip
+        return call(
+            _pool(what),
+            tasks,
+            x,
+            y,
+            shifts,
+            shift_gradient,
+            self.image,
+            self.boxes.reshape(-1),
+            self.parts,
+            np.array([p.trans_std], kind),
+            self.outputs,
+            classes,
+            height,
+            width,
+            len(self.image),
+            self.pooled[0],
+            part_size,
+            p.sample_per_part,
+            work=20 * y.size * p.sample_per_part**2,
+        )

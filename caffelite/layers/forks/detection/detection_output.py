@@ -78,8 +78,10 @@ class DetectionOutput(Layer):
                 if not bottoms[j] or bottoms[j][0] != images or count(bottoms[j]) != images * priors * wanted:
                     self.shape_error(
                         f"{priors} priors need {priors * wanted} numbers an image of the first stage, not "
-                        f"{text_of(bottoms[j])}", "bottom", j,
-                    )  # fmt: skip
+                        f"{text_of(bottoms[j])}",
+                        "bottom",
+                        j,
+                    )
         return [(1, 1, images * max(self._limits(priors)[1], 1), 7)]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:

@@ -68,7 +68,13 @@ class FocalLoss(Loss):
     Lin et al., "Focal Loss for Dense Object Detection", 2017.
     """
 
-    facts = Loss.facts.but(bottoms=2, tops=(0, 2), backward_reads=frozenset({"bottom"}), without_gradient=(1,), settings=("focal_loss_param", "loss_param", "softmax_param"))
+    facts = Loss.facts.but(
+        bottoms=2,
+        tops=(0, 2),
+        backward_reads=frozenset({"bottom"}),
+        without_gradient=(1,),
+        settings=("focal_loss_param", "loss_param", "softmax_param"),
+    )
 
     def setup(self) -> None:
         p = self.param.focal_loss_param
@@ -92,8 +98,9 @@ class FocalLoss(Loss):
             self.shape_error(
                 f"takes one label a prediction: {text_of(bottoms[0])} makes {outer * inner} predictions of "
                 f"{channels} classes, but the labels are {text_of(bottoms[1])}",
-                "bottom", 1,
-            )  # fmt: skip
+                "bottom",
+                1,
+            )
         return [(), bottoms[0]][: max(len(self.param.top), 1)]
 
     def _constants(self) -> tuple[int, float, float, float]:
@@ -114,10 +121,20 @@ class FocalLoss(Loss):
         steps: list[Step] = [
             self.class_checker(labels, channels, self.ignored),
             softmax.forward(x.data, self.probabilities, outer, channels, inner),
-            call(_forward, outer, self.probabilities, labels, losses, counts, channels, inner, *self._constants(),
-                 work=labels.size * 40),
+            call(
+                _forward,
+                outer,
+                self.probabilities,
+                labels,
+                losses,
+                counts,
+                channels,
+                inner,
+                *self._constants(),
+                work=labels.size * 40,
+            ),
             finish,
-        ]  # fmt: skip
+        ]
         return [*steps, arrays.copy(self.probabilities, tops[1].flat)] if len(tops) > 1 else steps
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
@@ -130,5 +147,18 @@ class FocalLoss(Loss):
         def prepare() -> None:
             scale[0] = self.factor * weight[0] / self.divided_by
 
-        return [prepare, call(_backward, outer, self.probabilities, bottoms[1].flat, x.flat_diff, scale, channels,
-                              inner, *self._constants(), work=x.data.size * 4)]  # fmt: skip
+        return [
+            prepare,
+            call(
+                _backward,
+                outer,
+                self.probabilities,
+                bottoms[1].flat,
+                x.flat_diff,
+                scale,
+                channels,
+                inner,
+                *self._constants(),
+                work=x.data.size * 4,
+            ),
+        ]

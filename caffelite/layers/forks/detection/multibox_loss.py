@@ -176,7 +176,13 @@ class MultiBoxLoss(Loss):
     "Single-Shot Refinement Neural Network for Object Detection", 2018.
     """
 
-    facts = Loss.facts.but(bottoms=(4, 6), tops=(0, 1), backward_reads=frozenset({"bottom"}), without_gradient=(2, 3, 4, 5), settings=("loss_param", "multibox_loss_param"))
+    facts = Loss.facts.but(
+        bottoms=(4, 6),
+        tops=(0, 1),
+        backward_reads=frozenset({"bottom"}),
+        without_gradient=(2, 3, 4, 5),
+        settings=("loss_param", "multibox_loss_param"),
+    )
 
     def setup(self) -> None:
         p = self.settings = self.param.multibox_loss_param
@@ -203,8 +209,9 @@ class MultiBoxLoss(Loss):
         if p.map_object_to_agnostic and (p.num_classes, p.background_label_id) != (2, 0):
             self.error(
                 f"map_object_to_agnostic needs 2 classes, the background being 0; there are {p.num_classes}, and it is "
-                f"{p.background_label_id}", "map_object_to_agnostic",
-            )  # fmt: skip
+                f"{p.background_label_id}",
+                "map_object_to_agnostic",
+            )
         if len(self.param.bottom) > 5 and not p.use_prior_for_matching:
             self.error("the second stage of RefineDet needs use_prior_for_matching: true", "use_prior_for_matching")
         self.located = 1 if p.share_location else p.num_classes
@@ -221,8 +228,10 @@ class MultiBoxLoss(Loss):
             if not bottoms[j] or bottoms[j][0] != images or count(bottoms[j]) != images * priors * wanted:
                 self.shape_error(
                     f"{priors} priors need {priors * wanted} numbers an image of the first stage, not "
-                    f"{text_of(bottoms[j])}", "bottom", j,
-                )  # fmt: skip
+                    f"{text_of(bottoms[j])}",
+                    "bottom",
+                    j,
+                )
         return [()]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
@@ -250,8 +259,15 @@ class MultiBoxLoss(Loss):
         self.losses = np.zeros((images, many), scores.dtype)
         self.targets = np.zeros((images, many, p.num_classes) if self.logistic else 0, scores.dtype)
         target = self.targets.reshape(-1) if self.logistic else self.labels.reshape(-1)
-        losses = call(_logistic_losses if self.logistic else _softmax_losses, images * many, scores.reshape(-1), target,
-                      self.losses.reshape(-1), p.num_classes, work=20 * scores.size)  # fmt: skip
+        losses = call(
+            _logistic_losses if self.logistic else _softmax_losses,
+            images * many,
+            scores.reshape(-1),
+            target,
+            self.losses.reshape(-1),
+            p.num_classes,
+            work=20 * scores.size,
+        )
         out, mode = tops[0].flat, self.normalization(VALID)
 
         def finish() -> None:
@@ -433,7 +449,18 @@ class MultiBoxLoss(Loss):
                 scale[0] = weight[0] / self.divided_by
 
             target = self.targets.reshape(-1) if self.logistic else self.labels.reshape(-1)
-            steps += [prepare, call(_logistic_gradient if self.logistic else _softmax_gradient, self.used.size,
-                                    bottoms[1].flat, target, self.used.reshape(-1), bottoms[1].flat_diff, scale,
-                                    p.num_classes, work=20 * bottoms[1].data.size)]  # fmt: skip
+            steps += [
+                prepare,
+                call(
+                    _logistic_gradient if self.logistic else _softmax_gradient,
+                    self.used.size,
+                    bottoms[1].flat,
+                    target,
+                    self.used.reshape(-1),
+                    bottoms[1].flat_diff,
+                    scale,
+                    p.num_classes,
+                    work=20 * bottoms[1].data.size,
+                ),
+            ]
         return steps

@@ -52,8 +52,9 @@ class BoxAnnotatorOHEM(Layer):
             four = _four_axes(x)
             if not 1 <= len(x) <= 4 or (many, height, width) != (four[0], *four[2:]) or channels not in (0, four[1]):
                 wanted = text_of((many, channels, height, width)).replace("×0×", "×C×")
-                self.shape_error(f"takes {what} of {wanted} for regions of {text_of(regions)}, not {text_of(x)}",
-                                 "bottom", j)  # fmt: skip
+                self.shape_error(
+                    f"takes {what} of {wanted} for regions of {text_of(regions)}, not {text_of(x)}", "bottom", j
+                )
         return [(many, 1, height, width), _four_axes(bottoms[3])]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:

@@ -16,9 +16,23 @@ _ZERO = np.float32(0)
 @specialised
 def _sample(gradient: bool) -> Callable[..., None]:
     def sample(
-        begin, end, worker, x, y, image, rows, row_shares, columns, column_shares, outputs, height, width, regions,
-        group, points,
-    ):  # fmt: skip
+        begin,
+        end,
+        worker,
+        x,
+        y,
+        image,
+        rows,
+        row_shares,
+        columns,
+        column_shares,
+        outputs,
+        height,
+        width,
+        regions,
+        group,
+        points,
+    ):
         """y = the mean of x at the points of each bin; or, as ``gradient``, x = the sum of the shares of y.
 
         A task is an output of a region, or (gradient) a channel of an image.
@@ -101,9 +115,24 @@ class PSROIAlign(PSROIPooling):
 
     def _call(self, x: Blob, data: np.ndarray, top: np.ndarray, tasks: int, gradient: bool) -> Step:
         _, _, height, width = x.shape
-        return call(_sample(gradient), tasks, data, top, self.image, self.rows.reshape(-1), self.shares[0].reshape(-1),
-                    self.columns.reshape(-1), self.shares[1].reshape(-1), self.outputs, height, width, len(self.image),
-                    self.pooled[0], self.points, work=10 * top.size * self.points**2)  # fmt: skip
+        return call(
+            _sample(gradient),
+            tasks,
+            data,
+            top,
+            self.image,
+            self.rows.reshape(-1),
+            self.shares[0].reshape(-1),
+            self.columns.reshape(-1),
+            self.shares[1].reshape(-1),
+            self.outputs,
+            height,
+            width,
+            len(self.image),
+            self.pooled[0],
+            self.points,
+            work=10 * top.size * self.points**2,
+        )
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x = bottoms[0]

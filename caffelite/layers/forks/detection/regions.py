@@ -96,9 +96,23 @@ def _means_gradient(begin, end, worker, dy, dx, image, rows, columns, outputs, h
 @specialised
 def _interpolate(gradient: bool) -> Callable[..., None]:
     def interpolate(
-        begin, end, worker, x, y, image, rows, row_shares, columns, column_shares, channels, height, width, regions,
-        grid_h, grid_w,
-    ):  # fmt: skip
+        begin,
+        end,
+        worker,
+        x,
+        y,
+        image,
+        rows,
+        row_shares,
+        columns,
+        column_shares,
+        channels,
+        height,
+        width,
+        regions,
+        grid_h,
+        grid_w,
+    ):
         """y = x between four places; or, as ``gradient``, x = the sum of the shares of y. A task is a channel.
 
         Of an image (gradient) or of a region.
@@ -252,17 +266,45 @@ class ROIPooling(Regions):
         locate = self._locating(bottoms)
         self.places = np.zeros(y.data.size, np.int32)
         work = 4 * y.data.size / max(count(self.pooled), 1) * height * width
-        return [locate, call(_largest, len(self.image) * channels, x.flat, y.flat, self.places, self.image,
-                             self.rows.reshape(-1), self.columns.reshape(-1), channels, height, width, *self.pooled,
-                             work=work)]  # fmt: skip
+        return [
+            locate,
+            call(
+                _largest,
+                len(self.image) * channels,
+                x.flat,
+                y.flat,
+                self.places,
+                self.image,
+                self.rows.reshape(-1),
+                self.columns.reshape(-1),
+                channels,
+                height,
+                width,
+                *self.pooled,
+                work=work,
+            ),
+        ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, dy = bottoms[0], tops[0].flat_diff
         if x.diff is None:
             return []
         images, channels, height, width = x.shape
-        return [call(_largest_gradient, images * channels, dy, self.places, x.flat_diff, self.image, channels,
-                     height * width, len(self.image), count(self.pooled), work=x.data.size + 4 * dy.size)]  # fmt: skip
+        return [
+            call(
+                _largest_gradient,
+                images * channels,
+                dy,
+                self.places,
+                x.flat_diff,
+                self.image,
+                channels,
+                height * width,
+                len(self.image),
+                count(self.pooled),
+                work=x.data.size + 4 * dy.size,
+            )
+        ]
 
 
 @layer("PSROIPooling")
@@ -305,18 +347,46 @@ class PSROIPooling(Regions):
         _, _, height, width = x.shape
         locate = self._locating(bottoms)
         work = 4 * y.data.size / max(count(self.pooled), 1) * height * width
-        return [locate, call(_means, len(self.image) * self.outputs, x.flat, y.flat, self.image, self.rows.reshape(-1),
-                             self.columns.reshape(-1), self.outputs, height, width, self.pooled[0],
-                             work=work)]  # fmt: skip
+        return [
+            locate,
+            call(
+                _means,
+                len(self.image) * self.outputs,
+                x.flat,
+                y.flat,
+                self.image,
+                self.rows.reshape(-1),
+                self.columns.reshape(-1),
+                self.outputs,
+                height,
+                width,
+                self.pooled[0],
+                work=work,
+            ),
+        ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, dy = bottoms[0], tops[0].flat_diff
         if x.diff is None:
             return []
         images, channels, height, width = x.shape
-        return [call(_means_gradient, images * channels, dy, x.flat_diff, self.image, self.rows.reshape(-1),
-                     self.columns.reshape(-1), self.outputs, height, width, self.pooled[0], len(self.image),
-                     work=x.data.size * max(len(self.image), 1))]  # fmt: skip
+        return [
+            call(
+                _means_gradient,
+                images * channels,
+                dy,
+                x.flat_diff,
+                self.image,
+                self.rows.reshape(-1),
+                self.columns.reshape(-1),
+                self.outputs,
+                height,
+                width,
+                self.pooled[0],
+                len(self.image),
+                work=x.data.size * max(len(self.image), 1),
+            )
+        ]
 
 
 @layer("ROIAlign")
@@ -361,9 +431,23 @@ class ROIAlign(Regions):
 
     def _call(self, x: Blob, data: np.ndarray, top: np.ndarray, tasks: int, gradient: bool) -> Step:
         _, channels, height, width = x.shape
-        return call(_interpolate(gradient), tasks, data, top, self.image, self.rows.reshape(-1),
-                    self.shares[0].reshape(-1), self.columns.reshape(-1), self.shares[1].reshape(-1), channels, height,
-                    width, len(self.image), *self.pooled, work=10 * top.size)  # fmt: skip
+        return call(
+            _interpolate(gradient),
+            tasks,
+            data,
+            top,
+            self.image,
+            self.rows.reshape(-1),
+            self.shares[0].reshape(-1),
+            self.columns.reshape(-1),
+            self.shares[1].reshape(-1),
+            channels,
+            height,
+            width,
+            len(self.image),
+            *self.pooled,
+            work=10 * top.size,
+        )
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x = bottoms[0]

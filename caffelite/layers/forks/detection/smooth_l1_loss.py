@@ -64,7 +64,14 @@ class SmoothL1Loss(Loss):
     From the Fast R-CNN and SSD forks; Girshick, "Fast R-CNN", 2015.
     """
 
-    facts = Loss.facts.but(bottoms=(2, 4), tops=(0, 1), backward_reads=frozenset({"bottom"}), without_gradient=(2, 3), refuses_gradient=False, settings=("loss_param", "smooth_l1_loss_param"))
+    facts = Loss.facts.but(
+        bottoms=(2, 4),
+        tops=(0, 1),
+        backward_reads=frozenset({"bottom"}),
+        without_gradient=(2, 3),
+        refuses_gradient=False,
+        settings=("loss_param", "smooth_l1_loss_param"),
+    )
 
     def setup(self) -> None:
         sigma = self.param.smooth_l1_loss_param.sigma
@@ -101,8 +108,20 @@ class SmoothL1Loss(Loss):
         def finish() -> None:
             out[0] = sums.sum() / self.divided_by
 
-        return [call(_forward(len(bottoms) - 2), len(sums), x.flat, t.flat, *self._weights(bottoms), self.difference,
-                     sums, self.sigma2, work=8 * x.data.size), finish]  # fmt: skip
+        return [
+            call(
+                _forward(len(bottoms) - 2),
+                len(sums),
+                x.flat,
+                t.flat,
+                *self._weights(bottoms),
+                self.difference,
+                sums,
+                self.sigma2,
+                work=8 * x.data.size,
+            ),
+            finish,
+        ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         weight = tops[0].flat_diff
@@ -115,7 +134,17 @@ class SmoothL1Loss(Loss):
             def prepare(scale: np.ndarray = scale, sign: int = sign) -> None:
                 scale[0] = sign * weight[0] / self.divided_by
 
-            steps += [prepare, call(_backward(len(bottoms) - 2), -(-x.data.size // CHUNK), self.difference,
-                                    *self._weights(bottoms), x.flat_diff, scale, self.sigma2,
-                                    work=6 * x.data.size)]  # fmt: skip
+            steps += [
+                prepare,
+                call(
+                    _backward(len(bottoms) - 2),
+                    -(-x.data.size // CHUNK),
+                    self.difference,
+                    *self._weights(bottoms),
+                    x.flat_diff,
+                    scale,
+                    self.sigma2,
+                    work=6 * x.data.size,
+                ),
+            ]
         return steps

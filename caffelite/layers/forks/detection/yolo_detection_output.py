@@ -50,8 +50,9 @@ class _Yolo(Layer):
             if len(x) != 4 or x[1] != wanted:
                 self.shape_error(
                     f"{p.num_box} anchors and {p.num_classes} classes need N×{wanted}×H×W, not {text_of(x)}",
-                    "bottom", j,
-                )  # fmt: skip
+                    "bottom",
+                    j,
+                )
             if x[0] != bottoms[0][0]:
                 self.shape_error(f"its bottoms have {bottoms[0][0]} and {x[0]} images", "bottom", j)
             many += p.num_box * x[2] * x[3] * self.each
@@ -178,12 +179,14 @@ class Yolov3DetectionOutput(_Yolo):
         if p.mask_group_num != maps:
             self.error(f"mask_group_num is {p.mask_group_num}, but there are {maps} bottoms", "mask_group_num")
         if len(p.anchors_scale) < maps or not all(p.anchors_scale):
-            self.error(f"{maps} bottoms need as many anchors_scale above 0, not {list(p.anchors_scale)}",
-                       "anchors_scale")  # fmt: skip
+            self.error(
+                f"{maps} bottoms need as many anchors_scale above 0, not {list(p.anchors_scale)}", "anchors_scale"
+            )
         group = len(p.mask) // maps
         if group < p.num_box:
-            self.error(f"{maps} bottoms of {p.num_box} anchors need a mask of {maps * p.num_box}, not {len(p.mask)}",
-                       "mask")  # fmt: skip
+            self.error(
+                f"{maps} bottoms of {p.num_box} anchors need a mask of {maps * p.num_box}, not {len(p.mask)}", "mask"
+            )
         sizes = np.array(p.biases[: len(p.biases) // 2 * 2]).reshape(-1, 2)
         for i, number in enumerate(p.mask):
             if number >= len(sizes):

@@ -57,8 +57,10 @@ class _YoloLoss(Loss):
         if not true or true[0] != x[0] or count(true[1:]) % 5:
             self.shape_error(
                 f"takes for each of {x[0]} images true boxes of five numbers (class, x, y, width, height), not "
-                f"{text_of(true)}", "bottom", 1,
-            )  # fmt: skip
+                f"{text_of(true)}",
+                "bottom",
+                1,
+            )
         return [()]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
@@ -234,8 +236,11 @@ class RegionLoss(_YoloLoss):
         wanted, centre = self._wanted(seen, a, row, place), sigmoid(mine[:2])
         target[:2] = scale * (centre - wanted[:2]) * _slope(centre)
         target[2:4] = scale * (mine[2:4] - wanted[2:])
-        box = [(x + centre[0]) / seen.shape[3], (y + centre[1]) / seen.shape[2],
-               *(np.exp(mine[2:4]) * self._sizes(seen)[a])]  # fmt: skip
+        box = [
+            (x + centre[0]) / seen.shape[3],
+            (y + centre[1]) / seen.shape[2],
+            *(np.exp(mine[2:4]) * self._sizes(seen)[a]),
+        ]
         goal = overlap(box, row[1:]) if p.rescore else 1
         target[4] = p.object_scale * (mine[4] - goal) * _slope(mine[4])
         target[5:] = p.class_scale * mine[5:]
@@ -306,9 +311,10 @@ class Yolov3(_YoloLoss):
         threshold = self.settings.iou_thresh
         if threshold < 1:
             found += [
-                self.mask.index(number) for number in range(len(sizes))
+                self.mask.index(number)
+                for number in range(len(sizes))
                 if number in self.mask and number != best and overlaps[number] > threshold
-            ]  # fmt: skip
+            ]
         return found
 
     def _apply(self, seen: np.ndarray, delta: np.ndarray, a: int, row: np.ndarray, place: tuple[int, int]) -> None:

@@ -28,7 +28,13 @@ class CenterLoss(Loss):
     MNN's schema. In happynear's fork that step is m times as long.
     """
 
-    facts = Loss.facts.but(bottoms=2, tops=(0, 1), backward_reads=frozenset({"bottom"}), without_gradient=(1,), settings=("center_loss_param", "loss_param"))
+    facts = Loss.facts.but(
+        bottoms=2,
+        tops=(0, 1),
+        backward_reads=frozenset({"bottom"}),
+        without_gradient=(1,),
+        settings=("center_loss_param", "loss_param"),
+    )
 
     def setup(self) -> None:
         self.settings = self.param.center_loss_param
@@ -88,6 +94,9 @@ class CenterLoss(Loss):
             def share() -> None:
                 shares[:] = -1 / (np.bincount(self.index)[self.index] + 1.0)
 
-            steps += [share, losses.scaled_rows(self.difference, shares, moves),
-                      rows.scatter(moves, self.index, centres.diff)]  # fmt: skip
+            steps += [
+                share,
+                losses.scaled_rows(self.difference, shares, moves),
+                rows.scatter(moves, self.index, centres.diff),
+            ]
         return steps

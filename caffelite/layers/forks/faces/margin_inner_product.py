@@ -116,7 +116,15 @@ class _MarginInnerProduct(Loss):
     ``pi / m`` in t: it falls m times as fast as the cosine.
     """
 
-    facts = Loss.facts.but(bottoms=2, tops=(1, 2), loss=False, deploy="kept", backward_reads=frozenset({"bottom"}), without_gradient=(1,), refuses_gradient=False)
+    facts = Loss.facts.but(
+        bottoms=2,
+        tops=(1, 2),
+        loss=False,
+        deploy="kept",
+        backward_reads=frozenset({"bottom"}),
+        without_gradient=(1,),
+        refuses_gradient=False,
+    )
     settings: Any
 
     def setup(self) -> None:
@@ -160,8 +168,22 @@ class _MarginInnerProduct(Loss):
             *product(x.data, (length, 1), w.data, (1, length), y.data, (rows, classes, length)),
         ]
         if margin > 1:
-            steps.append(call(_margins, rows, x.flat, w.flat, labels, y.flat, self.measures, self.shares, classes, length,
-                              margin, work=x.data.size * 4))  # fmt: skip
+            steps.append(
+                call(
+                    _margins,
+                    rows,
+                    x.flat,
+                    w.flat,
+                    labels,
+                    y.flat,
+                    self.measures,
+                    self.shares,
+                    classes,
+                    length,
+                    margin,
+                    work=x.data.size * 4,
+                )
+            )
         return steps
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
@@ -174,8 +196,20 @@ class _MarginInnerProduct(Loss):
         """Return the steps, and what they set: the gradient of the plain scores, the factors of x and of w."""
         rows, _ = self._sizes(bottoms[0].shape)
         changed, to_x, to_w = zeros(dy.size, dy.dtype), np.zeros(rows, dy.dtype), np.zeros(rows, dy.dtype)
-        step = call(_spread, rows, dy, bottoms[1].flat, self.measures, self.shares, changed, to_x, to_w,
-                    self.settings.num_output, int(unit), work=dy.size)  # fmt: skip
+        step = call(
+            _spread,
+            rows,
+            dy,
+            bottoms[1].flat,
+            self.measures,
+            self.shares,
+            changed,
+            to_x,
+            to_w,
+            self.settings.num_output,
+            int(unit),
+            work=dy.size,
+        )
         return [step], changed, to_x, to_w
 
     def _to_bottom(self, x: Blob, dy: np.ndarray, to_x: np.ndarray | None) -> list[Step]:
@@ -183,8 +217,9 @@ class _MarginInnerProduct(Loss):
             return []
         rows, length = self._sizes(x.shape)
         classes = self.settings.num_output
-        steps: list[Step] = [*product(dy, (classes, 1), self.blobs[0].data, (length, 1), x.diff,
-                                      (rows, length, classes))]  # fmt: skip
+        steps: list[Step] = [
+            *product(dy, (classes, 1), self.blobs[0].data, (length, 1), x.diff, (rows, length, classes))
+        ]
         if to_x is not None:
             steps.append(call(_add_rows, rows, x.flat, to_x, x.flat_diff, length, work=x.data.size))
         return steps
@@ -260,6 +295,7 @@ class LargeMarginInnerProduct(_MarginInnerProduct):
         prepare, changed, to_x, to_w = self._gradients(bottoms, dy, unit=False)
         steps = [*prepare, *self._to_weights(x, changed), *self._to_bottom(x, changed, to_x)]
         if w.diff is not None:
-            steps.append(call(_add_classes, w.shape[1], w.flat, bottoms[1].flat, to_w, w.flat_diff, w.shape[1],
-                              work=x.data.size))  # fmt: skip
+            steps.append(
+                call(_add_classes, w.shape[1], w.flat, bottoms[1].flat, to_w, w.flat_diff, w.shape[1], work=x.data.size)
+            )
         return steps

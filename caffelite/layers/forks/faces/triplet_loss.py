@@ -42,7 +42,9 @@ class TripletLoss(Loss):
     ducha-aiki's and happynear's forks. Schroff et al., "FaceNet", 2015.
     """
 
-    facts = Loss.facts.but(bottoms=3, tops=(0, 1), backward_reads=frozenset({"bottom"}), settings=("loss_param", "triplet_loss_param"))
+    facts = Loss.facts.but(
+        bottoms=3, tops=(0, 1), backward_reads=frozenset({"bottom"}), settings=("loss_param", "triplet_loss_param")
+    )
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         for j, x in enumerate(bottoms):
@@ -60,8 +62,18 @@ class TripletLoss(Loss):
         def finish() -> None:
             out[0] = self.losses.sum(dtype=np.float64) / (2 * many)
 
-        return [call(_forward, many, *[b.flat for b in bottoms], self.losses, length,
-                     float(self.param.triplet_loss_param.margin), work=x.data.size * 6), finish]  # fmt: skip
+        return [
+            call(
+                _forward,
+                many,
+                *[b.flat for b in bottoms],
+                self.losses,
+                length,
+                float(self.param.triplet_loss_param.margin),
+                work=x.data.size * 6,
+            ),
+            finish,
+        ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         a, p, n = bottoms
@@ -74,6 +86,17 @@ class TripletLoss(Loss):
         steps: list[Step] = [prepare]
         for x, minuend, subtrahend in ((a, n, p), (p, p, a), (n, a, n)):
             if x.diff is not None:
-                steps.append(call(_backward, many, minuend.flat, subtrahend.flat, x.flat_diff, self.losses, factor,
-                                  length, work=a.data.size * 2))  # fmt: skip
+                steps.append(
+                    call(
+                        _backward,
+                        many,
+                        minuend.flat,
+                        subtrahend.flat,
+                        x.flat_diff,
+                        self.losses,
+                        factor,
+                        length,
+                        work=a.data.size * 2,
+                    )
+                )
         return steps

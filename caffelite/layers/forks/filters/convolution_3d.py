@@ -113,6 +113,8 @@ class NdConvolution(_Renamed):
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         axes = len(self.settings.kernel_size)
         if len(bottoms[0]) != 2 + axes:
-            self.shape_error(f"kernel_shape has {axes} dims, which do not fit a bottom of shape {text_of(bottoms[0])}",
-                             "kernel_shape")  # fmt: skip
+            self.shape_error(
+                f"kernel_shape has {axes} dims, which do not fit a bottom of shape {text_of(bottoms[0])}",
+                "kernel_shape",
+            )
         return [(*top[:2], *(n for n in top[2:] if n > 1)) for top in super().shapes(*bottoms)]

@@ -29,6 +29,7 @@ class DepthwiseConvolution(Convolution):
         if settings.HasField("group") and settings.group not in (1, channels):
             self.shape_error(f"group is {settings.group}, but its bottom has {channels} channels", "group")
         if outputs % channels:
-            self.shape_error(f"num_output {outputs} is not a multiple of its bottom's {channels} channels",
-                             "num_output")  # fmt: skip
+            self.shape_error(
+                f"num_output {outputs} is not a multiple of its bottom's {channels} channels", "num_output"
+            )
         return outputs, channels

@@ -108,8 +108,9 @@ class Local(Layer):
         if len(x) != 4:
             self.shape_error(f"takes a bottom of 4 axes (images × channels × height × width), not {text_of(x)}")
         if min(x[2:]) + 2 * p.pad < p.kernel_size:
-            self.shape_error(f"a kernel of {p.kernel_size} does not fit into {text_of(x[2:])} with pad {p.pad}",
-                             "kernel_size")  # fmt: skip
+            self.shape_error(
+                f"a kernel of {p.kernel_size} does not fit into {text_of(x[2:])} with pad {p.pad}", "kernel_size"
+            )
         top = ((n + 2 * p.pad - p.kernel_size) // p.stride + 1 for n in x[2:])
         return (p.num_output, *x[1:], p.kernel_size, p.stride, p.pad, *top)
 
@@ -131,8 +132,18 @@ class Local(Layer):
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0], tops[0]
         bias = self.blobs[1].flat if len(self.blobs) > 1 else np.empty(0, x.data.dtype)
-        return [call(_forward, y.shape[0] * y.shape[1], x.flat, self.blobs[0].flat, bias, y.flat, *self._sizes(x.shape),
-                     work=self._work(x, y))]  # fmt: skip
+        return [
+            call(
+                _forward,
+                y.shape[0] * y.shape[1],
+                x.flat,
+                self.blobs[0].flat,
+                bias,
+                y.flat,
+                *self._sizes(x.shape),
+                work=self._work(x, y),
+            )
+        ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y, w = bottoms[0], tops[0], self.blobs[0]

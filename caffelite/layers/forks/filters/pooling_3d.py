@@ -132,8 +132,10 @@ class Pooling3D(_Volumes):
         if any(self.pad) and p.pool != _AVE:
             self.error("a pad goes with pool AVE", "pad" if p.pad else "temporal_pad")
         if p.pad >= p.kernel_size or depth_pad >= p.kernel_depth:
-            self.error(f"pads {p.pad} and {depth_pad} must be smaller than the kernel, {p.kernel_size} and "
-                       f"{p.kernel_depth}", "pad")  # fmt: skip
+            self.error(
+                f"pads {p.pad} and {depth_pad} must be smaller than the kernel, {p.kernel_size} and {p.kernel_depth}",
+                "pad",
+            )
 
 
 @layer("NdPooling")
@@ -156,8 +158,9 @@ class NdPooling(_Volumes):
         if p.global_pooling:
             return
         if len(p.kernel_shape.dim) not in (2, 3):
-            self.error(f"pooling_param needs a kernel_shape of 2 or 3 dims, not {len(p.kernel_shape.dim)}",
-                       "kernel_shape")  # fmt: skip
+            self.error(
+                f"pooling_param needs a kernel_shape of 2 or 3 dims, not {len(p.kernel_shape.dim)}", "kernel_shape"
+            )
         sizes = per_axis(self, p)
         self.kernel, self.stride, self.pad = sizes["kernel"], sizes["stride"], sizes["pad"]
         for k, q in zip(self.kernel, self.pad, strict=True):

@@ -41,8 +41,9 @@ class Accum(Layer):
                 self.shape_error(
                     f"takes bottoms of 4 axes (images × channels × height × width) with as many images, not "
                     f"{text_of(bottoms[0])} and {text_of(x)}",
-                    "bottom", j,
-                )  # fmt: skip
+                    "bottom",
+                    j,
+                )
         p, last = self.settings, bottoms[-1]
         if p.have_reference:
             size = last[2:]

@@ -56,5 +56,16 @@ class ChannelNorm(Layer):
         x, y = bottoms[0], tops[0]
         if x.diff is None or y.diff is None:
             return []
-        return [call(_backward, x.shape[0], x.flat, y.flat, y.flat_diff, x.flat_diff, x.shape[1], count(x.shape[2:]),
-                     work=x.data.size * 3)]  # fmt: skip
+        return [
+            call(
+                _backward,
+                x.shape[0],
+                x.flat,
+                y.flat,
+                y.flat_diff,
+                x.flat_diff,
+                x.shape[1],
+                count(x.shape[2:]),
+                work=x.data.size * 3,
+            )
+        ]

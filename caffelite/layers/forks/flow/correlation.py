@@ -16,8 +16,9 @@ from caffelite.words import Shape, text_of
 
 @specialised
 def _forward(subtract: bool) -> Callable[..., None]:
-    def forward(begin, end, worker, a, b, y, channels, rows, pitch, top, left, kernel, step, height, width, moves,
-                scale, sums):  # fmt: skip
+    def forward(
+        begin, end, worker, a, b, y, channels, rows, pitch, top, left, kernel, step, height, width, moves, scale, sums
+    ):
         """A task is a row of the output of one image; ``moves`` are the displacements, as distances in memory."""
         total = sums[worker]
         for task in range(begin, end):
@@ -49,8 +50,27 @@ def _forward(subtract: bool) -> Callable[..., None]:
 
 @specialised
 def _backward(subtract: bool) -> Callable[..., None]:
-    def backward(begin, end, worker, a, b, dy, da, db, channels, rows, pitch, top, left, kernel, step, height, width,
-                 moves, scale):  # fmt: skip
+    def backward(
+        begin,
+        end,
+        worker,
+        a,
+        b,
+        dy,
+        da,
+        db,
+        channels,
+        rows,
+        pitch,
+        top,
+        left,
+        kernel,
+        step,
+        height,
+        width,
+        moves,
+        scale,
+    ):
         """A task is a channel of an image."""
         for task in range(begin, end):
             image, plane = task // channels, task * rows * pitch
@@ -129,8 +149,9 @@ class Correlation(Layer):
             self.shape_error(
                 f"takes two bottoms of the same 4 axes (images × channels × height × width), not {text_of(x)} and "
                 f"{text_of(bottoms[1])}",
-                "bottom", 1,
-            )  # fmt: skip
+                "bottom",
+                1,
+            )
         p = self.settings
         down, across = self._displacements()
         pads, starts = self._margins()
@@ -155,16 +176,29 @@ class Correlation(Layer):
         self.inside = np.s_[:, :, pads[0] : pads[0] + h, pads[1] + more : pads[1] + more + w]
         self.padded = [arrays.zeros((images, channels, rows, pitch), x.data.dtype) for x in bottoms]
         moves = np.array([v * pitch + u for v in down for u in across], np.int64)
-        self.walk = (channels, rows, pitch, starts[0], starts[1] + more, p.kernel_size, p.stride_1, *y.shape[2:], moves,
-                     1 / (p.kernel_size**2 * channels))  # fmt: skip
+        self.walk = (
+            channels,
+            rows,
+            pitch,
+            starts[0],
+            starts[1] + more,
+            p.kernel_size,
+            p.stride_1,
+            *y.shape[2:],
+            moves,
+            1 / (p.kernel_size**2 * channels),
+        )
         steps: list[Step] = [
             partial(np.copyto, padded[self.inside], x.data) for padded, x in zip(self.padded, bottoms, strict=True)
         ]
         sums = arrays.zeros((settings.threads(), len(moves) * y.shape[3]), y.data.dtype)
         a, b = (padded.reshape(-1) for padded in self.padded)
         self.work = y.data.size * channels * p.kernel_size**2
-        steps.append(call(_forward(bool(p.correlation_type)), images * y.shape[2], a, b, y.flat, *self.walk, sums,
-                          work=self.work))  # fmt: skip
+        steps.append(
+            call(
+                _forward(bool(p.correlation_type)), images * y.shape[2], a, b, y.flat, *self.walk, sums, work=self.work
+            )
+        )
         return steps
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
@@ -173,8 +207,19 @@ class Correlation(Layer):
         images, channels = bottoms[0].shape[:2]
         spread = [np.zeros_like(padded) for padded in self.padded]
         a, b, da, db = (array.reshape(-1) for array in (*self.padded, *spread))
-        steps: list[Step] = [call(_backward(bool(self.settings.correlation_type)), images * channels, a, b,
-                                  tops[0].flat_diff, da, db, *self.walk, work=self.work * 2)]  # fmt: skip
+        steps: list[Step] = [
+            call(
+                _backward(bool(self.settings.correlation_type)),
+                images * channels,
+                a,
+                b,
+                tops[0].flat_diff,
+                da,
+                db,
+                *self.walk,
+                work=self.work * 2,
+            )
+        ]
         for x, d in zip(bottoms, spread, strict=True):
             if x.diff is not None:
                 steps.append(partial(np.copyto, x.diff, d[self.inside]))

@@ -89,16 +89,18 @@ class FlowWarp(Layer):
         if len(x) != 4 or flow != (x[0], 2, *x[2:]):
             self.shape_error(
                 f"takes images (N × C × H × W) and their flow (N × 2 × H × W), not {text_of(x)} and {text_of(flow)}",
-                "bottom", 1,
-            )  # fmt: skip
+                "bottom",
+                1,
+            )
         return [x]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, flow = bottoms
         images, channels, h, w = x.shape
         fill = float("nan") if self.param.flow_warp_param.fill_value == _NOT_A_NUMBER else 0.0
-        return [call(_forward, images * h, x.flat, flow.flat, tops[0].flat, channels, h, w, fill,
-                     work=x.data.size * 10)]  # fmt: skip
+        return [
+            call(_forward, images * h, x.flat, flow.flat, tops[0].flat, channels, h, w, fill, work=x.data.size * 10)
+        ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, flow = bottoms
@@ -107,5 +109,18 @@ class FlowWarp(Layer):
         images, channels, h, w = x.shape
         nothing = np.empty(0, x.data.dtype)
         dx, dflow = (nothing if blob.diff is None else blob.flat_diff for blob in bottoms)
-        return [call(_backward, images, x.flat, flow.flat, tops[0].flat_diff, dx, dflow, channels, h, w,
-                     work=x.data.size * 20)]  # fmt: skip
+        return [
+            call(
+                _backward,
+                images,
+                x.flat,
+                flow.flat,
+                tops[0].flat_diff,
+                dx,
+                dflow,
+                channels,
+                h,
+                w,
+                work=x.data.size * 20,
+            )
+        ]

@@ -117,8 +117,9 @@ class _DifferenceLoss(Loss):
         if bottoms[-1][:1] != x[:1] or count(bottoms[-1]) != count(x):
             self.shape_error(
                 f"its bottoms must have as many images and as many values, not {text_of(x)} and {text_of(bottoms[-1])}",
-                "bottom", 1,
-            )  # fmt: skip
+                "bottom",
+                1,
+            )
         return [()]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
@@ -134,8 +135,11 @@ class _DifferenceLoss(Loss):
             self.divided_by = self._divisor(images, a.shape[1])
             out[0] = self.sums.sum() / self.divided_by
 
-        return [call(_subtract, images, a.flat, b, self.difference, self.known, length, work=a.data.size * 2),
-                *self._summed(a.shape), finish]  # fmt: skip
+        return [
+            call(_subtract, images, a.flat, b, self.difference, self.known, length, work=a.data.size * 2),
+            *self._summed(a.shape),
+            finish,
+        ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         weight = tops[0].flat_diff
@@ -163,13 +167,37 @@ class _DifferenceLoss(Loss):
         length = count(shape[2:])
         self.factors = zeros(images * length, self.difference.dtype)
         share = 1 / channels if self.settings.l2_prescale_by_channels else 1.0
-        return [call(_places(self.p, self.q), images, self.difference, self.sums, self.factors, channels, length, share,
-                     self.shift, self.outer_shift, self.plateau, work=self.difference.size * 20)]  # fmt: skip
+        return [
+            call(
+                _places(self.p, self.q),
+                images,
+                self.difference,
+                self.sums,
+                self.factors,
+                channels,
+                length,
+                share,
+                self.shift,
+                self.outer_shift,
+                self.plateau,
+                work=self.difference.size * 20,
+            )
+        ]
 
     def _slopes(self, shape: Shape, dx: np.ndarray, factor: np.ndarray) -> Step:
         """Return the step that computes the gradient times ``factor[0]``."""
-        return call(_places_gradient(self.p), shape[0], self.difference, self.factors, dx, shape[1], count(shape[2:]),
-                    self.shift, factor, work=dx.size * 20)  # fmt: skip
+        return call(
+            _places_gradient(self.p),
+            shape[0],
+            self.difference,
+            self.factors,
+            dx,
+            shape[1],
+            count(shape[2:]),
+            self.shift,
+            factor,
+            work=dx.size * 20,
+        )
 
 
 @layer("L1Loss")
@@ -199,14 +227,33 @@ class L1Loss(_DifferenceLoss):
     def _summed(self, shape: Shape) -> list[Step]:
         if self.settings.l2_per_location:
             return super()._summed(shape)
-        return [call(_sum, shape[0], self.difference, self.sums, count(shape[1:]), self.plateau, int(self.lenient),
-                     work=self.difference.size)]  # fmt: skip
+        return [
+            call(
+                _sum,
+                shape[0],
+                self.difference,
+                self.sums,
+                count(shape[1:]),
+                self.plateau,
+                int(self.lenient),
+                work=self.difference.size,
+            )
+        ]
 
     def _slopes(self, shape: Shape, dx: np.ndarray, factor: np.ndarray) -> Step:
         if self.settings.l2_per_location:
             return super()._slopes(shape, dx, factor)
-        return call(_signs, shape[0], self.difference, dx, count(shape[1:]), factor, self.plateau, int(self.lenient),
-                    work=dx.size)  # fmt: skip
+        return call(
+            _signs,
+            shape[0],
+            self.difference,
+            dx,
+            count(shape[1:]),
+            factor,
+            self.plateau,
+            int(self.lenient),
+            work=dx.size,
+        )
 
 
 @layer("LpqLoss")

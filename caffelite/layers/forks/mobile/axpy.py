@@ -33,11 +33,13 @@ class Axpy(Layer):
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         a, x, y = bottoms
         if len(x) < 2 or a[:2] != x[:2] or count(a[2:]) != 1:
-            self.shape_error(f"its first bottom must have one value for each map of {text_of(x)}, not {text_of(a)}",
-                             "bottom", 0)  # fmt: skip
+            self.shape_error(
+                f"its first bottom must have one value for each map of {text_of(x)}, not {text_of(a)}", "bottom", 0
+            )
         if x != y:
-            self.shape_error(f"its second and third bottom must have the same shape, not {text_of(x)} and {text_of(y)}",
-                             "bottom", 2)  # fmt: skip
+            self.shape_error(
+                f"its second and third bottom must have the same shape, not {text_of(x)} and {text_of(y)}", "bottom", 2
+            )
         return [x]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:

@@ -134,13 +134,23 @@ class BN(Layer):
         if self.stored:
             one, mean = np.ones(1, dtype), np.zeros(channels, dtype)
             statistics = (self.blobs[2].flat, self.blobs[3].flat, one)
-            steps += batchnorm.forward_global(x, self.normalised, channels, length, self.eps, statistics, mean,
-                                              self.inverse)  # fmt: skip
+            steps += batchnorm.forward_global(
+                x, self.normalised, channels, length, self.eps, statistics, mean, self.inverse
+            )
         else:
             mean, variance, one = np.zeros(channels, dtype), np.zeros(channels, dtype), np.zeros(1, dtype)
             # With a share of 0 for what was there, the kernel leaves the statistics of this batch alone.
-            steps += batchnorm.forward(x, self.normalised, channels, length, self.eps, 0.0, (mean, variance, one),
-                                       np.zeros(channels), self.inverse)  # fmt: skip
+            steps += batchnorm.forward(
+                x,
+                self.normalised,
+                channels,
+                length,
+                self.eps,
+                0.0,
+                (mean, variance, one),
+                np.zeros(channels),
+                self.inverse,
+            )
             values = x.size // channels
             if self.updates or len(tops) > 1:
                 steps.append(lambda: self._keep_statistics(tops, mean, variance, (values - 1) / values))
@@ -165,8 +175,9 @@ class BN(Layer):
         source = bottoms[0].flat if self.only_scales else self.normalised
         steps: list[Step] = []
         if scale.diff is not None or shift.diff is not None:
-            steps.append(scaling.backward(source, dy, dx, scale.data, scale.diff, shift.diff, channels, length,
-                                          add=True))  # fmt: skip
+            steps.append(
+                scaling.backward(source, dy, dx, scale.data, scale.diff, shift.diff, channels, length, add=True)
+            )
         elif dx is not None:
             steps.append(scaling.forward(dy, dx, scale.data, None, channels, length))
         if dx is None or self.only_scales:

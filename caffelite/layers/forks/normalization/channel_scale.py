@@ -52,7 +52,13 @@ class ChannelScale(Layer):
     happynear/caffe-windows (its layer on a GPU; on a CPU the number does not follow the mean).
     """
 
-    facts = Facts(bottoms=2, tops=(1, 2), backward_reads=frozenset({"bottom"}), kind="normalization", settings=("channel_scale_param",))
+    facts = Facts(
+        bottoms=2,
+        tops=(1, 2),
+        backward_reads=frozenset({"bottom"}),
+        kind="normalization",
+        settings=("channel_scale_param",),
+    )
 
     def setup(self) -> None:
         self.settings = self.param.channel_scale_param
@@ -68,8 +74,9 @@ class ChannelScale(Layer):
         if len(x) < 2 or factors[:1] != x[:1] or count(factors) != x[0] * count(x[2:]):
             self.shape_error(
                 f"its second bottom must have one factor for each place of {text_of(x)}, not {text_of(factors)}",
-                "bottom", 1,
-            )  # fmt: skip
+                "bottom",
+                1,
+            )
         return [x, (1,)][: len(self.param.top)]
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:

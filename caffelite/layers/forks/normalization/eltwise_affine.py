@@ -19,7 +19,9 @@ class EltwiseAffine(Layer):
     slope, bias. ducha-aiki's and happynear's forks; it is Scale with other names.
     """
 
-    facts = Facts(in_place=True, backward_reads=frozenset({"bottom"}), kind="normalization", settings=("eltwise_affine_param",))
+    facts = Facts(
+        in_place=True, backward_reads=frozenset({"bottom"}), kind="normalization", settings=("eltwise_affine_param",)
+    )
 
     def setup(self) -> None:
         self.settings = self.param.eltwise_affine_param

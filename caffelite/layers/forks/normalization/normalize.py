@@ -146,7 +146,12 @@ class Normalize(Layer):
     From the SSD fork: Liu, Rabinovich and Berg, "ParseNet: Looking Wider to See Better", 2015.
     """
 
-    facts = Facts(tops=(1, 2), backward_reads=frozenset({"bottom"}), kind="normalization", settings=("norm_param", "normalize_param"))
+    facts = Facts(
+        tops=(1, 2),
+        backward_reads=frozenset({"bottom"}),
+        kind="normalization",
+        settings=("norm_param", "normalize_param"),
+    )
 
     def setup(self) -> None:
         self.settings = self.param.norm_param
@@ -185,13 +190,37 @@ class Normalize(Layer):
         if self.plain:
             self.norms = arrays.zeros(images * length, x.data.dtype)
             self.one = np.ones(1, x.data.dtype)
-            steps: list[Step] = [call(_forward(False, True, self.absolute), images, x.flat, y.flat, self.one,
-                                      self.norms, channels, length, _PLAIN_EPS, work=4 * x.data.size)]  # fmt: skip
+            steps: list[Step] = [
+                call(
+                    _forward(False, True, self.absolute),
+                    images,
+                    x.flat,
+                    y.flat,
+                    self.one,
+                    self.norms,
+                    channels,
+                    length,
+                    _PLAIN_EPS,
+                    work=4 * x.data.size,
+                )
+            ]
             return [*steps, arrays.copy(self.norms, tops[1].data)] if len(tops) > 1 else steps
         across, shared = self.settings.across_spatial, self.settings.channel_shared
         self.norms = arrays.zeros(images if across else images * length, x.data.dtype)
-        return [call(_forward(across, shared), images, x.flat, y.flat, self.blobs[0].flat, self.norms, channels, length,
-                     float(self.settings.eps), work=4 * x.data.size)]  # fmt: skip
+        return [
+            call(
+                _forward(across, shared),
+                images,
+                x.flat,
+                y.flat,
+                self.blobs[0].flat,
+                self.norms,
+                channels,
+                length,
+                float(self.settings.eps),
+                work=4 * x.data.size,
+            )
+        ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         if self.plain:
@@ -205,9 +234,20 @@ class Normalize(Layer):
         if x.diff is not None:
             products = np.zeros_like(self.norms)
             steps.append(
-                call(_backward(across, shared), images, x.flat, dy, x.flat_diff, scale.flat, self.norms, products,
-                     channels, length, work=6 * x.data.size)
-            )  # fmt: skip
+                call(
+                    _backward(across, shared),
+                    images,
+                    x.flat,
+                    dy,
+                    x.flat_diff,
+                    scale.flat,
+                    self.norms,
+                    products,
+                    channels,
+                    length,
+                    work=6 * x.data.size,
+                )
+            )
         return steps
 
     def _backward_plain(self, x: Blob, tops: Sequence[Blob]) -> list[Step]:
@@ -218,18 +258,45 @@ class Normalize(Layer):
         products = np.zeros_like(self.norms)
         steps: list[Step] = []
         if self.absolute:
-            steps.append(call(_absolute_gradient, images, x.flat, dy, dx, self.norms, products, channels, length,
-                              work=6 * dx.size))  # fmt: skip
+            steps.append(
+                call(
+                    _absolute_gradient, images, x.flat, dy, dx, self.norms, products, channels, length, work=6 * dx.size
+                )
+            )
         else:
-            steps.append(call(_backward(False, True), images, x.flat, dy, dx, self.one, self.norms, products, channels,
-                              length, work=6 * dx.size))  # fmt: skip
+            steps.append(
+                call(
+                    _backward(False, True),
+                    images,
+                    x.flat,
+                    dy,
+                    dx,
+                    self.one,
+                    self.norms,
+                    products,
+                    channels,
+                    length,
+                    work=6 * dx.size,
+                )
+            )
         if p.fix_gradient:
             rows = x.diff.reshape(images, channels, length)
             norms = self.norms.reshape(images, 1, length)
             steps.append(lambda: np.multiply(rows, norms, out=rows))
         if p.bp_norm and len(tops) > 1 and tops[1].diff is not None:
-            steps.append(call(_norm_gradient(self.absolute), images, x.flat, dx, self.norms, tops[1].flat_diff,
-                              channels, length, work=4 * dx.size))  # fmt: skip
+            steps.append(
+                call(
+                    _norm_gradient(self.absolute),
+                    images,
+                    x.flat,
+                    dx,
+                    self.norms,
+                    tops[1].flat_diff,
+                    channels,
+                    length,
+                    work=4 * dx.size,
+                )
+            )
         return steps
 
     def _scale_steps(self, x: Blob, dy: np.ndarray, diff: np.ndarray) -> list[Step]:
@@ -239,5 +306,18 @@ class Normalize(Layer):
         def add() -> None:
             diff[:] += sums.sum(dtype=np.float64) if self.settings.channel_shared else sums
 
-        return [call(_scale_gradient(self.settings.across_spatial), channels, x.flat, dy, self.norms, sums, images,
-                     length, channels, work=4 * x.data.size), add]  # fmt: skip
+        return [
+            call(
+                _scale_gradient(self.settings.across_spatial),
+                channels,
+                x.flat,
+                dy,
+                self.norms,
+                sums,
+                images,
+                length,
+                channels,
+                work=4 * x.data.size,
+            ),
+            add,
+        ]

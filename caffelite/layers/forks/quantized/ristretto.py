@@ -110,9 +110,16 @@ class _Ristretto(Layer):
             numbers = p.mant_bits, p.exp_bits
         else:
             numbers = p.exp_min, p.exp_max
-        return call(_quantise(form, stochastic), -(-source.size // CHUNK), source.reshape(-1), target.reshape(-1),
-                    self.seed + number & 0x7FFFFFFFFFFFFFFF, self.passes, *map(float, numbers),
-                    work=source.size * 20)  # fmt: skip
+        return call(
+            _quantise(form, stochastic),
+            -(-source.size // CHUNK),
+            source.reshape(-1),
+            target.reshape(-1),
+            self.seed + number & 0x7FFFFFFFFFFFFFFF,
+            self.passes,
+            *map(float, numbers),
+            work=source.size * 20,
+        )
 
     def _count(self) -> None:
         self.passes[0] += 1
@@ -166,7 +173,9 @@ class ConvolutionRistretto(_Ristretto):
     pmgysel/caffe. Gysel et al., "Ristretto: Hardware-Oriented Approximation of Convolutional Neural Networks", 2016.
     """
 
-    facts = _Ristretto.facts.but(bottoms=Convolution.facts.bottoms, tops=Convolution.facts.tops, kind="weights", settings=("quantization_param",))
+    facts = _Ristretto.facts.but(
+        bottoms=Convolution.facts.bottoms, tops=Convolution.facts.tops, kind="weights", settings=("quantization_param",)
+    )
     original = Convolution
 
 
@@ -174,7 +183,12 @@ class ConvolutionRistretto(_Ristretto):
 class DeconvolutionRistretto(_Ristretto):
     """A Deconvolution with numbers of few bits: see ConvolutionRistretto."""
 
-    facts = _Ristretto.facts.but(bottoms=Deconvolution.facts.bottoms, tops=Deconvolution.facts.tops, kind="weights", settings=("quantization_param",))
+    facts = _Ristretto.facts.but(
+        bottoms=Deconvolution.facts.bottoms,
+        tops=Deconvolution.facts.tops,
+        kind="weights",
+        settings=("quantization_param",),
+    )
     original = Deconvolution
 
 

@@ -36,8 +36,10 @@ class Noise(Layer):
         self.multiplies = p.HasField("mu") or p.HasField("sigma")
         mine = [name for name in ("gaussian_std", "uniform_range", "bias") if p.HasField(name)]
         if self.multiplies and mine:
-            self.error(f"{mine[0]} and {'mu' if p.HasField('mu') else 'sigma'} belong to different forks' Noise layers",
-                       mine[0])  # fmt: skip
+            self.error(
+                f"{mine[0]} and {'mu' if p.HasField('mu') else 'sigma'} belong to different forks' Noise layers",
+                mine[0],
+            )
         self.noisy = self.context.phase == TRAIN
         if self.noisy:
             self.state["passes"] = np.zeros(1, np.int64)

@@ -22,7 +22,13 @@ class SpatialDropout(Layer):
     Tompson et al., "Efficient Object Localization Using Convolutional Networks", 2015.
     """
 
-    facts = Facts(in_place=True, backward_reads=frozenset(), kind="activation", settings=("dropout_param", "spatial_dropout_param"), deploy="identity")
+    facts = Facts(
+        in_place=True,
+        backward_reads=frozenset(),
+        kind="activation",
+        settings=("dropout_param", "spatial_dropout_param"),
+        deploy="identity",
+    )
 
     def setup(self) -> None:
         own = self.param.spatial_dropout_param
@@ -54,5 +60,6 @@ class SpatialDropout(Layer):
         x = bottoms[0]
         if x.diff is None:
             return []
-        return [scale.forward(tops[0].flat_diff, x.flat_diff, self.factors, None, len(self.factors),
-                              count(x.shape[2:]))]  # fmt: skip
+        return [
+            scale.forward(tops[0].flat_diff, x.flat_diff, self.factors, None, len(self.factors), count(x.shape[2:]))
+        ]

@@ -30,8 +30,9 @@ class _Biased(Layer):
         if len(labels) < 2 or labels[0] != x[0] or not labels[1] or any(n != 1 for n in labels[2:]):
             self.shape_error(
                 f"takes a list of labels for each of {x[0]} images ({x[0]} × labels × 1 × 1), not {text_of(labels)}",
-                "bottom", 1,
-            )  # fmt: skip
+                "bottom",
+                1,
+            )
 
     def _classes(self, labels: np.ndarray, classes: int) -> np.ndarray:
         """Return the labels as whole numbers, -1 for those that do not count."""
@@ -83,8 +84,10 @@ class BiasChannel(_Biased):
                 f"takes one label a place: {text_of((x[0], 1, *x[2:]))}, not {text_of(labels)}", "bottom", 1
             )
         elif self.has_background and not 0 <= self.settings.background_label < x[1]:
-            self.error(f"background_label is {self.settings.background_label}, but there are {x[1]} classes",
-                       "background_label")  # fmt: skip
+            self.error(
+                f"background_label is {self.settings.background_label}, but there are {x[1]} classes",
+                "background_label",
+            )
         return bottoms[:1]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:

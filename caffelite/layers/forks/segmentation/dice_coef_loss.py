@@ -66,7 +66,13 @@ class DiceCoefLoss(Loss):
     unbalanced segmentations", 2017.
     """
 
-    facts = Loss.facts.but(bottoms=2, tops=(0, 1), backward_reads=frozenset({"bottom"}), without_gradient=(1,), settings=("dice_coef_loss_param", "loss_param"))
+    facts = Loss.facts.but(
+        bottoms=2,
+        tops=(0, 1),
+        backward_reads=frozenset({"bottom"}),
+        without_gradient=(1,),
+        settings=("dice_coef_loss_param", "loss_param"),
+    )
 
     def setup(self) -> None:
         p = self.settings = self.param.dice_coef_loss_param
@@ -132,9 +138,22 @@ class DiceCoefLoss(Loss):
             self.scores[:] = (smooth + 2 * (shares * products).sum(1)) / self.bases
             out[0] = 1 - self.scores.mean()
 
-        return [self.class_checker(labels, classes),
-                call(_sums, images * classes, p.flat, labels, squares.reshape(-1), places.reshape(-1),
-                     products.reshape(-1), classes, length, work=p.data.size * 4), finish]  # fmt: skip
+        return [
+            self.class_checker(labels, classes),
+            call(
+                _sums,
+                images * classes,
+                p.flat,
+                labels,
+                squares.reshape(-1),
+                places.reshape(-1),
+                products.reshape(-1),
+                classes,
+                length,
+                work=p.data.size * 4,
+            ),
+            finish,
+        ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         p, weight = bottoms[0], tops[0].flat_diff
@@ -148,5 +167,18 @@ class DiceCoefLoss(Loss):
             offsets[:] = share.reshape(-1)
             factors[:] = (share * self.scores[:, None]).reshape(-1)
 
-        return [prepare, call(_gradient, images * classes, p.flat, bottoms[1].flat, p.flat_diff, factors, offsets,
-                              classes, count(p.shape[2:]), work=p.data.size * 3)]  # fmt: skip
+        return [
+            prepare,
+            call(
+                _gradient,
+                images * classes,
+                p.flat,
+                bottoms[1].flat,
+                p.flat_diff,
+                factors,
+                offsets,
+                classes,
+                count(p.shape[2:]),
+                work=p.data.size * 3,
+            ),
+        ]

@@ -30,7 +30,14 @@ class Interp(Layer):
     DeepLab v2 (Chen et al., 2016) and PSPNet; NEAREST is jolibrain's.
     """
 
-    facts = Facts(bottoms=(1, 2), backward_reads=frozenset(), without_gradient=(1,), refuses_gradient=False, kind="pooling", settings=("interp_param",))
+    facts = Facts(
+        bottoms=(1, 2),
+        backward_reads=frozenset(),
+        without_gradient=(1,),
+        refuses_gradient=False,
+        kind="pooling",
+        settings=("interp_param",),
+    )
 
     def setup(self) -> None:
         p = self.settings = self.param.interp_param

@@ -51,7 +51,14 @@ class Upsample(Layer):
     gets the sum of the gradients. This is YOLO's layer, in eric612/MobileNet-YOLO.
     """
 
-    facts = Facts(bottoms=(1, 2), backward_reads=frozenset(), without_gradient=(1,), refuses_gradient=False, kind="pooling", settings=("upsample_param",))
+    facts = Facts(
+        bottoms=(1, 2),
+        backward_reads=frozenset(),
+        without_gradient=(1,),
+        refuses_gradient=False,
+        kind="pooling",
+        settings=("upsample_param",),
+    )
 
     def setup(self) -> None:
         p = self.settings = self.param.upsample_param
@@ -126,5 +133,15 @@ class Upsample(Layer):
         if not self.unpools:
             return [resize.backward(y.diff, x.diff, *self._places(x, y))]
         length, out_length = x.shape[-2] * x.shape[-1], y.shape[-2] * y.shape[-1]
-        return [call(_take, x.data.size // length, y.flat_diff, bottoms[1].flat, x.flat_diff, length, out_length,
-                     work=x.data.size)]  # fmt: skip
+        return [
+            call(
+                _take,
+                x.data.size // length,
+                y.flat_diff,
+                bottoms[1].flat,
+                x.flat_diff,
+                length,
+                out_length,
+                work=x.data.size,
+            )
+        ]

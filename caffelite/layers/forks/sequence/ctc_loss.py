@@ -30,7 +30,13 @@ class CtcLoss(Loss):
     Graves et al., "Connectionist Temporal Classification", 2006.
     """
 
-    facts = Loss.facts.but(bottoms=2, tops=(0, 1), without_gradient=(1,), backward_reads=frozenset(), settings=("ctc_loss_param", "loss_param"))
+    facts = Loss.facts.but(
+        bottoms=2,
+        tops=(0, 1),
+        without_gradient=(1,),
+        backward_reads=frozenset(),
+        settings=("ctc_loss_param", "loss_param"),
+    )
 
     def setup(self) -> None:
         self.settings = self.param.ctc_loss_param
