@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -280,3 +281,24 @@ def test_calls_in_a_row_run_in_order_as_one_step() -> None:
     for step in steps:
         step()
     assert said == [[3] * 9] and x.tolist() == [2] * 9 and y.tolist() == [5] * 9
+
+
+class _Whole(NamedTuple):
+    first: int
+    step: int
+
+
+class _Mixed(NamedTuple):
+    first: int
+    factor: float
+
+
+def test_records_of_numbers() -> None:
+    @kernel
+    def fill(begin, end, worker, whole, y, mixed):
+        for i in range(begin, end):
+            y[i] = (whole.first + whole.step * i) * mixed.factor + mixed.first
+
+    y = np.zeros(4)
+    call(fill, 4, _Whole(first=1, step=2), y, _Mixed(first=10, factor=0.5))()
+    assert y.tolist() == [10.5, 11.5, 12.5, 13.5]

@@ -38,7 +38,8 @@ from numba.extending import intrinsic
 from caffelite.kernels.engine import settings
 from caffelite.kernels.engine.driver import driver
 
-Argument = np.ndarray | int | float
+#: An array, a number, or a record: a NamedTuple of numbers, whose fields a kernel reads by name.
+Argument = np.ndarray | int | float | tuple[int | float, ...]
 
 #: Is told the name of each kernel that has to be compiled: a program can say why it takes a moment.
 on_compile: Callable[[str], None] | None = None
@@ -98,7 +99,9 @@ def _add_entry(compiled: Any, kinds: tuple[types.Type, ...], same: tuple[int, ..
 
 def _words(kind: types.Type) -> int:
     # An array is numba's struct {meminfo, parent, items, itemsize, data, shape[n], strides[n]}.
-    return 5 + 2 * kind.ndim if isinstance(kind, types.Array) else 1
+    if isinstance(kind, types.Array):
+        return 5 + 2 * kind.ndim
+    return kind.count if isinstance(kind, types.BaseTuple) else 1
 
 
 def _pack(arguments: tuple[Argument, ...]) -> np.ndarray:
@@ -107,10 +110,9 @@ def _pack(arguments: tuple[Argument, ...]) -> np.ndarray:
     for argument in arguments:
         if isinstance(argument, np.ndarray):
             words += [0, 0, argument.size, argument.itemsize, argument.ctypes.data, *argument.shape, *argument.strides]
-        elif isinstance(argument, float):
-            words.append(int(np.float64(argument).view(np.int64)))
         else:
-            words.append(int(argument))
+            numbers = argument if isinstance(argument, tuple) else (argument,)
+            words += [int(np.float64(n).view(np.int64)) if isinstance(n, float) else int(n) for n in numbers]
     return np.array(words, dtype=np.int64)
 
 
@@ -119,6 +121,11 @@ def _type_of(argument: Argument) -> types.Type:
         if not argument.flags.c_contiguous:
             raise TypeError("a kernel takes C-contiguous arrays")
         return types.Array(numba.from_dtype(argument.dtype), argument.ndim, "C")
+    if isinstance(argument, tuple):
+        kinds = [_type_of(number) for number in argument]
+        if len(set(kinds)) == 1:
+            return types.NamedUniTuple(kinds[0], len(kinds), type(argument))
+        return types.NamedTuple(kinds, type(argument))
     return types.float64 if isinstance(argument, float) else types.intp
 
 
@@ -472,8 +479,8 @@ def call(kernel: Kernel, tasks: int, *arguments: Argument, work: float | None = 
     kernel : Kernel
     tasks : int
         Number of independent tasks; they are dealt out to the threads in contiguous runs.
-    *arguments : ndarray, int or float
-        C-contiguous arrays and numbers, after ``begin, end, worker`` of the kernel's function.
+    *arguments : ndarray, int, float or NamedTuple of numbers
+        C-contiguous arrays, numbers and records of numbers, after ``begin, end, worker`` of the kernel's function.
     work : float, optional
         Simple operations in all (an addition of two floats is one). Little work runs on one thread.
     once : bool, optional
