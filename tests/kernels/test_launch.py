@@ -60,8 +60,8 @@ def test_versions_with_constants() -> None:
 def test_machine_code_is_kept_for_the_next_process(tmp_path: Path) -> None:
     code = """
 import numpy as np
-from caffelite.kernels import launch
-from caffelite.kernels.arrays import accumulate
+from caffelite.kernels.engine import launch
+from caffelite.kernels.engine.arrays import accumulate
 compiled = []
 launch.on_compile = compiled.append
 a, b = np.ones(5, np.float32), np.ones(5, np.float32)
@@ -83,7 +83,7 @@ print(len(compiled))
 
 _TWO_KERNELS = """
 import numpy as np
-from caffelite.kernels.arrays import accumulate, copy
+from caffelite.kernels.engine.arrays import accumulate, copy
 a, b = np.ones(100_000, np.float32), np.zeros(100_000, np.float32)
 copy(a, b)()
 accumulate(a, b)()
@@ -186,7 +186,7 @@ def test_threads_that_wait_go_to_sleep_unless_the_user_says_otherwise(variables:
 _HELPERS = """
 import numpy as np
 from numba.extending import register_jitable
-from caffelite.kernels import launch, settings
+from caffelite.kernels.engine import launch, settings
 from caffelite.kernels.engine.launch import call, specialised
 
 @specialised

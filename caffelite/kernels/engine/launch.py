@@ -101,7 +101,7 @@ def _words(kind: types.Type) -> int:
     # An array is numba's struct {meminfo, parent, items, itemsize, data, shape[n], strides[n]}.
     if isinstance(kind, types.Array):
         return 5 + 2 * kind.ndim
-    return kind.count if isinstance(kind, types.BaseTuple) else 1
+    return len(kind) if isinstance(kind, types.BaseAnonymousTuple | types.BaseNamedTuple) else 1
 
 
 def _pack(arguments: tuple[Argument, ...]) -> np.ndarray:
