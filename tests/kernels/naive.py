@@ -61,3 +61,24 @@ def pooling(x, kind, kernel, stride, pad, out):
                 row, column = np.divmod(flat.argmax(axis=2), window.shape[3])
                 place[:, :, oy, ox] = (row + max(y0, 0)) * w + column + max(x0, 0)
     return y, place
+
+
+def batch_statistics(x):
+    """Mean and variance (divided by their number) of the channels of x, images x channels x length."""
+    exact = x.astype(np.float64)
+    return exact.mean(axis=(0, 2)), exact.var(axis=(0, 2))
+
+
+def batchnorm(x, eps, gamma=1.0, beta=0.0):
+    """y of a batch normalization by the statistics of the batch."""
+    mean, variance = batch_statistics(x)
+    z = (x - mean[:, None]) / np.sqrt(variance + eps)[:, None]
+    return z * np.reshape(gamma, (-1, 1)) + np.reshape(beta, (-1, 1))
+
+
+def batchnorm_gradients(x, dy, eps, gamma=1.0):
+    """dx, d_gamma, d_beta of the same."""
+    z, g = batchnorm(x, eps), dy.astype(np.float64)
+    inverse_std = 1 / np.sqrt(batch_statistics(x)[1] + eps)
+    dx = g - g.mean(axis=(0, 2), keepdims=True) - z * (g * z).mean(axis=(0, 2), keepdims=True)
+    return dx * (inverse_std * gamma)[:, None], (g * z).sum(axis=(0, 2)), g.sum(axis=(0, 2))

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.kernels import batchnorm
 from caffelite.kernels import scale as scaling
+from caffelite.kernels.batchnorm import backward, forward
+from caffelite.kernels.batchnorm.statistics import Constants
 from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.facts import Facts
@@ -57,14 +58,14 @@ class BN(Layer):
 
     def setup(self) -> None:
         p = self.settings = self.param.bn_param
-        found = {name: [s for s in settings if p.HasField(s)] for name, settings in _DIALECTS.items()}
-        given = [name for name, settings in found.items() if settings]
+        set_here = {name: [s for s in settings if p.HasField(s)] for name, settings in _DIALECTS.items()}
+        given = [name for name, settings in set_here.items() if settings]
         # The fillers are common to the last two.
         if "PSPNet" in given and len(given) > 1:
-            mine, other = found["PSPNet"][0], found[given[1]][0]
+            mine, other = set_here["PSPNet"][0], set_here[given[1]][0]
             self.error(f"{mine} and {other} belong to different forks' BN layers; give those of one", other)
-        if found["ducha-aiki"] and p.HasField("bn_mode"):
-            self.error(f"{found['ducha-aiki'][0]} and bn_mode belong to different forks' BN layers", "bn_mode")
+        if set_here["ducha-aiki"] and p.HasField("bn_mode"):
+            self.error(f"{set_here['ducha-aiki'][0]} and bn_mode belong to different forks' BN layers", "bn_mode")
         self.dialect = given[0] if given else "PSPNet"
         train = self.context.phase == TRAIN
         self.learned = True
@@ -94,9 +95,9 @@ class BN(Layer):
         scale, shift, *statistics = (blob.data.reshape(-1).astype(factor.dtype) for blob in self.blobs)
         if self.stored:
             mean, variance = statistics
-            inverse = 1 / np.sqrt(variance + self.eps)
-            factor *= inverse
-            offset[:] = (offset - mean) * inverse
+            inverse_std = 1 / np.sqrt(variance + self.eps)
+            factor *= inverse_std
+            offset[:] = (offset - mean) * inverse_std
         factor *= scale
         offset[:] = offset * scale + shift
 
@@ -112,12 +113,12 @@ class BN(Layer):
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         shape = (1, bottoms[0][1], 1, 1)
-        found = [Parameter(shape, filler, self.learned) for filler in self.fillers]
+        parameters = [Parameter(shape, filler, self.learned) for filler in self.fillers]
         if self.dialect != "SegNet":
             frozen = self.dialect == "PSPNet" and self.settings.frozen
             one = FillerParameter(type="constant", value=1) if frozen else None
-            found += [Parameter(shape, learned=False), Parameter(shape, one, learned=False)]
-        return found
+            parameters += [Parameter(shape, learned=False), Parameter(shape, one, learned=False)]
+        return parameters
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0].flat, tops[0].flat
@@ -127,29 +128,26 @@ class BN(Layer):
             return [scaling.forward(x, y, scale, shift, channels, length)]
         dtype = bottoms[0].data.dtype
         # The gradient needs the normalised values; where there is none they take the place of the top.
-        wanted = bottoms[0].diff is not None or any(blob.diff is not None for blob in self.blobs)
-        self.normalised = arrays.zeros(x.size, dtype) if wanted else y
-        self.inverse = np.zeros(channels, dtype)
+        has_gradient = bottoms[0].diff is not None or any(blob.diff is not None for blob in self.blobs)
+        self.normalised = arrays.zeros(x.size, dtype) if has_gradient else y
+        self.inverse_std = np.zeros(channels, dtype)
         steps: list[Step] = []
         if self.stored:
-            one, mean = np.ones(1, dtype), np.zeros(channels, dtype)
-            statistics = (self.blobs[2].flat, self.blobs[3].flat, one)
-            steps += batchnorm.forward_global(
-                x, self.normalised, channels, length, self.eps, statistics, mean, self.inverse
-            )
+            stored_count, mean = np.ones(1, dtype), np.zeros(channels, dtype)
+            stored = (self.blobs[2].flat, self.blobs[3].flat, stored_count)
+            steps += forward.by_stored(x, self.normalised, channels, length, self.eps, stored, mean, self.inverse_std)
         else:
-            mean, variance, one = np.zeros(channels, dtype), np.zeros(channels, dtype), np.zeros(1, dtype)
+            mean, variance, stored_count = np.zeros(channels, dtype), np.zeros(channels, dtype), np.zeros(1, dtype)
             # With a share of 0 for what was there, the kernel leaves the statistics of this batch alone.
-            steps += batchnorm.forward(
+            steps += forward.by_batch(
                 x,
                 self.normalised,
                 channels,
                 length,
-                self.eps,
-                0.0,
-                (mean, variance, one),
+                Constants(self.eps, 0.0),
+                (mean, variance, stored_count),
                 np.zeros(channels),
-                self.inverse,
+                self.inverse_std,
             )
             values = x.size // channels
             if self.updates or len(tops) > 1:
@@ -183,5 +181,5 @@ class BN(Layer):
         if dx is None or self.only_scales:
             return steps
         if self.stored:
-            return [*steps, batchnorm.backward_global(dx, dx, channels, length, self.inverse)]
-        return [*steps, *batchnorm.backward(source, dx, dx, channels, length, self.inverse)]
+            return [*steps, backward.by_stored(dx, dx, channels, length, self.inverse_std)]
+        return [*steps, *backward.by_batch(source, dx, dx, channels, length, self.inverse_std)]
