@@ -103,22 +103,23 @@ class Pooling(Layer):
         if kernel[0] * kernel[1] > _LARGEST:
             self.shape_error(f"a window of {text_of(kernel)} is larger than the {_LARGEST} elements it may have")
         counts_padding = self.settings.pool == _AVE and self.settings.avg_include_pad
-        return Windows(size, kernel, stride, self.pad, (output[0], output[1]), counts_padding)
+        return Windows(*size, *kernel, *stride, *self.pad, output[0], output[1], counts_padding)
 
     def _output(self, size: int, kernel: int, stride: int, pad: int) -> int:
         room = size + 2 * pad - kernel
         up = self.settings.round_mode == _CEIL
         if self.settings.HasField("ceil_mode"):  # the name other forks have for it
             up = self.settings.ceil_mode
-        many = (-(-room // stride) if up else room // stride) + 1
-        if any(self.pad) and (many - 1) * stride >= size + pad:
-            many -= 1
-        if many < 1:
+        output = (-(-room // stride) if up else room // stride) + 1
+        if any(self.pad) and (output - 1) * stride >= size + pad:
+            output -= 1
+        if output < 1:
             self.shape_error(f"a window of {kernel} does not fit into {size} with pad {pad}", "kernel_size")
-        return many
+        return output
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        return [(*bottoms[0][:2], *self._windows(bottoms[0]).output_size)] * len(self.param.top)
+        g = self._windows(bottoms[0])
+        return [(*bottoms[0][:2], g.out_h, g.out_w)] * len(self.param.top)
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0], tops[0]
@@ -127,8 +128,8 @@ class Pooling(Layer):
             return [pooling.average_forward(g, x.data, y.data)]
         if self.settings.pool == _STOCHASTIC:
             return self._stochastic(g, x, y)
-        wanted = x.diff is not None or len(tops) > 1
-        self.index = pooling.index_array(g, x.shape[0] * x.shape[1]) if wanted else None
+        needs_index = x.diff is not None or len(tops) > 1
+        self.index = pooling.index_array(g, x.shape[0] * x.shape[1]) if needs_index else None
         steps: list[Step] = [pooling.max_forward(g, x.data, y.data, self.index)]
         if len(tops) > 1 and self.index is not None:
             steps.append(pooling.mask(g, self.index, tops[1].data))

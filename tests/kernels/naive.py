@@ -63,6 +63,33 @@ def pooling(x, kind, kernel, stride, pad, out):
     return y, place
 
 
+def drawn_pooling(x, shares, kernel, stride):
+    """The place in its map of the element of each window at which the running sum reaches a share of the sum."""
+    place = np.zeros(shares.shape, int)
+    for n, c, oy, ox in np.ndindex(shares.shape):
+        y0, x0 = oy * stride[0], ox * stride[1]
+        window = x[n, c, y0 : y0 + kernel[0], x0 : x0 + kernel[1]].astype(np.float64)
+        sums = np.cumsum(window)
+        first = min(np.searchsorted(sums, shares[n, c, oy, ox] * sums[-1]), window.size - 1)
+        place[n, c, oy, ox] = (first // window.shape[1] + y0) * x.shape[3] + first % window.shape[1] + x0
+    return place
+
+
+def expected_pooling(x, dy, kernel, stride):
+    """y = sum of x² / sum of x of each window, and dx."""
+    y, dx = np.zeros(dy.shape), np.zeros(x.shape)
+    for oy in range(dy.shape[2]):
+        for ox in range(dy.shape[3]):
+            rows = slice(oy * stride[0], oy * stride[0] + kernel[0])
+            columns = slice(ox * stride[1], ox * stride[1] + kernel[1])
+            window = x[:, :, rows, columns].astype(np.float64)
+            total = window.sum(axis=(2, 3), keepdims=True)
+            mean = (window**2).sum(axis=(2, 3), keepdims=True) / total
+            y[:, :, oy, ox] = mean[:, :, 0, 0]
+            dx[:, :, rows, columns] += dy[:, :, oy : oy + 1, ox : ox + 1] * (2 * window - mean) / total
+    return y, dx
+
+
 def batch_statistics(x):
     """Mean and variance (divided by their number) of the channels of x, images x channels x length."""
     exact = x.astype(np.float64)
