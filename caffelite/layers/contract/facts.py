@@ -37,8 +37,13 @@ class Facts:
         False: what it sends back is made by hand, and is not the derivative of what it computes (the losses of YOLO).
     source : bool
         The layer brings data into the net (no bottoms); its calls cannot be skipped.
+    filled_by_caller : bool
+        What it brings in is what the caller writes into its tops: the inputs of the net (Input).
+    elementwise : bool
+        Its top is a function of one number, taken of each element of its one bottom, and ``forward_with`` and
+        ``backward_with`` compute such layers behind it as well: a chain of them is one function.
     absorbs : bool
-        ``forward_with`` computes the layers behind it as well: those that are ``affine``, then element-wise ones.
+        ``forward_with`` computes the layers behind it as well: those that are ``affine``, then ``elementwise`` ones.
     affine : bool
         Multiplies each channel (axis 1) by a number and adds one; ``to_affine`` says which.
     absorbs_affine : bool
@@ -50,6 +55,8 @@ class Facts:
         The function that kernels for a GPU know the layer by, and its negative slope.
     dynamic : bool
         The shapes of the tops depend on the data: ``shapes`` returns the largest, ``resize`` those of each pass.
+    percentage : bool
+        The first top is a share from 0 to 1, which people are told in per cent (Accuracy).
     kind : str
         What it is, for its colour in a diagram: data, weights, pooling, normalization, activation, loss, measure or
         other.
@@ -71,12 +78,15 @@ class Facts:
     differentiable: bool = True
     derivative: bool = True
     source: bool = False
+    filled_by_caller: bool = False
+    elementwise: bool = False
     absorbs: bool = False
     affine: bool = False
     absorbs_affine: bool = False
     absorbs_activation: bool = False
     activation: tuple[str, float] | None = None
     dynamic: bool = False
+    percentage: bool = False
     kind: str = "other"
     settings: tuple[str, ...] = ()
     deploy: str = "kept"

@@ -98,7 +98,7 @@ class Layer:
     ) -> Iterable[Step]:
         """Return the steps that compute the tops of the last of ``followers``.
 
-        Only asked where ``absorbs``, ``absorbs_affine`` or ``absorbs_activation``.
+        Only asked where ``absorbs``, ``absorbs_affine``, ``absorbs_activation`` or ``elementwise``.
         """
         raise NotImplementedError
 
