@@ -1,11 +1,14 @@
 """Values on their way into a net: as one batch, or as many as there are."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from caffelite.errors import NetError, ShapeError
+from caffelite.layers.memory_data import MemoryData
+from caffelite.net import Net
 from caffelite.words import quoted, text_of
 
 
@@ -94,3 +97,19 @@ def forward_all(
             # A loss is one value for the whole batch.
             found.setdefault(name, []).append(values[:count].copy() if values.ndim else values.copy()[None])
     return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def set_arrays(net: Net, data: np.ndarray, labels: np.ndarray) -> None:
+    """Give the MemoryData layer that a net begins with its data: see ``Net.set_input_arrays``."""
+    first = net.layers[0]
+    if not isinstance(first, MemoryData):
+        raise NetError(
+            f"net {quoted(net.name)} begins with a layer of type {first.param.type}; set_input_arrays is for "
+            "nets that begin with MemoryData"
+        )
+    if first.param.HasField("transform_param"):
+        # Where the user's program called it.
+        warnings.warn(f"layer {quoted(first.name)} does not transform the arrays it is given", stacklevel=3)
+    if isinstance(labels, np.ndarray) and labels.ndim == 1:
+        labels = np.ascontiguousarray(labels[:, None, None, None])
+    first.set_arrays(data, labels)
