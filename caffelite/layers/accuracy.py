@@ -27,7 +27,7 @@ class Accuracy(Layer):
         bottoms=2,
         tops=(1, 2),
         differentiable=False,
-        percentage=True,
+        share=True,
         kind="measure",
         settings=("accuracy_param",),
     )

@@ -73,7 +73,7 @@ class Net:
     params : dict of str to list of Blob
         Parameter blobs by layer name.
     inputs, outputs : list of str
-        Blobs that the caller fills; blobs that no layer reads.
+        Blobs that the caller fills; those that no layer reads.
     learnable : list of Learnable
         In the order of ``data`` and ``diff``.
     data, diff : ndarray of float32
@@ -113,7 +113,7 @@ class Net:
         self.name = self.graph.name
         self.layers: list[Layer] = [node.layer for node in self.graph.nodes]
         self.layer_names = [layer.name for layer in self.layers]
-        self.inputs = [top.name for node in self.graph.nodes if node.layer.facts.filled_by_caller for top in node.tops]
+        self.inputs = [top.name for node in self.graph.nodes if node.layer.facts.net_input for top in node.tops]
         self.outputs = self.graph.outputs
         force = self.document.message.force_backward
         self._learns = (phase == TRAIN or force or keep) if learn is None else learn

@@ -28,7 +28,7 @@ class InPlaceBlobs:
     def before(self, start: int) -> None:
         """Bring what is shown to the versions that layers from number ``start`` on read."""
         for same in self._versions:
-            read = [v for v in same if v.producer.index < start or v.producer.layer.facts.filled_by_caller]
+            read = [v for v in same if v.producer.index < start or v.producer.layer.facts.net_input]
             self._copy(same[-1], read)
 
     def after(self, end: int) -> None:

@@ -12,7 +12,8 @@ class Facts:
     """What the graph, the plan, the diagram, the checks, the documentation and the tests read of a layer.
 
     A class declares those of its type (``facts = Facts(…)``, or ``facts = Base.facts.but(…)``); a layer has its own,
-    which :meth:`Layer.specific_facts` makes once of them and the prototxt.
+    which :meth:`Layer.specific_facts` makes once of them and the prototxt. It has many fields, as each stands for types
+    that someone would list by name otherwise.
 
     Attributes
     ----------
@@ -37,8 +38,8 @@ class Facts:
         False: what it sends back is made by hand, and is not the derivative of what it computes (the losses of YOLO).
     source : bool
         The layer brings data into the net (no bottoms); its calls cannot be skipped.
-    filled_by_caller : bool
-        What it brings in is what the caller writes into its tops: the inputs of the net (Input).
+    net_input : bool
+        Its tops are the inputs of the net, blobs that the caller writes into and may give another shape (Input).
     elementwise : bool
         Its top is a function of one number, taken of each element of its one bottom, and ``forward_with`` and
         ``backward_with`` compute such layers behind it as well: a chain of them is one function.
@@ -55,8 +56,6 @@ class Facts:
         The function that kernels for a GPU know the layer by, and its negative slope.
     dynamic : bool
         The shapes of the tops depend on the data: ``shapes`` returns the largest, ``resize`` those of each pass.
-    percentage : bool
-        The first top is a share from 0 to 1, which people are told in per cent (Accuracy).
     kind : str
         What it is, for its colour in a diagram: data, weights, pooling, normalization, activation, loss, measure or
         other.
@@ -65,6 +64,8 @@ class Facts:
     deploy : str
         What becomes of it in a net that is deployed: it is "kept", it is "dropped" with all that reads it alone, what
         reads it reads its bottom ("identity"), or the type of layer that takes its place and reads its first bottom.
+    share : bool
+        Its first top is a share of the whole, from 0 to 1, which people read as a percentage.
     """
 
     bottoms: Count = 1
@@ -78,7 +79,7 @@ class Facts:
     differentiable: bool = True
     derivative: bool = True
     source: bool = False
-    filled_by_caller: bool = False
+    net_input: bool = False
     elementwise: bool = False
     absorbs: bool = False
     affine: bool = False
@@ -86,10 +87,10 @@ class Facts:
     absorbs_activation: bool = False
     activation: tuple[str, float] | None = None
     dynamic: bool = False
-    percentage: bool = False
     kind: str = "other"
     settings: tuple[str, ...] = ()
     deploy: str = "kept"
+    share: bool = False
 
     def but(self, **changes: Any) -> "Facts":
         """Return these facts with some of them changed."""
