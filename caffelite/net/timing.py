@@ -106,7 +106,7 @@ def work_of(unit: Unit, dtype: np.dtype) -> LayerWork:
         gradients = (blob.diff for blob in [*bottoms, *parameters, *tops])
         work.backward_bytes = _size(blob.data for blob in read) + _size(diff for diff in gradients if diff is not None)
     for node in unit.nodes:
-        propagate = [j for j, wanted in enumerate(node.propagate) if wanted]
+        propagate = [j for j, propagated in enumerate(node.propagate) if propagated]
         forward, backward = node.layer.multiply_adds(
             _stand_ins(node.bottoms, propagate, dtype), _stand_ins(node.tops, _with_gradient(node.tops), dtype)
         )

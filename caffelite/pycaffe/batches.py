@@ -73,8 +73,8 @@ def batches(given: dict[str, Any], size: int) -> Iterator[tuple[dict[str, np.nda
     arrays = {name: np.asarray(values) for name, values in given.items()}
     counts = {len(values) for values in arrays.values()}
     if len(counts) != 1:
-        found = " and ".join(map(str, sorted(counts))) or "none"
-        raise ShapeError(f"equally many values are given for every input of a net, not {found}")
+        numbers = " and ".join(map(str, sorted(counts))) or "none"
+        raise ShapeError(f"equally many values are given for every input of a net, not {numbers}")
     total = counts.pop()
     for first in range(0, total, size):
         count = min(size, total - first)
@@ -91,12 +91,12 @@ def forward_all(
     forward: Callable[..., dict[str, np.ndarray]], given: dict[str, Any], size: int
 ) -> dict[str, np.ndarray]:
     """Run ``forward`` over all batches; return what it gives, one after the other."""
-    found: dict[str, list[np.ndarray]] = {}
+    results: dict[str, list[np.ndarray]] = {}
     for batch, count in batches(given, size):
         for name, values in forward(**batch).items():
             # A loss is one value for the whole batch.
-            found.setdefault(name, []).append(values[:count].copy() if values.ndim else values.copy()[None])
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+            results.setdefault(name, []).append(values[:count].copy() if values.ndim else values.copy()[None])
+    return {name: np.concatenate(parts) for name, parts in results.items()}
 
 
 def set_arrays(net: Net, data: np.ndarray, labels: np.ndarray) -> None:

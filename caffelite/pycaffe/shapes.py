@@ -22,13 +22,13 @@ def take_shapes(net: Net, inputs: Mapping[str, Blob]) -> None:
     ShapeError
         The layers do not fit these shapes; the net stays as it was.
     """
-    if all(blob.wanted is None for blob in inputs.values()):
+    if all(blob.asked_shape is None for blob in inputs.values()):
         return
     layers = [layer for layer in net.layers if isinstance(layer, Input)]
     before = [layer.top_shapes for layer in layers]
     for layer in layers:
         layer.top_shapes = [
-            inputs[name].wanted or shape for name, shape in zip(layer.param.top, layer.top_shapes, strict=True)
+            inputs[name].asked_shape or shape for name, shape in zip(layer.param.top, layer.top_shapes, strict=True)
         ]
     values = {name: blob.data for name, blob in inputs.items()}
     try:
@@ -39,5 +39,5 @@ def take_shapes(net: Net, inputs: Mapping[str, Blob]) -> None:
         net.graph.infer_shapes()
         raise
     for name, blob in inputs.items():
-        blob.take_wanted()
+        blob.taken_up()
         blob.data.reshape(-1)[...] = values[name].reshape(-1)
