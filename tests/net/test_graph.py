@@ -67,3 +67,14 @@ def test_sizes_are_checked_before_memory_is_taken() -> None:
     )
     with pytest.raises(ShapeError, match='layer "big": top "b" would have 1000000×1000000 values'):
         make(text)
+
+
+def test_inputs_are_the_blobs_that_the_caller_fills() -> None:
+    dummy = 'layer { name: "d" type: "DummyData" top: "d" dummy_data_param { shape { dim: 2 } } }\n'
+    memory = (
+        'layer { name: "m" type: "MemoryData" top: "m" top: "n" '
+        "memory_data_param { batch_size: 2 channels: 1 height: 3 width: 3 } }\n"
+    )
+    net = make(dummy + memory)
+    assert net.inputs == ["data", "label"]
+    assert net.outputs == ["d", "data", "label", "m", "n"]
