@@ -90,6 +90,11 @@ def expected_pooling(x, dy, kernel, stride):
     return y, dx
 
 
+def product(a, b, bias=0.0):
+    """bias[j] + the sum over k of a[i, k] * b[k, j]."""
+    return a.astype(np.float64) @ b + bias
+
+
 def batch_statistics(x):
     """Mean and variance (divided by their number) of the channels of x, images x channels x length."""
     exact = x.astype(np.float64)
