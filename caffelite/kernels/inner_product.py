@@ -31,8 +31,8 @@ class Product(NamedTuple):
 
     Attributes
     ----------
-    m, n, count : int
-        Rows i, columns j, and how many k there are.
+    m, n, k : int
+        Rows i, columns j, and elements of a sum.
     a_row, a_step : int
         Elements of ``a`` from a row i to the next, and from a k to the next.
     b_row, b_step : int
@@ -45,7 +45,7 @@ class Product(NamedTuple):
 
     m: int
     n: int
-    count: int
+    k: int
     a_row: int
     a_step: int
     b_row: int
@@ -117,7 +117,7 @@ def _with_lanes(vectors: int) -> Callable[..., None]:
         edges : ndarray of float, [threads][ROWS + 1][lanes]
             Scratch for a tile that goes beyond the result; its last row is zeros.
         """
-        m, n, count, a_row, a_step = g.m, g.n, g.count, g.a_row, g.a_step
+        m, n, count, a_row, a_step = g.m, g.n, g.k, g.a_row, g.a_step
         panel, edge = worker * depth * lanes, worker * (ROWS + 1) * lanes
         nothing = edge + ROWS * lanes  # zeros
         groups, strips = (m + ROWS - 1) // ROWS, (n + lanes - 1) // lanes
@@ -190,7 +190,7 @@ def _with_dots(rows: int) -> Callable[..., None]:
         edges : ndarray of float, [threads][rows + 1][DOT_COLUMNS]
             Scratch for a tile that goes beyond the result; its last row is zeros.
         """
-        m, n, count, a_row, b_row, add = g.m, g.n, g.count, g.a_row, g.b_step, g.add
+        m, n, count, a_row, b_row, add = g.m, g.n, g.k, g.a_row, g.b_step, g.add
         edge = worker * (rows + 1) * columns
         nothing = edge + rows * columns  # zeros
         for k in range(0, count, depth):

@@ -1,12 +1,12 @@
 """ROIPooling, PSROIPooling and ROIAlign: one small map for each region of interest."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from caffelite.errors import DataError
-from caffelite.kernels.engine.launch import call, kernel, specialised
+from caffelite.kernels.engine.launch import Kernel, call, kernel
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
@@ -93,60 +93,85 @@ def _means_gradient(begin, end, worker, dy, dx, image, rows, columns, outputs, h
                     dx[i] += share
 
 
-@specialised
-def _interpolate(gradient: bool) -> Callable[..., None]:
-    def interpolate(
-        begin,
-        end,
-        worker,
-        x,
-        y,
-        image,
-        rows,
-        row_shares,
-        columns,
-        column_shares,
-        channels,
-        height,
-        width,
-        regions,
-        grid_h,
-        grid_w,
-    ):
-        """y = x between four places; or, as ``gradient``, x = the sum of the shares of y. A task is a channel.
+class Grid(NamedTuple):
+    """How the corners of bins lie in a map; ``ROIAlign`` computes it.
 
-        Of an image (gradient) or of a region.
-        """
-        for task in range(begin, end):
-            first, last = task // channels, task // channels + 1
-            if gradient:
-                first, last = 0, regions
-                for i in range(task * height * width, (task + 1) * height * width):
-                    x[i] = 0
-            for r in range(first, last):
-                if gradient and image[r] != task // channels:
-                    continue
-                start = (image[r] * channels + task % channels) * height * width
-                for gh in range(grid_h):
-                    k = r * grid_h + gh
-                    above, below = start + rows[2 * k] * width, start + rows[2 * k + 1] * width
-                    for gw in range(grid_w):
-                        m = r * grid_w + gw
-                        left, right = columns[2 * m], columns[2 * m + 1]
-                        i = ((r * channels + task % channels) * grid_h + gh) * grid_w + gw
-                        a, b = row_shares[2 * k], row_shares[2 * k + 1]
-                        c, d = column_shares[2 * m], column_shares[2 * m + 1]
-                        if gradient:
-                            x[above + left] += a * c * y[i]
-                            x[above + right] += a * d * y[i]
-                            x[below + left] += b * c * y[i]
-                            x[below + right] += b * d * y[i]
-                        else:
-                            y[i] = a * (c * x[above + left] + d * x[above + right]) + b * (
-                                c * x[below + left] + d * x[below + right]
-                            )
+    Attributes
+    ----------
+    channels, height, width : int
+        Of an image.
+    regions : int
+        How many there are.
+    grid_h, grid_w : int
+        Corners of each region along each axis.
+    """
 
-    return interpolate
+    channels: int
+    height: int
+    width: int
+    regions: int
+    grid_h: int
+    grid_w: int
+
+
+@kernel
+def _interpolate(begin, end, worker, x, y, image, rows, row_shares, columns, column_shares, g):
+    """y = x between four places, at each corner; a task is a channel of a region.
+
+    Parameters
+    ----------
+    x : ndarray of float, [images][channels][height][width]
+    y : ndarray of float, [regions][channels][grid_h][grid_w]
+        Is set.
+    image : ndarray of int64, [regions]
+    rows, columns : ndarray of int64, [regions][grid_h or grid_w][2]
+        The two rows, or columns, that a corner lies between.
+    row_shares, column_shares : ndarray of float, of the same shapes
+        The share of each.
+    g : Grid
+    """
+    for task in range(begin, end):
+        r = task // g.channels
+        start = (image[r] * g.channels + task % g.channels) * g.height * g.width
+        for gh in range(g.grid_h):
+            k = r * g.grid_h + gh
+            above, below = start + rows[2 * k] * g.width, start + rows[2 * k + 1] * g.width
+            for gw in range(g.grid_w):
+                m = r * g.grid_w + gw
+                left, right = columns[2 * m], columns[2 * m + 1]
+                a, b = row_shares[2 * k], row_shares[2 * k + 1]
+                c, d = column_shares[2 * m], column_shares[2 * m + 1]
+                y[(task * g.grid_h + gh) * g.grid_w + gw] = a * (c * x[above + left] + d * x[above + right]) + b * (
+                    c * x[below + left] + d * x[below + right]
+                )
+
+
+@kernel
+def _interpolate_gradient(begin, end, worker, dx, dy, image, rows, row_shares, columns, column_shares, g):
+    """dx = the sum over corners of the shares that its values had in dy; a task is a channel of an image.
+
+    ``dx`` is set; arrays as in :func:`_interpolate`.
+    """
+    for task in range(begin, end):
+        start = task * g.height * g.width
+        for i in range(start, start + g.height * g.width):
+            dx[i] = 0
+        for r in range(g.regions):
+            if image[r] != task // g.channels:
+                continue
+            for gh in range(g.grid_h):
+                k = r * g.grid_h + gh
+                above, below = start + rows[2 * k] * g.width, start + rows[2 * k + 1] * g.width
+                for gw in range(g.grid_w):
+                    m = r * g.grid_w + gw
+                    left, right = columns[2 * m], columns[2 * m + 1]
+                    i = ((r * g.channels + task % g.channels) * g.grid_h + gh) * g.grid_w + gw
+                    a, b = row_shares[2 * k], row_shares[2 * k + 1]
+                    c, d = column_shares[2 * m], column_shares[2 * m + 1]
+                    dx[above + left] += a * c * dy[i]
+                    dx[above + right] += a * d * dy[i]
+                    dx[below + left] += b * c * dy[i]
+                    dx[below + right] += b * d * dy[i]
 
 
 def rounded(x: np.ndarray) -> np.ndarray:
@@ -429,10 +454,11 @@ class ROIAlign(Regions):
         shares[:, :, 1] = further * inside
         shares[:, :, 0] = (1 - further) * inside
 
-    def _call(self, x: Blob, data: np.ndarray, top: np.ndarray, tasks: int, gradient: bool) -> Step:
+    def _call(self, x: Blob, data: np.ndarray, top: np.ndarray, tasks: int, kernel: Kernel) -> Step:
         _, channels, height, width = x.shape
+        grid = Grid(channels, height, width, len(self.image), *self.pooled)
         return call(
-            _interpolate(gradient),
+            kernel,
             tasks,
             data,
             top,
@@ -441,11 +467,7 @@ class ROIAlign(Regions):
             self.shares[0].reshape(-1),
             self.columns.reshape(-1),
             self.shares[1].reshape(-1),
-            channels,
-            height,
-            width,
-            len(self.image),
-            *self.pooled,
+            grid,
             work=10 * top.size,
         )
 
@@ -454,10 +476,10 @@ class ROIAlign(Regions):
         locate = self._locating(bottoms)
         # A region without height has no values in any column either: its rows have no share in anything.
         self.shares = tuple(np.zeros(bins.shape, x.data.dtype) for bins in (self.rows, self.columns))
-        return [locate, self._call(x, x.flat, tops[0].flat, len(self.image) * x.shape[1], False)]
+        return [locate, self._call(x, x.flat, tops[0].flat, len(self.image) * x.shape[1], _interpolate)]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x = bottoms[0]
         if x.diff is None:
             return []
-        return [self._call(x, x.flat_diff, tops[0].flat_diff, x.shape[0] * x.shape[1], True)]
+        return [self._call(x, x.flat_diff, tops[0].flat_diff, x.shape[0] * x.shape[1], _interpolate_gradient)]
