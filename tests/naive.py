@@ -114,3 +114,76 @@ def batchnorm_gradients(x, dy, eps, gamma=1.0):
     inverse_std = 1 / np.sqrt(batch_statistics(x)[1] + eps)
     dx = g - g.mean(axis=(0, 2), keepdims=True) - z * (g * z).mean(axis=(0, 2), keepdims=True)
     return dx * (inverse_std * gamma)[:, None], (g * z).sum(axis=(0, 2)), g.sum(axis=(0, 2))
+
+
+def scale(x, factor=1.0, offset=0.0):
+    """y = x * factor + offset, x of outer x channels x length."""
+    return x * np.reshape(factor, (-1, 1)) + np.reshape(offset, (-1, 1))
+
+
+def scale_gradients(x, dy, factor):
+    """dx, d_factor, d_offset of the same."""
+    exact = dy.astype(np.float64)
+    return exact * factor[:, None], (x * exact).sum(axis=(0, 2)), exact.sum(axis=(0, 2))
+
+
+def softmax(x):
+    """Softmax over the middle axis."""
+    e = np.exp(x.astype(np.float64) - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def softmax_gradient(y, dy):
+    """dx of the same."""
+    return y * (dy - (dy * y).sum(axis=1, keepdims=True))
+
+
+def cross_entropy(x, t):
+    """The sigmoid cross entropy of each element."""
+    p = 1 / (1 + np.exp(-x.astype(np.float64)))
+    return -(t * np.log(p) + (1 - t) * np.log1p(-p))
+
+
+def cross_entropy_gradient(x, t):
+    """dx of the same."""
+    return 1 / (1 + np.exp(-x.astype(np.float64))) - t
+
+
+def difference(a, b):
+    """a - b, and the sum of squares of each row of it."""
+    d = a.astype(np.float64) - b
+    return d, (d**2).sum(axis=1)
+
+
+def masked(x, mask, scale):
+    """x * scale where the mask is set, else 0."""
+    return np.where(mask, x * scale, 0)
+
+
+def gather(table, index):
+    """The rows of a table that the index names."""
+    return np.stack([table[i] for i in index])
+
+
+def scatter(rows, index, table):
+    """The table after each row was added to where its index says."""
+    table = table.astype(np.float64)
+    for row, i in zip(rows, index, strict=True):
+        table[i] += row
+    return table
+
+
+def resize(x, rows, columns):
+    """Maps between whose rows and columns values lie: (low, high, share of high) along each axis."""
+    x = x.astype(np.float64)
+    low, high, share = rows
+    x = x[:, low] * (1 - share)[:, None] + x[:, high] * share[:, None]
+    low, high, share = columns
+    return x[:, :, low] * (1 - share) + x[:, :, high] * share
+
+
+def lstm_step(sums, cont, before):
+    """Cell and hidden values of a step; sums are streams x 4 x size, before is streams x size."""
+    i, f, o = (1 / (1 + np.exp(-sums[:, k].astype(np.float64))) for k in range(3))
+    cell = cont[:, None] * f * before + i * np.tanh(sums[:, 3].astype(np.float64))
+    return cell, o * np.tanh(cell)

@@ -144,8 +144,8 @@ class DetectionOutput(Layer):
         """Return the detections of an image, one a row."""
         _, priors, located, _ = self.boxes.shape
         mine = slice(image * len(self.classes), (image + 1) * len(self.classes))
-        kept, found = self.suppression.kept[mine], self.suppression.found[mine]
-        which, place = np.nonzero(np.arange(kept.shape[1]) < found[:, None])
+        kept, kept_counts = self.suppression.kept[mine], self.suppression.kept_counts[mine]
+        which, place = np.nonzero(np.arange(kept.shape[1]) < kept_counts[:, None])
         box, label = kept[which, place], np.array(self.classes)[which]
         score = self.scores[image, label, box // located % priors]
         _, most = self._limits(priors)

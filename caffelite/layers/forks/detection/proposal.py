@@ -140,7 +140,7 @@ class Proposal(Layer):
             best = kernels.ranked(scores[n], most=self._limits(many)[0])
             self.suppression.fill(n, n * many + best)
         self.suppression()
-        box = np.concatenate([self.suppression.kept[n, : self.suppression.found[n]] for n in range(images)])
+        box = np.concatenate([self.suppression.kept[n, : self.suppression.kept_counts[n]] for n in range(images)])
         self.rows = np.column_stack([box // many, self.boxes[box]])
         self.best = scores.reshape(-1)[box]
         return self._tops(len(box))
