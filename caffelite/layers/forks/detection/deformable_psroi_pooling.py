@@ -11,7 +11,8 @@ from caffelite.kernels.engine.launch import call, kernel
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.registry import layer
-from caffelite.layers.forks.detection.regions import PSROIPooling, rounded
+from caffelite.layers.forks.detection.psroi_pooling import PSROIPooling
+from caffelite.layers.forks.detection.regions import rounded
 from caffelite.words import Shape, count, text_of
 
 _ZERO, _HALF = np.float32(0), np.float32(0.5)
@@ -317,35 +318,15 @@ class DeformablePSROIPooling(PSROIPooling):
         return [locate, call(_values, tasks, x.flat, y, *self.places, self.bins, work=self._work(y))]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        x, dy = bottoms[0], tops[0].flat_diff
+        x, dy, bins = bottoms[0], tops[0].flat_diff, self.bins
         steps: list[Step] = []
         if x.diff is not None:
-            steps.append(
-                call(
-                    _gradient_of_features,
-                    count(x.shape[:2]),
-                    x.flat_diff,
-                    dy,
-                    *self.places,
-                    self.bins,
-                    work=self._work(dy),
-                )
-            )
+            values = x.flat_diff, dy, *self.places, bins
+            steps.append(call(_gradient_of_features, count(x.shape[:2]), *values, work=self._work(dy)))
         if len(bottoms) > 2 and bottoms[2].diff is not None:
             shifts, *places = self.places
-            steps.append(
-                call(
-                    _gradient_of_shifts,
-                    self.bins.regions * self.bins.classes,
-                    x.flat,
-                    dy,
-                    shifts,
-                    bottoms[2].flat_diff,
-                    *places,
-                    self.bins,
-                    work=self._work(dy),
-                )
-            )
+            values = x.flat, dy, shifts, bottoms[2].flat_diff, *places, bins
+            steps.append(call(_gradient_of_shifts, bins.regions * bins.classes, *values, work=self._work(dy)))
         return steps
 
     def _bins(self, bottoms: Sequence[Blob]) -> Bins:

@@ -8,7 +8,7 @@ import numpy as np
 from caffelite.kernels.engine.launch import Kernel, call, kernel
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
-from caffelite.layers.forks.detection.regions import PSROIPooling
+from caffelite.layers.forks.detection.psroi_pooling import PSROIPooling
 from caffelite.words import count
 
 _ZERO = np.float32(0)
