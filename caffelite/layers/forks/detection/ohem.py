@@ -11,7 +11,7 @@ from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.detection.smooth_l1_loss import SmoothL1Loss
 from caffelite.layers.shared.loss import VALID
-from caffelite.layers.softmax import SoftmaxWithLoss
+from caffelite.layers.softmax_with_loss import SoftmaxWithLoss
 from caffelite.words import Shape, count, text_of
 
 #: float32's smallest normal number.
