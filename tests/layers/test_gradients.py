@@ -37,7 +37,7 @@ def prepared(case: dict[str, np.ndarray], rng: np.random.Generator) -> Net:
     phase = TRAIN if str(case["phase"]) == "TRAIN" else TEST
     document = net_from_text(str(case["prototxt"]), "case")
     layer = document.message.layer[-1]
-    if not document.message.force_backward and not layer.loss_weight and not registry()[layer.type].loss:
+    if not document.message.force_backward and not layer.loss_weight and not registry()[layer.type].facts.loss:
         # Where nothing counts as a loss, nothing is learned.
         layer.loss_weight.extend([1.0] * len(layer.top))
     net = Net(document, phase, keep=True, dtype=np.float64, allow_python=True)
