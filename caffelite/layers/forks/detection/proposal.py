@@ -11,9 +11,8 @@ from caffelite.kernels import boxes as kernels
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
-from caffelite.layers.contract.registry import layer
+from caffelite.layers.contract.registry import layer, provides
 from caffelite.layers.forks.detection.regions import rounded
-from caffelite.layers.python import provides
 from caffelite.words import Shape, count, quoted, text_of
 
 #: Further out the exponential of a float32 is infinite.
