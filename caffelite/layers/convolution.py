@@ -27,6 +27,7 @@ from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.elementwise import chain_of
+from caffelite.layers.shared.windows import stride_and_pad_text, window_text
 from caffelite.words import Shape, count, text_of
 
 
@@ -52,6 +53,15 @@ class Convolution(Layer):
     )
     #: The name of its settings.
     message: ClassVar[str] = "convolution_param"
+
+    @classmethod
+    def summary(cls, param: Any) -> list[str]:
+        settings = getattr(param, cls.message)
+        dilation = list(settings.dilation)
+        told = [f"{window_text(settings)} → {settings.num_output}", *stride_and_pad_text(settings)]
+        told += [f"dilation {'×'.join(map(str, dilation))}"] if set(dilation) - {1} else []
+        told += [f"group {settings.group}"] if settings.group > 1 else []
+        return [", ".join(told)]
 
     def setup(self) -> None:
         self.settings = getattr(self.param, self.message)

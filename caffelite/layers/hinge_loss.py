@@ -20,7 +20,7 @@ class HingeLoss(Loss):
     has no meaning here, as in Caffe.
     """
 
-    facts = Loss.facts.but(bottoms=2, tops=(0, 1), without_gradient=(1,), settings=("hinge_loss_param", "loss_param"))
+    facts = Loss.facts.but(bottoms=2, tops=(0, 1), without_gradient=(1,), settings=("hinge_loss_param",))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         scores, labels = bottoms

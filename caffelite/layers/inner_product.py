@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from caffelite.kernels.bias import add_rows
 from caffelite.kernels.inner_product import product
@@ -23,6 +24,10 @@ class InnerProduct(Layer):
     """
 
     facts = Facts(backward_reads=frozenset({"bottom"}), kind="weights", settings=("inner_product_param",))
+
+    @classmethod
+    def summary(cls, param: Any) -> list[str]:
+        return [f"→ {param.inner_product_param.num_output}"]
 
     def setup(self) -> None:
         self.settings = self.param.inner_product_param

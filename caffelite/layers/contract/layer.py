@@ -9,6 +9,7 @@ from caffelite.errors import NetError, ShapeError
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.facts import Facts
+from caffelite.layers.contract.summary import plain_summary
 from caffelite.words import Shape, text_of
 
 LayerClass: TypeAlias = "type[Layer]"
@@ -49,6 +50,11 @@ class Layer:
     def resolve(cls, param: Any, context: Context) -> "LayerClass":
         """Return the class that a layer of this type with these settings is made of."""
         return context.variants.get(cls, cls)
+
+    @classmethod
+    def summary(cls, param: Any) -> list[str]:
+        """Return what a diagram tells of a layer with this prototxt, a line each."""
+        return plain_summary(param, cls.facts.settings)
 
     @property
     def varies(self) -> bool:

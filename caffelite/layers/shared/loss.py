@@ -20,7 +20,7 @@ class Loss(Layer):
     false: BATCH_SIZE).
     """
 
-    facts = Facts(loss=True, kind="loss", settings=("loss_param",), deploy="dropped")
+    facts = Facts(loss=True, kind="loss", deploy="dropped")
 
     def normalization(self, default: int) -> int:
         """Return the mode, where ``default`` holds if nothing is set."""

@@ -1,6 +1,7 @@
 """DeformableConvolution: a convolution whose filters look where a second bottom says."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numba.extending import register_jitable
@@ -154,8 +155,13 @@ class DeformableConvolution(Convolution):
     2017.
     """
 
-    facts = Convolution.facts.but(bottoms=2, tops=1, kind="weights")
+    facts = Convolution.facts.but(bottoms=2, tops=1, kind="weights", settings=("deformable_convolution_param",))
     message = "deformable_convolution_param"
+
+    @classmethod
+    def summary(cls, param: Any) -> list[str]:
+        (told,) = super().summary(param)
+        return [f"{told}, deformable group {param.deformable_convolution_param.deformable_group}"]
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x, offsets = bottoms

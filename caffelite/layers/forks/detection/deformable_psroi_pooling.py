@@ -149,7 +149,7 @@ class DeformablePSROIPooling(PSROIPooling):
         bottoms=(2, 3),
         backward_reads=frozenset({"bottom"}),
         kind="pooling",
-        settings=("deformable_psroi_pooling_param", "psroi_pooling_param"),
+        settings=("deformable_psroi_pooling_param",),
     )
 
     def setup(self) -> None:

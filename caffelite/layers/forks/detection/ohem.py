@@ -124,7 +124,7 @@ class SmoothL1LossOHEM(SmoothL1Loss):
     From the R-FCN fork.
     """
 
-    facts = SmoothL1Loss.facts.but(bottoms=(2, 3), tops=(0, 2), settings=("loss_param", "smooth_l1_loss_param"))
+    facts = SmoothL1Loss.facts.but(bottoms=(2, 3), tops=(0, 2), settings=("loss_param",))
 
     def setup(self) -> None:
         self.sigma2 = 1.0

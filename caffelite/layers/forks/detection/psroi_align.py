@@ -87,7 +87,7 @@ class PSROIAlign(PSROIPooling):
     has them.
     """
 
-    facts = PSROIPooling.facts.but(kind="pooling", settings=("psroi_align_param", "psroi_pooling_param"))
+    facts = PSROIPooling.facts.but(kind="pooling", settings=("psroi_align_param",))
 
     def setup(self) -> None:
         p = self.param.psroi_align_param

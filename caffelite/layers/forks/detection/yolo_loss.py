@@ -196,7 +196,7 @@ class RegionLoss(_YoloLoss):
     From the MobileNet-YOLO fork; Redmon and Farhadi, "YOLO9000: Better, Faster, Stronger", 2017.
     """
 
-    facts = _YoloLoss.facts.but(settings=("loss_param", "region_loss_param"))
+    facts = _YoloLoss.facts.but(settings=("region_loss_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.region_loss_param
@@ -265,7 +265,7 @@ class Yolov3(_YoloLoss):
     Farhadi, "YOLOv3: An Incremental Improvement", 2018.
     """
 
-    facts = _YoloLoss.facts.but(settings=("loss_param", "yolov3_param"))
+    facts = _YoloLoss.facts.but(settings=("yolov3_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.yolov3_param

@@ -33,7 +33,7 @@ class CenterLoss(Loss):
         tops=(0, 1),
         backward_reads=frozenset({"bottom"}),
         without_gradient=(1,),
-        settings=("center_loss_param", "loss_param"),
+        settings=("center_loss_param",),
     )
 
     def setup(self) -> None:

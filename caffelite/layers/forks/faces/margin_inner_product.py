@@ -252,7 +252,7 @@ class MarginInnerProduct(_MarginInnerProduct):
     Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", 2017; also in happynear's fork.
     """
 
-    facts = _MarginInnerProduct.facts.but(kind="weights", settings=("loss_param", "margin_inner_product_param"))
+    facts = _MarginInnerProduct.facts.but(kind="weights", settings=("margin_inner_product_param",))
 
     def setup(self) -> None:
         self.settings = self.param.margin_inner_product_param
@@ -282,7 +282,7 @@ class LargeMarginInnerProduct(_MarginInnerProduct):
     Liu et al., "Large-Margin Softmax Loss for Convolutional Neural Networks", 2016; also in happynear's fork.
     """
 
-    facts = _MarginInnerProduct.facts.but(kind="weights", settings=("largemargin_inner_product_param", "loss_param"))
+    facts = _MarginInnerProduct.facts.but(kind="weights", settings=("largemargin_inner_product_param",))
 
     def setup(self) -> None:
         self.settings = self.param.largemargin_inner_product_param

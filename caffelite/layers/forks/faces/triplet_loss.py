@@ -43,7 +43,7 @@ class TripletLoss(Loss):
     """
 
     facts = Loss.facts.but(
-        bottoms=3, tops=(0, 1), backward_reads=frozenset({"bottom"}), settings=("loss_param", "triplet_loss_param")
+        bottoms=3, tops=(0, 1), backward_reads=frozenset({"bottom"}), settings=("triplet_loss_param",)
     )
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:

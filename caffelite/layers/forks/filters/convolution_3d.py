@@ -7,6 +7,7 @@ import numpy as np
 
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
+from caffelite.layers.contract.summary import plain_summary
 from caffelite.layers.convolution import Convolution
 from caffelite.schema.messages import LayerParameter
 from caffelite.words import Shape, text_of
@@ -29,6 +30,10 @@ def per_axis(owner: Layer, given: Any) -> dict[str, tuple[int, ...]]:
 
 class _Renamed(Convolution):
     """A convolution whose settings have other names."""
+
+    @classmethod
+    def summary(cls, param: Any) -> list[str]:
+        return plain_summary(param, cls.facts.settings)
 
     def _use(self, given: Any, kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> None:
         """Give the settings the names that Convolution knows."""

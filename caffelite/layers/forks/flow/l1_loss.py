@@ -214,7 +214,7 @@ class L1Loss(_DifferenceLoss):
     Dosovitskiy et al., "FlowNet", 2015 (the endpoint error); lmb-freiburg/flownet2, NVIDIA/caffe.
     """
 
-    facts = _DifferenceLoss.facts.but(settings=("l1_loss_param", "loss_param"))
+    facts = _DifferenceLoss.facts.but(settings=("l1_loss_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.l1_loss_param
@@ -268,7 +268,7 @@ class LpqLoss(_DifferenceLoss):
     Sun et al., "A Quantitative Analysis of Current Practices in Optical Flow Estimation", 2014; lmb-freiburg/flownet2.
     """
 
-    facts = _DifferenceLoss.facts.but(settings=("loss_param", "lpq_loss_param"))
+    facts = _DifferenceLoss.facts.but(settings=("lpq_loss_param",))
 
     def setup(self) -> None:
         s = self.settings = self.param.lpq_loss_param

@@ -174,7 +174,10 @@ class ConvolutionRistretto(_Ristretto):
     """
 
     facts = _Ristretto.facts.but(
-        bottoms=Convolution.facts.bottoms, tops=Convolution.facts.tops, kind="weights", settings=("quantization_param",)
+        bottoms=Convolution.facts.bottoms,
+        tops=Convolution.facts.tops,
+        kind="weights",
+        settings=("convolution_param", "quantization_param"),
     )
     original = Convolution
 
@@ -187,7 +190,7 @@ class DeconvolutionRistretto(_Ristretto):
         bottoms=Deconvolution.facts.bottoms,
         tops=Deconvolution.facts.tops,
         kind="weights",
-        settings=("quantization_param",),
+        settings=("convolution_param", "quantization_param"),
     )
     original = Deconvolution
 
@@ -196,6 +199,6 @@ class DeconvolutionRistretto(_Ristretto):
 class FcRistretto(_Ristretto):
     """An InnerProduct with numbers of few bits: see ConvolutionRistretto."""
 
-    facts = _Ristretto.facts.but(kind="weights", settings=("quantization_param",))
+    facts = _Ristretto.facts.but(kind="weights", settings=("inner_product_param", "quantization_param"))
 
     original = InnerProduct

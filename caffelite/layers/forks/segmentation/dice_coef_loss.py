@@ -71,7 +71,7 @@ class DiceCoefLoss(Loss):
         tops=(0, 1),
         backward_reads=frozenset({"bottom"}),
         without_gradient=(1,),
-        settings=("dice_coef_loss_param", "loss_param"),
+        settings=("dice_coef_loss_param",),
     )
 
     def setup(self) -> None:

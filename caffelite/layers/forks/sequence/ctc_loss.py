@@ -31,11 +31,7 @@ class CtcLoss(Loss):
     """
 
     facts = Loss.facts.but(
-        bottoms=2,
-        tops=(0, 1),
-        without_gradient=(1,),
-        backward_reads=frozenset(),
-        settings=("ctc_loss_param", "loss_param"),
+        bottoms=2, tops=(0, 1), without_gradient=(1,), backward_reads=frozenset(), settings=("ctc_loss_param",)
     )
 
     def setup(self) -> None:
