@@ -9,7 +9,7 @@ from caffelite.kernels import softmax as kernels
 from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
-from caffelite.layers.shared.loss import VALID, Loss
+from caffelite.layers.shared.loss import VALID, SoftmaxLoss
 from caffelite.schema.blobs import read_blob
 from caffelite.words import Shape, count, text_of
 
@@ -18,7 +18,7 @@ _LEAST = 1e-20
 
 
 @layer("InfogainLoss")
-class InfogainLoss(Loss):
+class InfogainLoss(SoftmaxLoss):
     """``-sum over k of H[label, k] log p[k]``, averaged, with p the softmax of the scores.
 
     Bottoms: scores (``N × C × …``, classes along ``infogain_loss_param { axis: 1 }``), labels (``N × …``), H (``C ×
@@ -26,8 +26,8 @@ class InfogainLoss(Loss):
     second is named. ``loss_param``: see Loss; VALID by default. With H the identity this is SoftmaxWithLoss.
     """
 
-    facts = Loss.facts.but(
-        bottoms=(2, 3), tops=(0, 2), without_gradient=(1, 2), settings=("infogain_loss_param", "loss_param")
+    facts = SoftmaxLoss.facts.but(
+        bottoms=(2, 3), without_gradient=(1, 2), settings=("infogain_loss_param", "loss_param")
     )
 
     def setup(self) -> None:
@@ -41,27 +41,20 @@ class InfogainLoss(Loss):
             except (SchemaError, WeightsError, OSError) as error:
                 self.error(f"source: {error}", "source")
 
-    def _sizes(self, x: Shape) -> tuple[int, int, int]:
-        axis = self.axis(self.param.infogain_loss_param.axis, x, "infogain_loss_param axis")
-        return count(x[:axis]), x[axis], count(x[axis + 1 :])
+    def sizes(self, scores: Shape) -> tuple[int, int, int]:
+        return self.around(self.param.infogain_loss_param.axis, scores, "infogain_loss_param axis")
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        outer, classes, inner = self._sizes(bottoms[0])
-        if count(bottoms[1]) != outer * inner:
-            self.shape_error(
-                f"takes one label a prediction: {text_of(bottoms[0])} makes {outer * inner} predictions of {classes} "
-                f"classes, but the labels are {text_of(bottoms[1])}",
-                "bottom",
-                1,
-            )
+        tops = super().shapes(*bottoms)
+        _, classes, _ = self.sizes(bottoms[0])
         given = bottoms[2] if self.matrix is None else self.matrix.shape
         if count(given) != classes * classes:
             self.shape_error(f"H must have {classes} × {classes} values, not {text_of(given)}")
-        return [(), bottoms[0]][: max(len(self.param.top), 1)]
+        return tops
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         scores, labels = bottoms[:2]
-        outer, classes, inner = self._sizes(scores.shape)
+        outer, classes, inner = self.sizes(scores.shape)
         dtype = scores.data.dtype
         self.h = (bottoms[2].data if self.matrix is None else self.matrix.astype(dtype)).reshape(classes, classes)
         self.probabilities = tops[1].data if len(tops) > 1 else arrays.zeros(scores.shape, dtype)
@@ -89,7 +82,7 @@ class InfogainLoss(Loss):
         scores, labels = bottoms[:2]
         if scores.diff is None:
             return []
-        outer, classes, inner = self._sizes(scores.shape)
+        outer, classes, inner = self.sizes(scores.shape)
         weight = tops[0].flat_diff
         p = self.probabilities.reshape(outer, classes, inner)
         index = labels.data.reshape(outer, inner)

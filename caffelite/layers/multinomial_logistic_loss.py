@@ -7,7 +7,7 @@ import numpy as np
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.loss import Loss
-from caffelite.words import Shape, count, text_of
+from caffelite.words import Shape
 
 #: Caffe's kLOG_THRESHOLD.
 _LEAST = 1e-20
@@ -23,9 +23,7 @@ class MultinomialLogisticLoss(Loss):
     facts = Loss.facts.but(bottoms=2, tops=(0, 1), without_gradient=(1,))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        p, labels = bottoms
-        if not p or count(labels) != p[0]:
-            self.shape_error(f"takes one label an image: {text_of(p)} does not go with {text_of(labels)}", "bottom", 1)
+        self.check_labels_of_images(*bottoms)
         return [()]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:

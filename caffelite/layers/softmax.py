@@ -7,7 +7,7 @@ from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
-from caffelite.words import Shape, count
+from caffelite.words import Shape
 
 
 @layer("Softmax")
@@ -17,8 +17,7 @@ class Softmax(Layer):
     facts = Facts(in_place=True, backward_reads=frozenset({"top"}), kind="activation", settings=("softmax_param",))
 
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
-        axis = self.axis(self.param.softmax_param.axis, x)
-        return count(x[:axis]), x[axis], count(x[axis + 1 :])
+        return self.around(self.param.softmax_param.axis, x)
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         self._sizes(bottoms[0])

@@ -10,7 +10,7 @@ from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.summary import plain_summary
-from caffelite.words import Shape, text_of
+from caffelite.words import Shape, count, text_of
 
 LayerClass: TypeAlias = "type[Layer]"
 
@@ -164,3 +164,8 @@ class Layer:
         if not -len(shape) <= axis < len(shape):
             self.shape_error(f"{setting} {axis} does not exist in a blob of shape {text_of(shape)}")
         return axis % len(shape)
+
+    def around(self, axis: int, shape: Shape, setting: str = "axis") -> tuple[int, int, int]:
+        """Return how many values lie before an axis, along it and behind it; raise ShapeError where it is not there."""
+        axis = self.axis(axis, shape, setting)
+        return count(shape[:axis]), shape[axis], count(shape[axis + 1 :])

@@ -8,7 +8,7 @@ import numpy as np
 from caffelite.errors import DataError
 from caffelite.kernels import boxes as kernels
 from caffelite.kernels.engine.launch import call, kernel
-from caffelite.kernels.functions import exp32, log32, sigmoid32
+from caffelite.kernels.functions import FLT_MIN, exp32, log32, sigmoid32
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.detection.detection_output import check_predictions
@@ -18,7 +18,6 @@ from caffelite.words import Shape, count, text_of
 _F = np.float32
 _L2, _LOGISTIC, _PER_PREDICTION = 0, 1, 1
 _NO_MINING, _HARD_EXAMPLE = 0, 2
-_SMALLEST = _F(1.1754943508222875e-38)
 #: Two boxes that overlap by less do not overlap, and a smaller box is none.
 _LEAST_OVERLAP, _LEAST_AREA = 1e-6, 1e-5
 _NOTHING, _OUTSIDE = -1, -2
@@ -35,7 +34,7 @@ def _softmax_losses(begin, end, worker, x, labels, losses, classes):
         total = _F(0)
         for c in range(start, start + classes):
             total += exp32(x[c] - largest)
-        losses[row] = -log32(max(exp32(x[start + labels[row]] - largest) / total, _SMALLEST))
+        losses[row] = -log32(max(exp32(x[start + labels[row]] - largest) / total, FLT_MIN))
 
 
 @kernel

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.errors import DataError
+from caffelite.kernels.functions import FLT_MIN
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
@@ -13,9 +14,6 @@ from caffelite.layers.forks.detection.smooth_l1_loss import SmoothL1Loss
 from caffelite.layers.shared.loss import VALID
 from caffelite.layers.softmax_with_loss import SoftmaxWithLoss
 from caffelite.words import Shape, count, text_of
-
-#: float32's smallest normal number.
-_LEAST = 1.17549435e-38
 
 
 def _four_axes(shape: Shape) -> Shape:
@@ -92,7 +90,7 @@ class SoftmaxWithLossOHEM(SoftmaxWithLoss):
     From the R-FCN fork. The third top sends no gradient back.
     """
 
-    facts = SoftmaxWithLoss.facts.but(tops=(0, 3), settings=("loss_param", "softmax_param"))
+    facts = SoftmaxWithLoss.facts.but(tops=(0, 3))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         return [*super().shapes(*bottoms), bottoms[1]][: max(len(self.param.top), 1)]
@@ -101,7 +99,7 @@ class SoftmaxWithLossOHEM(SoftmaxWithLoss):
         steps = super().forward(bottoms, tops)
         if len(tops) < 3:
             return steps
-        outer, channels, inner = self._sizes(bottoms[0].shape)
+        outer, channels, inner = self.sizes(bottoms[0].shape)
         p = self.probabilities.reshape(outer, channels, inner)
         labels, losses = bottoms[1].data.reshape(outer, inner), tops[2].data.reshape(outer, inner)
 
@@ -109,7 +107,7 @@ class SoftmaxWithLossOHEM(SoftmaxWithLoss):
             chosen = labels.astype(np.int64)
             counted = np.ones_like(chosen, bool) if self.ignored is None else chosen != self.ignored
             own = np.take_along_axis(p, np.where(counted, chosen, 0)[:, None], axis=1)[:, 0]
-            losses[...] = np.where(counted, -np.log(np.maximum(own, _LEAST)), 0)
+            losses[...] = np.where(counted, -np.log(np.maximum(own, FLT_MIN)), 0)
 
         return [*steps, write]
 

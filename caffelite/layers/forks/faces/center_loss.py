@@ -10,7 +10,7 @@ from caffelite.kernels.engine.arrays import zeros
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.loss import Loss
-from caffelite.words import Shape, count, text_of
+from caffelite.words import Shape, count
 
 
 @layer("CenterLoss")
@@ -49,9 +49,8 @@ class CenterLoss(Loss):
         return count(x[:axis]), count(x[axis:])
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        many, _ = self._sizes(bottoms[0])
-        if count(bottoms[1]) != many:
-            self.shape_error(f"takes one label a row: {many}, not {text_of(bottoms[1])}", "bottom", 1)
+        rows, _ = self._sizes(bottoms[0])
+        self.check_labels_of_rows(rows, bottoms[1])
         return [()]
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:

@@ -13,7 +13,7 @@ from caffelite.kernels.inner_product import product
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.loss import Loss
-from caffelite.words import Shape, count, text_of
+from caffelite.words import Shape, count
 
 _F = np.float32
 _SMALL = _F(1e-9)
@@ -138,8 +138,7 @@ class _MarginInnerProduct(Loss):
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         rows, _ = self._sizes(bottoms[0])
-        if count(bottoms[1]) != rows:
-            self.shape_error(f"takes one label a row: {rows}, not {text_of(bottoms[1])}", "bottom", 1)
+        self.check_labels_of_rows(rows, bottoms[1])
         top = (*bottoms[0][: self.axis(self.settings.axis, bottoms[0])], self.settings.num_output)
         return [top, (1,)][: len(self.param.top)]
 
