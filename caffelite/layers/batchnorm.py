@@ -122,11 +122,11 @@ class BatchNorm(Layer):
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         channels, _ = self.channels_and_length(bottoms[0])
-        found = [Parameter(shape, learned=False) for shape in ((channels,), (channels,), (1,))]
+        parameters = [Parameter(shape, learned=False) for shape in ((channels,), (channels,), (1,))]
         if self.scale_bias:
             filler = self.settings.scale_filler if self.settings.HasField("scale_filler") else _ONE
-            found += [Parameter((channels,), filler), Parameter((channels,), self.settings.bias_filler)]
-        return found
+            parameters += [Parameter((channels,), filler), Parameter((channels,), self.settings.bias_filler)]
+        return parameters
 
     def specs(self) -> list[Any]:
         given = super().specs()
@@ -261,6 +261,6 @@ class BatchNorm(Layer):
 def learned_by(followers: Sequence[Layer]) -> tuple[Blob | None, Blob | None]:
     """Return the factor and the offset that the one layer behind learns."""
     (follower,) = followers
-    found = follower.learned_affine()
-    assert found is not None
-    return found
+    affine = follower.learned_affine()
+    assert affine is not None
+    return affine

@@ -152,10 +152,10 @@ class Convolution(Layer):
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         _, channels, (_, kernel, *_) = self._sizes(bottoms[0])
         outputs, group = self._counts(channels)
-        found = [Parameter((outputs, channels // group, *kernel), self.settings.weight_filler)]
+        parameters = [Parameter((outputs, channels // group, *kernel), self.settings.weight_filler)]
         if self.settings.bias_term:
-            found.append(Parameter((outputs,), self.settings.bias_filler))
-        return found
+            parameters.append(Parameter((outputs,), self.settings.bias_filler))
+        return parameters
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         steps: list[Step] = []

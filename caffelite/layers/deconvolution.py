@@ -42,10 +42,10 @@ class Deconvolution(Convolution):
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         _, channels, (_, kernel, *_) = self._sizes(bottoms[0])
         weights = (channels, self.settings.num_output // self.settings.group, *kernel)
-        found = [Parameter(weights, self.settings.weight_filler)]
+        parameters = [Parameter(weights, self.settings.weight_filler)]
         if self.settings.bias_term:
-            found.append(Parameter((self.settings.num_output,), self.settings.bias_filler))
-        return found
+            parameters.append(Parameter((self.settings.num_output,), self.settings.bias_filler))
+        return parameters
 
     def _reversed(self, x: Blob, y: Blob):
         """Return the convolution from the top to the bottom."""

@@ -37,8 +37,10 @@ class Embed(Layer):
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         outputs = self.settings.num_output
-        found = [Parameter((self.settings.input_dim, outputs), self.settings.weight_filler)]
-        return [*found, Parameter((outputs,), self.settings.bias_filler)] if self.settings.bias_term else found
+        parameters = [Parameter((self.settings.input_dim, outputs), self.settings.weight_filler)]
+        if self.settings.bias_term:
+            parameters.append(Parameter((outputs,), self.settings.bias_filler))
+        return parameters
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         index, y = bottoms[0].flat, tops[0].flat

@@ -47,10 +47,10 @@ class InnerProduct(Layer):
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         _, outputs, inputs = self._size(bottoms[0])
         shape = (inputs, outputs) if self.settings.transpose else (outputs, inputs)
-        found = [Parameter(shape, self.settings.weight_filler)]
+        parameters = [Parameter(shape, self.settings.weight_filler)]
         if self.settings.bias_term:
-            found.append(Parameter((outputs,), self.settings.bias_filler))
-        return found
+            parameters.append(Parameter((outputs,), self.settings.bias_filler))
+        return parameters
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         rows, outputs, inputs = self._size(bottoms[0].shape)

@@ -36,26 +36,26 @@ class RNN(Recurrent):
         return [kernels.tanh_backward(self.steps[0][t], d_hidden, self.d_sums[t])]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        found = super().forward(bottoms, tops)
+        steps = super().forward(bottoms, tops)
         y, n, blobs = tops[0].data, self.size, self.named()
         out = product(
             self.steps[0], (n, 1), blobs["out"].data, (1, n), y, (self.cont.size, n, n), blobs["out bias"].data
         )
-        return [*found, *out, kernels.tanh_forward(y, y)]
+        return [*steps, *out, kernels.tanh_forward(y, y)]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         dy = tops[0].diff
         assert dy is not None
         n, rows, blobs = self.size, self.cont.size, self.named()
         d_out, d_hidden = self.memory(n), self.memory(n)
-        found: list[Step] = [kernels.tanh_backward(tops[0].data, dy, d_out)]
-        found += product(d_out, (n, 1), blobs["out"].data, (n, 1), d_hidden, (rows, n, n))
+        steps: list[Step] = [kernels.tanh_backward(tops[0].data, dy, d_out)]
+        steps += product(d_out, (n, 1), blobs["out"].data, (n, 1), d_hidden, (rows, n, n))
         dw, db = blobs["out"].diff, blobs["out bias"].diff
         if dw is not None:
-            found += product(d_out, (1, n), self.steps[0], (n, 1), dw, (n, n, rows), add=True)
+            steps += product(d_out, (1, n), self.steps[0], (n, 1), dw, (n, n, rows), add=True)
         if db is not None:
-            found.append(add_rows(d_out, n, db))
-        return [*found, *self._back(bottoms, d_hidden)]
+            steps.append(add_rows(d_out, n, db))
+        return [*steps, *self._back(bottoms, d_hidden)]
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
         forward, backward = super().multiply_adds(bottoms, tops)

@@ -50,10 +50,10 @@ class Scale(Broadcast):
         shape, _, _ = self._sizes(*bottoms)
         settings = self.param.scale_param
         filler = settings.filler if settings.HasField("filler") else FillerParameter(type="constant", value=1)
-        found = [Parameter(shape, filler)] if self.learned else []
+        parameters = [Parameter(shape, filler)] if self.learned else []
         if settings.bias_term:
-            found.append(Parameter(shape, settings.bias_filler))
-        return found
+            parameters.append(Parameter(shape, settings.bias_filler))
+        return parameters
 
     def _blobs(self, bottoms: Sequence[Blob]) -> tuple[Blob, Blob | None]:
         factor, *rest = self.blobs if self.learned else [bottoms[1], *self.blobs]

@@ -17,7 +17,7 @@ class Slice(Layer):
     facts = Facts(tops=(1, None), backward_reads=frozenset(), settings=("slice_param",))
 
     def _cut(self, x: Shape) -> tuple[int, list[int]]:
-        settings, many = self.param.slice_param, len(self.param.top)
+        settings, tops = self.param.slice_param, len(self.param.top)
         if settings.HasField("slice_dim"):
             if settings.HasField("axis"):
                 self.error("give either axis or the older slice_dim, not both", "axis")
@@ -26,11 +26,11 @@ class Slice(Layer):
             axis = self.axis(settings.axis, x)
         points = list(settings.slice_point)
         if not points:
-            if x[axis] % many:
-                self.shape_error(f"axis {axis} of {text_of(x)} cannot be cut into {many} equal parts")
-            return axis, [x[axis] // many] * many
-        if len(points) != many - 1:
-            self.error(f"{many} tops need {many - 1} slice_point, not {len(points)}", "slice_point")
+            if x[axis] % tops:
+                self.shape_error(f"axis {axis} of {text_of(x)} cannot be cut into {tops} equal parts")
+            return axis, [x[axis] // tops] * tops
+        if len(points) != tops - 1:
+            self.error(f"{tops} tops need {tops - 1} slice_point, not {len(points)}", "slice_point")
         edges = [0, *points, x[axis]]
         sizes = [b - a for a, b in zip(edges, edges[1:], strict=False)]
         if min(sizes) <= 0:

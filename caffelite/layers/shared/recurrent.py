@@ -86,7 +86,7 @@ class Recurrent(Recurrence):
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         time, streams, inputs = self.extent(*[b.shape for b in bottoms])
-        found = self.walk(bottoms[0], bottoms[1].data, inputs, tops, bottoms[2] if self.static else None)
+        steps = self.walk(bottoms[0], bottoms[1].data, inputs, tops, bottoms[2] if self.static else None)
         last = [values[time - 1] for values in self.steps]
         if self.exposed:
             sources = [bottoms[j].data[0] for j in self.exposed]
@@ -95,7 +95,7 @@ class Recurrent(Recurrence):
             sources = targets = self.keep_state(streams)
         begin: list[Step] = [partial(np.copyto, a, b) for a, b in zip(self.start, sources, strict=True)]
         end: list[Step] = [partial(np.copyto, a, b) for a, b in zip(targets, last, strict=True)]
-        return [*begin, *found, *end, *([self._print] if self.settings.debug_info else [])]
+        return [*begin, *steps, *end, *([self._print] if self.settings.debug_info else [])]
 
     def _print(self) -> None:
         for t in range(len(self.cont)):
@@ -112,6 +112,6 @@ class Recurrent(Recurrence):
 
     def _back(self, bottoms: Sequence[Blob], dy: np.ndarray) -> list[Step]:
         _, _, inputs = self.extent(*[b.shape for b in bottoms])
-        found = self.walk_back(bottoms[0], inputs, dy, bottoms[2] if self.static else None)
+        steps = self.walk_back(bottoms[0], inputs, dy, bottoms[2] if self.static else None)
         diffs = [bottoms[j].diff for j in self.exposed]
-        return [*found, *[partial(diff.fill, 0) for diff in diffs if diff is not None]]
+        return [*steps, *[partial(diff.fill, 0) for diff in diffs if diff is not None]]

@@ -171,10 +171,10 @@ class DeformableConvolution(Convolution):
         groups, taps = self.settings.deformable_group, count(self._sizes(x)[2][1])
         if groups < 1 or x[1] % groups:
             self.error(f"{x[1]} channels are not divisible by deformable_group {groups}", "deformable_group")
-        wanted = (x[0], 2 * taps * groups, *y[2:])
-        if offsets != wanted:
+        expected = (x[0], 2 * taps * groups, *y[2:])
+        if offsets != expected:
             self.shape_error(
-                f"{taps} taps and {groups} groups need offsets of {text_of(wanted)}, not {text_of(offsets)}",
+                f"{taps} taps and {groups} groups need offsets of {text_of(expected)}, not {text_of(offsets)}",
                 "bottom",
                 1,
             )
@@ -228,8 +228,8 @@ class DeformableConvolution(Convolution):
         x, offsets, y = *bottoms, tops[0]
         assert y.diff is not None
         images, channels = x.shape[:2]
-        wanted = x.diff is not None or offsets.diff is not None
-        columns = arrays.zeros(self.columns.shape, x.data.dtype) if wanted else None
+        to_bottoms = x.diff is not None or offsets.diff is not None
+        columns = arrays.zeros(self.columns.shape, x.data.dtype) if to_bottoms else None
         w, (dw, db) = self._product(x, y)
         steps: list[Step] = [*self.plane.backward(self.columns, w, y.diff, columns, dw, db)]
         if columns is None:

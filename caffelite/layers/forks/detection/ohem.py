@@ -44,23 +44,23 @@ class BoxAnnotatorOHEM(Layer):
         regions = bottoms[0]
         if not 2 <= len(regions) <= 4 or regions[1] != 5:
             self.shape_error(f"takes regions of N×5 or N×5×H×W, not {text_of(regions)}", "bottom", 0)
-        many, _, height, width = _four_axes(regions)
+        number, _, height, width = _four_axes(regions)
         for j, (what, channels) in enumerate((("losses", 1), ("labels", 1), ("weights", 0)), 1):
             x = bottoms[j]
             four = _four_axes(x)
-            if not 1 <= len(x) <= 4 or (many, height, width) != (four[0], *four[2:]) or channels not in (0, four[1]):
-                wanted = text_of((many, channels, height, width)).replace("×0×", "×C×")
+            if not 1 <= len(x) <= 4 or (number, height, width) != (four[0], *four[2:]) or channels not in (0, four[1]):
+                expected = text_of((number, channels, height, width)).replace("×0×", "×C×")
                 self.shape_error(
-                    f"takes {what} of {wanted} for regions of {text_of(regions)}, not {text_of(x)}", "bottom", j
+                    f"takes {what} of {expected} for regions of {text_of(regions)}, not {text_of(x)}", "bottom", j
                 )
-        return [(many, 1, height, width), _four_axes(bottoms[3])]
+        return [(number, 1, height, width), _four_axes(bottoms[3])]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         settings = self.param.box_annotator_ohem_param
-        many, channels, *places = tops[1].shape
+        number, channels, *places = tops[1].shape
         size = count(places)
-        regions = bottoms[0].data.reshape(many, 5, size)
-        weights, kept_weights = (x.data.reshape(many, channels, size) for x in (bottoms[3], tops[1]))
+        regions = bottoms[0].data.reshape(number, 5, size)
+        weights, kept_weights = (x.data.reshape(number, channels, size) for x in (bottoms[3], tops[1]))
         losses, labels, kept_labels = bottoms[1].flat, bottoms[2].flat, tops[0].flat
 
         def choose() -> None:
@@ -141,8 +141,8 @@ class SmoothL1LossOHEM(SmoothL1Loss):
         steps = super().forward(bottoms, tops)
         if len(tops) < 2:
             return steps
-        many, channels, height, width = _four_axes(bottoms[0].shape)
-        difference, losses = self.difference.reshape(many, channels, height, width), tops[1].data
+        images, channels, height, width = _four_axes(bottoms[0].shape)
+        difference, losses = self.difference.reshape(images, channels, height, width), tops[1].data
 
         def write() -> None:
             size = np.abs(difference)

@@ -206,7 +206,7 @@ class Regions(Layer):
         x = bottoms[0].shape
         regions = bottoms[1].data.reshape(-1, 5)
         self.image = np.zeros(len(regions), np.int64)
-        self.rows, self.columns = (np.zeros((len(regions), many * each, 2), np.int64) for many in self.pooled)
+        self.rows, self.columns = (np.zeros((len(regions), bins * each, 2), np.int64) for bins in self.pooled)
 
         def locate() -> None:
             left, top, right, bottom = self._read(regions, x[0])
@@ -329,10 +329,10 @@ class PSROIPooling(Regions):
         self.pooled, self.scale, self.outputs = (p.group_size, p.group_size), p.spatial_scale, p.output_dim
 
     def channels(self, given: int) -> int:
-        wanted = self.outputs * count(self.pooled)
-        if given != wanted:
+        expected = self.outputs * count(self.pooled)
+        if given != expected:
             self.shape_error(
-                f"its features have {given} channels, expected output_dim × group_size², {wanted}", "bottom", 0
+                f"its features have {given} channels, expected output_dim × group_size², {expected}", "bottom", 0
             )
         return self.outputs
 

@@ -56,16 +56,16 @@ class TripletLoss(Loss):
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x = bottoms[0]
-        many, length = x.shape[0], count(x.shape[1:])
-        self.losses, out = zeros(many, x.data.dtype), tops[0].flat
+        images, length = x.shape[0], count(x.shape[1:])
+        self.losses, out = zeros(images, x.data.dtype), tops[0].flat
 
         def finish() -> None:
-            out[0] = self.losses.sum(dtype=np.float64) / (2 * many)
+            out[0] = self.losses.sum(dtype=np.float64) / (2 * images)
 
         return [
             call(
                 _forward,
-                many,
+                images,
                 *[b.flat for b in bottoms],
                 self.losses,
                 length,
@@ -77,11 +77,11 @@ class TripletLoss(Loss):
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         a, p, n = bottoms
-        many, length = a.shape[0], count(a.shape[1:])
+        images, length = a.shape[0], count(a.shape[1:])
         weight, factor = tops[0].flat_diff, np.zeros(1, a.data.dtype)
 
         def prepare() -> None:
-            factor[0] = weight[0] / many
+            factor[0] = weight[0] / images
 
         steps: list[Step] = [prepare]
         for x, minuend, subtrahend in ((a, n, p), (p, p, a), (n, a, n)):
@@ -89,7 +89,7 @@ class TripletLoss(Loss):
                 steps.append(
                     call(
                         _backward,
-                        many,
+                        images,
                         minuend.flat,
                         subtrahend.flat,
                         x.flat_diff,

@@ -121,10 +121,10 @@ class Local(Layer):
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         outputs, channels, *_, down, across = self._sizes(bottoms[0])
         p = self.settings
-        found = [Parameter((outputs, 1, channels * p.kernel_size**2, down * across), p.weight_filler)]
+        parameters = [Parameter((outputs, 1, channels * p.kernel_size**2, down * across), p.weight_filler)]
         if p.bias_term:
-            found.append(Parameter((1, 1, outputs, down * across), p.bias_filler))
-        return found
+            parameters.append(Parameter((1, 1, outputs, down * across), p.bias_filler))
+        return parameters
 
     def _work(self, x: Blob, y: Blob) -> int:
         return y.data.size * x.shape[1] * self.settings.kernel_size**2

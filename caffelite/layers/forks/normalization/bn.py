@@ -57,14 +57,14 @@ class BN(Layer):
 
     def setup(self) -> None:
         p = self.settings = self.param.bn_param
-        found = {name: [s for s in settings if p.HasField(s)] for name, settings in _DIALECTS.items()}
-        given = [name for name, settings in found.items() if settings]
+        settings_of = {name: [s for s in settings if p.HasField(s)] for name, settings in _DIALECTS.items()}
+        given = [name for name, settings in settings_of.items() if settings]
         # The fillers are common to the last two.
         if "PSPNet" in given and len(given) > 1:
-            mine, other = found["PSPNet"][0], found[given[1]][0]
+            mine, other = settings_of["PSPNet"][0], settings_of[given[1]][0]
             self.error(f"{mine} and {other} belong to different forks' BN layers; give those of one", other)
-        if found["ducha-aiki"] and p.HasField("bn_mode"):
-            self.error(f"{found['ducha-aiki'][0]} and bn_mode belong to different forks' BN layers", "bn_mode")
+        if settings_of["ducha-aiki"] and p.HasField("bn_mode"):
+            self.error(f"{settings_of['ducha-aiki'][0]} and bn_mode belong to different forks' BN layers", "bn_mode")
         self.dialect = given[0] if given else "PSPNet"
         train = self.context.phase == TRAIN
         self.learned = True
@@ -112,12 +112,12 @@ class BN(Layer):
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         shape = (1, bottoms[0][1], 1, 1)
-        found = [Parameter(shape, filler, self.learned) for filler in self.fillers]
+        parameters = [Parameter(shape, filler, self.learned) for filler in self.fillers]
         if self.dialect != "SegNet":
             frozen = self.dialect == "PSPNet" and self.settings.frozen
             one = FillerParameter(type="constant", value=1) if frozen else None
-            found += [Parameter(shape, learned=False), Parameter(shape, one, learned=False)]
-        return found
+            parameters += [Parameter(shape, learned=False), Parameter(shape, one, learned=False)]
+        return parameters
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0].flat, tops[0].flat
@@ -127,8 +127,8 @@ class BN(Layer):
             return [scaling.forward(x, y, scale, shift, channels, length)]
         dtype = bottoms[0].data.dtype
         # The gradient needs the normalised values; where there is none they take the place of the top.
-        wanted = bottoms[0].diff is not None or any(blob.diff is not None for blob in self.blobs)
-        self.normalised = arrays.zeros(x.size, dtype) if wanted else y
+        learns = bottoms[0].diff is not None or any(blob.diff is not None for blob in self.blobs)
+        self.normalised = arrays.zeros(x.size, dtype) if learns else y
         self.inverse = np.zeros(channels, dtype)
         steps: list[Step] = []
         if self.stored:
