@@ -102,6 +102,7 @@ def test_gradient(kind: str, what: str, case: dict[str, np.ndarray]) -> None:
 
 
 def test_every_type_with_a_gradient_is_covered() -> None:
+    assert len(CASES) == 298
     covered = {registry()[kind] for kind, _, _ in CASES}
     missing = {cls.type for cls in registry().values() if cls.facts.differentiable and not cls.facts.source} - {
         cls.type for cls in covered
