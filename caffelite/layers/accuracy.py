@@ -23,7 +23,9 @@ class Accuracy(Layer):
     that has diverged is right about everything.)
     """
 
-    facts = Facts(bottoms=2, tops=(1, 2), differentiable=False, kind="measure", settings=("accuracy_param",))
+    facts = Facts(
+        bottoms=2, tops=(1, 2), differentiable=False, kind="measure", settings=("accuracy_param",), share=True
+    )
 
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
         axis = self.axis(self.param.accuracy_param.axis, x)

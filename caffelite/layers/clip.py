@@ -42,7 +42,7 @@ class Clip(ElementWise):
     The gradient is 1 on the bounds and between them.
     """
 
-    facts = ElementWise.facts.but(kind="activation", settings=("clip_param",))
+    facts = ElementWise.facts.but(kind="activation", settings=("clip_param",), saturates=True)
 
     def setup(self) -> None:
         settings = self.param.clip_param
@@ -60,7 +60,7 @@ class ReLU6(ElementWise):
     In the forks of eric612 and jolibrain. Krizhevsky, "Convolutional Deep Belief Networks on CIFAR-10", 2010.
     """
 
-    facts = ElementWise.facts.but(kind="activation", settings=("relu6_param",))
+    facts = ElementWise.facts.but(kind="activation", settings=("relu6_param",), rectifies=True, saturates=True)
 
     def setup(self) -> None:
         slope = self.param.relu6_param.negative_slope

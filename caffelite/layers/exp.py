@@ -37,7 +37,7 @@ class _ToABase(ElementWise):
 class Exp(_ToABase):
     """``y = base ^ (shift + scale * x)``; ``exp_param { base: -1 scale: 1 shift: 0 }``, a base of -1 being e."""
 
-    facts = _ToABase.facts.but(kind="activation", settings=("exp_param",))
+    facts = _ToABase.facts.but(kind="activation", settings=("exp_param",), reads_own_output="always")
 
     def setup(self) -> None:
         settings = self.param.exp_param

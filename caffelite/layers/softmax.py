@@ -19,7 +19,14 @@ from caffelite.words import Shape, count, text_of
 class Softmax(Layer):
     """``y = exp(x) / sum of exp(x)`` over ``softmax_param { axis: 1 }``, the largest x taken off first."""
 
-    facts = Facts(in_place=True, backward_reads=frozenset({"top"}), kind="activation", settings=("softmax_param",))
+    facts = Facts(
+        in_place=True,
+        backward_reads=frozenset({"top"}),
+        kind="activation",
+        settings=("softmax_param",),
+        saturates=True,
+        reads_own_output="always",
+    )
 
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
         axis = self.axis(self.param.softmax_param.axis, x)
@@ -49,7 +56,12 @@ class SoftmaxWithLoss(Loss):
     """
 
     facts = Loss.facts.but(
-        bottoms=2, tops=(0, 2), without_gradient=(1,), settings=("loss_param", "softmax_param"), deploy="Softmax"
+        bottoms=2,
+        tops=(0, 2),
+        without_gradient=(1,),
+        settings=("loss_param", "softmax_param"),
+        deploy="Softmax",
+        deploy_top="prob",
     )
 
     def _sizes(self, x: Shape) -> tuple[int, int, int]:

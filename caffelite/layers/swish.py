@@ -51,7 +51,7 @@ class Swish(ElementWise):
     Ramachandran et al., "Searching for Activation Functions", 2017.
     """
 
-    facts = ElementWise.facts.but(kind="activation", settings=("swish_param",))
+    facts = ElementWise.facts.but(kind="activation", settings=("swish_param",), rectifies=True)
 
     def setup(self) -> None:
         self.use(_SWISH, self.param.swish_param.beta)
@@ -64,7 +64,7 @@ class Mish(ElementWise):
     Misra, "Mish: A Self Regularized Non-Monotonic Activation Function", 2019.
     """
 
-    facts = ElementWise.facts.but(kind="activation")
+    facts = ElementWise.facts.but(kind="activation", rectifies=True)
 
     def setup(self) -> None:
         self.use(_MISH)
@@ -77,7 +77,7 @@ class HSwish(ElementWise):
     Howard et al., "Searching for MobileNetV3", 2019.
     """
 
-    facts = ElementWise.facts.but(kind="activation")
+    facts = ElementWise.facts.but(kind="activation", rectifies=True)
 
     def setup(self) -> None:
         self.use(_HSWISH)
@@ -87,7 +87,7 @@ class HSwish(ElementWise):
 class HSigmoid(ElementWise):
     """``y = min(max(x + 3, 0), 6) / 6``; the companion of HSwish."""
 
-    facts = ElementWise.facts.but(kind="activation")
+    facts = ElementWise.facts.but(kind="activation", saturates=True)
 
     def setup(self) -> None:
         self.use(_HSIGMOID)

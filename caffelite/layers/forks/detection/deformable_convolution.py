@@ -154,7 +154,7 @@ class DeformableConvolution(Convolution):
     2017.
     """
 
-    facts = Convolution.facts.but(bottoms=2, tops=1, kind="weights")
+    facts = Convolution.facts.but(bottoms=2, tops=1, kind="weights", folds=frozenset())
     message = "deformable_convolution_param"
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:

@@ -30,6 +30,8 @@ def per_axis(owner: Layer, given: Any) -> dict[str, tuple[int, ...]]:
 class _Renamed(Convolution):
     """A convolution whose settings have other names."""
 
+    facts = Convolution.facts.but(folds=frozenset())
+
     def _use(self, given: Any, kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> None:
         """Give the settings the names that Convolution knows."""
         self.settings = LayerParameter().convolution_param
