@@ -119,9 +119,9 @@ def run(bench: Bench) -> Result:
             for (learning, way), lines in losses.items()
         ],
         [
-            Panel(f"{learning}: {what}", "iterations", what, [Curve(way, marks, found[learning, way]) for way in ways])
+            Panel(f"{learning}: {what}", "iterations", what, [Curve(way, marks, lines[learning, way]) for way in ways])
             for learning in who
-            for what, found in (("norm of the bias", norms), ("training loss", losses))
+            for what, lines in (("norm of the bias", norms), ("training loss", losses))
         ],
         images.described,
         bench.seeds,

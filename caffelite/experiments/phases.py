@@ -85,14 +85,14 @@ def run(bench: Bench) -> Result:
             train,
             test,
             spread([line[-1] for line in training[train == "true"]], "{:.3f}"),
-            spread([loss for _, loss in found], "{:.3f}"),
-            _accuracy(found),
+            spread([loss for _, loss in tested], "{:.3f}"),
+            _accuracy(tested),
             symptom,
         ]
-        for train, test, found, symptom in cases
+        for train, test, tested, symptom in cases
     ]
     right = _loss(ends(False, True))
-    parts = [not _loss(found) < _FAILED * right for *_, found, _ in cases[1:]]
+    parts = [not _loss(tested) < _FAILED * right for *_, tested, _ in cases[1:]]
     sentence = "Test accuracy (TRAIN, TEST): " + "; ".join(f"{row[4]} ({row[0]}; {row[1]})" for row in rows) + "."
     return Result(
         "phases",
@@ -120,9 +120,9 @@ def run(bench: Bench) -> Result:
                     Curve(
                         f"TRAIN {_WORDS[stored]}, TEST {_WORDS[use]}",
                         epochs,
-                        [[loss for _, loss in values] for values in found],
+                        [[loss for _, loss in values] for values in tested],
                     )
-                    for (stored, use), found in tests.items()
+                    for (stored, use), tested in tests.items()
                 ],
                 y_scale="log",
             ),
@@ -133,10 +133,10 @@ def run(bench: Bench) -> Result:
     )
 
 
-def _loss(found: Sequence[tuple[float, float]]) -> float:
-    return float(np.mean([loss for _, loss in found]))
+def _loss(tested: Sequence[tuple[float, float]]) -> float:
+    return float(np.mean([loss for _, loss in tested]))
 
 
-def _accuracy(found: Sequence[tuple[float, float]]) -> str:
-    text = f"{spread([accuracy for accuracy, _ in found])}%"
-    return text if np.isfinite(_loss(found)) else f"{text}: no score is a number"
+def _accuracy(tested: Sequence[tuple[float, float]]) -> str:
+    text = f"{spread([accuracy for accuracy, _ in tested])}%"
+    return text if np.isfinite(_loss(tested)) else f"{text}: no score is a number"
