@@ -120,7 +120,7 @@ def _labels(net: Net) -> set[Version]:
         version
         for node in net.graph.nodes
         if node.layer.facts.source
-        for version in (node.tops if node.layer.facts.filled_by_caller else node.tops[1:])
+        for version in (node.tops if node.layer.facts.net_input else node.tops[1:])
     ]
     return {version for version in tops if _is_label(version)}
 

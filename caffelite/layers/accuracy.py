@@ -24,7 +24,12 @@ class Accuracy(Layer):
     """
 
     facts = Facts(
-        bottoms=2, tops=(1, 2), differentiable=False, kind="measure", settings=("accuracy_param",), share=True
+        bottoms=2,
+        tops=(1, 2),
+        differentiable=False,
+        share=True,
+        kind="measure",
+        settings=("accuracy_param",),
     )
 
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
