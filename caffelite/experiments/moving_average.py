@@ -61,6 +61,22 @@ def _digits(bench: Bench, seed: int, after: After) -> Trained:
     return Trained(bench, text, seed, _BATCH, after, **_SOLVER)
 
 
+def _tested(training: Training, marks: Sequence[int], averages: Averages) -> tuple[dict[str, list[float]], _Statistics]:
+    """Train, and test by all statistics at each mark; return the accuracies, and the exact statistics at the end."""
+    lines: dict[str, list[float]] = {way: [] for way in _WAYS}
+    exact: _Statistics = {}
+    done = 0
+    for mark in marks:
+        training.train(mark - done)
+        done = mark
+        exact = training.population(min(_BATCHES, marks[-1]))
+        lines[_OWN].append(training.test(False)[0])
+        for way in _WAYS[1:]:
+            with training.statistics(exact if way == _EXACT else averages.values(way)):
+                lines[way].append(training.test(True)[0])
+    return lines, exact
+
+
 def run(bench: Bench) -> Result:
     """Train both nets, and test each on the way by all statistics."""
     shapes = prepare_cifar10(bench)
@@ -73,16 +89,7 @@ def run(bench: Bench) -> Result:
     for net, seed in bench.runs(list(makers)):
         averages = Averages()
         with makers[net](bench, seed, averages.add) as training:
-            lines: dict[str, list[float]] = {way: [] for way in _WAYS}
-            done = 0
-            for mark in marks[net]:
-                training.train(mark - done)
-                done = mark
-                exact = training.population(min(_BATCHES, counts[net]))
-                lines[_OWN].append(training.test(False)[0])
-                for way in _WAYS[1:]:
-                    with training.statistics(exact if way == _EXACT else averages.values(way)):
-                        lines[way].append(training.test(True)[0])
+            lines, exact = _tested(training, marks[net], averages)
             for way, line in lines.items():
                 accuracies[net][way].append(line)
             if net == _SHAPES:

@@ -17,18 +17,7 @@ _GUESSING = 12.0
 
 def run(bench: Bench) -> Result:
     """Train two nets, and test them with batches of several sizes, by stored statistics and by the batch's own."""
-    nets = {
-        "inner products": mlp([100] * 3, "ReLU", (1, 2, 3), batch=_BATCH),
-        "convolutions": inputs(_BATCH)
-        + convolution("c1", "data", 16)
-        + normalize("c1", "1")
-        + _RELU_POOL.format(1)
-        + convolution("c2", "pool1", 32)
-        + normalize("c2", "2")
-        + _RELU_POOL.format(2)
-        + product("score", "pool2", 10, 'type: "xavier"')
-        + LOSS,
-    }
+    nets = {"inner products": mlp([100] * 3, "ReLU", (1, 2, 3), batch=_BATCH), "convolutions": _convolutions()}
     sizes = [size for size in _SIZES if size <= len(bench.images.test)]
     iterations = bench.epochs(_EPOCHS, _BATCH)
     bench.expect(len(nets) * len(bench.seeds) * iterations)
@@ -75,6 +64,20 @@ def run(bench: Bench) -> Result:
         bench.images.described,
         bench.seeds,
         bench.share,
+    )
+
+
+def _convolutions() -> str:
+    return (
+        inputs(_BATCH)
+        + convolution("c1", "data", 16)
+        + normalize("c1", "1")
+        + _RELU_POOL.format(1)
+        + convolution("c2", "pool1", 32)
+        + normalize("c2", "2")
+        + _RELU_POOL.format(2)
+        + product("score", "pool2", 10, 'type: "xavier"')
+        + LOSS
     )
 
 

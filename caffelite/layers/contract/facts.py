@@ -40,11 +40,11 @@ class Facts:
         The layer brings data into the net (no bottoms); its calls cannot be skipped.
     net_input : bool
         Its tops are the inputs of the net, blobs that the caller writes into and may give another shape (Input).
+    filled_by_caller : bool
+        It is a source whose data the caller puts in (Input, MemoryData): it reads none by itself.
     elementwise : bool
         Its top is a function of one number, taken of each element of its one bottom, and ``forward_with`` and
         ``backward_with`` compute such layers behind it as well: a chain of them is one function.
-    filled_by_caller : bool
-        It is a source whose data the caller puts in (Input, MemoryData): it reads none by itself.
     absorbs : bool
         ``forward_with`` computes the layers behind it as well: those that are ``affine``, then ``elementwise`` ones.
     affine : bool
@@ -94,8 +94,8 @@ class Facts:
     derivative: bool = True
     source: bool = False
     net_input: bool = False
-    elementwise: bool = False
     filled_by_caller: bool = False
+    elementwise: bool = False
     absorbs: bool = False
     affine: bool = False
     absorbs_affine: bool = False
