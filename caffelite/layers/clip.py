@@ -26,7 +26,7 @@ class Clip(ElementWise):
     The gradient is 1 on the bounds and between them.
     """
 
-    facts = ElementWise.facts.but(kind="activation", settings=("clip_param",))
+    facts = ElementWise.facts.but(kind="activation", settings=("clip_param",), saturates=True)
 
     def setup(self) -> None:
         settings = self.param.clip_param

@@ -15,7 +15,7 @@ _EXP = define(Function("Exp", lambda x, p, o: p[o + 1] * exp32(p[o] * x), lambda
 class Exp(ToABase):
     """``y = base ^ (shift + scale * x)``; ``exp_param { base: -1 scale: 1 shift: 0 }``, a base of -1 being e."""
 
-    facts = ToABase.facts.but(kind="activation", settings=("exp_param",))
+    facts = ToABase.facts.but(kind="activation", settings=("exp_param",), reads_own_output="always")
 
     def setup(self) -> None:
         settings = self.param.exp_param

@@ -23,7 +23,12 @@ class Im2col(Convolution):
     """
 
     facts = Convolution.facts.but(
-        bottoms=1, tops=1, backward_reads=frozenset(), kind="weights", settings=("convolution_param",)
+        bottoms=1,
+        tops=1,
+        backward_reads=frozenset(),
+        kind="weights",
+        settings=("convolution_param",),
+        folds=frozenset(),
     )
 
     @classmethod

@@ -58,7 +58,7 @@ class PReLU(Layer):
     He et al., "Delving Deep into Rectifiers", 2015.
     """
 
-    facts = Facts(backward_reads=frozenset({"bottom"}), kind="activation", settings=("prelu_param",))
+    facts = Facts(backward_reads=frozenset({"bottom"}), kind="activation", settings=("prelu_param",), rectifies=True)
 
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
         if len(x) < 2:

@@ -14,7 +14,14 @@ from caffelite.words import Shape
 class Softmax(Layer):
     """``y = exp(x) / sum of exp(x)`` over ``softmax_param { axis: 1 }``, the largest x taken off first."""
 
-    facts = Facts(in_place=True, backward_reads=frozenset({"top"}), kind="activation", settings=("softmax_param",))
+    facts = Facts(
+        in_place=True,
+        backward_reads=frozenset({"top"}),
+        kind="activation",
+        settings=("softmax_param",),
+        saturates=True,
+        reads_own_output="always",
+    )
 
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
         return self.around(self.param.softmax_param.axis, x)

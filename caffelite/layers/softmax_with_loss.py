@@ -21,7 +21,7 @@ class SoftmaxWithLoss(SoftmaxLoss):
     A probability counts as at least 1.2e-38, so a loss of 87.3365 means that the net has diverged.
     """
 
-    facts = SoftmaxLoss.facts.but(deploy="Softmax")
+    facts = SoftmaxLoss.facts.but(deploy="Softmax", deploy_top="prob")
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         scores, labels = bottoms

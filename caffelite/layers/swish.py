@@ -26,7 +26,7 @@ class Swish(ElementWise):
     Ramachandran et al., "Searching for Activation Functions", 2017.
     """
 
-    facts = ElementWise.facts.but(kind="activation", settings=("swish_param",))
+    facts = ElementWise.facts.but(kind="activation", settings=("swish_param",), rectifies=True)
 
     def setup(self) -> None:
         self.use(_SWISH, self.param.swish_param.beta)

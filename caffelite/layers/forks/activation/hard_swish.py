@@ -33,7 +33,7 @@ class HSwish(ElementWise):
     Howard et al., "Searching for MobileNetV3", 2019.
     """
 
-    facts = ElementWise.facts.but(kind="activation")
+    facts = ElementWise.facts.but(kind="activation", rectifies=True)
 
     def setup(self) -> None:
         self.use(_HSWISH)
@@ -43,7 +43,7 @@ class HSwish(ElementWise):
 class HSigmoid(ElementWise):
     """``y = min(max(x + 3, 0), 6) / 6``; the companion of HSwish."""
 
-    facts = ElementWise.facts.but(kind="activation")
+    facts = ElementWise.facts.but(kind="activation", saturates=True)
 
     def setup(self) -> None:
         self.use(_HSIGMOID)

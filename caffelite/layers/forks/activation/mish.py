@@ -29,7 +29,7 @@ class Mish(ElementWise):
     Misra, "Mish: A Self Regularized Non-Monotonic Activation Function", 2019.
     """
 
-    facts = ElementWise.facts.but(kind="activation")
+    facts = ElementWise.facts.but(kind="activation", rectifies=True)
 
     def setup(self) -> None:
         self.use(_MISH)

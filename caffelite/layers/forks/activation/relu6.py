@@ -35,7 +35,7 @@ class ReLU6(ElementWise):
     In the forks of eric612 and jolibrain. Krizhevsky, "Convolutional Deep Belief Networks on CIFAR-10", 2010.
     """
 
-    facts = ElementWise.facts.but(kind="activation", settings=("relu6_param",))
+    facts = ElementWise.facts.but(kind="activation", settings=("relu6_param",), rectifies=True, saturates=True)
 
     def setup(self) -> None:
         slope = self.param.relu6_param.negative_slope

@@ -47,7 +47,11 @@ class RReLU(Layer):
     """
 
     facts = Facts(
-        in_place=True, backward_reads=frozenset(), kind="activation", settings=("insanity_param", "rrelu_param")
+        in_place=True,
+        backward_reads=frozenset(),
+        kind="activation",
+        settings=("insanity_param", "rrelu_param"),
+        rectifies=True,
     )
 
     def setup(self) -> None:

@@ -155,7 +155,9 @@ class DeformableConvolution(Convolution):
     2017.
     """
 
-    facts = Convolution.facts.but(bottoms=2, tops=1, kind="weights", settings=("deformable_convolution_param",))
+    facts = Convolution.facts.but(
+        bottoms=2, tops=1, kind="weights", settings=("deformable_convolution_param",), folds=frozenset()
+    )
     message = "deformable_convolution_param"
 
     @classmethod

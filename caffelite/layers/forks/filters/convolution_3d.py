@@ -31,6 +31,8 @@ def per_axis(owner: Layer, given: Any) -> dict[str, tuple[int, ...]]:
 class _Renamed(Convolution):
     """A convolution whose settings have other names."""
 
+    facts = Convolution.facts.but(folds=frozenset())
+
     @classmethod
     def summary(cls, param: Any) -> list[str]:
         return plain_summary(param, cls.facts.settings)
