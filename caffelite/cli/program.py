@@ -1,7 +1,6 @@
 """``caffelite COMMAND …``: choosing a command, and what happens when it cannot go on."""
 
 import argparse
-import difflib
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from typing import Any, NoReturn
 
 from caffelite import __version__
 from caffelite.errors import Error
+from caffelite.words import did_you_mean
 
 #: Each is a module of this package with ``EXAMPLES``, ``add_arguments(parser)`` and ``run(arguments)``, or with
 #: ``COMMANDS`` of its own, whose modules are named ``GROUP_COMMAND``; only the one that is asked for is imported.
@@ -130,9 +130,8 @@ def _chosen(argv: list[str], commands: Mapping[str, str], what: str) -> str:
     at = next((i for i, word in enumerate(argv) if word in commands), 0) if argv[0].startswith("-") else 0
     name = argv.pop(at)
     if name not in commands:
-        near = difflib.get_close_matches(name, commands, n=1)
-        hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(commands)}"
-        _fail(f'there is no {what}{name}"; {hint}')
+        hint = did_you_mean(name, commands, f"there are {', '.join(commands)}")
+        _fail(f'there is no {what}{name}"{hint}')
         raise SystemExit(2)
     return name
 
@@ -141,8 +140,7 @@ def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespa
     arguments, rest = parser.parse_known_args(argv)
     if rest:
         options = re.findall(r"--[a-z-]+", parser.format_usage())
-        near = difflib.get_close_matches(rest[0].split("=")[0], options, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(rest[0].split("=")[0], options, write=str)
         parser.error(f"{rest[0]} is not known to {parser.prog}{hint}")
     return arguments
 

@@ -1,6 +1,5 @@
 """A net as pycaffe shows it."""
 
-import difflib
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +24,7 @@ from caffelite.pycaffe.in_place import InPlaceBlobs
 from caffelite.pycaffe.layer import Layer, NetLayer
 from caffelite.pycaffe.mode import gpu, random_seed
 from caffelite.schema.weights import write_hdf5
-from caffelite.words import TEST, TRAIN, quoted
+from caffelite.words import TEST, TRAIN, did_you_mean, quoted
 
 
 class Net(Hooks):
@@ -415,6 +414,4 @@ class Net(Hooks):
         return names or ()
 
     def _unknown(self, what: str, name: str, known: list[str]) -> None:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {quoted(near[0])}?" if near else ""
-        raise NetError(f"net {quoted(self.name)} has no {what} {quoted(name)}{hint}")
+        raise NetError(f"net {quoted(self.name)} has no {what} {quoted(name)}{did_you_mean(name, known)}")

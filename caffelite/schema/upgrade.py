@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from caffelite.errors import SchemaError
 from caffelite.schema import messages
-from caffelite.schema.text import Document, NetDocument, Path_, SchemaWarning
+from caffelite.schema.documents import Document, FieldPath, NetDocument, SchemaWarning
 
 #: V1 names that are not simply the words run together.
 _V1_TYPES = {
@@ -122,7 +122,7 @@ def upgrade_net(document: Document) -> NetDocument:
 def _upgrade_layers(document: Document, net: NetDocument) -> None:
     padding: dict[str, tuple[str, int]] = {}  # top of a padding layer -> its bottom and its width
     for i, old in enumerate(document.message.layers):
-        origin: Path_ = ("layers", i)
+        origin: FieldPath = ("layers", i)
         if old.HasField("layer") and old.layer.type == "padding":
             if len(old.bottom) != 1 or len(old.top) != 1:
                 _fail(document, origin, "a padding layer has one bottom and one top")
@@ -141,7 +141,7 @@ def _upgrade_layers(document: Document, net: NetDocument) -> None:
             padding.pop(top, None)
 
 
-def _apply_padding(document: Document, origin: Path_, layer: Any, padding: dict[str, tuple[str, int]]) -> None:
+def _apply_padding(document: Document, origin: FieldPath, layer: Any, padding: dict[str, tuple[str, int]]) -> None:
     for j, bottom in enumerate(layer.bottom):
         if bottom in padding:
             if layer.type not in ("Convolution", "Pooling") or len(layer.bottom) != 1:
@@ -158,7 +158,7 @@ def _apply_padding(document: Document, origin: Path_, layer: Any, padding: dict[
                 layer.pooling_param.pad = pad
 
 
-def _upgrade_v0(document: Document, origin: Path_, outer: Any, new: Any) -> None:
+def _upgrade_v0(document: Document, origin: FieldPath, outer: Any, new: Any) -> None:
     old = outer.layer
     new.bottom.extend(outer.bottom)
     new.top.extend(outer.top)
@@ -204,7 +204,7 @@ def _set(message: Any, name: str, value: Any) -> None:
         setattr(message, name, value)
 
 
-def _upgrade_v1(document: Document, origin: Path_, old: Any, new: Any) -> None:
+def _upgrade_v1(document: Document, origin: FieldPath, old: Any, new: Any) -> None:
     known = new.DESCRIPTOR.fields_by_name
     for descriptor, value in old.ListFields():
         name = descriptor.name
@@ -299,5 +299,5 @@ def upgrade_solver(document: Document) -> Document:
     return document
 
 
-def _fail(document: Document, path: Path_, text: str) -> NoReturn:
+def _fail(document: Document, path: FieldPath, text: str) -> NoReturn:
     raise SchemaError(f"{document.place_of(path)}: {text}")

@@ -36,7 +36,7 @@ class Solver:
 
     Parameters
     ----------
-    source : path, Document or SolverParameter message
+    source : path, Document or SolverParameter message, or Settings made of one
         ``test_iter: 0`` stands for the whole test set.
     listener : Listener, optional
         Is told how it goes (any object will do that has some of a Listener's methods); by default lines in
@@ -57,7 +57,7 @@ class Solver:
     settings : Settings
     gpu : Gpu or None
     param : SolverParameter message
-        A copy of the one given.
+        A copy of the one given; that of the settings, where these are given.
     net : Net
     test_nets : list of Net
         They use the parameters of ``net`` by layer name.
@@ -86,11 +86,10 @@ class Solver:
         gpu: int | None = None,
     ) -> None:
         self._allow_python = allow_python
-        document = load_solver(source)
-        if seed is not None:
-            document.message.random_seed = seed
-        self.settings = Settings(document)
+        self.settings = source if isinstance(source, Settings) else Settings(load_solver(source))
         self.param = p = self.settings.param
+        if seed is not None:
+            p.random_seed = seed
         self.listener = LogListener() if listener is None else listener
         self._tell("on_log", "solver.cpp:45", f"Initializing solver from parameters: \n{to_text(p).rstrip()}")
         for note in self.settings.notes:

@@ -8,7 +8,8 @@ import pytest
 
 from caffelite.errors import WeightsError
 from caffelite.schema import messages
-from caffelite.schema.text import parse_text, read_solver
+from caffelite.schema.parser import parse_text
+from caffelite.schema.text import read_solver
 from caffelite.solvers.logs import Listener
 from caffelite.solvers.snapshots import State, read_state, write_state
 from caffelite.solvers.solver import Solver, run_test
