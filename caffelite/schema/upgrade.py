@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from caffelite.errors import SchemaError
 from caffelite.schema import messages
 from caffelite.schema.documents import Document, FieldPath, NetDocument, SchemaWarning
+from caffelite.words import SOLVER_TYPES
 
 #: V1 names that are not simply the words run together.
 _V1_TYPES = {
@@ -285,15 +286,8 @@ def upgrade_solver(document: Document) -> Document:
                 f'{document.setting("solver_type")}: give either "type" or the older "solver_type", not both'
             )
         old = solver.DESCRIPTOR.fields_by_name["solver_type"].enum_type.values_by_number[solver.solver_type].name
-        names = {
-            "SGD": "SGD",
-            "NESTEROV": "Nesterov",
-            "ADAGRAD": "AdaGrad",
-            "RMSPROP": "RMSProp",
-            "ADADELTA": "AdaDelta",
-            "ADAM": "Adam",
-        }
-        solver.type = names.get(old, old)
+        # The old names are the present ones in capitals.
+        solver.type = next((name for name in SOLVER_TYPES if name.upper() == old), old)
         solver.ClearField("solver_type")
     # A net written inside the solver is upgraded when it is built.
     return document

@@ -171,14 +171,13 @@ def _check_rule(document: Document) -> None:
         types = f"it can be {', '.join(map(quoted, RULES))}"
         hint = did_you_mean(solver.type.lower(), known, types, write=lambda name: quoted(known[name]))
         raise SolverError(f"{document.setting('type')}: there is no solver type {quoted(solver.type)}{hint}")
-    if solver.type in ("AdaGrad", "RMSProp") and solver.momentum:
+    rule = RULES[solver.type]
+    if not rule.momentum and solver.momentum:
         raise SolverError(f"{document.setting('momentum')}: {solver.type} does not use momentum; leave it out")
-    for setting in ("momentum", "momentum2", "rms_decay"):
+    for setting in rule.shares:
         value = getattr(solver, setting)
-        used = setting == "momentum" or setting == {"Adam": "momentum2", "RMSProp": "rms_decay"}.get(solver.type)
         # Adam divides by 1 - momentum, and a mean that keeps all of itself never learns of anything.
-        strict = solver.type in ("Adam", "AdaDelta") or setting != "momentum"
-        if used and strict and not 0 <= value < 1:
+        if not 0 <= value < 1:
             raise SolverError(
                 f"{document.setting(setting)}: {setting} is {value:g}, expected 0 or more and less than 1"
             )

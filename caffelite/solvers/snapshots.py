@@ -35,7 +35,7 @@ class State:
     learned_net : str
         The weights file that belongs to it.
     history : list of ndarray of float32
-        What the update rule keeps, a blob a parameter; for AdaDelta and Adam twice as many.
+        What the update rule keeps: a blob a parameter, or two.
     extra : dict of str to ndarray
         What Caffe's file lacks; Caffe does not see it. Empty in a file that Caffe wrote.
     """
@@ -166,19 +166,19 @@ def check_history(state: State, shapes: list[tuple[int, ...]], rule: str, path: 
             f"{path}: it was written by solver type {quoted(written)}, this solver is {quoted(rule)}; "
             "use that type, or start from the weights alone with --weights"
         )
-    found, blobs, kept = len(state.history), len(shapes), RULES[rule]
-    if found != kept * blobs:
+    held, blobs, kept = len(state.history), len(shapes), RULES[rule].kept
+    if held != kept * blobs:
         reason = f"the net has {blobs} parameter blobs, for which solver type {quoted(rule)} keeps {kept * blobs}"
-        if found == (3 - kept) * blobs:
-            others = "AdaDelta or Adam" if kept == 1 else "SGD, Nesterov, AdaGrad or RMSProp"
-            reason += f"; it was written by {others}"
-        raise WeightsError(f"{path}: it has {found} history blobs, but {reason}")
+        others = [name for name, other in RULES.items() if other.kept * blobs == held]
+        if others:
+            reason += f"; it was written by {', '.join(others[:-1])} or {others[-1]}"
+        raise WeightsError(f"{path}: it has {held} history blobs, but {reason}")
     for j, array in enumerate(state.history):
-        wanted = shapes[j % blobs]
-        if array.size != math.prod(wanted) or _bare(array.shape) != _bare(wanted):
+        shape = shapes[j % blobs]
+        if array.size != math.prod(shape) or _bare(array.shape) != _bare(shape):
             raise WeightsError(
                 f"{path}: history blob {j} has shape {text_of(array.shape)}, but the parameter blob it "
-                f"belongs to {text_of(wanted)}; it was written for another net"
+                f"belongs to {text_of(shape)}; it was written for another net"
             )
 
 

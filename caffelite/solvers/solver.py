@@ -17,7 +17,7 @@ from caffelite.net import Net
 from caffelite.net.transfer import Transfer
 from caffelite.schema.printer import to_text
 from caffelite.solvers.logs import LogListener
-from caffelite.solvers.rules import Rule
+from caffelite.solvers.rules import RULES
 from caffelite.solvers.settings import Settings, load_solver
 from caffelite.solvers.snapshots import State, check_history, find_model, read_state, write_state
 from caffelite.solvers.sources import NetSource, check_loss
@@ -61,7 +61,7 @@ class Solver:
     net : Net
     test_nets : list of Net
         They use the parameters of ``net`` by layer name.
-    rule : Rule
+    rule : UpdateRule
     iteration : int
         How many are done.
     current_step : int
@@ -116,7 +116,7 @@ class Solver:
                     weights = [name.strip() for text in p.weights for name in text.split(",")]
                 for path in weights:
                     self.copy_from(path)
-                self.rule = Rule(p, self.net)
+                self.rule = RULES[p.type](p, self.net)
             except BaseException:
                 self.close()
                 raise
