@@ -46,7 +46,7 @@ Caffe's own spellings of options (-solver x, --solver=x) work everywhere.
 """
 
 
-class _Parser(argparse.ArgumentParser):
+class _ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f'caffelite: {message}; "{self.prog} --help" lists what can be given', file=sys.stderr)
         raise SystemExit(2)
@@ -108,7 +108,7 @@ def _run(argv: list[str]) -> int:
         inner = _chosen(argv, command.COMMANDS, f'command "{name} ')
         command = import_module(f"caffelite.cli.{name}_{inner}")
         prog = f"{prog} {inner}"
-    parser = _Parser(
+    parser = _ArgumentParser(
         prog=prog,
         description=command.__doc__,
         epilog=command.EXAMPLES,
@@ -157,11 +157,11 @@ def gflags(argv: Sequence[str]) -> list[str]:
     list of str
         Every option of more than one letter begins with two dashes and has dashes in it, not underscores.
     """
-    found = []
+    words = []
     for word in argv:
         option = re.fullmatch(r"--?([A-Za-z][A-Za-z_-]+)(=.*)?", word, re.DOTALL)
-        found.append(f"--{option[1].replace('_', '-')}{option[2] or ''}" if option else word)
-    return found
+        words.append(f"--{option[1].replace('_', '-')}{option[2] or ''}" if option else word)
+    return words
 
 
 def _listed(commands: Mapping[str, str]) -> str:

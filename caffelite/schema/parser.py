@@ -62,8 +62,8 @@ class _Parser:
             if token.kind == "end" and close is None:
                 return
             if token.kind != "name":
-                wanted = f'a field name or "{close}"' if close else "a field name"
-                self.fail(token, f"found {token}, expected {wanted}")
+                expected = f'a field name or "{close}"' if close else "a field name"
+                self.fail(token, f"found {token}, expected {expected}")
             self.field(message, path, depth)
 
     def field(self, message: Any, path: FieldPath, depth: int) -> None:
@@ -129,9 +129,9 @@ class _Parser:
         first = self.take()
         minus = first.text == "-"
         token = self.take() if minus else first
-        wanted = _wanted(descriptor)
+        expected = _expected(descriptor)
         if token.kind not in ("name", "number"):
-            self.fail(first, f'"{descriptor.name}" is {token}, expected {wanted}')
+            self.fail(first, f'"{descriptor.name}" is {token}, expected {expected}')
         if kind == Field.CPPTYPE_ENUM and not minus:
             return self.enum(descriptor, token)
         if kind == Field.CPPTYPE_BOOL and not minus and token.text in _TRUE | _FALSE:
@@ -142,16 +142,16 @@ class _Parser:
                 digits = token.text
                 value = int(digits, 8 if digits[0] == "0" and digits.isdigit() and len(digits) > 1 else 0)
             except ValueError:
-                self.fail(first, f'"{descriptor.name}" is {token}, expected {wanted}')
+                self.fail(first, f'"{descriptor.name}" is {token}, expected {expected}')
             value = -value if minus else value
             if not low <= value <= high:
-                self.fail(first, f'"{descriptor.name}" is {value}, expected {wanted} from {low} to {high}')
+                self.fail(first, f'"{descriptor.name}" is {value}, expected {expected} from {low} to {high}')
             return value
         if kind in (Field.CPPTYPE_FLOAT, Field.CPPTYPE_DOUBLE):
             number = _float(token)
             if number is not None:
                 return -number if minus else number
-        self.fail(first, f'"{descriptor.name}" is {"minus " if minus else ""}{token}, expected {wanted}')
+        self.fail(first, f'"{descriptor.name}" is {"minus " if minus else ""}{token}, expected {expected}')
 
     def enum(self, descriptor: Any, token: Token) -> int:
         values = descriptor.enum_type.values_by_name
@@ -233,7 +233,7 @@ def _float(token: Token) -> float | None:
     return None if text.startswith("0x") else float(text.rstrip("f"))
 
 
-def _wanted(descriptor: Any) -> str:
+def _expected(descriptor: Any) -> str:
     if descriptor.cpp_type in _INTEGERS:
         return "a whole number"
     return {Field.CPPTYPE_BOOL: "true or false", Field.CPPTYPE_ENUM: "a name"}.get(descriptor.cpp_type, "a number")

@@ -352,8 +352,8 @@ class Solver:
         state = read_state(path)
         check_history(state, self.rule.shapes, self.param.type, path)
         self.net.copy_from(find_model(state, path))
-        for own, found in zip(self.rule.history, state.history, strict=True):
-            own[...] = found.reshape(own.shape)
+        for own, saved in zip(self.rule.history, state.history, strict=True):
+            own[...] = saved.reshape(own.shape)
         self.iteration, self.current_step = state.iteration, state.current_step
         self._losses.clear()
         self._losses.extend(state.extra.get("solver/losses", np.zeros(0)).reshape(-1).tolist())

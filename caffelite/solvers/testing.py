@@ -15,13 +15,13 @@ def outputs_of(net: Net, values: dict[str, np.ndarray] | None = None) -> list[Ou
 
     In Caffe's order: output blobs sorted by name; without those of many values whose size depends on the data.
     """
-    found: list[Output] = []
+    outputs: list[Output] = []
     if values is None:
         values = {name: net.blobs[name].flat for name in _outputs(net)}
     for name, flat in values.items():
         weight = net.graph.names[name].loss_weight
-        found += [Output(len(found) + i, name, float(value), weight) for i, value in enumerate(flat)]
-    return found
+        outputs += [Output(len(outputs) + i, name, float(value), weight) for i, value in enumerate(flat)]
+    return outputs
 
 
 def _outputs(net: Net) -> list[str]:
