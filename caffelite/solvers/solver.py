@@ -1,14 +1,11 @@
 """The training loop."""
 
-import os
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-
-import numpy as np
 
 from caffelite.errors import SolverError
 from caffelite.gpu.choice import Gpu, cost, gpu_or_reason
@@ -19,10 +16,18 @@ from caffelite.schema.printer import to_text
 from caffelite.solvers.logs import LogListener
 from caffelite.solvers.rules import RULES
 from caffelite.solvers.settings import Settings, load_solver
-from caffelite.solvers.snapshots import State, check_history, find_model, read_state, write_state
+from caffelite.solvers.snapshots import (
+    State,
+    check_folder,
+    check_history,
+    extra_of,
+    find_model,
+    load_extra,
+    read_state,
+    write_state,
+)
 from caffelite.solvers.sources import NetSource, check_loss
-from caffelite.solvers.testing import epoch_iterations, outputs_of, records_per_pass, run_test
-from caffelite.words import quoted
+from caffelite.solvers.testing import outputs_of, records_per_pass, run_test
 
 _HDF5 = 0  # SolverParameter.SnapshotFormat
 
@@ -206,7 +211,7 @@ class Solver:
         if not p.HasField("max_iter"):
             raise SolverError(f"{self.settings.document.filename}: max_iter, the number of iterations, is not given")
         check_loss(self.net)
-        self._check_snapshot_folder()
+        check_folder(self.settings.document)
         self._tell("on_start", self.net.name, p.lr_policy)
         self._stop = False
         if resume is not None:
@@ -325,7 +330,8 @@ class Solver:
             self._tell("on_snapshot", model, f"Snapshotting to {kind} file")
             self.net.save(model)
             self._tell("on_snapshot", state, f"Snapshotting solver state to {kind} file")
-            write_state(state, State(self.iteration, self.current_step, model, self.rule.history, self._extra()))
+            extra = extra_of(self._nets(), self.param.type, self._losses)
+            write_state(state, State(self.iteration, self.current_step, model, self.rule.history, extra))
         except OSError as error:
             place = error.filename or base
             raise SolverError(f"{place}: the snapshot cannot be written: {error.strerror}") from None
@@ -334,12 +340,6 @@ class Solver:
 
     def _nets(self) -> dict[str, Net]:
         return {"train": self.net, **{f"test{i}": net for i, net in enumerate(self.test_nets)}}
-
-    def _extra(self) -> dict[str, np.ndarray]:
-        extra = {f"{kind}/{key}": array for kind, net in self._nets().items() for key, array in net.state().items()}
-        extra["solver/type"] = np.frombuffer(self.param.type.encode(), np.uint8)
-        extra["solver/losses"] = np.array(self._losses, np.float64)
-        return extra
 
     def restore(self, path: str | Path) -> None:
         """Go on from a ``.solverstate``, of caffelite (bit for bit) or of Caffe (data from the first record).
@@ -356,40 +356,10 @@ class Solver:
             own[...] = saved.reshape(own.shape)
         self.iteration, self.current_step = state.iteration, state.current_step
         self._losses.clear()
-        self._losses.extend(state.extra.get("solver/losses", np.zeros(0)).reshape(-1).tolist())
-        for kind, net in self._nets().items():
-            net.load_state(
-                {
-                    key.removeprefix(f"{kind}/"): array
-                    for key, array in state.extra.items()
-                    if key.startswith(f"{kind}/")
-                }
-            )
+        self._losses.extend(load_extra(state.extra, self._nets()))
         self._snapshot_at = None
-
-    def _check_snapshot_folder(self) -> None:
-        """Find out before training, not after it, that a snapshot cannot be written."""
-        p = self.param
-        if not (p.snapshot or p.snapshot_after_train):
-            return
-        if not p.snapshot_prefix:
-            raise SolverError(
-                f"{self.settings.document.filename}: no snapshot_prefix says where the snapshot after "
-                "training goes; give one, or snapshot_after_train: false"
-            )
-        folder = Path(p.snapshot_prefix).absolute().parent
-        while not folder.exists():
-            folder = folder.parent
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise SolverError(
-                f"{self.settings.document.setting('snapshot_prefix')}: snapshot_prefix "
-                f"{quoted(p.snapshot_prefix)}: {folder} cannot be written to"
-            )
 
     def close(self) -> None:
         """Stop the threads and close the files of all nets."""
         for net in [self.net, *self.test_nets]:
             net.close()
-
-
-__all__ = ["Solver", "epoch_iterations", "outputs_of", "run_test"]
