@@ -2,7 +2,6 @@ import pytest
 
 from caffelite.schema.messages import message_class
 from caffelite.schema.names import slips_of
-from caffelite.words import distance
 
 
 def nearest(message: str, name: str) -> list[str]:
@@ -48,10 +47,3 @@ def test_slips(message: str, name: str, right: str) -> None:
 )
 def test_names_of_their_own(message: str, name: str) -> None:
     assert nearest(message, name) == []
-
-
-def test_distance() -> None:
-    assert distance("", "abc") == 3
-    assert distance("kitten", "sitting") == 3
-    assert distance("ab", "ba") == 1
-    assert distance("same", "same") == 0
