@@ -9,7 +9,7 @@ from caffelite.layers.batchnorm import BatchNorm
 from caffelite.layers.contract.context import Context
 from caffelite.layers.shared.normalizing import Statistics, layout_of
 from caffelite.net.graph import Graph
-from caffelite.schema.text import Document, NetDocument
+from caffelite.schema.documents import Document, NetDocument
 from caffelite.schema.weights import LayerWeights, read_weights
 from caffelite.solvers.sources import NetSource
 from caffelite.words import TEST, TRAIN

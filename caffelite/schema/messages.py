@@ -28,18 +28,14 @@ def message_class(name: str) -> Any:
 
 
 BlobProto = message_class("BlobProto")
-BlobProtoVector = message_class("BlobProtoVector")
 BlobShape = message_class("BlobShape")
-CaffeliteState = message_class("CaffeliteState")
 Datum = message_class("Datum")
 FillerParameter = message_class("FillerParameter")
 LayerParameter = message_class("LayerParameter")
 NetParameter = message_class("NetParameter")
 NetState = message_class("NetState")
-NetStateRule = message_class("NetStateRule")
 ParamSpec = message_class("ParamSpec")
 SolverParameter = message_class("SolverParameter")
 SolverState = message_class("SolverState")
 TransformationParameter = message_class("TransformationParameter")
-V0LayerParameter = message_class("V0LayerParameter")
 V1LayerParameter = message_class("V1LayerParameter")

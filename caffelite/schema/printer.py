@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor as Field
 
+from caffelite.schema.documents import Document, FieldPath, NetDocument
 from caffelite.schema.files import atomic_write
-from caffelite.schema.text import Document, NetDocument, Path_, is_repeated
+from caffelite.schema.parser import is_repeated
 
 
 def to_text(source: Any) -> str:
@@ -24,7 +25,7 @@ def write_text(source: Any, path: str | Path) -> None:
         temporary.write_text(to_text(source), encoding="utf-8")
 
 
-def _lines(message: Any, document: Document, path: Path_, depth: int) -> Iterator[str]:
+def _lines(message: Any, document: Document, path: FieldPath, depth: int) -> Iterator[str]:
     indent = "  " * depth
     for descriptor, value in message.ListFields():
         for index, item in enumerate(value if is_repeated(descriptor) else [value]):
@@ -41,7 +42,7 @@ def _lines(message: Any, document: Document, path: Path_, depth: int) -> Iterato
         )
 
 
-def _origin(document: Document, path: Path_) -> Path_:
+def _origin(document: Document, path: FieldPath) -> FieldPath:
     if isinstance(document, NetDocument) and len(path) == 2 and path[0] == "layer":
         index = int(path[1])
         return document.origins[index] if index < len(document.origins) else path

@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 from caffelite.errors import SchemaError
 from caffelite.schema import messages
-from caffelite.schema.text import Document, NetDocument, Path_, SchemaWarning
+from caffelite.schema.documents import Document, FieldPath, NetDocument, SchemaWarning
+from caffelite.words import SOLVER_TYPES
 
 #: V1 names that are not simply the words run together.
 _V1_TYPES = {
@@ -122,7 +123,7 @@ def upgrade_net(document: Document) -> NetDocument:
 def _upgrade_layers(document: Document, net: NetDocument) -> None:
     padding: dict[str, tuple[str, int]] = {}  # top of a padding layer -> its bottom and its width
     for i, old in enumerate(document.message.layers):
-        origin: Path_ = ("layers", i)
+        origin: FieldPath = ("layers", i)
         if old.HasField("layer") and old.layer.type == "padding":
             if len(old.bottom) != 1 or len(old.top) != 1:
                 _fail(document, origin, "a padding layer has one bottom and one top")
@@ -141,7 +142,7 @@ def _upgrade_layers(document: Document, net: NetDocument) -> None:
             padding.pop(top, None)
 
 
-def _apply_padding(document: Document, origin: Path_, layer: Any, padding: dict[str, tuple[str, int]]) -> None:
+def _apply_padding(document: Document, origin: FieldPath, layer: Any, padding: dict[str, tuple[str, int]]) -> None:
     for j, bottom in enumerate(layer.bottom):
         if bottom in padding:
             if layer.type not in ("Convolution", "Pooling") or len(layer.bottom) != 1:
@@ -158,7 +159,7 @@ def _apply_padding(document: Document, origin: Path_, layer: Any, padding: dict[
                 layer.pooling_param.pad = pad
 
 
-def _upgrade_v0(document: Document, origin: Path_, outer: Any, new: Any) -> None:
+def _upgrade_v0(document: Document, origin: FieldPath, outer: Any, new: Any) -> None:
     old = outer.layer
     new.bottom.extend(outer.bottom)
     new.top.extend(outer.top)
@@ -204,7 +205,7 @@ def _set(message: Any, name: str, value: Any) -> None:
         setattr(message, name, value)
 
 
-def _upgrade_v1(document: Document, origin: Path_, old: Any, new: Any) -> None:
+def _upgrade_v1(document: Document, origin: FieldPath, old: Any, new: Any) -> None:
     known = new.DESCRIPTOR.fields_by_name
     for descriptor, value in old.ListFields():
         name = descriptor.name
@@ -285,19 +286,12 @@ def upgrade_solver(document: Document) -> Document:
                 f'{document.setting("solver_type")}: give either "type" or the older "solver_type", not both'
             )
         old = solver.DESCRIPTOR.fields_by_name["solver_type"].enum_type.values_by_number[solver.solver_type].name
-        names = {
-            "SGD": "SGD",
-            "NESTEROV": "Nesterov",
-            "ADAGRAD": "AdaGrad",
-            "RMSPROP": "RMSProp",
-            "ADADELTA": "AdaDelta",
-            "ADAM": "Adam",
-        }
-        solver.type = names.get(old, old)
+        # The old names are the present ones in capitals.
+        solver.type = next((name for name in SOLVER_TYPES if name.upper() == old), old)
         solver.ClearField("solver_type")
     # A net written inside the solver is upgraded when it is built.
     return document
 
 
-def _fail(document: Document, path: Path_, text: str) -> NoReturn:
+def _fail(document: Document, path: FieldPath, text: str) -> NoReturn:
     raise SchemaError(f"{document.place_of(path)}: {text}")
