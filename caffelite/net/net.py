@@ -14,7 +14,7 @@ from caffelite.errors import NetError, WeightsError
 from caffelite.gpu.batchnorm import VARIANTS
 from caffelite.kernels.cuda.host import Gpu
 from caffelite.kernels.engine import arrays
-from caffelite.kernels.engine.launch import in_rows, together
+from caffelite.kernels.engine.calls import in_rows, together
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.layer import Layer
