@@ -1,7 +1,7 @@
 """Kernels bound to their arrays, and how they are started.
 
-:func:`call` binds a kernel and returns a :class:`Call`: what Python has to do for a run is done then, and starting it is
-one call of a compiled function. Kernels that are needed :func:`together` are compiled on all cores.
+:func:`call` binds a kernel and returns a :class:`Call`: what Python has to do for a run is done then; a start is one
+call of a compiled function. Kernels that are needed :func:`together` are compiled on all cores.
 """
 
 import threading

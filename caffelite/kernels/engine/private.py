@@ -61,6 +61,7 @@ _find("numba.core.codegen", "CPUCodeLibrary.serialize_using_object_code")
 _find("numba.core.codegen", "CPUCodegen.unserialize_library")
 #: Where LLVM's code of a function comes together with that of those it calls: see :func:`link`.
 _find("numba.core.codegen", "CPUCodeLibrary._get_module_for_linking")
+_find("numba.core.codegen", "CPUCodegen.create_library")
 #: Numba's cache on disk, for what it can find again. ``numba.njit(cache=True)`` has it choose a folder by itself, and
 #: is an error where it finds none that can be written.
 CacheLocator: Any = _find("numba.core.caching", "_CacheLocator")
