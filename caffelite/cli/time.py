@@ -14,7 +14,7 @@ from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import counted, say, status
 from caffelite.gpu.choice import cost
 from caffelite.net import LayerTime, Net, machine
-from caffelite.net.work import LayerWork
+from caffelite.net.timing import LayerWork
 from caffelite.words import TEST, TRAIN
 
 EXAMPLES = """examples:
