@@ -20,7 +20,7 @@ class Layer:
 
     A layer declares what is true of its type as :class:`~caffelite.layers.contract.facts.Facts`; the graph, the plan,
     the diagram, the documentation and the tests read them. ``forward`` and ``backward`` are called once, when the net
-    is planned, and return the steps to run each time: bound kernel calls (``caffelite.kernels.engine.launch.call``) or
+    is planned, and return the steps to run each time: bound kernel calls (``caffelite.kernels.engine.calls.call``) or
     any callables. So the arrays they are given are the arrays of every iteration.
 
     Gradients: ``backward`` *writes* ``bottom.diff`` where it is not None (the plan sums over several readers) and

@@ -7,7 +7,8 @@ import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.engine import arrays
-from caffelite.kernels.engine.launch import call, kernel, specialised
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.convolution import Convolution, planes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.kernels import boxes as kernels
-from caffelite.kernels.engine.launch import Call
+from caffelite.kernels.engine.calls import Call
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer

@@ -6,7 +6,8 @@ import numpy as np
 
 from caffelite.kernels import softmax
 from caffelite.kernels.engine import arrays
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.functions import FLT_MIN, log32
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer

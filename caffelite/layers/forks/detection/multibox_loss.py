@@ -7,7 +7,8 @@ import numpy as np
 
 from caffelite.errors import DataError
 from caffelite.kernels import boxes as kernels
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.functions import FLT_MIN, exp32, log32, sigmoid32
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer

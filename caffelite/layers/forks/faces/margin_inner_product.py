@@ -8,7 +8,8 @@ import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.engine.arrays import zeros
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.inner_product import product
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.registry import layer

@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from caffelite.kernels.engine.arrays import CHUNK, zeros
-from caffelite.kernels.engine.launch import call, specialised
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import specialised
 from caffelite.kernels.functions import random32
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.facts import Facts
