@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba.extending import register_jitable
 
-from caffelite.kernels.convolution.direct import Geometry
+from caffelite.kernels.convolution.geometry import Geometry
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.launch import Call, call, kernel, specialised
 from caffelite.kernels.tiles.tile import move

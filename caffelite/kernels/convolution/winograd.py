@@ -14,7 +14,8 @@ import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels import elementwise
-from caffelite.kernels.convolution.direct import Geometry, tile_for
+from caffelite.kernels.convolution.blocking import tile_for
+from caffelite.kernels.convolution.geometry import Geometry
 from caffelite.kernels.convolution.winograd_tile import FREQUENCIES, TILE, from_tiles, matrices, to_tiles
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.launch import Call, call, specialised

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from caffelite.kernels import scale
-from caffelite.kernels.convolution.direct import Geometry
+from caffelite.kernels.convolution.geometry import Geometry
 from caffelite.kernels.convolution.winograd import row_dealer, spectrum, tiling
 from caffelite.kernels.convolution.winograd_tile import FREQUENCIES, TILE, to_tiles
 from caffelite.kernels.engine import arrays, settings
