@@ -210,22 +210,10 @@ def correlate(
     held = tile.outputs * (g.at_once if through else 1)
     sums = arrays.zeros((threads, held * g.scratch_step), x.dtype)
     results = x.shape[0] * groups * g.outputs * view.result[0] * view.result[1]
+    sizes = filters.group_step, filters.output_step, g.outputs, g.panels, tile.outputs
+    weights = filters.values, filters.offsets, filters.bias
     return [
-        call(
-            pack,
-            groups * g.panels,
-            filters.values,
-            filters.offsets,
-            filters.bias,
-            filters.group_step,
-            filters.output_step,
-            g.outputs,
-            g.panels,
-            tile.outputs,
-            packed,
-            work=packed.size,
-            once=True,
-        ),
+        call(pack, groups * g.panels, *weights, *sizes, packed, work=packed.size, once=True),
         call(
             correlation(tile.outputs, tile.vectors, tile.piece, view.stride[1], copied, through, *chain.keys),
             x.shape[0] * groups * g.bands * g.parts,

@@ -126,7 +126,7 @@ def _bias_adder(lanes: int) -> Callable[..., None]:
 
 @specialised
 def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., None]:
-    """The kernel whose tile has ``rows`` tap rows of ``columns`` taps, ``step`` pixels apart, and as many ``vectors``."""
+    """The kernel whose tile has ``rows`` tap rows of ``columns`` taps, ``step`` pixels apart, and ``vectors`` a tap."""
     shape = (rows, columns, vectors, step, WIDTH, 1)
     lanes = vectors * WIDTH
     turn, add_bias = _turner(lanes), _bias_adder(lanes)

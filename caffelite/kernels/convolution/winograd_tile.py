@@ -41,6 +41,13 @@ def matrices(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return a.T, g, b
 
 
+def spectrum(size: int, turned: bool = False) -> np.ndarray:
+    """Return the matrix from the taps of a filter (turned by 180 degrees) to its frequencies: size² x FREQUENCIES."""
+    _, g, _ = matrices(size)
+    table = np.kron(g, g).T
+    return table[::-1] if turned else table
+
+
 def _matrix(kind: str, size: int) -> np.ndarray:
     """Return what a transform multiplies by from the left, and from the right by its transpose."""
     a, _, b = matrices(size)
@@ -124,8 +131,8 @@ def _vector_to_tiles(typing_context, source, base, taps, pieces, first, target, 
         across = matrix.shape[1]
         values = [[gathered(i * across + j) for j in range(across)] for i in range(across)]
         write = builder.gep(at(context, builder, sig.args[5], args[5]), [args[6]])
-        found = _Emitter(builder, vector).both(matrix, values)
-        for i, value in enumerate(value for row in found for value in row):
+        frequencies = _Emitter(builder, vector).both(matrix, values)
+        for i, value in enumerate(value for row in frequencies for value in row):
             store(builder, value, builder.gep(write, [builder.mul(args[7], I64(i))]))
         return context.get_dummy_value()
 
