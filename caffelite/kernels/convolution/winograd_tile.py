@@ -176,12 +176,17 @@ def _interleaved(builder: Any, line: list[Any], width: int) -> list[Any]:
 
 
 def to_tiles(kind: str, size: int, piece: int) -> Callable[..., None]:
-    """Return ``transform(source, base, taps, pieces, first, target, to, step)``, which takes tiles to frequencies.
+    """Return ``transform(source, base, taps, pieces, first, target, to, step)``, which takes WIDTH tiles to frequencies.
 
     With ``kind`` "input" ``B^T x B`` of 6 x 6 pixels, with "gradient" ``A y A^T`` of (7 - size) x (7 - size). Lane l of
-    a vector is element ``l % piece`` of piece ``first + l // piece``; pixel t of a tile lies at
-    ``base + taps[t] + pieces[p]`` and the elements of a piece side by side. Frequency f goes to
-    ``target[to + f * step:]``.
+    a vector is element ``l % piece`` of piece ``p = first + l // piece``; the elements of a piece lie side by side. The
+    function's arrays:
+
+    source : ndarray of float32 (or float64), one axis
+        Pixel t of a tile lies at ``base + taps[t] + pieces[p]``.
+    taps : ndarray of int64, [pixels of a tile]; pieces : ndarray of int64, [pieces]
+    target : ndarray, one axis
+        Frequency f goes to ``target[to + f * step:]``, lane by lane.
     """
     if settings.vector_width():
         shape = (_KINDS.index(kind), size, WIDTH, piece)
@@ -191,18 +196,18 @@ def to_tiles(kind: str, size: int, piece: int) -> Callable[..., None]:
 
         return register_jitable(vectors)
     matrix = _matrix(kind, size)
-    many, across = matrix.shape
+    rows, across = matrix.shape
 
     def loops(source, base, taps, pieces, first, target, to, step):
         for lane in range(WIDTH):
             here = base + pieces[first + lane // piece] + lane % piece
-            for i in range(many):
-                for j in range(many):
+            for i in range(rows):
+                for j in range(rows):
                     total = 0.0
                     for k in range(across):
                         for n in range(across):
                             total += matrix[i, k] * matrix[j, n] * source[here + taps[k * across + n]]
-                    target[to + (i * many + j) * step + lane] = total
+                    target[to + (i * rows + j) * step + lane] = total
 
     return register_jitable(loops)
 
@@ -210,8 +215,12 @@ def to_tiles(kind: str, size: int, piece: int) -> Callable[..., None]:
 def from_tiles(size: int) -> Callable[..., None]:
     """Return ``transform(source, base, step, target, to, row)``, which takes frequencies to results: ``A^T m A``.
 
-    Frequency f of WIDTH tiles lies at ``source[base + f * step:]``. Row i of the tiles' (7 - size) x (7 - size) results
-    goes to ``target[to + i * row:]``, one tile after the other.
+    The function's arrays:
+
+    source : ndarray of float32 (or float64), one axis
+        Frequency f of WIDTH tiles lies at ``source[base + f * step:]``, tile by tile.
+    target : ndarray, one axis
+        Row i of the tiles' (7 - size) x (7 - size) results goes to ``target[to + i * row:]``, one tile after the other.
     """
     if settings.vector_width():
         shape = (size, WIDTH)
@@ -221,16 +230,16 @@ def from_tiles(size: int) -> Callable[..., None]:
 
         return register_jitable(vectors)
     matrix = _matrix("result", size)
-    many = len(matrix)
+    outputs = len(matrix)
 
     def loops(source, base, step, target, to, row):
         for lane in range(WIDTH):
-            for i in range(many):
-                for j in range(many):
+            for i in range(outputs):
+                for j in range(outputs):
                     total = 0.0
                     for k in range(TILE):
                         for n in range(TILE):
                             total += matrix[i, k] * matrix[j, n] * source[base + (k * TILE + n) * step + lane]
-                    target[to + i * row + lane * many + j] = total
+                    target[to + i * row + lane * outputs + j] = total
 
     return register_jitable(loops)
