@@ -176,7 +176,7 @@ def _interleaved(builder: Any, line: list[Any], width: int) -> list[Any]:
 
 
 def to_tiles(kind: str, size: int, piece: int) -> Callable[..., None]:
-    """Return ``transform(source, base, taps, pieces, first, target, to, step)``, which takes WIDTH tiles to frequencies.
+    """Return ``transform(source, base, taps, pieces, first, target, to, step)``, which takes tiles to frequencies.
 
     With ``kind`` "input" ``B^T x B`` of 6 x 6 pixels, with "gradient" ``A y A^T`` of (7 - size) x (7 - size). Lane l of
     a vector is element ``l % piece`` of piece ``p = first + l // piece``; the elements of a piece lie side by side. The
