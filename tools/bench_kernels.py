@@ -51,16 +51,18 @@ class Family:
     def net(self, shape: Shape, direction: str) -> str:
         """Return the prototxt of a net of this layer, where ``direction`` is all there is to do backward.
 
-        Its top is a loss, so that there is a gradient to pass on.
+        Its top is a loss, so that there is a gradient to pass on; to the data it is passed on to a Bias that learns.
         """
-        settings = self.settings.replace("<channels>", str(shape[1]))
-        if self.learns and direction == "data":
-            settings += " param { lr_mult: 0 } param { lr_mult: 0 }"
+        settings, bottom = self.settings.replace("<channels>", str(shape[1])), "x"
         dims = " ".join(f"dim: {n}" for n in shape)
-        return (
-            f"force_backward: {str(direction != 'weights').lower()}\n"
-            f'layer {{ name: "in" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}\n'
-            f'layer {{ name: "one" type: "{self.type}" bottom: "x" top: "y" loss_weight: 1 {settings} }}\n'
+        text = f'layer {{ name: "in" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}\n'
+        if direction == "data":
+            text += 'layer { name: "before" type: "Bias" bottom: "x" top: "b" }\n'
+            bottom = "b"
+            if self.learns:
+                settings += " param { lr_mult: 0 } param { lr_mult: 0 }"
+        return text + (
+            f'layer {{ name: "one" type: "{self.type}" bottom: "{bottom}" top: "y" loss_weight: 1 {settings} }}\n'
         )
 
 

@@ -105,7 +105,8 @@ def _backward_data(begin, end, worker, g, dy, w, dx, offsets, order, phases, row
     total = sums[worker]
     for task in range(begin, end):
         for j in range(g.filters):
-            widen(g, dy, (task * g.filters + j) * g.out_height * g.out_width, g.margin, rows[worker, j])
+            plane = (task * g.filters + j) * g.out_height * g.out_width
+            widen(dy, plane, g.out_height, g.out_width, g.pitch, g.margin, rows[worker, j])
         for phase in range(g.stride_h * g.stride_w):
             for i in range(g.size):
                 total[i] = np.float32(0)
@@ -149,7 +150,8 @@ def _backward_weights(begin, end, worker, g, x, dy, dw, offsets, planes, rows, s
             task = image * channels + channel
             spread(g, x, task * g.height * g.width, plane)
             for j in range(g.filters):
-                widen(g, dy, (task * g.filters + j) * g.out_height * g.out_width, 0, row)
+                first = (task * g.filters + j) * g.out_height * g.out_width
+                widen(dy, first, g.out_height, g.out_width, g.pitch, 0, row)
                 for t in range(taps):
                     start = offsets[t]
                     product = np.float32(0)

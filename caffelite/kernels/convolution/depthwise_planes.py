@@ -129,11 +129,14 @@ def spreader(step: int) -> Callable[..., None]:
 
 
 @register_jitable
-def widen(g, dy, plane, margin, rows):
-    """Copy the output map that begins at ``dy[plane]`` into rows of ``pitch``; what lies between them stays zero."""
-    for y in range(g.out_height):
-        for i in range(g.out_width):
-            rows[margin + y * g.pitch + i] = dy[plane + y * g.out_width + i]
+def widen(dy, plane, height, width, pitch, margin, rows):
+    """Copy the output map that begins at ``dy[plane]`` into rows of ``pitch``; what lies between them stays zero.
+
+    LLVM does not inline it: it takes the numbers it needs, where the whole record would go over the stack.
+    """
+    for y in range(height):
+        for i in range(width):
+            rows[margin + y * pitch + i] = dy[plane + y * width + i]
 
 
 @register_jitable
