@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor as Field
 
@@ -32,12 +32,15 @@ _SEVERAL_IN_A_FORK = {"caffe.SolverParameter.device_id", "caffe.TransformationPa
 _TRUE, _FALSE = {"true", "True", "t", "1"}, {"false", "False", "f", "0"}
 
 
+_Message = TypeVar("_Message", bound=messages.Message)
+
+
 class SchemaWarning(UserWarning):
     """Something in a file that caffelite does not know and leaves as it is."""
 
 
 @dataclass(slots=True)
-class Document:
+class Document(Generic[_Message]):
     """A message and where each part of it stands in its file.
 
     Attributes
@@ -51,7 +54,7 @@ class Document:
         The text of fields that no schema has, by the message they stand in.
     """
 
-    message: Any
+    message: _Message
     filename: str
     places: dict[Path_, tuple[int, int]] = field(default_factory=dict)
     unknown: dict[Path_, list[str]] = field(default_factory=dict)
@@ -71,7 +74,7 @@ class Document:
 
 
 @dataclass(slots=True)
-class NetDocument(Document):
+class NetDocument(Document[messages.NetParameter]):
     """A net, upgraded to the present form.
 
     Attributes
@@ -124,7 +127,7 @@ class _Parser:
     def fail(self, token: Token, text: str) -> NoReturn:
         raise SchemaError(f"{self.filename}:{token.line}:{token.column}: {text}")
 
-    def message(self, message: Any, path: Path_, close: str | None, depth: int = 0) -> None:
+    def message(self, message: messages.Message, path: Path_, close: str | None, depth: int = 0) -> None:
         if depth > _DEEPEST:
             self.fail(self.next, f"messages are nested more than {_DEEPEST} deep")
         while True:
@@ -138,7 +141,7 @@ class _Parser:
                 self.fail(token, f"found {token}, expected {wanted}")
             self.field(message, path, depth)
 
-    def field(self, message: Any, path: Path_, depth: int) -> None:
+    def field(self, message: messages.Message, path: Path_, depth: int) -> None:
         token = self.take()
         descriptor = message.DESCRIPTOR.fields_by_name.get(token.text)
         if descriptor is None:
@@ -166,7 +169,7 @@ class _Parser:
             self.value(message, descriptor, token, path, depth)
         self.accept(",", ";")
 
-    def value(self, message: Any, descriptor: Any, name: Token, path: Path_, depth: int) -> None:
+    def value(self, message: messages.Message, descriptor: Any, name: Token, path: Path_, depth: int) -> None:
         index = 0
         if is_repeated(descriptor):
             index = len(getattr(message, name.text))
@@ -255,7 +258,7 @@ class _Parser:
         except UnicodeDecodeError:
             self.fail(token, f'"{descriptor.name}" is not valid UTF-8')
 
-    def unknown_field(self, token: Token, message: Any, path: Path_) -> None:
+    def unknown_field(self, token: Token, message: messages.Message, path: Path_) -> None:
         known = message.DESCRIPTOR.fields_by_name
         slip = slip_of(token.text, known)
         kind = message.DESCRIPTOR.name
@@ -311,7 +314,7 @@ def _wanted(descriptor: Any) -> str:
     return {Field.CPPTYPE_BOOL: "true or false", Field.CPPTYPE_ENUM: "a name"}.get(descriptor.cpp_type, "a number")
 
 
-def parse_text(text: str, message_class: Any, filename: str = "<string>") -> Document:
+def parse_text(text: str, message_class: type[_Message], filename: str = "<string>") -> Document[_Message]:
     """Read a message in text format.
 
     Parameters
@@ -371,7 +374,7 @@ def read_net(path: str | Path) -> NetDocument:
     return net_from_text(read_text(path), str(path))
 
 
-def net_from_message(message: Any, filename: str = "net") -> NetDocument:
+def net_from_message(message: messages.NetParameter, filename: str = "net") -> NetDocument:
     """Take a net made in Python; a copy is upgraded."""
     from caffelite.schema.upgrade import upgrade_net
 
@@ -380,7 +383,7 @@ def net_from_message(message: Any, filename: str = "net") -> NetDocument:
     return upgrade_net(Document(copy, filename))
 
 
-def read_solver(path: str | Path) -> Document:
+def read_solver(path: str | Path) -> Document[messages.SolverParameter]:
     """Read a solver from a file and upgrade it."""
     from caffelite.schema.upgrade import upgrade_solver
 

@@ -92,7 +92,7 @@ _V0_TRANSFORM = {"scale": "scale", "meanfile": "mean_file", "cropsize": "crop_si
 _TRANSFORM = ("scale", "mean_file", "crop_size", "mirror")
 
 
-def upgrade_net(document: Document) -> NetDocument:
+def upgrade_net(document: Document[messages.NetParameter]) -> NetDocument:
     """Return the net in its present form, with the places of its layers.
 
     Raises
@@ -119,7 +119,7 @@ def upgrade_net(document: Document) -> NetDocument:
     return net
 
 
-def _upgrade_layers(document: Document, net: NetDocument) -> None:
+def _upgrade_layers(document: Document[messages.NetParameter], net: NetDocument) -> None:
     padding: dict[str, tuple[str, int]] = {}  # top of a padding layer -> its bottom and its width
     for i, old in enumerate(document.message.layers):
         origin: Path_ = ("layers", i)
@@ -141,7 +141,9 @@ def _upgrade_layers(document: Document, net: NetDocument) -> None:
             padding.pop(top, None)
 
 
-def _apply_padding(document: Document, origin: Path_, layer: Any, padding: dict[str, tuple[str, int]]) -> None:
+def _apply_padding(
+    document: Document[Any], origin: Path_, layer: messages.LayerParameter, padding: dict[str, tuple[str, int]]
+) -> None:
     for j, bottom in enumerate(layer.bottom):
         if bottom in padding:
             if layer.type not in ("Convolution", "Pooling") or len(layer.bottom) != 1:
@@ -158,7 +160,9 @@ def _apply_padding(document: Document, origin: Path_, layer: Any, padding: dict[
                 layer.pooling_param.pad = pad
 
 
-def _upgrade_v0(document: Document, origin: Path_, outer: Any, new: Any) -> None:
+def _upgrade_v0(
+    document: Document[Any], origin: Path_, outer: messages.V1LayerParameter, new: messages.LayerParameter
+) -> None:
     old = outer.layer
     new.bottom.extend(outer.bottom)
     new.top.extend(outer.top)
@@ -194,7 +198,7 @@ def _upgrade_v0(document: Document, origin: Path_, outer: Any, new: Any) -> None
         _set(settings, target, value)
 
 
-def _set(message: Any, name: str, value: Any) -> None:
+def _set(message: messages.Message, name: str, value: Any) -> None:
     current = getattr(message, name)
     if hasattr(current, "CopyFrom"):
         current.CopyFrom(value)
@@ -204,7 +208,9 @@ def _set(message: Any, name: str, value: Any) -> None:
         setattr(message, name, value)
 
 
-def _upgrade_v1(document: Document, origin: Path_, old: Any, new: Any) -> None:
+def _upgrade_v1(
+    document: Document[Any], origin: Path_, old: messages.V1LayerParameter, new: messages.LayerParameter
+) -> None:
     known = new.DESCRIPTOR.fields_by_name
     for descriptor, value in old.ListFields():
         name = descriptor.name
@@ -233,27 +239,27 @@ def _upgrade_v1(document: Document, origin: Path_, old: Any, new: Any) -> None:
             _move_transform(getattr(new, settings), new)
 
 
-def _move_transform(settings: Any, new: Any) -> None:
+def _move_transform(settings: messages.Message, new: messages.LayerParameter) -> None:
     for name in _TRANSFORM:
         if settings.HasField(name):
             setattr(new.transform_param, name, getattr(settings, name))
             settings.ClearField(name)
 
 
-def _copy_rates(old: Any, new: Any) -> None:
+def _copy_rates(old: messages.V0LayerParameter | messages.V1LayerParameter, new: messages.LayerParameter) -> None:
     for j, rate in enumerate(old.blobs_lr):
         _spec(new, j).lr_mult = rate
     for j, decay in enumerate(old.weight_decay):
         _spec(new, j).decay_mult = decay
 
 
-def _spec(layer: Any, j: int) -> Any:
+def _spec(layer: messages.LayerParameter, j: int) -> messages.ParamSpec:
     while len(layer.param) <= j:
         layer.param.add()
     return layer.param[j]
 
 
-def _upgrade_input(document: Document, net: NetDocument) -> None:
+def _upgrade_input(document: Document[messages.NetParameter], net: NetDocument) -> None:
     old = document.message
     if not old.input_shape and not old.input_dim:
         return  # An old weights file names its inputs without saying their shape.
@@ -276,7 +282,7 @@ def _upgrade_input(document: Document, net: NetDocument) -> None:
     net.origins.insert(0, ("input", 0))
 
 
-def upgrade_solver(document: Document) -> Document:
+def upgrade_solver(document: Document[messages.SolverParameter]) -> Document[messages.SolverParameter]:
     """Bring a solver's ``solver_type: ADAM`` to ``type: "Adam"``, in place."""
     solver = document.message
     if solver.HasField("solver_type"):
@@ -299,5 +305,5 @@ def upgrade_solver(document: Document) -> Document:
     return document
 
 
-def _fail(document: Document, path: Path_, text: str) -> NoReturn:
+def _fail(document: Document[Any], path: Path_, text: str) -> NoReturn:
     raise SchemaError(f"{document.place_of(path)}: {text}")
