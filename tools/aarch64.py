@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-QEMU = "qemu-aarch64-static"
+#: What the emulator is called, by Debian and Ubuntu before and since it is always linked statically.
+QEMU = ["qemu-aarch64-static", "qemu-aarch64"]
 PACKAGES = ["python3", "libgomp1", "libstdc++6"]
 WHEELS = ["numpy>=1.26", "protobuf>=5.26", "numba>=0.61", "lmdb>=1.4", "tqdm", "platformdirs"]
 #: Six digits of the largest value of an array.
@@ -67,7 +68,7 @@ def compute(target: Path) -> None:
     np.savez(target, **arrays)
 
 
-def emulated(folder: Path, target: Path) -> None:
+def emulated(qemu: str, folder: Path, target: Path) -> None:
     """Run :func:`compute` under QEMU, with what stands in ``folder`` or is fetched into it."""
     system, site = folder / "system", folder / "site"
     if not system.exists():
@@ -80,7 +81,7 @@ def emulated(folder: Path, target: Path) -> None:
         "CAFFELITE_CACHE": str(folder / "cache"),
         "NUMBA_CACHE_DIR": str(folder / "numba"),
     }
-    command = [QEMU, "-L", str(system), str(python), "-s", __file__, "--compute", str(target)]
+    command = [qemu, "-L", str(system), str(python), "-s", __file__, "--compute", str(target)]
     subprocess.run(command, env=environment, check=True)
 
 
@@ -124,11 +125,11 @@ def fetch_wheels(site: Path, version: str) -> None:
 
 def compare(here: Path, there: Path) -> bool:
     """Print how far the arrays are from one another; whether all agree to six digits."""
-    with np.load(here) as expected, np.load(there) as found:
+    with np.load(here) as expected, np.load(there) as computed:
         worst = 0.0
         for name in expected.files:
             scale = float(np.abs(expected[name]).max()) or 1.0
-            difference = float(np.abs(expected[name] - found[name]).max()) / scale
+            difference = float(np.abs(expected[name] - computed[name]).max()) / scale
             print(f"{name:24} {difference:.1e}")
             worst = max(worst, difference)
     print(f"{len(expected.files)} arrays; the largest difference is {worst:.1e} of the largest value of its array")
@@ -143,16 +144,16 @@ def main() -> int:
     if arguments.compute:
         compute(arguments.compute)
         return 0
-    missing = [program for program in (QEMU, "apt-get", "dpkg-deb") if shutil.which(program) is None]
-    if missing:
-        print(f"left out: {missing[0]} is not on the path (Debian, Ubuntu: apt install qemu-user-static)")
+    qemu = next(filter(None, map(shutil.which, QEMU)), None)
+    if qemu is None or shutil.which("apt-get") is None:
+        print("left out: it takes a Debian or Ubuntu with QEMU (apt install qemu-user-static)")
         return 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         here, there = folder / "here.npz", folder / "there.npz"
         subprocess.run([sys.executable, __file__, "--compute", str(here)], check=True)
-        emulated(folder, there)
+        emulated(qemu, folder, there)
         return 0 if compare(here, there) else 1
 
 
