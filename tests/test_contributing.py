@@ -13,7 +13,7 @@ import numpy as np
 import caffelite.layers
 tests, folder = sys.argv[1:]
 caffelite.layers.__path__.append(folder)
-sys.path.insert(0, tests)
+sys.path[:0] = [tests, f"{tests}/layers"]
 import cases
 cases.NETS = Path(folder)
 import test_gradients
@@ -34,6 +34,6 @@ def test_the_example_layer(tmp_path: Path) -> None:
     assert len(code) == len(nets) == 1
     (tmp_path / "gate.py").write_text(code[0])
     (tmp_path / "Gate_images.prototxt").write_text(nets[0])
-    command = [sys.executable, "-c", PROGRAM, str(ROOT / "tests" / "layers"), str(tmp_path)]
+    command = [sys.executable, "-c", PROGRAM, str(ROOT / "tests"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout == "agrees\n", done.stderr

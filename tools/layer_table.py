@@ -16,7 +16,7 @@ from caffelite.schema.text import net_from_text
 from caffelite.words import TEST, TRAIN
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "layers"))
+sys.path.insert(0, str(ROOT / "tests"))
 from cases import Case, golden_cases, net_cases  # noqa: E402
 
 TARGET = ROOT / "docs" / "layers.md"

@@ -13,7 +13,7 @@ _FEW = 4
 
 def accuracies(nets: Iterable[Net]) -> set[str]:
     """Return the names of the blobs that are shares of right answers."""
-    return {node.tops[0].name for net in nets for node in net.graph.nodes if node.layer.type == "Accuracy"}
+    return {node.tops[0].name for net in nets for node in net.graph.nodes if node.layer.facts.share}
 
 
 def summary(outputs: Sequence[Output], shares: set[str]) -> str:

@@ -16,7 +16,7 @@ from caffelite.gpu.choice import cost
 from caffelite.kernels import peak
 from caffelite.kernels.engine.settings import threads
 from caffelite.net import LayerTime, Net
-from caffelite.net.work import LayerWork
+from caffelite.net.timing import LayerWork
 from caffelite.words import TEST, TRAIN
 
 EXAMPLES = """examples:

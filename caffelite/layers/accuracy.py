@@ -23,7 +23,14 @@ class Accuracy(Layer):
     that has diverged is right about everything.)
     """
 
-    facts = Facts(bottoms=2, tops=(1, 2), differentiable=False, kind="measure", settings=("accuracy_param",))
+    facts = Facts(
+        bottoms=2,
+        tops=(1, 2),
+        differentiable=False,
+        share=True,
+        kind="measure",
+        settings=("accuracy_param",),
+    )
 
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
         axis = self.axis(self.param.accuracy_param.axis, x)

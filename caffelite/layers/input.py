@@ -18,7 +18,7 @@ class Input(Layer):
         The shapes; what is written here is taken up by ``Net.reshape``.
     """
 
-    facts = Facts(bottoms=0, tops=(1, None), source=True, kind="data", settings=("input_param",))
+    facts = Facts(bottoms=0, tops=(1, None), source=True, net_input=True, kind="data", settings=("input_param",))
 
     def setup(self) -> None:
         given = [tuple(shape.dim) for shape in self.param.input_param.shape]

@@ -134,7 +134,7 @@ class LSTM(Cells, Recurrent):
     Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997.
     """
 
-    facts = Cells.facts.but(backward_reads=frozenset({"bottom"}), kind="weights", settings=("recurrent_param",))
+    facts = Recurrent.facts.but(backward_reads=frozenset({"bottom"}), kind="weights", settings=("recurrent_param",))
 
     def prepare(self, tops: Sequence[Blob]) -> list[np.ndarray]:
         return [tops[0].data, self.memory(self.size)]

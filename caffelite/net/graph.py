@@ -145,11 +145,11 @@ class Graph:
     @staticmethod
     def _check_counts(node: Node) -> None:
         layer = node.layer
-        for what, wanted, versions in (
+        for what, expected, versions in (
             ("bottom", layer.facts.bottoms, node.bottoms),
             ("top", layer.facts.tops, node.tops),
         ):
-            low, high = (wanted, wanted) if isinstance(wanted, int) else wanted
+            low, high = (expected, expected) if isinstance(expected, int) else expected
             if len(versions) < low or (high is not None and len(versions) > high):
                 if low == high:
                     text = f"{low}"
@@ -204,12 +204,12 @@ class Graph:
 
     def waiting(self) -> set[Node]:
         """Return the layers behind unsettled ones, whose shapes are not known yet."""
-        found: set[Node] = set()
+        waiting: set[Node] = set()
         if self.unsettled:
             for node in self.nodes:
-                if any(v.producer in self.unsettled or v.producer in found for v in node.bottoms):
-                    found.add(node)
-        return found
+                if any(v.producer in self.unsettled or v.producer in waiting for v in node.bottoms):
+                    waiting.add(node)
+        return waiting
 
     def infer(self, node: Node) -> None:
         """Set the shapes of the tops of a layer from those of its bottoms."""
@@ -227,12 +227,12 @@ class Graph:
 
     def behind_dynamic(self, varying: bool = False) -> set[Node]:
         """Return the layers whose tops have shapes that may depend on the data, or (``varying``) are known to."""
-        found: set[Node] = set()
+        behind: set[Node] = set()
         for node in self.nodes:
             changes = node.layer.varies if varying else node.layer.facts.dynamic
-            if changes or any(version.producer in found for version in node.bottoms):
-                found.add(node)
-        return found
+            if changes or any(version.producer in behind for version in node.bottoms):
+                behind.add(node)
+        return behind
 
     def mark_gradients(self, learns: Sequence[bool], force: bool) -> None:
         """Decide, by Caffe's rules, which layers run backward and which blobs get a gradient.
@@ -254,13 +254,19 @@ class Graph:
                 )
             node.propagate = []
             for j, version in enumerate(node.bottoms):
-                wanted = (asked[j] and version.gradient) if asked else version.gradient
+                has_gradient = (asked[j] and version.gradient) if asked else version.gradient
                 able = layer.facts.differentiable and j not in layer.facts.without_gradient
-                if wanted and not able and layer.facts.differentiable and layer.facts.refuses_gradient and not force:
+                if (
+                    has_gradient
+                    and not able
+                    and layer.facts.differentiable
+                    and layer.facts.refuses_gradient
+                    and not force
+                ):
                     layer.error(
                         f"{layer.param.type} has no gradient with respect to bottom {quoted(version.name)}", "bottom", j
                     )
-                node.propagate.append(able and (wanted or (force and not layer.facts.source)))
+                node.propagate.append(able and (has_gradient or (force and not layer.facts.source)))
             node.backward = layer.facts.differentiable and (any(node.propagate) or has_parameters)
             if not force and node.index not in under_loss:
                 node.backward = False

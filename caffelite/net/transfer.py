@@ -65,10 +65,10 @@ def transfer(source: Iterable[LayerWeights], layers: Iterable[Layer], file: str,
     for layer in layers:
         if layer.blobs:
             with_blobs.setdefault(layer.name, layer)
-    found = [weights for weights in source if weights.blobs]
+    given = [weights for weights in source if weights.blobs]
     result = Transfer()
     problems: list[WeightsError | ShapeError] = []
-    for weights in found:
+    for weights in given:
         target = with_blobs.get(weights.name)
         if target is None:
             result.rows.append((weights.name, "in the file only", _shapes(weights.blobs), ""))
@@ -80,7 +80,7 @@ def transfer(source: Iterable[LayerWeights], layers: Iterable[Layer], file: str,
             kind = "shape differs" if isinstance(problem, ShapeError) else "number of blobs differs"
             result.rows.append((weights.name, kind, _shapes(weights.blobs), _shapes([b.data for b in target.blobs])))
         result.taken.append(weights.name)
-    in_file = {weights.name for weights in found}
+    in_file = {weights.name for weights in given}
     for name, layer in with_blobs.items():
         if name not in in_file:
             result.rows.append((name, "in the net only", "", _shapes([blob.data for blob in layer.blobs])))
@@ -88,10 +88,10 @@ def transfer(source: Iterable[LayerWeights], layers: Iterable[Layer], file: str,
         raise problems[0]
     if problems:
         raise type(problems[0])(f"{problems[0]}\n{result.table()}")
-    if found and not result.taken and with_blobs:
-        raise WeightsError(_nothing_fits(found, with_blobs, file, net))
+    if given and not result.taken and with_blobs:
+        raise WeightsError(_nothing_fits(given, with_blobs, file, net))
     # Only now, when all fits, is anything changed.
-    for weights in found:
+    for weights in given:
         if weights.name in with_blobs:
             for blob, values in zip(with_blobs[weights.name].blobs, weights.blobs, strict=True):
                 blob.data[...] = values.reshape(blob.shape)
@@ -115,12 +115,12 @@ def _mismatch(weights: LayerWeights, layer: Layer, file: str) -> WeightsError | 
     return None
 
 
-def _nothing_fits(found: list[LayerWeights], layers: Mapping[str, Layer], file: str, net: str) -> str:
-    near = difflib.get_close_matches(found[0].name, layers, n=1)
+def _nothing_fits(given: list[LayerWeights], layers: Mapping[str, Layer], file: str, net: str) -> str:
+    near = difflib.get_close_matches(given[0].name, layers, n=1)
     hint = f" (nearest: {quoted(near[0])})" if near else ""
     return (
-        f"{file}: none of its {len(found)} layers with weights is in the net {quoted(net)}; "
-        f"its first is {quoted(found[0].name)}{hint}"
+        f"{file}: none of its {len(given)} layers with weights is in the net {quoted(net)}; "
+        f"its first is {quoted(given[0].name)}{hint}"
     )
 
 

@@ -1,11 +1,14 @@
 """Values on their way into a net: as one batch, or as many as there are."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from caffelite.errors import NetError, ShapeError
+from caffelite.layers.memory_data import MemoryData
+from caffelite.net import Net
 from caffelite.words import quoted, text_of
 
 
@@ -70,8 +73,8 @@ def batches(given: dict[str, Any], size: int) -> Iterator[tuple[dict[str, np.nda
     arrays = {name: np.asarray(values) for name, values in given.items()}
     counts = {len(values) for values in arrays.values()}
     if len(counts) != 1:
-        found = " and ".join(map(str, sorted(counts))) or "none"
-        raise ShapeError(f"equally many values are given for every input of a net, not {found}")
+        numbers = " and ".join(map(str, sorted(counts))) or "none"
+        raise ShapeError(f"equally many values are given for every input of a net, not {numbers}")
     total = counts.pop()
     for first in range(0, total, size):
         count = min(size, total - first)
@@ -88,9 +91,25 @@ def forward_all(
     forward: Callable[..., dict[str, np.ndarray]], given: dict[str, Any], size: int
 ) -> dict[str, np.ndarray]:
     """Run ``forward`` over all batches; return what it gives, one after the other."""
-    found: dict[str, list[np.ndarray]] = {}
+    results: dict[str, list[np.ndarray]] = {}
     for batch, count in batches(given, size):
         for name, values in forward(**batch).items():
             # A loss is one value for the whole batch.
-            found.setdefault(name, []).append(values[:count].copy() if values.ndim else values.copy()[None])
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+            results.setdefault(name, []).append(values[:count].copy() if values.ndim else values.copy()[None])
+    return {name: np.concatenate(parts) for name, parts in results.items()}
+
+
+def set_arrays(net: Net, data: np.ndarray, labels: np.ndarray) -> None:
+    """Give the MemoryData layer that a net begins with its data: see ``Net.set_input_arrays``."""
+    first = net.layers[0]
+    if not isinstance(first, MemoryData):
+        raise NetError(
+            f"net {quoted(net.name)} begins with a layer of type {first.param.type}; set_input_arrays is for "
+            "nets that begin with MemoryData"
+        )
+    if first.param.HasField("transform_param"):
+        # Where the user's program called it.
+        warnings.warn(f"layer {quoted(first.name)} does not transform the arrays it is given", stacklevel=3)
+    if isinstance(labels, np.ndarray) and labels.ndim == 1:
+        labels = np.ascontiguousarray(labels[:, None, None, None])
+    first.set_arrays(data, labels)

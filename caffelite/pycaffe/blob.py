@@ -32,18 +32,18 @@ class Blob(Sized):
         self._find = find
         self._refused = refused
         #: The shape asked for and the values written since, until the net takes them up.
-        self._wanted: np.ndarray | None = None
+        self._asked: np.ndarray | None = None
         self._no_gradient: np.ndarray | None = None
 
     @property
     def data(self) -> np.ndarray:
         """The values, float32."""
-        return self._find().data if self._wanted is None else self._wanted
+        return self._find().data if self._asked is None else self._asked
 
     @property
     def diff(self) -> np.ndarray:
         """The gradient, float32, of the shape of ``data``; zeros where the net computes none."""
-        diff = self._find().diff if self._wanted is None else None
+        diff = self._find().diff if self._asked is None else None
         if diff is not None:
             return diff
         if self._no_gradient is None or self._no_gradient.shape != self.data.shape:
@@ -76,14 +76,13 @@ class Blob(Sized):
         if not shape or min(shape) < 1:
             raise ShapeError(f"blob {quoted(name)}: {text_of(shape)} is not a shape, every dimension is 1 or more")
         if shape != self.shape:
-            self._wanted = np.zeros(shape, np.float32)
+            self._asked = np.zeros(shape, np.float32)
 
-    def take_wanted(self) -> np.ndarray | None:
-        """Return the array of the shape asked for, once; None where no other shape was asked for."""
-        wanted, self._wanted = self._wanted, None
-        return wanted
+    def taken_up(self) -> None:
+        """Show the net's own array again: it has the shape that was asked for now."""
+        self._asked = None
 
     @property
-    def wanted(self) -> Shape | None:
+    def asked_shape(self) -> Shape | None:
         """The shape that was asked for and that the net does not have yet."""
-        return None if self._wanted is None else self._wanted.shape
+        return None if self._asked is None else self._asked.shape

@@ -1,6 +1,5 @@
 """Blobs that layers write in place, as Caffe's single memory of each would have them."""
 
-from caffelite.layers.input import Input
 from caffelite.net import Net
 from caffelite.net.graph import Version
 
@@ -29,7 +28,7 @@ class InPlaceBlobs:
     def before(self, start: int) -> None:
         """Bring what is shown to the versions that layers from number ``start`` on read."""
         for same in self._versions:
-            read = [v for v in same if v.producer.index < start or isinstance(v.producer.layer, Input)]
+            read = [v for v in same if v.producer.index < start or v.producer.layer.facts.net_input]
             self._copy(same[-1], read)
 
     def after(self, end: int) -> None:

@@ -52,8 +52,8 @@ def set_device(device: int) -> None:
 
 
 def _check() -> None:
-    found, reason = gpu_or_reason(_mode.device)
-    if found is None:
+    device, reason = gpu_or_reason(_mode.device)
+    if device is None:
         warnings.warn(f"GPU {_mode.device}: {reason}; it runs on the CPU", stacklevel=3)
 
 

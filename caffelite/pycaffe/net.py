@@ -1,7 +1,5 @@
 """A net as pycaffe shows it."""
 
-import difflib
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -11,19 +9,20 @@ from typing import Any
 import numpy as np
 
 from caffelite import net as engine
-from caffelite.errors import NetError, ShapeError
+from caffelite.errors import NetError
 from caffelite.layers.contract import blobs
 from caffelite.layers.contract import layer as contract
-from caffelite.layers.input import Input
-from caffelite.layers.memory_data import MemoryData
 from caffelite.layers.python import PythonLayer
 from caffelite.net.graph import Version
-from caffelite.pycaffe.batches import assign, forward_all
+from caffelite.pycaffe.batches import assign, forward_all, set_arrays
 from caffelite.pycaffe.blob import Blob
 from caffelite.pycaffe.hooks import Hooks
-from caffelite.pycaffe.in_place import InPlaceBlobs
 from caffelite.pycaffe.layer import Layer, NetLayer
 from caffelite.pycaffe.mode import gpu, random_seed
+from caffelite.pycaffe.names import index_of, known_blobs
+from caffelite.pycaffe.passes import Passes
+from caffelite.pycaffe.shapes import take_shapes
+from caffelite.pycaffe.sharing import shared, shares
 from caffelite.schema.weights import write_hdf5
 from caffelite.words import TEST, TRAIN, quoted
 
@@ -65,6 +64,8 @@ class Net(Hooks):
 
     Notes
     -----
+    All names are those of Caffe's Net: it has more methods than a class here should.
+
     The Split layers that Caffe puts between a blob and its readers do not exist here, nor do their blobs.
     """
 
@@ -125,7 +126,7 @@ class Net(Hooks):
     def _take(self, net: engine.Net) -> None:
         # The blobs and layers that are shown look for theirs in this net each time.
         self._net = net
-        self._in_place = InPlaceBlobs(net)
+        self._passes = Passes(net, self._call)
 
     def _show_own_layers(self) -> None:
         """Show layers written in Python as the objects that they are."""
@@ -184,24 +185,17 @@ class Net(Hooks):
         """
         first = 0 if start is None else self._index(start)
         last = len(self.layers) - 1 if end is None else self._index(end)
-        wanted = [*(self.outputs if end is None else self.top_names[end]), *self._known(blobs)]
+        asked = [*(self.outputs if end is None else self.top_names[end]), *self._known(blobs)]
         self._adopt()
         if inputs:
             assign(inputs, {name: self.blobs[name].data for name in self.inputs}, "input")
         self._forward(first, last)
-        return {name: self.blobs[name].data for name in dict.fromkeys(wanted)}
+        return {name: self.blobs[name].data for name in dict.fromkeys(asked)}
 
     def _forward(self, start: int, end: int) -> float:
         """Run the layers with these numbers, both included; return the net's loss."""
         self._adopt()
-        self._in_place.before(start)
-        # Nothing is fused in a net that is shown: its units are its layers.
-        for i in range(start, end + 1):
-            self._call("before_forward", i)
-            self._net.forward_unit(i)
-            self._call("after_forward", i)
-        self._in_place.after(end)
-        return self._net.loss()
+        return self._passes.forward(start, end)
 
     def backward(
         self,
@@ -230,29 +224,16 @@ class Net(Hooks):
         """
         first = len(self.layers) - 1 if start is None else self._index(start)
         last = 0 if end is None else self._index(end)
-        wanted = [*(self.inputs if end is None else self.bottom_names[end]), *self._known(diffs)]
+        asked = [*(self.inputs if end is None else self.bottom_names[end]), *self._known(diffs)]
         if gradients:
             assign(gradients, {name: self.blobs[name].diff for name in self.outputs}, "output")
         self._backward(first, last)
-        return {name: self.blobs[name].diff for name in dict.fromkeys(wanted)}
+        return {name: self.blobs[name].diff for name in dict.fromkeys(asked)}
 
     def _backward(self, start: int, end: int) -> None:
         """Run the layers with these numbers backward, both included, ``start`` the greater one."""
         self._adopt()
-        if not any(node.backward for node in self._net.graph.nodes):
-            warnings.warn(
-                f"net {quoted(self.name)} computes no gradients: nothing in it that learns leads to a loss; "
-                "force_backward: true in its prototxt makes it compute them all",
-                stacklevel=3,
-            )
-        if start == len(self.layers) - 1:
-            for step in self._net.plan.seeds.values():
-                step()
-        for i in range(start, end - 1, -1):
-            self._call("before_backward", i)
-            for step in self._net.plan.units[i].backward:
-                step()
-            self._call("after_backward", i)
+        self._passes.backward(start, end)
 
     def forward_all(self, blobs: Iterable[str] | None = None, **inputs: Any) -> dict[str, np.ndarray]:
         """Run the net over any number of inputs, a batch at a time; the last one is filled up with zeros.
@@ -287,17 +268,7 @@ class Net(Hooks):
         NetError
             The first layer is of another type, or these are not such arrays.
         """
-        first = self._net.layers[0]
-        if not isinstance(first, MemoryData):
-            raise NetError(
-                f"net {quoted(self.name)} begins with a layer of type {first.param.type}; set_input_arrays is for "
-                "nets that begin with MemoryData"
-            )
-        if first.param.HasField("transform_param"):
-            warnings.warn(f"layer {quoted(first.name)} does not transform the arrays it is given", stacklevel=2)
-        if isinstance(labels, np.ndarray) and labels.ndim == 1:
-            labels = np.ascontiguousarray(labels[:, None, None, None])
-        first.set_arrays(data, labels)
+        set_arrays(self._net, data, labels)
 
     # Shapes.
 
@@ -312,25 +283,7 @@ class Net(Hooks):
         self._adopt()
 
     def _adopt(self) -> None:
-        if all(self.blobs[name].wanted is None for name in self.inputs):
-            return
-        layers = [layer for layer in self._net.layers if isinstance(layer, Input)]
-        before = [layer.top_shapes for layer in layers]
-        for layer in layers:
-            layer.top_shapes = [
-                self.blobs[name].wanted or shape for name, shape in zip(layer.param.top, layer.top_shapes, strict=True)
-            ]
-        values = {name: self.blobs[name].data for name in self.inputs}
-        try:
-            self._net.reshape()
-        except ShapeError:
-            for layer, shapes in zip(layers, before, strict=True):
-                layer.top_shapes = shapes
-            self._net.graph.infer_shapes()
-            raise
-        for name in self.inputs:
-            self.blobs[name].take_wanted()
-            self.blobs[name].data.reshape(-1)[...] = values[name].reshape(-1)
+        take_shapes(self._net, {name: self.blobs[name] for name in self.inputs})
 
     # Parameters.
 
@@ -350,21 +303,14 @@ class Net(Hooks):
         ShapeError
             Two layers of one name have parameters of different shapes.
         """
-        if self._shares(other):
+        if shares(self._net, other._net):
             return
         if self._make is None:
             raise NetError(
                 f"net {quoted(self.name)} is a solver's, which trains the parameters it has; copy_from or "
                 "assigning to params[...].data brings others into it"
             )
-        old, new = self._net, self._make(share=other._net)
-        for name, parameters in new.params.items():
-            if name not in other._net.params:
-                for blob, own in zip(parameters, old.params[name], strict=True):
-                    blob.data[...] = own.data
-        for before, after in zip(old.layers, new.layers, strict=True):
-            if isinstance(before, MemoryData) and isinstance(after, MemoryData):
-                after.arrays = before.arrays
+        old, new = self._net, shared(self._net, other._net, self._make)
         held = {name: self.blobs[name].data for name in self.inputs}
         self._take(new)
         self._show_own_layers()
@@ -372,14 +318,6 @@ class Net(Hooks):
             self.blobs[name].reshape(*values.shape)
             self.blobs[name].data[...] = values
         old.close()
-
-    def _shares(self, other: "Net") -> bool:
-        mine, theirs = self._net.params, other._net.params
-        return all(
-            np.shares_memory(blob.data, own.data)
-            for name in mine.keys() & theirs.keys()
-            for blob, own in zip(mine[name], theirs[name], strict=False)
-        )
 
     def close(self) -> None:
         """Close files and end threads that layers have; what an HDF5Output layer wrote is in its file then."""
@@ -404,17 +342,7 @@ class Net(Hooks):
     # Names.
 
     def _index(self, layer: str) -> int:
-        if layer not in self._layer_names:
-            self._unknown("layer", layer, self._layer_names)
-        return self._layer_names.index(layer)
+        return index_of(layer, self._layer_names, self.name)
 
-    def _known(self, names: Iterable[str] | None) -> Iterable[str]:
-        for name in names or ():
-            if name not in self.blobs:
-                self._unknown("blob", name, self._blob_names)
-        return names or ()
-
-    def _unknown(self, what: str, name: str, known: list[str]) -> None:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {quoted(near[0])}?" if near else ""
-        raise NetError(f"net {quoted(self.name)} has no {what} {quoted(name)}{hint}")
+    def _known(self, names: Iterable[str] | None) -> list[str]:
+        return known_blobs(names, self._blob_names, self.name)

@@ -40,7 +40,10 @@ def number(value: float) -> str:
 
 
 class Listener:
-    """Is told of a run; every method may be overridden. They are called in the thread that trains."""
+    """Is told of a run; every method may be overridden. They are called in the thread that trains.
+
+    It has a method for each thing that happens, more than a class here should have.
+    """
 
     def on_log(self, source: str, text: str) -> None:
         """A line of Caffe's log that tells where the program is; ``source`` is its ``file:line``."""

@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_nets import tops_of
+from runner import layer_net, outputs
+
+from caffelite.words import TEST
 
 LABELS = [0, 1, 2, 2]
 #: Right, wrong, right, wrong: each the highest score of its label, but for one.
@@ -12,7 +14,9 @@ SCORES = np.array([[9, 1, 2], [9, 1, 2], [0, 1, 2], [5, 1, 2]], float)
 
 
 def accuracy(scores: np.ndarray, settings: str = "", labels: Any = LABELS) -> tuple[float, list[float]]:
-    share, of_class = tops_of("Accuracy", [scores, labels], f"accuracy_param {{ {settings} }}", tops=2)
+    share, of_class = outputs(
+        layer_net("Accuracy", f"accuracy_param {{ {settings} }}", scores, labels, tops=2, phase=TEST, force=False)
+    )
     return float(share), of_class.tolist()
 
 

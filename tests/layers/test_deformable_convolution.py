@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_nets import single
+from runner import layer_net
 
 from caffelite.errors import NetError
+from caffelite.words import TEST
 
 
 def at(x: np.ndarray, h: float, w: float) -> np.ndarray:
@@ -77,7 +78,14 @@ def test_values(settings: str, group: int, parts: int, facts: dict[str, Any]) ->
     offsets[1, :, 2, 2] = 1
     more = f"num_output: 6 weight_filler {{ type: 'gaussian' }} deformable_group: {'' if parts == 4 else parts}"
     more = more.removesuffix("deformable_group: ")
-    net = single("DeformableConvolution", [x, offsets], f"deformable_convolution_param {{ {settings} {more} }}")
+    net = layer_net(
+        "DeformableConvolution",
+        f"deformable_convolution_param {{ {settings} {more} }}",
+        x,
+        offsets,
+        phase=TEST,
+        force=False,
+    )
     blobs = [blob.data for blob in net.params["L"]]
     for blob in blobs:
         blob[...] = rng.standard_normal(blob.shape)
@@ -91,8 +99,15 @@ def test_without_offsets_it_is_a_convolution() -> None:
     x, offsets = rng.standard_normal((2, 4, 7, 6)), np.zeros((2, 18, 7, 6))
     text = "num_output: 5 kernel_size: 3 pad: 1"
     nets = [
-        single("DeformableConvolution", [x, offsets], f"deformable_convolution_param {{ {text} deformable_group: 1 }}"),
-        single("Convolution", [x], f"convolution_param {{ {text} }}"),
+        layer_net(
+            "DeformableConvolution",
+            f"deformable_convolution_param {{ {text} deformable_group: 1 }}",
+            x,
+            offsets,
+            phase=TEST,
+            force=False,
+        ),
+        layer_net("Convolution", f"convolution_param {{ {text} }}", x, phase=TEST, force=False),
     ]
     w = rng.standard_normal((5, 4, 3, 3))
     for net in nets:
@@ -103,10 +118,13 @@ def test_without_offsets_it_is_a_convolution() -> None:
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e30, -1e30])
 def test_offsets_out_of_the_map_see_nothing(wrong: float) -> None:
-    net = single(
+    net = layer_net(
         "DeformableConvolution",
-        [np.ones((1, 4, 3, 3)), np.full((1, 8, 3, 3), wrong)],
         "deformable_convolution_param { num_output: 1 kernel_size: 1 }",
+        np.ones((1, 4, 3, 3)),
+        np.full((1, 8, 3, 3), wrong),
+        phase=TEST,
+        force=False,
     )
     net.params["L"][0].data[...] = 1
     net.forward()
@@ -138,4 +156,10 @@ def test_offsets_out_of_the_map_see_nothing(wrong: float) -> None:
 )
 def test_what_does_not_fit(settings: str, shapes: list[tuple[int, ...]], expected: str) -> None:
     with pytest.raises(NetError, match=expected):
-        single("DeformableConvolution", [np.zeros(s) for s in shapes], f"deformable_convolution_param {{ {settings} }}")
+        layer_net(
+            "DeformableConvolution",
+            f"deformable_convolution_param {{ {settings} }}",
+            *[np.zeros(s) for s in shapes],
+            phase=TEST,
+            force=False,
+        )

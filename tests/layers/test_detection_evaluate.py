@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 from naive_boxes import overlap, random_boxes
-from small_nets import single, tops_of
+from runner import layer_net, outputs
 
 from caffelite.errors import DataError, NetError
+from caffelite.words import TEST
 
 
 def expected_rows(
@@ -68,8 +69,15 @@ def example(seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
 
 
 def evaluated(found: np.ndarray, true: np.ndarray, settings: str) -> np.ndarray:
-    return tops_of(
-        "DetectionEvaluate", [found[None, None], true[None, None]], f"detection_evaluate_param {{ {settings} }}"
+    return outputs(
+        layer_net(
+            "DetectionEvaluate",
+            f"detection_evaluate_param {{ {settings} }}",
+            found[None, None],
+            true[None, None],
+            phase=TEST,
+            force=False,
+        )
     )[0][0, 0]
 
 
@@ -100,10 +108,13 @@ def test_sizes_of_the_next_batch_follow(tmp_path) -> None:
     found, true = example()
     sizes = [(4, 4), (5, 9), (300, 500), (7, 3), (6, 6)]
     (tmp_path / "sizes.txt").write_text("".join(f"x {h} {w}\n" for h, w in sizes))
-    net = single(
+    net = layer_net(
         "DetectionEvaluate",
-        [found[None, None], true[None, None]],
         f"detection_evaluate_param {{ num_classes: 5 name_size_file: '{tmp_path / 'sizes.txt'}' }}",
+        found[None, None],
+        true[None, None],
+        phase=TEST,
+        force=False,
     )
     for start in (0, 3, 6):
         net.forward()
@@ -140,8 +151,12 @@ def test_what_is_left_out() -> None:
 )
 def test_settings_that_do_not_fit(settings: str, shapes: tuple[int, int], expected: str) -> None:
     with pytest.raises((NetError, DataError), match=expected):
-        single(
-            "DetectionEvaluate", [np.zeros((1, 1, 2, n)) for n in shapes], f"detection_evaluate_param {{ {settings} }}"
+        layer_net(
+            "DetectionEvaluate",
+            f"detection_evaluate_param {{ {settings} }}",
+            *[np.zeros((1, 1, 2, n)) for n in shapes],
+            phase=TEST,
+            force=False,
         )
 
 

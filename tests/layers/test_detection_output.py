@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 from naive_boxes import decode, priors_blob, random_boxes, suppress
-from small_nets import single, tops_of
+from runner import layer_net, outputs
 
 from caffelite.errors import NetError
+from caffelite.words import TEST
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 
@@ -82,7 +83,15 @@ def test_detections(settings: str, facts: dict[str, Any], shared: bool) -> None:
     if facts.get("code") == "CENTER_SIZE" and "variances" in facts:
         arrays[0] *= 0.2
     share = "" if shared else "share_location: false "
-    (y,) = tops_of("DetectionOutput", blobs(*arrays), f"detection_output_param {{ num_classes: 4 {share}{settings} }}")
+    (y,) = outputs(
+        layer_net(
+            "DetectionOutput",
+            f"detection_output_param {{ num_classes: 4 {share}{settings} }}",
+            *blobs(*arrays),
+            phase=TEST,
+            force=False,
+        )
+    )
     expected = expected_rows(*arrays, **facts)
     assert y.shape == (1, 1, len(expected), 7)
     np.testing.assert_allclose(y[0, 0], expected, rtol=1e-4, atol=1e-5)
@@ -90,8 +99,12 @@ def test_detections(settings: str, facts: dict[str, Any], shared: bool) -> None:
 
 def test_the_number_of_detections_follows_the_data() -> None:
     arrays = example()
-    net = single(
-        "DetectionOutput", blobs(*arrays), "detection_output_param { num_classes: 4 confidence_threshold: 0.5 }"
+    net = layer_net(
+        "DetectionOutput",
+        "detection_output_param { num_classes: 4 confidence_threshold: 0.5 }",
+        *blobs(*arrays),
+        phase=TEST,
+        force=False,
     )
     sizes = set()
     for factor in (1, 0.8, 0.6, 0, 1):
@@ -118,7 +131,11 @@ def test_detections_of_two_stages() -> None:
     scores = scores.copy()
     scores[objects[..., 1] < 0.4] = [1, 0, 0, 0]
     for many, own in ((5, moved), (4, priors)):
-        (y,) = tops_of("DetectionOutput", inputs[:many], f"detection_output_param {{ {settings} }}")
+        (y,) = outputs(
+            layer_net(
+                "DetectionOutput", f"detection_output_param {{ {settings} }}", *inputs[:many], phase=TEST, force=False
+            )
+        )
         expected = expected_rows(locations, scores, own, above=0.1, code="CENTER_SIZE")
         np.testing.assert_allclose(y[0, 0], expected, rtol=1e-4, atol=1e-5)
 
@@ -127,7 +144,9 @@ def test_an_image_to_draw_on_is_ignored() -> None:
     arrays = example()
     settings = "detection_output_param { num_classes: 4 visualize: true save_output_param { output_directory: 'x' } }"
     with pytest.warns(UserWarning, match="is ignored: nothing is written or drawn"):
-        (y,) = tops_of("DetectionOutput", [*blobs(*arrays), np.zeros((2, 3, 8, 8))], settings)
+        (y,) = outputs(
+            layer_net("DetectionOutput", settings, *blobs(*arrays), np.zeros((2, 3, 8, 8)), phase=TEST, force=False)
+        )
     assert len(y[0, 0]) == len(expected_rows(*arrays))
 
 
@@ -144,7 +163,9 @@ def test_an_image_to_draw_on_is_ignored() -> None:
 )
 def test_settings_that_do_not_fit(settings: str, expected: str) -> None:
     with pytest.raises(NetError, match=expected):
-        single("DetectionOutput", blobs(*example()), f"detection_output_param {{ {settings} }}")
+        layer_net(
+            "DetectionOutput", f"detection_output_param {{ {settings} }}", *blobs(*example()), phase=TEST, force=False
+        )
 
 
 @pytest.mark.parametrize(
@@ -161,4 +182,4 @@ def test_shapes_that_do_not_fit(bottom: int, shape: tuple[int, ...], expected: s
     arrays = [*blobs(*example()), np.zeros((2, 60)), np.zeros((2, 120))]
     arrays[bottom] = np.zeros(shape)
     with pytest.raises(NetError, match=expected):
-        single("DetectionOutput", arrays, "detection_output_param { num_classes: 4 }")
+        layer_net("DetectionOutput", "detection_output_param { num_classes: 4 }", *arrays, phase=TEST, force=False)

@@ -37,7 +37,7 @@ def prepared(case: dict[str, np.ndarray], rng: np.random.Generator) -> Net:
     phase = TRAIN if str(case["phase"]) == "TRAIN" else TEST
     document = net_from_text(str(case["prototxt"]), "case")
     layer = document.message.layer[-1]
-    if not document.message.force_backward and not layer.loss_weight and not registry()[layer.type].loss:
+    if not document.message.force_backward and not layer.loss_weight and not registry()[layer.type].facts.loss:
         # Where nothing counts as a loss, nothing is learned.
         layer.loss_weight.extend([1.0] * len(layer.top))
     net = Net(document, phase, keep=True, dtype=np.float64, allow_python=True)
@@ -102,6 +102,7 @@ def test_gradient(kind: str, what: str, case: dict[str, np.ndarray]) -> None:
 
 
 def test_every_type_with_a_gradient_is_covered() -> None:
+    assert len(CASES) == 298
     covered = {registry()[kind] for kind, _, _ in CASES}
     missing = {cls.type for cls in registry().values() if cls.facts.differentiable and not cls.facts.source} - {
         cls.type for cls in covered

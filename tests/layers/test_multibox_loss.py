@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from naive_boxes import decode, priors_blob, random_boxes
 from naive_multibox import loss
-from small_nets import single
+from runner import layer_net
 
 from caffelite.errors import DataError, NetError
 
@@ -38,7 +38,7 @@ def blobs(locations: np.ndarray, scores: np.ndarray, priors: np.ndarray, truth: 
 
 
 def found(arrays: list[np.ndarray], settings: str, more: str = "") -> float:
-    net = single("MultiBoxLoss", arrays, f"multibox_loss_param {{ {settings} }} {more}", phase=0, force=True)
+    net = layer_net("MultiBoxLoss", f"multibox_loss_param {{ {settings} }} {more}", *arrays, phase=0)
     value = net.forward()
     net.backward()
     assert all(np.isfinite(net.blobs[f"x{j}"].diff).all() for j in range(2))  # type: ignore[type-var, arg-type]
@@ -141,7 +141,7 @@ def test_parts_that_are_left_out() -> None:
 def test_without_any_true_box() -> None:
     arrays = example()
     arrays["truth"][:, 0] = -1
-    net = single("MultiBoxLoss", blobs(**arrays), "multibox_loss_param { num_classes: 4 }", phase=0, force=True)
+    net = layer_net("MultiBoxLoss", "multibox_loss_param { num_classes: 4 }", *blobs(**arrays), phase=0)
     assert net.forward() == 0
     net.backward()
     assert not np.any(net.blobs["x0"].diff)

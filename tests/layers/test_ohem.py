@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from small_nets import single, tops_of
+from runner import layer_net, outputs
 
 from caffelite.errors import DataError, NetError
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
-from caffelite.words import TRAIN
+from caffelite.words import TEST, TRAIN
 
 
 def annotated(regions: np.ndarray, losses: np.ndarray, labels: np.ndarray, weights: np.ndarray, most: int, ignore: int):
@@ -43,7 +43,7 @@ def test_the_hardest_regions_of_each_image(places: tuple[int, ...], most: int, i
         weights.reshape(10, 8, *places),
     ]
     settings = f"box_annotator_ohem_param {{ roi_per_img: {most} ignore_label: {ignore} }}"
-    found = tops_of("BoxAnnotatorOHEM", arrays, settings, 2)
+    found = outputs(layer_net("BoxAnnotatorOHEM", settings, *arrays, tops=2, phase=TEST, force=False))
     kept, kept_weights = annotated(regions, losses, labels, weights, most, ignore)
     np.testing.assert_array_equal(found[0], kept.reshape(10, 1, *four))
     np.testing.assert_array_equal(found[1], kept_weights.reshape(10, 8, *four))
@@ -62,7 +62,9 @@ def test_the_hardest_regions_of_each_image(places: tuple[int, ...], most: int, i
 def test_what_does_not_fit(settings: str, shapes: list[tuple[int, ...]], expected: str) -> None:
     arrays = [np.zeros(shape) for shape in shapes]
     with pytest.raises(NetError, match=expected):
-        single("BoxAnnotatorOHEM", arrays, f"box_annotator_ohem_param {{ {settings} }}", 2)
+        layer_net(
+            "BoxAnnotatorOHEM", f"box_annotator_ohem_param {{ {settings} }}", *arrays, tops=2, phase=TEST, force=False
+        )
 
 
 @pytest.mark.parametrize("image", [-1, np.nan, np.inf])
@@ -71,7 +73,16 @@ def test_a_region_in_no_image(image: float) -> None:
     regions[2, 0] = image
     arrays = [regions, np.zeros(4), np.zeros(4), np.zeros((4, 8))]
     with pytest.raises(DataError, match=f"region 2 is in image {image:g}, expected a number from 0"):
-        tops_of("BoxAnnotatorOHEM", arrays, "box_annotator_ohem_param { roi_per_img: 2 }", 2)
+        outputs(
+            layer_net(
+                "BoxAnnotatorOHEM",
+                "box_annotator_ohem_param { roi_per_img: 2 }",
+                *arrays,
+                tops=2,
+                phase=TEST,
+                force=False,
+            )
+        )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +100,9 @@ def test_the_loss_of_each_region(param: str, by: float) -> None:
     scores, labels = rng.standard_normal((5, 4, 1, 1)), np.array([0, 3, 1, 1, 2]).reshape(5, 1, 1, 1)
     if "-1" in param:
         labels[[1, 4]] = -1
-    loss, p, each = tops_of("SoftmaxWithLossOHEM", [scores, labels], f"loss_param {{ {param} }}", 3)
+    loss, p, each = outputs(
+        layer_net("SoftmaxWithLossOHEM", f"loss_param {{ {param} }}", scores, labels, tops=3, phase=TEST, force=False)
+    )
     exponents = np.exp(scores)
     expected = exponents / exponents.sum(1, keepdims=True)
     np.testing.assert_allclose(p, expected, rtol=1e-5)
@@ -101,7 +114,7 @@ def test_the_loss_of_each_region(param: str, by: float) -> None:
 
 def test_a_label_that_is_no_class() -> None:
     with pytest.raises(DataError, match="label 4 is not one of its 4 classes"):
-        tops_of("SoftmaxWithLossOHEM", [np.zeros((2, 4)), [0, 4]], "", 3)
+        outputs(layer_net("SoftmaxWithLossOHEM", "", np.zeros((2, 4)), [0, 4], tops=3, phase=TEST, force=False))
 
 
 @pytest.mark.parametrize(
@@ -119,14 +132,18 @@ def test_the_box_loss_of_each_region(param: str, by: float, weighted: bool) -> N
     x = np.random.default_rng(4).standard_normal((3, 2, 5, 2, 3))
     d = np.abs((x[0] - x[1]) * (x[2] if weighted else 1))
     f = np.where(d < 1, d**2 / 2, d - 0.5)
-    loss, each = tops_of("SmoothL1LossOHEM", list(x[: 2 + weighted]), f"loss_param {{ {param} }}", 2)
+    loss, each = outputs(
+        layer_net(
+            "SmoothL1LossOHEM", f"loss_param {{ {param} }}", *list(x[: 2 + weighted]), tops=2, phase=TEST, force=False
+        )
+    )
     np.testing.assert_allclose(each, f.sum(1, keepdims=True), rtol=1e-5)
     assert loss == pytest.approx(f.sum() / by, rel=1e-5)
 
 
 def test_too_many_axes() -> None:
     with pytest.raises(NetError, match="takes at most 4 axes, not 2×1×1×1×1"):
-        single("SmoothL1LossOHEM", [np.zeros((2, 1, 1, 1, 1))] * 2, "", 2)
+        layer_net("SmoothL1LossOHEM", "", *[np.zeros((2, 1, 1, 1, 1))] * 2, tops=2, phase=TEST, force=False)
 
 
 TEXT = """

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from naive_boxes import suppress
-from small_nets import single, tops_of
+from runner import layer_net, outputs
 
 from caffelite.errors import DataError, NetError
 from caffelite.layers.forks.detection.proposal import anchors
@@ -102,7 +102,7 @@ def test_anchors_are_those_of_the_paper() -> None:
 def test_regions(settings: str, facts: dict[str, Any], images: int, sizes: list[list[float]]) -> None:
     arrays = example(images)
     param = f"proposal_param {{ {SETTINGS} {settings} }}"
-    found, scores = tops_of("Proposal", [*arrays, sizes], param, 2)
+    found, scores = outputs(layer_net("Proposal", param, *arrays, sizes, tops=2, phase=TEST, force=False))
     expected, values = regions(*arrays, sizes, **facts)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(scores, values, rtol=1e-6)
@@ -121,7 +121,7 @@ def test_regions(settings: str, facts: dict[str, Any], images: int, sizes: list[
 )
 def test_the_python_layer_of_published_nets_runs_without_its_code(param_str: str) -> None:
     arrays = [*example(), [[70, 90, 2.0]]]
-    found, scores = tops_of("Python", arrays, PYTHON % param_str, 2)
+    found, scores = outputs(layer_net("Python", PYTHON % param_str, *arrays, tops=2, phase=TEST, force=False))
     expected, values = regions(*arrays, least=16, drop=True)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
     assert scores.shape == (len(values), 1)
@@ -131,7 +131,7 @@ def test_the_python_layer_of_published_nets_runs_without_its_code(param_str: str
 def test_the_python_layer_has_nine_anchors() -> None:
     rng = np.random.default_rng(1)
     arrays = [rng.random((1, 18, 2, 3)), rng.standard_normal((1, 36, 2, 3)), [[32, 48, 1]]]
-    (found,) = tops_of("Python", arrays, PYTHON % "'feat_stride': 16")
+    (found,) = outputs(layer_net("Python", PYTHON % "'feat_stride': 16", *arrays, phase=TEST, force=False))
     assert found.shape[1] == 5
     assert (found[:, 3:] <= [47, 31]).all()
 
@@ -168,8 +168,15 @@ def test_a_detector_is_fitted_to_the_number_of_regions(keep: bool) -> None:
         many.add(len(expected))
         if not len(expected):
             continue
-        pooled = tops_of(
-            "ROIPooling", [features, expected], "roi_pooling_param { pooled_h: 2 pooled_w: 2 spatial_scale: 0.0625 }"
+        pooled = outputs(
+            layer_net(
+                "ROIPooling",
+                "roi_pooling_param { pooled_h: 2 pooled_w: 2 spatial_scale: 0.0625 }",
+                features,
+                expected,
+                phase=TEST,
+                force=False,
+            )
         )[0]
         weights, bias = (blob.data for blob in net.params["fc"])
         y = np.exp(np.maximum(pooled.reshape(len(expected), -1) @ weights.T + bias, 0))
@@ -225,7 +232,7 @@ def test_no_python_layer_is_provided_for_training() -> None:
 )
 def test_settings_that_do_not_fit(settings: str, expected: str) -> None:
     with pytest.raises(NetError, match=expected):
-        single("Proposal", [*example(), np.ones((1, 3))], f"proposal_param {{ {settings} }}")
+        layer_net("Proposal", f"proposal_param {{ {settings} }}", *example(), np.ones((1, 3)), phase=TEST, force=False)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +250,7 @@ def test_settings_that_do_not_fit(settings: str, expected: str) -> None:
 )
 def test_param_str_that_does_not_fit(param_str: str, expected: str) -> None:
     with pytest.raises(NetError, match=expected):
-        single("Python", [*example(), np.ones((1, 3))], PYTHON % param_str)
+        layer_net("Python", PYTHON % param_str, *example(), np.ones((1, 3)), phase=TEST, force=False)
 
 
 def test_shapes_that_do_not_fit() -> None:
@@ -256,13 +263,20 @@ def test_shapes_that_do_not_fit() -> None:
         ([scores, offsets, np.ones((3, 3))], "sizes of 2 images .* not 3×3"),
     ):
         with pytest.raises(NetError, match=expected):
-            single("Proposal", arrays, param)
+            layer_net("Proposal", param, *arrays, phase=TEST, force=False)
     with pytest.raises(NetError, match="takes one image at a time, not 2"):
-        single("Python", [scores, offsets, sizes], PYTHON % PARAM_STR)
+        layer_net("Python", PYTHON % PARAM_STR, scores, offsets, sizes, phase=TEST, force=False)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, -1, np.inf])
 def test_sizes_that_cannot_be(wrong: float) -> None:
-    net = single("Proposal", [*example(2), [[70, 90, 1], [70, wrong, 1]]], f"proposal_param {{ {SETTINGS} }}")
+    net = layer_net(
+        "Proposal",
+        f"proposal_param {{ {SETTINGS} }}",
+        *example(2),
+        [[70, 90, 1], [70, wrong, 1]],
+        phase=TEST,
+        force=False,
+    )
     with pytest.raises(DataError, match=f"sizes of image 1 .* are 70, {wrong:g}, 1, expected numbers from 0 up"):
         net.forward()

@@ -444,7 +444,7 @@ def test_modules_of_one_name_in_two_folders(tmp_path: Path) -> None:
         ("Wring", "", "layers_in_python", "layers_in_python.py) has no class Wring"),
         ("NoLayer", "", "layers_in_python", "layers_in_python.py) is no subclass of caffelite.Layer"),
         ("Bare", "", "layers_in_python", "layers_in_python.py) has no method forward"),
-        ("Leaves", "", "layers_in_python", "SystemExit: no configuration (tests/layers/layers_in_python.py:"),
+        ("Leaves", "", "layers_in_python", "SystemExit: no configuration (tests/layers_in_python.py:"),
         ("NoShape", 'param_str: "(1, -2)"', "layers_in_python", "ShapeError: 1×-2 is not the shape of a blob (tests"),
         ("NoShape", 'param_str: "(99999, 99999)"', "layers_in_python", "ShapeError: 99999×99999 is not the shape of a"),
         ("NoShape", 'param_str: "((2, 3),)"', "layers_in_python", "ShapeError: a shape is given as whole numbers"),
@@ -496,13 +496,8 @@ def test_what_goes_wrong_in_a_pass_is_told_and_the_original_is_chained(kind: str
     assert f", in {where})" in str(error.value) and "layers_in_python.py:" in str(error.value)
     assert type(error.value.__cause__).__name__ in str(error.value)
     if param == "forward":
-        line = (
-            Path(__file__)
-            .with_name("layers_in_python.py")
-            .read_text()
-            .splitlines()
-            .index('            raise KeyError("no such\\n  thing")')
-        )
+        lines = (Path(__file__).parents[1] / "layers_in_python.py").read_text().splitlines()
+        line = lines.index('            raise KeyError("no such\\n  thing")')
         assert f"layers_in_python.py:{line + 1}, in forward)" in str(error.value)
 
 

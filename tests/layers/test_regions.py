@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_nets import single, tops_of
+from runner import layer_net, outputs
 
 from caffelite.errors import DataError, NetError
 from caffelite.layers.forks.detection.regions import rounded
+from caffelite.words import TEST
 
 REGIONS = np.float32(
     [
@@ -136,7 +137,7 @@ def roi_align(x: np.ndarray, regions: Any, pooled: tuple[int, int], scale: float
 def test_roi_pooling(scale: float, pad: float) -> None:
     x = np.random.default_rng(1).standard_normal((2, 3, 9, 10)).astype(np.float32)
     settings = f"roi_pooling_param {{ pooled_h: 3 pooled_w: 4 spatial_scale: {scale} pad_ratio: {pad} }}"
-    (y,) = tops_of("ROIPooling", [x, REGIONS], settings)
+    (y,) = outputs(layer_net("ROIPooling", settings, x, REGIONS, phase=TEST, force=False))
     np.testing.assert_allclose(y, roi_pooling(x, REGIONS, (3, 4), scale, pad), rtol=1e-6)
     assert not y[4].any() or scale < 0.5
 
@@ -144,7 +145,11 @@ def test_roi_pooling(scale: float, pad: float) -> None:
 def test_the_size_of_intel() -> None:
     x = np.random.default_rng(1).standard_normal((2, 3, 9, 10)).astype(np.float32)
     for sizes, pooled in (("3", (3, 3)), ("[3, 2]", (3, 2))):
-        (y,) = tops_of("ROIPooling", [x, REGIONS], f"roi_pooling_param {{ pooled_size: {sizes} }}")
+        (y,) = outputs(
+            layer_net(
+                "ROIPooling", f"roi_pooling_param {{ pooled_size: {sizes} }}", x, REGIONS, phase=TEST, force=False
+            )
+        )
         np.testing.assert_allclose(y, roi_pooling(x, REGIONS, pooled, 1), rtol=1e-6)
 
 
@@ -152,7 +157,7 @@ def test_the_size_of_intel() -> None:
 def test_psroi_pooling(scale: float) -> None:
     x = np.random.default_rng(2).standard_normal((2, 18, 9, 10)).astype(np.float32)
     settings = f"psroi_pooling_param {{ output_dim: 2 group_size: 3 spatial_scale: {scale} }}"
-    (y,) = tops_of("PSROIPooling", [x, REGIONS[..., None, None]], settings)
+    (y,) = outputs(layer_net("PSROIPooling", settings, x, REGIONS[..., None, None], phase=TEST, force=False))
     np.testing.assert_allclose(y, psroi_pooling(x, REGIONS, 3, scale), rtol=1e-5, atol=1e-6)
 
 
@@ -161,7 +166,7 @@ def test_psroi_align(scale: float, points: int) -> None:
     x = np.random.default_rng(6).standard_normal((2, 18, 11, 13)).astype(np.float32)
     settings = f"output_dim: 2 group_size: 3 spatial_scale: {scale}"
     settings += f" sample_num: {points}" if points != 2 else ""
-    (y,) = tops_of("PSROIAlign", [x, REGIONS], f"psroi_align_param {{ {settings} }}")
+    (y,) = outputs(layer_net("PSROIAlign", f"psroi_align_param {{ {settings} }}", x, REGIONS, phase=TEST, force=False))
     expected = psroi_align(x, REGIONS, 3, scale, points)
     assert np.count_nonzero(expected) > 60
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
@@ -184,7 +189,11 @@ def test_deformable_psroi_pooling(settings: str, facts: dict[str, Any], classes:
     shifts = rng.standard_normal((len(REGIONS), 2 * classes, part, part)).astype(np.float32)
     text = f"output_dim: 4 group_size: 3 spatial_scale: {scale} {settings}"
     bottoms = [x, REGIONS, shifts][: 3 if "part" in facts else 1 + classes]
-    (y,) = tops_of("DeformablePSROIPooling", bottoms, f"deformable_psroi_pooling_param {{ {text} }}")
+    (y,) = outputs(
+        layer_net(
+            "DeformablePSROIPooling", f"deformable_psroi_pooling_param {{ {text} }}", *bottoms, phase=TEST, force=False
+        )
+    )
     expected = deformed(x, REGIONS, shifts, 3, scale, **facts)
     assert np.count_nonzero(expected) > 100
     np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-4)
@@ -193,10 +202,15 @@ def test_deformable_psroi_pooling(settings: str, facts: dict[str, Any], classes:
 def test_a_number_of_bins_that_is_ignored() -> None:
     settings = "output_dim: 4 group_size: 1 spatial_scale: 1 no_trans: true pooled_size: 7"
     with pytest.warns(UserWarning, match="pooled_size 7 is ignored, as in Caffe"):
-        (y,) = tops_of(
-            "DeformablePSROIPooling",
-            [np.zeros((2, 4, 5, 5)), REGIONS],
-            f"deformable_psroi_pooling_param {{ {settings} }}",
+        (y,) = outputs(
+            layer_net(
+                "DeformablePSROIPooling",
+                f"deformable_psroi_pooling_param {{ {settings} }}",
+                np.zeros((2, 4, 5, 5)),
+                REGIONS,
+                phase=TEST,
+                force=False,
+            )
         )
     assert y.shape == (len(REGIONS), 4, 1, 1)
 
@@ -228,14 +242,20 @@ def test_a_number_of_bins_that_is_ignored() -> None:
 def test_shifts_that_do_not_fit(settings: str, shape: tuple[int, ...] | None, expected: str) -> None:
     bottoms = [np.zeros((2, 4, 5, 5)), REGIONS, np.zeros(shape or 1)][: 3 if shape else 2]
     with pytest.raises(NetError, match=expected):
-        single("DeformablePSROIPooling", bottoms, f"deformable_psroi_pooling_param {{ {settings} }}")
+        layer_net(
+            "DeformablePSROIPooling",
+            f"deformable_psroi_pooling_param {{ {settings} }}",
+            *bottoms,
+            phase=TEST,
+            force=False,
+        )
 
 
 @pytest.mark.parametrize(("scale", "pad"), [(1, 0), (0.5, 0), (0.5, 0.25)])
 def test_roi_align(scale: float, pad: float) -> None:
     x = np.random.default_rng(3).standard_normal((2, 3, 9, 10)).astype(np.float32)
     settings = f"roi_pooling_param {{ pooled_h: 3 pooled_w: 4 spatial_scale: {scale} pad_ratio: {pad} }}"
-    (y,) = tops_of("ROIAlign", [x, REGIONS], settings)
+    (y,) = outputs(layer_net("ROIAlign", settings, x, REGIONS, phase=TEST, force=False))
     expected = roi_align(x, REGIONS, (3, 4), scale, pad)
     assert (expected == 0).any() and (expected != 0).any()
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
@@ -243,12 +263,8 @@ def test_roi_align(scale: float, pad: float) -> None:
 
 def test_the_gradient_goes_to_the_largest_once_for_each_bin() -> None:
     x = np.arange(16).reshape(1, 1, 4, 4)
-    net = single(
-        "ROIPooling",
-        [x, [[0, 0, 0, 2, 2], [0, 1, 1, 3, 3]]],
-        "roi_pooling_param { pooled_h: 2 pooled_w: 2 }",
-        phase=0,
-        force=True,
+    net = layer_net(
+        "ROIPooling", "roi_pooling_param { pooled_h: 2 pooled_w: 2 }", x, [[0, 0, 0, 2, 2], [0, 1, 1, 3, 3]], phase=0
     )
     net.forward()
     net.blobs["y0"].diff[...] = 1  # type: ignore[index]
@@ -279,7 +295,7 @@ def test_regions_that_cannot_be(kind: str, row: list[float], expected: str) -> N
     for name in ("psroi_pooling_param", "psroi_align_param"):
         settings += f"{name} {{ group_size: 2 output_dim: 1 spatial_scale: 1 }} "
     with pytest.raises(DataError, match=expected):
-        tops_of(kind, [np.zeros((2, 4, 5, 5)), [[0, 0, 0, 1, 1], row]], settings)
+        outputs(layer_net(kind, settings, np.zeros((2, 4, 5, 5)), [[0, 0, 0, 1, 1], row], phase=TEST, force=False))
 
 
 @pytest.mark.parametrize(
@@ -316,15 +332,15 @@ def test_regions_that_cannot_be(kind: str, row: list[float], expected: str) -> N
 )
 def test_settings_that_do_not_fit(kind: str, settings: str, expected: str) -> None:
     with pytest.raises(NetError, match=expected):
-        single(kind, [np.zeros((2, 4, 5, 5)), np.zeros((3, 5))], settings)
+        layer_net(kind, settings, np.zeros((2, 4, 5, 5)), np.zeros((3, 5)), phase=TEST, force=False)
 
 
 def test_shapes_that_do_not_fit() -> None:
     settings = "roi_pooling_param { pooled_h: 2 pooled_w: 2 }"
     with pytest.raises(NetError, match="takes features of 4 axes .* not 2×4"):
-        single("ROIPooling", [np.zeros((2, 4)), np.zeros((3, 5))], settings)
+        layer_net("ROIPooling", settings, np.zeros((2, 4)), np.zeros((3, 5)), phase=TEST, force=False)
     with pytest.raises(NetError, match="takes regions of 5 numbers .* not 3×4"):
-        single("ROIPooling", [np.zeros((2, 4, 5, 5)), np.zeros((3, 4))], settings)
+        layer_net("ROIPooling", settings, np.zeros((2, 4, 5, 5)), np.zeros((3, 4)), phase=TEST, force=False)
 
 
 def test_rounding_is_that_of_c() -> None:

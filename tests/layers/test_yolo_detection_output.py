@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from naive_boxes import suppress
-from small_nets import single, tops_of
+from runner import layer_net, outputs
 
 from caffelite.errors import NetError
+from caffelite.words import TEST
 
 SIZES = [(10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119)]
 MASK = [3, 4, 5, 0, 1, 2]
@@ -75,7 +76,9 @@ def third(masks: list[int] = MASK, scales: Any = (32, 16), more: str = "") -> st
 )
 def test_version_3(images: int, settings: str, least: float, threshold: float) -> None:
     maps = maps_of(4, 3, (3, 4), (6, 8), images=images)
-    (y,) = tops_of("Yolov3DetectionOutput", maps, third(more=f"num_classes: 4 {settings}"))
+    (y,) = outputs(
+        layer_net("Yolov3DetectionOutput", third(more=f"num_classes: 4 {settings}"), *maps, phase=TEST, force=False)
+    )
     sizes = [SIZES[3:], SIZES[:3]]
     expected = detections(maps, 4, sizes, [32, 16], True, least, threshold)
     assert y.shape == (1, 1, len(expected), 7)
@@ -86,7 +89,7 @@ def test_version_3(images: int, settings: str, least: float, threshold: float) -
 def test_version_3_with_three_maps_of_two_anchors() -> None:
     maps = maps_of(2, 2, (2, 2), (3, 2), (4, 4))
     settings = third([4, 5, 2, 3, 0, 1], (32, 16, 8), "num_classes: 2 num_box: 2 mask_group_num: 3")
-    (y,) = tops_of("Yolov3DetectionOutput", maps, settings)
+    (y,) = outputs(layer_net("Yolov3DetectionOutput", settings, *maps, phase=TEST, force=False))
     expected = detections(maps, 2, [SIZES[4:], SIZES[2:4], SIZES[:2]], [32, 16, 8], True, 0.01, 0.45)
     np.testing.assert_allclose(y[0, 0], expected, rtol=1e-4, atol=1e-5)
 
@@ -100,7 +103,11 @@ def test_version_2(count: int, images: int, settings: str, least: float, thresho
     maps = maps_of(3, 5, (4, 4), (7, 7), images=images)[:count]
     sizes = [(1.08, 1.19), (3.42, 4.41), (6.63, 11.38), (9.42, 5.11), (0.62, 0.52)]
     settings += " num_classes: 3 " + " ".join(f"biases: {v}" for size in sizes for v in size)
-    (y,) = tops_of("YoloDetectionOutput", maps, f"yolo_detection_output_param {{ {settings} }}")
+    (y,) = outputs(
+        layer_net(
+            "YoloDetectionOutput", f"yolo_detection_output_param {{ {settings} }}", *maps, phase=TEST, force=False
+        )
+    )
     expected = detections(maps, 3, [sizes] * count, [1] * count, False, least, threshold)
     assert len(expected) > 5
     np.testing.assert_allclose(y[0, 0], expected, rtol=1e-4, atol=1e-5)
@@ -114,13 +121,23 @@ def test_boxes_that_overlap_by_the_threshold_itself_are_one() -> None:
     x[0, [4, 5, 10, 11], 0, 0] = 20, 20, 20, 2
     text = "num_classes: 1 num_box: 2 biases: 1 biases: 1 biases: 1 biases: 1 nms_threshold: "
     for threshold, many in (("0.5", 1), ("0.51", 2)):
-        (y,) = tops_of("YoloDetectionOutput", [x], f"yolo_detection_output_param {{ {text} {threshold} }}")
+        (y,) = outputs(
+            layer_net(
+                "YoloDetectionOutput",
+                f"yolo_detection_output_param {{ {text} {threshold} }}",
+                x,
+                phase=TEST,
+                force=False,
+            )
+        )
         assert y.shape[2] == many
 
 
 def test_the_number_of_detections_follows_the_data() -> None:
     maps = maps_of(4, 3, (3, 4), (6, 8), images=2)
-    net = single("Yolov3DetectionOutput", maps, third(more="num_classes: 4 confidence_threshold: 0.4"))
+    net = layer_net(
+        "Yolov3DetectionOutput", third(more="num_classes: 4 confidence_threshold: 0.4"), *maps, phase=TEST, force=False
+    )
     sizes = [SIZES[3:], SIZES[:3]]
     many = set()
     for shift in (0, 0.5, -0.5, -10, 0):
@@ -152,7 +169,7 @@ def test_the_number_of_detections_follows_the_data() -> None:
 )
 def test_settings_that_do_not_fit(settings: str, expected: str) -> None:
     with pytest.raises(NetError, match=expected):
-        single("Yolov3DetectionOutput", maps_of(4, 3, (2, 2), (4, 4)), settings)
+        layer_net("Yolov3DetectionOutput", settings, *maps_of(4, 3, (2, 2), (4, 4)), phase=TEST, force=False)
 
 
 @pytest.mark.parametrize(
@@ -165,10 +182,16 @@ def test_settings_that_do_not_fit(settings: str, expected: str) -> None:
 )
 def test_settings_of_version_2_that_do_not_fit(settings: str, expected: str) -> None:
     with pytest.raises(NetError, match=expected):
-        single("YoloDetectionOutput", maps_of(3, 5, (2, 2)), f"yolo_detection_output_param {{ {settings} }}")
+        layer_net(
+            "YoloDetectionOutput",
+            f"yolo_detection_output_param {{ {settings} }}",
+            *maps_of(3, 5, (2, 2)),
+            phase=TEST,
+            force=False,
+        )
 
 
 def test_maps_of_different_numbers_of_images() -> None:
     maps = maps_of(4, 3, (3, 4), (6, 8), images=2)
     with pytest.raises(NetError, match="its bottoms have 2 and 1 images"):
-        single("Yolov3DetectionOutput", [maps[0], maps[1][:1]], third(more="num_classes: 4"))
+        layer_net("Yolov3DetectionOutput", third(more="num_classes: 4"), maps[0], maps[1][:1], phase=TEST, force=False)

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from naive_boxes import overlap
-from small_nets import single
+from runner import layer_net
 
 from caffelite.errors import DataError, NetError
+from caffelite.words import TEST
 
 SIZES = [(10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119)]
 TRUE = np.zeros((2, 7, 5), np.float32)
@@ -149,7 +150,7 @@ def version_3(
 
 
 def check(kind: str, maps: np.ndarray, settings: str, delta: np.ndarray, sent: np.ndarray) -> None:
-    net = single(kind, [maps, TRUE[:, None]], settings, phase=0, force=True)
+    net = layer_net(kind, settings, maps, TRUE[:, None], phase=0)
     for _ in range(2):
         loss = net.forward()
         net.backward()
@@ -227,13 +228,15 @@ def test_version_3(mask: list[int], settings: str, facts: dict[str, Any]) -> Non
 )
 def test_settings_that_do_not_fit(kind: str, settings: str, expected: str) -> None:
     with pytest.raises(NetError, match=expected):
-        single(kind, [np.zeros((2, 24, 5, 6)), TRUE], settings)
+        layer_net(kind, settings, np.zeros((2, 24, 5, 6)), TRUE, phase=TEST, force=False)
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (2, 6)])
 def test_true_boxes_of_another_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(NetError, match="takes for each of 2 images true boxes of five numbers .* not"):
-        single("Yolov3", [np.zeros((2, 24, 5, 6)), np.zeros(shape)], third([0, 1, 2], "num: 3"))
+        layer_net(
+            "Yolov3", third([0, 1, 2], "num: 3"), np.zeros((2, 24, 5, 6)), np.zeros(shape), phase=TEST, force=False
+        )
 
 
 @pytest.mark.parametrize(
@@ -250,6 +253,6 @@ def test_true_boxes_of_another_shape(shape: tuple[int, ...]) -> None:
 def test_true_boxes_that_cannot_be(place: int, value: float, expected: str) -> None:
     true = TRUE.copy()
     true[1, 1, place] = value
-    net = single("Yolov3", [np.zeros((2, 24, 5, 6)), true], third([0, 1, 2], "num: 3"), phase=0)
+    net = layer_net("Yolov3", third([0, 1, 2], "num: 3"), np.zeros((2, 24, 5, 6)), true, phase=0, force=False)
     with pytest.raises(DataError, match=expected), np.errstate(invalid="ignore"):
         net.forward()

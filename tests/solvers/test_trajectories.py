@@ -19,6 +19,10 @@ BEFORE_BATCHNORM = {"conv1/1", "conv2/1"}
 NAMES = sorted({key.split("//")[0] for key in RUNS})
 
 
+def test_every_run_is_there() -> None:
+    assert len(NAMES) == 17
+
+
 def feed(solver: Solver, case: dict[str, np.ndarray], step: int) -> None:
     for key, values in case.items():
         if key.startswith("batch/"):

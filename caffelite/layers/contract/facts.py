@@ -12,7 +12,8 @@ class Facts:
     """What the graph, the plan, the diagram, the checks, the documentation and the tests read of a layer.
 
     A class declares those of its type (``facts = Facts(…)``, or ``facts = Base.facts.but(…)``); a layer has its own,
-    which :meth:`Layer.specific_facts` makes once of them and the prototxt.
+    which :meth:`Layer.specific_facts` makes once of them and the prototxt. It has many fields, as each stands for types
+    that someone would list by name otherwise.
 
     Attributes
     ----------
@@ -37,8 +38,13 @@ class Facts:
         False: what it sends back is made by hand, and is not the derivative of what it computes (the losses of YOLO).
     source : bool
         The layer brings data into the net (no bottoms); its calls cannot be skipped.
+    net_input : bool
+        Its tops are the inputs of the net, blobs that the caller writes into and may give another shape (Input).
+    elementwise : bool
+        Its top is a function of one number, taken of each element of its one bottom, and ``forward_with`` and
+        ``backward_with`` compute such layers behind it as well: a chain of them is one function.
     absorbs : bool
-        ``forward_with`` computes the layers behind it as well: those that are ``affine``, then element-wise ones.
+        ``forward_with`` computes the layers behind it as well: those that are ``affine``, then ``elementwise`` ones.
     affine : bool
         Multiplies each channel (axis 1) by a number and adds one; ``to_affine`` says which.
     absorbs_affine : bool
@@ -58,6 +64,8 @@ class Facts:
     deploy : str
         What becomes of it in a net that is deployed: it is "kept", it is "dropped" with all that reads it alone, what
         reads it reads its bottom ("identity"), or the type of layer that takes its place and reads its first bottom.
+    share : bool
+        Its first top is a share of the whole, from 0 to 1, which people read as a percentage.
     """
 
     bottoms: Count = 1
@@ -71,6 +79,8 @@ class Facts:
     differentiable: bool = True
     derivative: bool = True
     source: bool = False
+    net_input: bool = False
+    elementwise: bool = False
     absorbs: bool = False
     affine: bool = False
     absorbs_affine: bool = False
@@ -80,6 +90,7 @@ class Facts:
     kind: str = "other"
     settings: tuple[str, ...] = ()
     deploy: str = "kept"
+    share: bool = False
 
     def but(self, **changes: Any) -> "Facts":
         """Return these facts with some of them changed."""

@@ -24,6 +24,9 @@ class Layer:
 
     Gradients: ``backward`` *writes* ``bottom.diff`` where it is not None (the plan sums over several readers) and
     *adds to* ``parameter.diff`` where that is not None.
+
+    It has more methods than a class here should, because all that is asked of a layer is in one place; a type defines
+    a few of them.
     """
 
     #: The name in a prototxt (set by :func:`~caffelite.layers.contract.registry.layer`).
@@ -98,7 +101,7 @@ class Layer:
     ) -> Iterable[Step]:
         """Return the steps that compute the tops of the last of ``followers``.
 
-        Only asked where ``absorbs``, ``absorbs_affine`` or ``absorbs_activation``.
+        Only asked where ``absorbs``, ``absorbs_affine``, ``absorbs_activation`` or ``elementwise``.
         """
         raise NotImplementedError
 

@@ -15,7 +15,7 @@ class ElementWise(Layer):
     A type sets ``self.function`` and ``self.constants`` in ``setup``.
     """
 
-    facts = Facts(in_place=True)
+    facts = Facts(in_place=True, elementwise=True)
     function: Function
     constants: tuple[float, ...] = ()
 
@@ -29,33 +29,28 @@ class ElementWise(Layer):
         return self.facts.but(backward_reads=frozenset({reads[self.function.reads]} if self.function.reads else ()))
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        return fused_forward([self], bottoms[0], tops[0])
+        return self.forward_with([], bottoms, tops)
+
+    def forward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        functions, constants = _functions([self, *followers])
+        return [elementwise.forward(functions, constants, bottoms[0].flat, tops[0].flat)]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        return fused_backward([self], bottoms[0], tops[0])
+        return self.backward_with([], bottoms, tops)
+
+    def backward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        (bottom,), (top,) = bottoms, tops
+        if bottom.diff is None:
+            return []
+        functions, constants = _functions([self, *followers])
+        return [elementwise.backward(functions, constants, bottom.flat, top.flat, top.flat_diff, bottom.flat_diff)]
 
 
 def chain_of(layers: Sequence[Layer]) -> Chain:
     """Return the functions of those of the layers that are element-wise."""
+    return chained(*_functions(layers))
+
+
+def _functions(layers: Sequence[Layer]) -> tuple[list[Function], list[float]]:
     chain = [layer for layer in layers if isinstance(layer, ElementWise)]
-    return chained([layer.function for layer in chain], [value for layer in chain for value in layer.constants])
-
-
-def fused_forward(layers: Sequence[Layer], bottom: Blob, top: Blob) -> list[Step]:
-    """Return the steps that run a chain of element-wise layers as one kernel."""
-    chain = [layer for layer in layers if isinstance(layer, ElementWise)]
-    constants = [value for layer in chain for value in layer.constants]
-    return [elementwise.forward([layer.function for layer in chain], constants, bottom.flat, top.flat)]
-
-
-def fused_backward(layers: Sequence[Layer], bottom: Blob, top: Blob) -> list[Step]:
-    """Return the steps that compute the gradient of a chain of element-wise layers."""
-    if bottom.diff is None:
-        return []
-    chain = [layer for layer in layers if isinstance(layer, ElementWise)]
-    constants = [value for layer in chain for value in layer.constants]
-    return [
-        elementwise.backward(
-            [layer.function for layer in chain], constants, bottom.flat, top.flat, top.flat_diff, bottom.flat_diff
-        )
-    ]
+    return [layer.function for layer in chain], [value for layer in chain for value in layer.constants]

@@ -10,7 +10,7 @@ from caffelite.schema.text import net_from_message, read_net, read_solver
 from caffelite.solvers.settings import Settings
 from caffelite.words import TEST, TRAIN
 
-MODELS = Path(__file__).parent.parent / "models"
+MODELS = Path(__file__).parent.parent.parent / "models"
 #: name -> number of learned parameters, shape of an image, classes (0: no labels)
 NETS = {
     "cifar10_bn": (2400 + 25600 + 51200 + 10250 + 65 + 65 + 129, (3, 32, 32), 10),

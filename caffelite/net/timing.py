@@ -1,13 +1,68 @@
-"""How much the layers of a net compute and move in a pass: what their times are held against."""
+"""What the layers of a net take, and how much they compute and move: what their times are held against."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 
 from caffelite.layers.contract.blobs import Blob
+from caffelite.net.fusion import Unit
 from caffelite.net.graph import Version
-from caffelite.net.plan import Unit
+
+
+@dataclass(slots=True)
+class LayerTime:
+    """What a layer takes.
+
+    Attributes
+    ----------
+    name, type : str
+        Those of layers that run as one have ``+`` between them.
+    forward, backward : float
+        Seconds a pass.
+    """
+
+    name: str
+    type: str
+    forward: float
+    backward: float
+
+
+def profile(
+    units: Sequence[Unit], forward_unit: Callable[[int], None], iterations: int, backward: bool = True
+) -> list[LayerTime]:
+    """Run forward and backward and return the mean time of each unit.
+
+    Parameters
+    ----------
+    units : sequence of Unit
+    forward_unit : callable
+        Runs the unit at a position forward.
+    iterations : int
+        How often.
+    backward : bool, optional
+        Whether to run backward too.
+    """
+    times = [LayerTime(_joined(unit, "name"), _joined(unit, "type"), 0.0, 0.0) for unit in units]
+    for _ in range(iterations):
+        for position, time in enumerate(times):
+            time.forward -= perf_counter()
+            forward_unit(position)
+            time.forward += perf_counter()
+        for unit, time in zip(reversed(units), reversed(times), strict=True) if backward else ():
+            time.backward -= perf_counter()
+            for step in unit.backward:
+                step()
+            time.backward += perf_counter()
+    for time in times:
+        time.forward /= iterations
+        time.backward /= iterations
+    return times
+
+
+def _joined(unit: Unit, field: str) -> str:
+    return "+".join(getattr(node.layer.param, field) for node in unit.nodes)
 
 
 @dataclass(slots=True)
@@ -51,7 +106,7 @@ def work_of(unit: Unit, dtype: np.dtype) -> LayerWork:
         gradients = (blob.diff for blob in [*bottoms, *parameters, *tops])
         work.backward_bytes = _size(blob.data for blob in read) + _size(diff for diff in gradients if diff is not None)
     for node in unit.nodes:
-        propagate = [j for j, wanted in enumerate(node.propagate) if wanted]
+        propagate = [j for j, propagated in enumerate(node.propagate) if propagated]
         forward, backward = node.layer.multiply_adds(
             _stand_ins(node.bottoms, propagate, dtype), _stand_ins(node.tops, _with_gradient(node.tops), dtype)
         )

@@ -49,7 +49,7 @@ def test_batch_norm_of_nvcaffe(blobs: list[np.ndarray], shape: tuple[int, ...]) 
 
 
 @pytest.mark.parametrize(
-    ("rates", "wanted"),
+    ("rates", "expected"),
     [
         ((), (0, 0, 0, 1, 1)),
         ((0, 0, 0, 2, 3), (0, 0, 0, 2, 3)),  # from 0.16 on
@@ -59,9 +59,9 @@ def test_batch_norm_of_nvcaffe(blobs: list[np.ndarray], shape: tuple[int, ...]) 
         ((0, 3), (0, 0, 0, 0, 3)),
     ],
 )
-def test_rates_of_a_batch_norm_of_nvcaffe(rates: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+def test_rates_of_a_batch_norm_of_nvcaffe(rates: tuple[int, ...], expected: tuple[int, ...]) -> None:
     given = "bias_filler { }" + "".join(f" }} param {{ lr_mult: {rate}" for rate in rates)
-    assert [own.lr_mult for own in norm(given).learnable] == list(wanted)
+    assert [own.lr_mult for own in norm(given).learnable] == list(expected)
 
 
 @pytest.mark.parametrize("rates", [(1, 1, 1), (0, 0, 1), (1, 1, 0, 1)])
@@ -92,15 +92,15 @@ THREE = INPUT + "".join(
 def test_the_table_of_what_does_not_match() -> None:
     net = Net(net_from_text(THREE, "net.prototxt"))
     good = [np.ones((5, 48), np.float32), np.ones(5, np.float32)]
-    found = net.copy_from([LayerWeights("a", "", good), LayerWeights("z", "", [np.ones((2, 3), np.float32)])])
-    assert found.taken == ["a"]
-    assert found.rows == [
+    done = net.copy_from([LayerWeights("a", "", good), LayerWeights("z", "", [np.ones((2, 3), np.float32)])])
+    assert done.taken == ["a"]
+    assert done.rows == [
         ("z", "in the file only", "2×3", ""),
         ("b", "in the net only", "", "5×48, 5"),
         ("c", "in the net only", "", "5×48, 5"),
     ]
-    assert found.table().splitlines()[0].split() == ["layer", "in", "the", "file", "in", "the", "net"]
-    assert len({len(line.split("in the net only")[0]) for line in found.table().splitlines()[2:]}) == 1
+    assert done.table().splitlines()[0].split() == ["layer", "in", "the", "file", "in", "the", "net"]
+    assert len({len(line.split("in the net only")[0]) for line in done.table().splitlines()[2:]}) == 1
 
 
 def test_all_shapes_that_differ_are_told_at_once_and_nothing_is_set() -> None:

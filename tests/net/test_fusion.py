@@ -1,54 +1,15 @@
-"""What runs as one kernel where nothing learns, held against the same net with every layer on its own."""
+"""What runs as one, held against the same net with every layer on its own."""
 
 import numpy as np
 import pytest
+from pairs import FORKS, INPUT, NORM, RELU, SIGMOID, convolution, pair, same
 
+from caffelite.layers.contract.registry import registry
+from caffelite.layers.shared.elementwise import ElementWise
 from caffelite.net import Net
+from caffelite.net.fusion import RULES, rule_for
 from caffelite.schema.text import net_from_text
 from caffelite.words import TEST, TRAIN
-
-INPUT = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 6 dim: 9 dim: 11 } } }\n'
-NORM = (
-    'layer { name: "bn" type: "BatchNorm" bottom: "c" top: "c" }\n'
-    'layer { name: "s" type: "Scale" bottom: "c" top: "c" scale_param { bias_term: true filler { type: "uniform" min: -1 } '
-    'bias_filler { type: "uniform" min: -1 } } }\n'
-)
-RELU = 'layer { name: "r" type: "ReLU" bottom: "c" top: "c" relu_param { negative_slope: 0.1 } }\n'
-SIGMOID = 'layer { name: "g" type: "Sigmoid" bottom: "c" top: "out" }\n'
-
-
-FORKS = 'layer { name: "forks" type: "BN" bottom: "c" top: "c" bn_param { %s } }\n'
-
-
-def convolution(settings: str, kind: str = "Convolution", bottom: str = "x") -> str:
-    return (
-        f'layer {{ name: "c" type: "{kind}" bottom: "{bottom}" top: "c" convolution_param {{ {settings} '
-        'weight_filler { type: "gaussian" std: 0.3 } bias_filler { type: "gaussian" std: 1 } } }\n'
-    )
-
-
-def pair(text: str) -> tuple[Net, Net]:
-    """Return the net as it runs, and with every layer on its own."""
-    nets = Net(net_from_text(text, "net.prototxt"), TEST), Net(net_from_text(text, "net.prototxt"), TEST, keep=True)
-    rng = np.random.default_rng(1)
-    for name, blobs in nets[0].params.items():
-        for i, blob in enumerate(blobs):
-            if name == "bn":
-                blob.data[...] = 3 if i == 2 else rng.uniform(1, 2, blob.shape)
-            elif name == "forks":
-                blob.data[...] = rng.uniform(1, 2, blob.shape)
-            nets[1].params[name][i].data[...] = blob.data
-    return nets
-
-
-def same(nets: tuple[Net, Net]) -> None:
-    x = np.random.default_rng(2).standard_normal(nets[0].blobs["x"].shape)
-    for net in nets:
-        net.blobs["x"].data[...] = x
-        net.forward()
-    for name in nets[0].outputs:
-        expected = nets[1].blobs[name].data
-        np.testing.assert_allclose(nets[0].blobs[name].data, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(
@@ -163,85 +124,40 @@ def test_a_layer_without_tops_in_the_middle() -> None:
     same(nets)
 
 
-def test_parameters_that_change() -> None:
-    nets = pair(INPUT + convolution("num_output: 8 kernel_size: 3") + NORM + RELU)
-    same(nets)
-    for net in nets:
-        net.params["c"][0].data[...] *= 2
-        net.params["bn"][1].data[...] += 1
-        net.changed()
-    same(nets)
-    other = pair(INPUT + convolution("num_output: 8 kernel_size: 3").replace("0.3", "0.5") + NORM + RELU)[0]
-    weights = other.weights()
-    for net in nets:
-        for name, blobs in net.params.items():
-            for blob, values in zip(blobs, weights[name], strict=True):
-                blob.data[...] = values
-        net.changed()
-    same(nets)
-
-
-def concat(images: int, *layers: str) -> str:
-    head = f'layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ dim: {images} dim: 6 dim: 9 dim: 11 }} }} }}\n'
-    return head + "\n".join(layers)
-
-
-def branch(name: str, outputs: int) -> str:
-    return convolution(f"num_output: {outputs} kernel_size: 3 pad: 1").replace('"c"', f'"{name}"') + RELU.replace(
-        '"c"', f'"{name}"'
-    ).replace('"r"', f'"r{name}"')
-
-
-def join(*bottoms: str, top: str = "out") -> str:
-    names = " ".join(f'bottom: "{bottom}"' for bottom in bottoms)
-    return f'layer {{ name: "{top}" type: "Concat" {names} top: "{top}" }}'
+INFERENCE = INPUT + convolution("num_output: 8 kernel_size: 1") + NORM + RELU + SIGMOID
+LEARNING = (
+    INPUT
+    + 'layer { name: "first" type: "Scale" bottom: "x" top: "c" }\n'
+    + NORM
+    + RELU
+    + SIGMOID
+    + 'layer { name: "l" type: "Reduction" bottom: "out" top: "l" loss_weight: 1 }'
+)
 
 
 @pytest.mark.parametrize(
-    ("images", "layers", "joined"),
+    ("text", "phase", "rules"),
     [
-        (1, (branch("a", 3), branch("b", 5), join("a", "b")), 1),
-        (2, (branch("a", 3), branch("b", 5), join("a", "b")), 0),
-        (1, (branch("a", 3), branch("b", 5), join("a", "b", top="d"), branch("e", 2), join("d", "e")), 2),
-        (1, (branch("a", 3), join("a", "a")), 0),
-        (1, (branch("a", 3), join("x", "a")), 0),
-        (1, (branch("a", 3), branch("b", 3), join("a", "b", top="d"), join("d", "b")), 1),
-        (1, (branch("a", 3), branch("b", 5), join("a", "b", top="c"), SIGMOID), 1),
+        (INFERENCE, TEST, {"bn": "inference", "s": "inference", "r": "inference", "g": "inference"}),
+        (LEARNING, TRAIN, {"s": "learned affine", "g": "element-wise"}),
     ],
+    ids=["inference", "learning"],
 )
-def test_branches_are_written_where_they_are_joined(images: int, layers: tuple, joined: int) -> None:
-    nets = pair(concat(images, *layers))
-    same(nets)
-    same(nets)
-    units = [unit for unit in nets[0].plan.units if unit.nodes[0].layer.type == "Concat"]
-    assert sum(not unit.forward for unit in units) == joined
+def test_each_layer_joins_by_the_rule_that_says_why(text: str, phase: int, rules: dict[str, str]) -> None:
+    net = Net(net_from_text(text, "net.prototxt"), phase)
+    joined = {}
+    for unit in net.plan.units:
+        for i, node in enumerate(unit.nodes[1:], 1):
+            rule = rule_for(unit.nodes[:i], node)
+            assert rule is not None
+            joined[node.name] = rule.name
+    assert joined == rules
 
 
-def test_branches_that_are_read_backward_are_copied() -> None:
-    text = concat(1, branch("a", 3), branch("b", 5), join("a", "b"))
-    loss = '\nlayer { name: "l" type: "Reduction" bottom: "out" top: "l" loss_weight: 1 }'
-    nets = [Net(net_from_text(text + loss, "net.prototxt"), TRAIN, keep=keep) for keep in (False, True)]
-    x = np.random.default_rng(3).standard_normal((1, 6, 9, 11))
-    for net in nets:
-        net.blobs["x"].data[...] = x
-        net.forward()
-        net.zero_grad()
-        net.backward()
-    np.testing.assert_allclose(nets[0].diff, nets[1].diff, rtol=1e-5, atol=1e-6)
-
-
-def test_folded_weights_of_two_layers_do_not_meet() -> None:
-    first = convolution("num_output: 6 kernel_size: 3 pad: 1") + NORM
-    second = (
-        (convolution("num_output: 5 kernel_size: 3", bottom="c") + NORM)
-        .replace('name: "', 'name: "z')
-        .replace('top: "c"', 'top: "out"')
-        .replace('bottom: "c" top: "out" batch', 'bottom: "out" top: "out" batch')
-    )
-    second = second.replace('type: "BatchNorm" bottom: "c"', 'type: "BatchNorm" bottom: "out"').replace(
-        'type: "Scale" bottom: "c"', 'type: "Scale" bottom: "out"'
-    )
-    nets = pair(INPUT + first + second)
-    same(nets)
-    nets[0].changed()
-    same(nets)
+def test_rules_exclude_each_other() -> None:
+    """So the order in which they stand means nothing: no type has two of the facts that a chain may begin with."""
+    for kind, cls in registry().items():
+        facts = cls.facts
+        assert facts.absorbs + (facts.absorbs_affine or facts.absorbs_activation) + facts.elementwise <= 1, kind
+        assert facts.elementwise == issubclass(cls, ElementWise), kind
+    assert len({rule.name for rule in RULES}) == len(RULES)

@@ -1,7 +1,7 @@
 """What the layers of a net have to compute and to move, against counts by hand."""
 
 from caffelite.net import Net
-from caffelite.net.work import LayerWork
+from caffelite.net.timing import LayerWork
 from caffelite.schema.text import net_from_text
 from caffelite.words import TEST
 

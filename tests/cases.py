@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-GOLDEN = Path(__file__).parent.parent / "golden"
-NETS = Path(__file__).parent / "nets"
+GOLDEN = Path(__file__).parent / "golden"
+NETS = Path(__file__).parent / "layers" / "nets"
 
 Case = dict[str, np.ndarray]
 

@@ -1,0 +1,305 @@
+"""Memory: when values and gradients live, and which of them share an array.
+
+Forward and backward are one row of moments: of n units, unit i runs forward at moment i and backward at 2n - 1 - i. An
+array lives from the moment it is first written to the moment it is last read, and arrays that do not live at the same
+time share memory.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from caffelite.kernels.engine import arrays
+from caffelite.net.fusion import Unit
+from caffelite.net.graph import Graph, Node, Version
+from caffelite.words import Shape, count
+
+_FOREVER = 1 << 60
+_Key = TypeVar("_Key")
+
+
+@dataclass(eq=False, slots=True)
+class Storage:
+    """Memory for ``size`` floats, and the moments between which it is in use.
+
+    Attributes
+    ----------
+    size : int
+    first, last : int
+        The moments at which it is written first and read last.
+    array : ndarray
+        The memory, at least ``size`` long; empty until it is allocated.
+    whole : Storage or None
+        What it is a part of.
+    offset : int
+        Where in ``whole`` it begins.
+    """
+
+    size: int
+    first: int = _FOREVER
+    last: int = -1
+    array: np.ndarray = field(default_factory=lambda: np.empty(0))
+    whole: "Storage | None" = None
+    offset: int = 0
+
+    def use(self, moment: int) -> None:
+        """Let it live at this moment."""
+        self.first = min(self.first, moment)
+        self.last = max(self.last, moment)
+
+    def keep(self) -> None:
+        """Let it live always, between passes too."""
+        self.first, self.last = -1, _FOREVER
+
+    def view(self, shape: Shape) -> np.ndarray:
+        """Return its memory as an array of this shape."""
+        return self.array[: count(shape)].reshape(shape)
+
+    def resize(self, size: int) -> None:
+        """Take memory of its own for ``size`` floats."""
+        if size != self.size:
+            self.size = size
+            self.array = arrays.zeros(size, self.array.dtype)
+
+
+class Addend(NamedTuple):
+    """A share of a gradient that is in another place than the gradient.
+
+    Attributes
+    ----------
+    share, total : Storage
+    first : bool
+        It is copied to ``total``: nothing is there yet. Else it is added.
+    """
+
+    share: Storage
+    total: Storage
+    first: bool
+
+
+class Memory:
+    """Where the values and gradients of a graph are.
+
+    Parameters
+    ----------
+    graph : Graph
+        Shapes are known, and which layers run backward.
+    units : sequence of Unit
+    keep : bool
+        Every version has memory of its own; only the gradients of a blob that is written in place share it.
+    dtype : dtype
+
+    Attributes
+    ----------
+    values, gradients : dict of Version to Storage
+    shares : dict of (Unit, int) to Storage
+        Where a unit writes its share of the gradient of its bottom with this number.
+    addends : dict of Unit to list of Addend
+        What is to be added up after the unit has run backward.
+    joined : set of Unit
+        Those whose bottoms are written where they belong in the top, so that nothing is left to do.
+    bytes : int
+        Memory that is taken.
+    """
+
+    def __init__(self, graph: Graph, units: Sequence[Unit], keep: bool, dtype: np.dtype) -> None:
+        self.values: dict[Version, Storage] = {}
+        self.gradients: dict[Version, Storage] = {}
+        self.shares: dict[tuple[Unit, int], Storage] = {}
+        self.addends: dict[Unit, list[Addend]] = {unit: [] for unit in units}
+        self.joined: set[Unit] = set()
+        self._units = units
+        self._keep = keep
+        self._varying: set[Node] = graph.behind_dynamic()
+        self._place_values({graph.names[name] for name in graph.outputs})
+        for now, unit in enumerate(units):
+            if not keep and unit.first.layer.facts.in_place and unit.bottoms:
+                self._write_in_place(unit, now)
+        for now, unit in enumerate(units):
+            self._join(unit, now)
+        self._place_gradients()
+        for position in reversed(range(len(units))):
+            self._write_gradient_in_place(units[position], self._backward_moment(position))
+        self.bytes = allocate([*self.values.values(), *self.gradients.values(), *self.shares.values()], dtype)
+
+    def _backward_moment(self, position: int) -> int:
+        return 2 * len(self._units) - 1 - position
+
+    # Values.
+
+    def _place_values(self, outputs: set[Version]) -> None:
+        for now, unit in enumerate(self._units):
+            reads = unit.backward_reads if unit.first.backward else frozenset()
+            for j, version in enumerate(unit.tops):
+                is_view = unit.is_view and j == 0
+                storage = self.values[unit.bottoms[0]] if is_view else Storage(count(version.shape))
+                self.values[version] = storage
+                storage.use(now)
+                if self._keep or unit.first.layer.facts.source or unit.first in self._varying:
+                    storage.keep()
+                if version in outputs:
+                    storage.last = _FOREVER
+                if "top" in reads:
+                    storage.use(self._backward_moment(now))
+            for version in unit.bottoms:
+                self.values[version].use(now)
+                if "bottom" in reads:
+                    self.values[version].use(self._backward_moment(now))
+
+    def _write_in_place(self, unit: Unit, now: int) -> None:
+        """Let the top, first written now, take over the memory of the bottom, if that is last read now."""
+        bottom, top = self.values[unit.bottoms[0]], self.values[unit.tops[0]]
+        if bottom is not top and bottom.last == now == top.first and bottom.size == top.size:
+            bottom.last = top.last
+            _replace(self.values, top, bottom)
+
+    def _join(self, unit: Unit, now: int) -> None:
+        """Make the bottoms parts of the top, where that is what the layer computes and nobody reads them later."""
+        parts = [self.values[version] for version in unit.bottoms]
+        top = self.values[unit.tops[0]] if unit.tops else None
+        if (
+            top is None
+            or top.first != now
+            or not unit.first.layer.side_by_side(*(version.shape for version in unit.bottoms))
+            or len({id(part) for part in parts}) < len(parts)
+            or any(part.last != now or part.first < 0 or part.whole for part in parts)
+        ):
+            return
+        offset = 0
+        for part in parts:
+            part.whole, part.offset = top, offset
+            offset += part.size
+            top.first = min(top.first, part.first)
+        self.joined.add(unit)
+
+    # Gradients.
+
+    def _place_gradients(self) -> None:
+        readers: dict[Version, list[tuple[int, Unit, int]]] = {}
+        for position in reversed(range(len(self._units))):
+            unit = self._units[position]
+            for j, version in unit.gradients():
+                readers.setdefault(version, []).append((position, unit, j))
+        for position in reversed(range(len(self._units))):
+            for version in self._units[position].tops:
+                if version.gradient:
+                    self._place_gradient(version, position, readers.get(version, []))
+
+    def _place_gradient(self, version: Version, position: int, readers: list[tuple[int, Unit, int]]) -> None:
+        # Readers come in the order in which they run backward: the first writes, the others are added.
+        external = bool(version.loss_weight) or not readers
+        only = readers[0][1] if len(readers) == 1 and not external else None
+        if only is not None and only.is_view:
+            storage = self.gradients[only.tops[0]]
+            self.shares[only, readers[0][2]] = storage
+        else:
+            storage = Storage(count(version.shape))
+            for i, (reader_position, unit, j) in enumerate(readers):
+                self._place_share(storage, unit, j, first=i == 0 and not external)
+                storage.use(self._backward_moment(reader_position))
+                self.shares[unit, j].use(self._backward_moment(reader_position))
+        self.gradients[version] = storage
+        storage.use(self._backward_moment(position))
+        if external or self._keep or version.producer in self._varying:
+            storage.keep()
+
+    def _place_share(self, total: Storage, unit: Unit, j: int, first: bool) -> None:
+        if unit.is_view:
+            self.shares[unit, j] = self.gradients[unit.tops[0]]
+            self.addends[unit].append(Addend(self.shares[unit, j], total, first))
+        elif first:
+            self.shares[unit, j] = total
+        else:
+            self.shares[unit, j] = Storage(total.size)
+            if unit.first in self._varying:
+                self.shares[unit, j].keep()
+            self.addends[unit].append(Addend(self.shares[unit, j], total, False))
+
+    def _write_gradient_in_place(self, unit: Unit, now: int) -> None:
+        """Let the gradient of the bottom, first written now, take over that of the top, if that is last read now."""
+        node = unit.first
+        if not (node.layer.facts.in_place and node.backward and node.propagate[0] and unit.tops[0] in self.gradients):
+            return
+        share, top = self.shares[unit, 0], self.gradients[unit.tops[0]]
+        bottom = unit.bottoms[0]
+        if share is not self.gradients[bottom] or share is top or share.size != top.size:
+            return
+        if self._keep:
+            # As in Caffe, a blob written in place has one gradient, which each layer overwrites on the way back.
+            mergeable = bottom.name == unit.tops[0].name and not unit.tops[0].loss_weight
+        else:
+            mergeable = top.last == now == share.first
+        if mergeable:
+            top.use(share.last)
+            _replace(self.gradients, share, top)
+            _replace(self.shares, share, top)
+            for addends in self.addends.values():
+                addends[:] = [
+                    Addend(top if a.share is share else a.share, top if a.total is share else a.total, a.first)
+                    for a in addends
+                ]
+
+    # Shapes that depend on the data.
+
+    def resize(self, unit: Unit) -> None:
+        """Fit the tops of a unit, their gradients and its shares to the shapes that its versions have now."""
+        for version in unit.tops:
+            for table in (self.values, self.gradients):
+                if version in table:
+                    table[version].resize(count(version.shape))
+        for j, version in unit.gradients():
+            self.shares[unit, j].resize(count(version.shape))
+
+
+def _replace(table: dict[_Key, Storage], old: Storage, new: Storage) -> None:
+    for key, storage in table.items():
+        if storage is old:
+            table[key] = new
+
+
+@dataclass(slots=True)
+class _Arena:
+    """One array in which storages follow each other in time."""
+
+    members: list[Storage]
+    size: int
+    last: int
+
+
+def allocate(storages: Iterable[Storage], dtype: np.dtype) -> int:
+    """Give storages their arrays; those that do not live at the same time share one.
+
+    Parameters
+    ----------
+    storages : iterable of Storage
+        The same one may come several times.
+    dtype : dtype
+
+    Returns
+    -------
+    int
+        The bytes that are taken.
+    """
+    distinct = list({id(storage): storage for storage in storages}.values())
+    arenas: list[_Arena] = []
+    for storage in sorted((s for s in distinct if not s.whole), key=lambda s: (s.first, -s.size)):
+        free = [arena for arena in arenas if arena.last < storage.first]
+        if free:
+            # The smallest that is large enough, else the largest, which grows.
+            best = min(free, key=lambda arena: (arena.size < storage.size, abs(arena.size - storage.size)))
+            best.members.append(storage)
+            best.size, best.last = max(best.size, storage.size), storage.last
+        else:
+            arenas.append(_Arena([storage], storage.size, storage.last))
+    for arena in arenas:
+        memory = arrays.zeros(arena.size, dtype)
+        for storage in arena.members:
+            storage.array = memory
+    for storage in distinct:
+        offset, whole = 0, storage
+        while whole.whole:
+            offset, whole = offset + whole.offset, whole.whole
+        storage.array = whole.array[offset : offset + storage.size]
+    return dtype.itemsize * sum(arena.size for arena in arenas)
