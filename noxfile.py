@@ -52,7 +52,7 @@ def quick(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0])
 def oldest(session: nox.Session) -> None:
-    """Do the same, and test databases and a kernel, with the oldest numpy, protobuf, numba and lmdb that are supported."""
+    """Do the same, and test databases and a kernel, with the oldest packages that are supported."""
     session.install(".", "pytest", "pytest-xdist", "h5py", "pillow", *OLDEST)
     session.run("pytest", "tests/schema", "tests/kernels/test_elementwise.py", "tests/data/test_database.py")
     main_job(session)
