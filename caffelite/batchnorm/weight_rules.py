@@ -1,6 +1,5 @@
 """The rules of ``caffelite bn check`` that look into the weights."""
 
-import difflib
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +11,7 @@ from caffelite.batchnorm.subject import Subject
 from caffelite.layers.batchnorm import BatchNorm
 from caffelite.layers.forks.normalization.bn import BN
 from caffelite.net.graph import Node
-from caffelite.words import quoted
+from caffelite.words import close_names, quoted
 
 #: Means this many standard deviations off, on average, or variances this many times too large or small.
 _FAR_MEAN, _FAR_VARIANCE = 0.2, 2.0
@@ -37,7 +36,7 @@ def no_statistics(subject: Subject) -> Iterator[Finding]:
         return
     for node in _nodes(subject):
         if node.name not in subject.weights:
-            near = difflib.get_close_matches(node.name, subject.weights, n=1)
+            near = close_names(node.name, subject.weights)
             hint = f"; the nearest is {quoted(near[0])}" if near else ""
             yield finding(
                 node.layer,

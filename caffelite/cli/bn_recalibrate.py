@@ -13,7 +13,7 @@ from caffelite.cli.progress import compiling
 from caffelite.cli.report import accuracies, by_name, plain, summary
 from caffelite.cli.terminal import counted, say, status
 from caffelite.cli.test import extent
-from caffelite.solvers.sources import NetSource
+from caffelite.solvers.sources import NetSource, PrototxtFiles
 from caffelite.solvers.testing import epoch_iterations, run_test
 from caffelite.words import TEST, TRAIN
 
@@ -55,8 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{out} is the file the weights are read from; give another one with --out")
     if not out.absolute().parent.is_dir():
         raise UsageError(f"{out}: there is no folder {out.parent}")
-    trained = nets_of(file, TRAIN, arguments.level, arguments.stage)[0]._replace(phase=TRAIN)
-    tested = nets_of(file, TEST, arguments.level, arguments.stage)[0]
+    files = PrototxtFiles()
+    trained = nets_of(file, TRAIN, arguments.level, arguments.stage, files)[0]._replace(phase=TRAIN)
+    tested = nets_of(file, TEST, arguments.level, arguments.stage, files)[0]
     prepared = prepare_data([trained, tested], arguments.data, say)
     with compiling():
         before = _tested(tested, weights, arguments)

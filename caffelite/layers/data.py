@@ -1,7 +1,7 @@
 """Data: images and labels from a database."""
 
 from caffelite.data.database import open_database
-from caffelite.data.stream import RecordStream
+from caffelite.data.records import RecordStream
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.streamed import Streamed
 

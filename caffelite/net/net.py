@@ -32,7 +32,7 @@ class Net:
     Parameters
     ----------
     source : path or NetDocument
-        A prototxt, or one that has been read (``caffelite.schema.text``).
+        A prototxt, or one that has been read (``caffelite.schema.text.read_net``).
     phase : int
         ``TRAIN`` or ``TEST``.
     weights : path, optional

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor as Field
 
+from caffelite.schema.documents import Document, FieldPath, NetDocument
 from caffelite.schema.files import atomic_write
 from caffelite.schema.messages import Message
-from caffelite.schema.text import Document, NetDocument, Path_, is_repeated
+from caffelite.schema.parser import is_repeated
 
 
 def to_text(source: Message | Document[Any]) -> str:
@@ -25,7 +26,7 @@ def write_text(source: Message | Document[Any], path: str | Path) -> None:
         temporary.write_text(to_text(source), encoding="utf-8")
 
 
-def _lines(message: Message, document: Document[Any], path: Path_, depth: int) -> Iterator[str]:
+def _lines(message: Message, document: Document[Any], path: FieldPath, depth: int) -> Iterator[str]:
     indent = "  " * depth
     for descriptor, value in message.ListFields():
         for index, item in enumerate(value if is_repeated(descriptor) else [value]):
@@ -42,7 +43,7 @@ def _lines(message: Message, document: Document[Any], path: Path_, depth: int) -
         )
 
 
-def _origin(document: Document[Any], path: Path_) -> Path_:
+def _origin(document: Document[Any], path: FieldPath) -> FieldPath:
     if isinstance(document, NetDocument) and len(path) == 2 and path[0] == "layer":
         index = int(path[1])
         return document.origins[index] if index < len(document.origins) else path

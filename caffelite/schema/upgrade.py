@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 from caffelite.errors import SchemaError
 from caffelite.schema import messages
-from caffelite.schema.text import Document, NetDocument, Path_, SchemaWarning
+from caffelite.schema.documents import Document, FieldPath, NetDocument, SchemaWarning, SolverDocument
+from caffelite.words import SOLVER_TYPES
 
 #: V1 names that are not simply the words run together.
 _V1_TYPES = {
@@ -122,7 +123,7 @@ def upgrade_net(document: Document[messages.NetParameter]) -> NetDocument:
 def _upgrade_layers(document: Document[messages.NetParameter], net: NetDocument) -> None:
     padding: dict[str, tuple[str, int]] = {}  # top of a padding layer -> its bottom and its width
     for i, old in enumerate(document.message.layers):
-        origin: Path_ = ("layers", i)
+        origin: FieldPath = ("layers", i)
         if old.HasField("layer") and old.layer.type == "padding":
             if len(old.bottom) != 1 or len(old.top) != 1:
                 _fail(document, origin, "a padding layer has one bottom and one top")
@@ -142,7 +143,7 @@ def _upgrade_layers(document: Document[messages.NetParameter], net: NetDocument)
 
 
 def _apply_padding(
-    document: Document[Any], origin: Path_, layer: messages.LayerParameter, padding: dict[str, tuple[str, int]]
+    document: Document[Any], origin: FieldPath, layer: messages.LayerParameter, padding: dict[str, tuple[str, int]]
 ) -> None:
     for j, bottom in enumerate(layer.bottom):
         if bottom in padding:
@@ -161,7 +162,7 @@ def _apply_padding(
 
 
 def _upgrade_v0(
-    document: Document[Any], origin: Path_, outer: messages.V1LayerParameter, new: messages.LayerParameter
+    document: Document[Any], origin: FieldPath, outer: messages.V1LayerParameter, new: messages.LayerParameter
 ) -> None:
     old = outer.layer
     new.bottom.extend(outer.bottom)
@@ -209,7 +210,7 @@ def _set(message: messages.Message, name: str, value: Any) -> None:
 
 
 def _upgrade_v1(
-    document: Document[Any], origin: Path_, old: messages.V1LayerParameter, new: messages.LayerParameter
+    document: Document[Any], origin: FieldPath, old: messages.V1LayerParameter, new: messages.LayerParameter
 ) -> None:
     known = new.DESCRIPTOR.fields_by_name
     for descriptor, value in old.ListFields():
@@ -282,7 +283,7 @@ def _upgrade_input(document: Document[messages.NetParameter], net: NetDocument) 
     net.origins.insert(0, ("input", 0))
 
 
-def upgrade_solver(document: Document[messages.SolverParameter]) -> Document[messages.SolverParameter]:
+def upgrade_solver(document: SolverDocument) -> SolverDocument:
     """Bring a solver's ``solver_type: ADAM`` to ``type: "Adam"``, in place."""
     solver = document.message
     if solver.HasField("solver_type"):
@@ -291,19 +292,12 @@ def upgrade_solver(document: Document[messages.SolverParameter]) -> Document[mes
                 f'{document.setting("solver_type")}: give either "type" or the older "solver_type", not both'
             )
         old = solver.DESCRIPTOR.fields_by_name["solver_type"].enum_type.values_by_number[solver.solver_type].name
-        names = {
-            "SGD": "SGD",
-            "NESTEROV": "Nesterov",
-            "ADAGRAD": "AdaGrad",
-            "RMSPROP": "RMSProp",
-            "ADADELTA": "AdaDelta",
-            "ADAM": "Adam",
-        }
-        solver.type = names.get(old, old)
+        # The old names are the present ones in capitals.
+        solver.type = next((name for name in SOLVER_TYPES if name.upper() == old), old)
         solver.ClearField("solver_type")
     # A net written inside the solver is upgraded when it is built.
     return document
 
 
-def _fail(document: Document[Any], path: Path_, text: str) -> NoReturn:
+def _fail(document: Document[Any], path: FieldPath, text: str) -> NoReturn:
     raise SchemaError(f"{document.place_of(path)}: {text}")

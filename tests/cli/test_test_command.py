@@ -75,3 +75,13 @@ def test_a_loss_that_is_not_a_number(caffelite, run_folder):
     found = json.loads(out, parse_constant=pytest.fail)
     assert code == 1
     assert found["loss"] is None and found["outputs"] == {"accuracy": 0, "loss": None}
+
+
+def test_weights_are_folded_and_packed_once(caffelite, run_folder, monkeypatch):
+    prepared = []
+    changed = Net.changed
+    monkeypatch.setattr(Net, "changed", lambda net: prepared.append(net) or changed(net))
+    caffelite("test", *NET, "-iterations", "1")
+    once = len(prepared)
+    caffelite("test", *NET, "-iterations", "4")
+    assert len(prepared) == 2 * once

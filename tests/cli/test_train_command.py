@@ -10,6 +10,7 @@ from caffelite.cli.signals import signal_effects
 from caffelite.cli.train import solver_for
 from caffelite.solvers.logs import Listener
 from caffelite.solvers.solver import Solver
+from caffelite.solvers.sources import PrototxtFiles
 
 # From the log of BVLC Caffe that went on from snap_iter_6.solverstate.
 RESUMED = {
@@ -112,7 +113,7 @@ def test_siblings_by_caffes_names(net, solver, tiny):
         Path(f"{name}.prototxt").write_text(f'net: "x/{of}.prototxt" base_lr: 7 lr_policy: "fixed" max_iter: 1')
     if net == "a":
         Path("a_solver.prototxt").unlink()
-    document = solver_for(Path(f"{net}.prototxt"))
+    document = solver_for(Path(f"{net}.prototxt"), PrototxtFiles())
     assert (document.message.base_lr == 7) == (solver is not None)
     assert document.message.net == f"{net}.prototxt"
     assert solver is None or document.filename == f"{solver}.prototxt"

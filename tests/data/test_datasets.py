@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from caffelite.data.database import open_database, write_database
-from caffelite.data.stream import decode
+from caffelite.data.records import decode
 from caffelite.datasets import prepare as datasets
 from caffelite.datasets import synthetic
 from caffelite.datasets.build import write_images

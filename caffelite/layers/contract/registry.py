@@ -1,6 +1,5 @@
 """The layer types by name, and which forks of Caffe have those that caffelite has not."""
 
-import difflib
 import importlib
 import json
 import pkgutil
@@ -11,7 +10,7 @@ from typing import TypeVar
 
 from caffelite.errors import NetError
 from caffelite.layers.contract.layer import Layer
-from caffelite.words import distance, quoted
+from caffelite.words import close_names, did_you_mean, distance, quoted
 
 _REGISTRY: dict[str, type[Layer]] = {}
 _L = TypeVar("_L", bound=type[Layer])
@@ -65,8 +64,7 @@ def layer_class(type_name: str, place: str, layer_name: str) -> type[Layer]:
     where = f'{place}: layer "{layer_name}"'
     if theirs := forks(type_name):
         raise NetError(f"{where}: caffelite has no layer type {quoted(type_name)}; it is a type of {_listed(theirs)}")
-    near = _nearest(type_name, known)
-    hint = f"; did you mean {' or '.join(quoted(n) for n in near)}?" if near else ""
+    hint = did_you_mean(type_name, known, find=_nearest)
     raise NetError(f"{where}: there is no layer type {quoted(type_name)}{hint}")
 
 
@@ -85,7 +83,7 @@ def _nearest(name: str, known: Iterable[str]) -> list[str]:
         longer = [one for one in ours if len(name) > 3 and one.startswith(name)]
         shorter = [one for one in ours if len(one) > 3 and name.startswith(one)]
         near = [min(longer, key=len)] if longer else [max(shorter, key=len)] if shorter else []
-        near = near or difflib.get_close_matches(name, ours, n=3, cutoff=0.6)
+        near = near or close_names(name, ours, most=3)
     return [folded[one] for one in near]
 
 
