@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from caffelite.batchnorm.statistics import Statistics, stored_statistics
 from caffelite.errors import NetError, WeightsError
 from caffelite.layers.batchnorm import BatchNorm
 from caffelite.layers.contract.context import Context
+from caffelite.layers.shared.normalizing import Statistics, layout_of
 from caffelite.net.graph import Graph
 from caffelite.schema.documents import NetDocument, SolverDocument
 from caffelite.schema.weights import LayerWeights, read_weights
@@ -57,8 +57,10 @@ class Subject:
         return graph if any(top.loss_weight for node in graph.nodes for top in node.tops) else None
 
     def stored(self, name: str) -> Statistics | None:
-        """Return the statistics that the weights have for a layer."""
-        return stored_statistics(self.weights[name].blobs) if name in self.weights else None
+        """Return the statistics that the weights have for a layer, in whichever layout they are."""
+        blobs = self.weights[name].blobs if name in self.weights else []
+        layout = layout_of(blobs)
+        return None if layout is None else layout.statistics(blobs)
 
 
 def subject_of(
@@ -107,13 +109,13 @@ def take_weights(subject: Subject, files: Sequence[str]) -> None:
     """
     names = {node.name for graph in subject.graphs for node in graph.nodes}
     for file in files:
-        found = [layer for layer in read_weights(file) if layer.blobs]
-        if found and not names & {layer.name for layer in found}:
+        layers = [layer for layer in read_weights(file) if layer.blobs]
+        if layers and not names & {layer.name for layer in layers}:
             raise WeightsError(
-                f"{file}: none of its {len(found)} layers with weights is in {subject.documents[0].filename}; "
-                f'its first is "{found[0].name}"'
+                f"{file}: none of its {len(layers)} layers with weights is in {subject.documents[0].filename}; "
+                f'its first is "{layers[0].name}"'
             )
-        subject.weights.update((layer.name, layer) for layer in found)
+        subject.weights.update((layer.name, layer) for layer in layers)
     subject.weight_files.extend(files)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from caffelite.cli.arguments import gpu_number
 from caffelite.errors import GpuError
-from caffelite.kernels.cuda.device import count, find
+from caffelite.gpu.choice import count, find
 
 EXAMPLES = """examples:
   caffelite device_query

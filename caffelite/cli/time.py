@@ -13,9 +13,7 @@ from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import counted, say, status
 from caffelite.gpu.choice import cost
-from caffelite.kernels import peak
-from caffelite.kernels.engine.settings import threads
-from caffelite.net import LayerTime, Net
+from caffelite.net import LayerTime, Net, machine
 from caffelite.net.timing import LayerWork
 from caffelite.words import TEST, TRAIN
 
@@ -114,7 +112,7 @@ def measure(net: Net, iterations: int, backward: bool) -> dict[str, Any]:
     return {
         "net": net.name,
         "iterations": iterations,
-        "threads": threads(),
+        "threads": machine.threads(),
         "peak": peaks,
         "layers": layers,
         "forward": scale * sum(times.forward for one in rounds for times in one),
@@ -128,7 +126,7 @@ def measure(net: Net, iterations: int, backward: bool) -> dict[str, Any]:
 
 def _peaks() -> dict[str, float]:
     with status("measuring the machine"):
-        return {"gflops": peak.arithmetic() / 1e9, "gbps": peak.memory() / 1e9}
+        return {"gflops": machine.arithmetic() / 1e9, "gbps": machine.memory() / 1e9}
 
 
 def _layer(same: Sequence[LayerTime], work: LayerWork, backward: bool, peaks: dict[str, float]) -> dict[str, Any]:

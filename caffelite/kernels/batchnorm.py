@@ -11,7 +11,8 @@ from numba.extending import register_jitable
 
 from caffelite.kernels import scale
 from caffelite.kernels.engine import arrays, settings
-from caffelite.kernels.engine.launch import Call, call, kernel
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.maps import combine, sums
 
 #: Channels a task takes where there are no spatial axes, so that vectors run over channels.

@@ -6,7 +6,8 @@ import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.engine import arrays, settings
-from caffelite.kernels.engine.launch import Call, call, specialised
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import specialised
 from caffelite.kernels.tiles.matrix_tile import dots_tile, lanes_tile
 from caffelite.kernels.tiles.tile import SUMS, move
 from caffelite.kernels.tiles.vectors import WIDTH

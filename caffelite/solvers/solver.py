@@ -9,8 +9,8 @@ from typing import Any
 
 from caffelite.errors import SolverError
 from caffelite.gpu.choice import Gpu, cost, gpu_or_reason
-from caffelite.kernels.engine.launch import together
 from caffelite.net import Net
+from caffelite.net.machine import together
 from caffelite.net.transfer import Transfer
 from caffelite.schema.printer import to_text
 from caffelite.solvers.logs import LogListener

@@ -1,5 +1,6 @@
 """Diagrams: every layer once, edges from who makes to who reads, text that its language cannot misread."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from caffelite.draw.boxes import build, short_number
+from caffelite.draw.boxes import Row, build, short_number
 from caffelite.draw.diagram import dot, draw, mermaid
 from caffelite.errors import Error, MissingExtraError
 from caffelite.schema.text import net_from_text, read_net
@@ -62,6 +63,61 @@ def test_unknown_layers_and_missing_data_are_drawn_all_the_same() -> None:
     assert [box.rows[0].type for box in diagram.boxes] == ["Data", "Quantum"]
     assert diagram.edges[0].shape == ""
     assert diagram.parameters is None
+    text = (
+        'layer { name: "q" type: "Quantum" top: "y" quantization_param { bw_params: 8 } transform_param { scale: 2 } }'
+    )
+    assert build(net_from_text(text)).boxes[0].rows[0].settings == ["bw_params 8"]
+
+
+@pytest.mark.parametrize(
+    ("type_name", "kind"),
+    [
+        ("PReLU", "activation"),
+        ("Mish", "activation"),
+        ("FocalLoss", "loss"),
+        ("NoSuchLoss", "loss"),
+        ("Quantum", "other"),
+    ],
+)
+def test_the_kind_of_a_layer(type_name: str, kind: str) -> None:
+    assert Row("name", type_name).kind == kind
+    assert Row("name", "AnnotatedData").kind == "data"
+
+
+@pytest.mark.parametrize(
+    ("layer", "settings"),
+    [
+        (
+            "Convolution convolution_param { num_output: 8 kernel_h: 3 kernel_w: 5 pad: 1 pad: 2 dilation: 2 group: 4 }",
+            ["3×5 → 8, pad 1×2, dilation 2, group 4"],
+        ),
+        ("Im2col convolution_param { kernel_size: 3 }", ["kernel_size 3"]),
+        ("Pooling pooling_param { pool: AVE kernel_size: 3 stride: 2 }", ["AVE 3×3, stride 2"]),
+        ("Pooling pooling_param { global_pooling: true }", ["MAX over the whole map"]),
+        ("InnerProduct inner_product_param { num_output: 10 }", ["→ 10"]),
+        ("SoftmaxWithLoss loss_param { ignore_label: 255 } loss_weight: 0.3", ["ignore_label 255", "loss weight 0.3"]),
+        ("HingeLoss loss_param { ignore_label: 255 } hinge_loss_param { norm: L2 }", ["norm L2"]),
+    ],
+)
+def test_what_is_told_of_a_layer(layer: str, settings: list[str]) -> None:
+    type_name, _, text = layer.partition(" ")
+    diagram = build(net_from_text(f'layer {{ name: "a" type: "{type_name}" bottom: "x" top: "y" {text} }}'))
+    assert diagram.boxes[0].rows[0].settings == settings
+
+
+def test_a_diagram_is_the_same_each_time() -> None:
+    path = Path(__file__).parents[2] / "models" / "mnist_autoencoder.prototxt"
+    program = "import sys; from caffelite.draw.diagram import *; print(dot(build(read_net(sys.argv[1]))))"
+    drawn = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(path)],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in range(3)
+    }
+    assert len(drawn) == 1
 
 
 def hostile(name: str) -> str:

@@ -5,7 +5,7 @@ from agreement import check_convolution, check_with_vectors_of, close
 
 from caffelite.kernels.convolution.direct import Geometry, backward_data, forward
 from caffelite.kernels.convolution.direct_weights import backward_weights
-from caffelite.kernels.engine import launch, settings
+from caffelite.kernels.engine import settings
 
 # images, channels, outputs, size, kernel, stride, pad, dilation, group
 CASES = [
@@ -91,7 +91,7 @@ def test_one_image_is_shared_among_threads(case: tuple, threads: int, monkeypatc
     found = []
     for n in (1, threads):
         monkeypatch.setattr(settings, "threads", lambda n=n: n)
-        monkeypatch.setattr(launch, "SERIAL_WORK", 0)
+        monkeypatch.setattr("caffelite.kernels.engine.calls.SERIAL_WORK", 0)
         y = np.full((g.images, g.outputs, *g.output_size), 7, np.float32)
         calls = forward(g, x, w, None, y)
         assert calls[-1].workers >= min(n, 4)

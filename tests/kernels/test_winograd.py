@@ -14,7 +14,7 @@ from caffelite.kernels.convolution import (
 )
 from caffelite.kernels.convolution.direct import Geometry
 from caffelite.kernels.convolution.winograd_tile import matrices
-from caffelite.kernels.engine import launch, settings
+from caffelite.kernels.engine import settings
 
 # images, channels, outputs, size, kernel, stride, pad, dilation, group
 CASES = [
@@ -103,7 +103,7 @@ def test_the_bits_of_a_forward_pass_do_not_depend_on_the_threads(monkeypatch: py
     found = []
     for n in (1, 2, 3):
         monkeypatch.setattr(settings, "threads", lambda n=n: n)
-        monkeypatch.setattr(launch, "SERIAL_WORK", 0)
+        monkeypatch.setattr("caffelite.kernels.engine.calls.SERIAL_WORK", 0)
         y = np.full((1, 200, 14, 14), 7, np.float32)
         calls = winograd.forward(g, x, w, None, y)
         assert calls[-1].workers == n

@@ -17,7 +17,8 @@ from numba.extending import register_jitable
 
 from caffelite.kernels.convolution.direct import Geometry
 from caffelite.kernels.engine import arrays, settings
-from caffelite.kernels.engine.launch import Call, call, kernel, specialised
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.kernels.tiles.tile import move
 from caffelite.kernels.tiles.vectors import WIDTH
 

@@ -14,7 +14,8 @@ import numpy as np
 from caffelite.kernels import elementwise
 from caffelite.kernels.convolution.padding import dealer
 from caffelite.kernels.engine import arrays, settings
-from caffelite.kernels.engine.launch import Call, call, kernel, specialised
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.kernels.inner_product import product
 from caffelite.kernels.tiles.tile import REGISTERS, spread
 from caffelite.kernels.tiles.vectors import WIDTH

@@ -11,7 +11,8 @@ import numpy as np
 from caffelite.kernels.convolution.direct import Geometry
 from caffelite.kernels.convolution.padding import copy_band
 from caffelite.kernels.engine import arrays, settings
-from caffelite.kernels.engine.launch import Call, call, kernel, specialised
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.kernels.tiles.tile import SUMS, tile, transpose
 from caffelite.kernels.tiles.vectors import WIDTH
 

@@ -17,7 +17,8 @@ from caffelite.kernels import elementwise
 from caffelite.kernels.convolution.direct import Geometry, tile_for
 from caffelite.kernels.convolution.winograd_tile import FREQUENCIES, TILE, from_tiles, matrices, to_tiles
 from caffelite.kernels.engine import arrays, settings
-from caffelite.kernels.engine.launch import Call, call, specialised
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import specialised
 from caffelite.kernels.tiles.lanes import deal
 from caffelite.kernels.tiles.tile import spread
 from caffelite.kernels.tiles.vectors import WIDTH

@@ -16,7 +16,8 @@ from caffelite.kernels.convolution.direct import Geometry
 from caffelite.kernels.convolution.winograd import row_dealer, spectrum, tiling
 from caffelite.kernels.convolution.winograd_tile import FREQUENCIES, TILE, to_tiles
 from caffelite.kernels.engine import arrays, settings
-from caffelite.kernels.engine.launch import Call, call, specialised
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import specialised
 from caffelite.kernels.inner_product import ROWS, lane_vectors
 from caffelite.kernels.tiles.matrix_tile import lanes_tile
 from caffelite.kernels.tiles.tile import transpose

@@ -7,7 +7,8 @@ the map or nearly: one after the other, along its rows. A task is a map.
 import numpy as np
 
 from caffelite.kernels.engine import arrays
-from caffelite.kernels.engine.launch import Call, call, kernel
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.pooling import planes as pooling_planes
 from caffelite.kernels.pooling.windows import Windows
 from caffelite.kernels.tiles.lanes import LOWEST

@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from caffelite.kernels.engine.launch import Call, call, kernel
-from caffelite.kernels.functions import random32
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
+from caffelite.kernels.functions import FLT_MIN, random32
 from caffelite.kernels.pooling.windows import Windows
-
-_TINY = np.float32(1.1754943508222875e-38)
 
 
 @kernel
@@ -54,7 +53,7 @@ def _expect(begin, end, worker, x, y, h, w, kernel_h, kernel_w, step_h, step_w, 
         for oy in range(out_h):
             for ox in range(out_w):
                 top, left = oy * step_h, ox * step_w
-                total, squares = _TINY, np.float32(0)
+                total, squares = FLT_MIN, np.float32(0)
                 for i in range(top, min(top + kernel_h, h)):
                     for j in range(left, min(left + kernel_w, w)):
                         v = x[(task * h + i) * w + j]
@@ -74,7 +73,7 @@ def _expect_backward(begin, end, worker, x, y, dy, dx, h, w, kernel_h, kernel_w,
                 out = (task * out_h + oy) * out_w + ox
                 top, left = oy * step_h, ox * step_w
                 bottom, right = min(top + kernel_h, h), min(left + kernel_w, w)
-                total = _TINY
+                total = FLT_MIN
                 for i in range(top, bottom):
                     for j in range(left, right):
                         total += x[(task * h + i) * w + j]

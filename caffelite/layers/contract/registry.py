@@ -13,6 +13,8 @@ from caffelite.layers.contract.layer import Layer
 from caffelite.words import close_names, did_you_mean, distance, quoted
 
 _REGISTRY: dict[str, type[Layer]] = {}
+#: Layers of caffelite's own for classes written in Python that published nets name, by module and class.
+_PROVIDED: dict[tuple[str, str], type[Layer]] = {}
 _L = TypeVar("_L", bound=type[Layer])
 
 
@@ -28,6 +30,21 @@ def layer(*names: str) -> Callable[[_L], _L]:
         return cls
 
     return register
+
+
+def provides(module: str, name: str) -> Callable[[_L], _L]:
+    """Register a layer that computes, in TEST, what a well-known class written in Python does."""
+
+    def register(cls: _L) -> _L:
+        _PROVIDED[module, name] = cls
+        return cls
+
+    return register
+
+
+def provided(module: str, name: str) -> type[Layer] | None:
+    """Return caffelite's own layer for a class written in Python, if it has one."""
+    return _PROVIDED.get((module, name))
 
 
 @cache

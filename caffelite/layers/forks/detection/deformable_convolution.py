@@ -1,12 +1,14 @@
 """DeformableConvolution: a convolution whose filters look where a second bottom says."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.engine import arrays
-from caffelite.kernels.engine.launch import call, kernel, specialised
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.convolution import Convolution, planes
@@ -154,8 +156,15 @@ class DeformableConvolution(Convolution):
     2017.
     """
 
-    facts = Convolution.facts.but(bottoms=2, tops=1, kind="weights")
+    facts = Convolution.facts.but(
+        bottoms=2, tops=1, kind="weights", settings=("deformable_convolution_param",), folds=frozenset()
+    )
     message = "deformable_convolution_param"
+
+    @classmethod
+    def summary(cls, param: Any) -> list[str]:
+        (told,) = super().summary(param)
+        return [f"{told}, deformable group {param.deformable_convolution_param.deformable_group}"]
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x, offsets = bottoms
@@ -165,10 +174,10 @@ class DeformableConvolution(Convolution):
         groups, taps = self.settings.deformable_group, count(self._sizes(x)[2][1])
         if groups < 1 or x[1] % groups:
             self.error(f"{x[1]} channels are not divisible by deformable_group {groups}", "deformable_group")
-        wanted = (x[0], 2 * taps * groups, *y[2:])
-        if offsets != wanted:
+        expected = (x[0], 2 * taps * groups, *y[2:])
+        if offsets != expected:
             self.shape_error(
-                f"{taps} taps and {groups} groups need offsets of {text_of(wanted)}, not {text_of(offsets)}",
+                f"{taps} taps and {groups} groups need offsets of {text_of(expected)}, not {text_of(offsets)}",
                 "bottom",
                 1,
             )
@@ -222,8 +231,8 @@ class DeformableConvolution(Convolution):
         x, offsets, y = *bottoms, tops[0]
         assert y.diff is not None
         images, channels = x.shape[:2]
-        wanted = x.diff is not None or offsets.diff is not None
-        columns = arrays.zeros(self.columns.shape, x.data.dtype) if wanted else None
+        to_bottoms = x.diff is not None or offsets.diff is not None
+        columns = arrays.zeros(self.columns.shape, x.data.dtype) if to_bottoms else None
         w, (dw, db) = self._product(x, y)
         steps: list[Step] = [*self.plane.backward(self.columns, w, y.diff, columns, dw, db)]
         if columns is None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numba.extending import register_jitable
 
-from caffelite.kernels.engine.launch import call, specialised
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import specialised
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.registry import layer
@@ -149,7 +150,7 @@ class DeformablePSROIPooling(PSROIPooling):
         bottoms=(2, 3),
         backward_reads=frozenset({"bottom"}),
         kind="pooling",
-        settings=("deformable_psroi_pooling_param", "psroi_pooling_param"),
+        settings=("deformable_psroi_pooling_param",),
     )
 
     def setup(self) -> None:

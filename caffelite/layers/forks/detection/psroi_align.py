@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from caffelite.kernels.engine.launch import call, specialised
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import specialised
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.detection.regions import PSROIPooling
@@ -87,7 +88,7 @@ class PSROIAlign(PSROIPooling):
     has them.
     """
 
-    facts = PSROIPooling.facts.but(kind="pooling", settings=("psroi_align_param", "psroi_pooling_param"))
+    facts = PSROIPooling.facts.but(kind="pooling", settings=("psroi_align_param",))
 
     def setup(self) -> None:
         p = self.param.psroi_align_param

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from caffelite.errors import DataError
-from caffelite.kernels.engine.launch import call, kernel, specialised
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
@@ -206,7 +207,7 @@ class Regions(Layer):
         x = bottoms[0].shape
         regions = bottoms[1].data.reshape(-1, 5)
         self.image = np.zeros(len(regions), np.int64)
-        self.rows, self.columns = (np.zeros((len(regions), many * each, 2), np.int64) for many in self.pooled)
+        self.rows, self.columns = (np.zeros((len(regions), bins * each, 2), np.int64) for bins in self.pooled)
 
         def locate() -> None:
             left, top, right, bottom = self._read(regions, x[0])
@@ -329,10 +330,10 @@ class PSROIPooling(Regions):
         self.pooled, self.scale, self.outputs = (p.group_size, p.group_size), p.spatial_scale, p.output_dim
 
     def channels(self, given: int) -> int:
-        wanted = self.outputs * count(self.pooled)
-        if given != wanted:
+        expected = self.outputs * count(self.pooled)
+        if given != expected:
             self.shape_error(
-                f"its features have {given} channels, expected output_dim × group_size², {wanted}", "bottom", 0
+                f"its features have {given} channels, expected output_dim × group_size², {expected}", "bottom", 0
             )
         return self.outputs
 

@@ -6,7 +6,8 @@ import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.bias import add_rows
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
@@ -121,10 +122,10 @@ class Local(Layer):
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         outputs, channels, *_, down, across = self._sizes(bottoms[0])
         p = self.settings
-        found = [Parameter((outputs, 1, channels * p.kernel_size**2, down * across), p.weight_filler)]
+        parameters = [Parameter((outputs, 1, channels * p.kernel_size**2, down * across), p.weight_filler)]
         if p.bias_term:
-            found.append(Parameter((1, 1, outputs, down * across), p.bias_filler))
-        return found
+            parameters.append(Parameter((1, 1, outputs, down * across), p.bias_filler))
+        return parameters
 
     def _work(self, x: Blob, y: Blob) -> int:
         return y.data.size * x.shape[1] * self.settings.kernel_size**2

@@ -1,4 +1,4 @@
-"""RNN and LSTM: recurrent layers over sequences of different lengths, side by side."""
+"""What LSTM and RNN share: Caffe's bottoms, settings and what goes on from pass to pass."""
 
 import sys
 from collections.abc import Sequence
@@ -7,12 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from caffelite.kernels import recurrent as kernels
-from caffelite.kernels.bias import add_rows
-from caffelite.kernels.inner_product import product
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
-from caffelite.layers.contract.registry import layer
-from caffelite.layers.shared.recurrence import Cells, Recurrence
+from caffelite.layers.shared.recurrence import Recurrence
 from caffelite.words import Shape, count, text_of
 
 
@@ -90,7 +86,7 @@ class Recurrent(Recurrence):
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         time, streams, inputs = self.extent(*[b.shape for b in bottoms])
-        found = self.walk(bottoms[0], bottoms[1].data, inputs, tops, bottoms[2] if self.static else None)
+        steps = self.walk(bottoms[0], bottoms[1].data, inputs, tops, bottoms[2] if self.static else None)
         last = [values[time - 1] for values in self.steps]
         if self.exposed:
             sources = [bottoms[j].data[0] for j in self.exposed]
@@ -99,7 +95,7 @@ class Recurrent(Recurrence):
             sources = targets = self.keep_state(streams)
         begin: list[Step] = [partial(np.copyto, a, b) for a, b in zip(self.start, sources, strict=True)]
         end: list[Step] = [partial(np.copyto, a, b) for a, b in zip(targets, last, strict=True)]
-        return [*begin, *found, *end, *([self._print] if self.settings.debug_info else [])]
+        return [*begin, *steps, *end, *([self._print] if self.settings.debug_info else [])]
 
     def _print(self) -> None:
         for t in range(len(self.cont)):
@@ -116,82 +112,6 @@ class Recurrent(Recurrence):
 
     def _back(self, bottoms: Sequence[Blob], dy: np.ndarray) -> list[Step]:
         _, _, inputs = self.extent(*[b.shape for b in bottoms])
-        found = self.walk_back(bottoms[0], inputs, dy, bottoms[2] if self.static else None)
+        steps = self.walk_back(bottoms[0], inputs, dy, bottoms[2] if self.static else None)
         diffs = [bottoms[j].diff for j in self.exposed]
-        return [*found, *[partial(diff.fill, 0) for diff in diffs if diff is not None]]
-
-
-@layer("LSTM")
-class LSTM(Cells, Recurrent):
-    """Long short-term memory: a cell that is added to, and gates that decide what goes in, stays and comes out.
-
-    ``(i, f, o, g) = Wx x + b + Ws x_static + Wh (cont h)``, ``c = cont sigmoid(f) c + sigmoid(i) tanh(g)``,
-    ``h = sigmoid(o) tanh(c)``. The top is h. For bottoms, settings and what is carried on see
-    :class:`caffelite.layers.recurrent.Recurrent`; the hidden values are h, c.
-
-    Blobs: Wx (``4 num_output × inputs``, rows of i, f, o, g); b; Ws, with a static input; Wh.
-
-    Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997.
-    """
-
-    facts = Recurrent.facts.but(backward_reads=frozenset({"bottom"}), kind="weights", settings=("recurrent_param",))
-
-    def prepare(self, tops: Sequence[Blob]) -> list[np.ndarray]:
-        return [tops[0].data, self.memory(self.size)]
-
-    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        dy = tops[0].diff
-        assert dy is not None
-        return self._back(bottoms, dy)
-
-
-@layer("RNN")
-class RNN(Recurrent):
-    """A plain recurrent net: ``h = tanh(Wx x + b + Ws x_static + Wh (cont h))``, ``y = tanh(Wo h + bo)``.
-
-    For bottoms, settings and what is carried on see :class:`caffelite.layers.recurrent.Recurrent`; the hidden value
-    is h.
-
-    Blobs: Wx (``num_output × inputs``); b; Ws, with a static input; Wh; Wo; bo.
-    """
-
-    facts = Recurrent.facts.but(kind="weights", settings=("recurrent_param",))
-
-    more = ("out", "out bias")
-
-    def prepare(self, tops: Sequence[Blob]) -> list[np.ndarray]:
-        return [self.memory(self.size)]
-
-    def step(self, t: int) -> list[Step]:
-        return [kernels.tanh_forward(self.sums[t], self.steps[0][t])]
-
-    def step_back(self, t: int, d_hidden: np.ndarray) -> list[Step]:
-        return [kernels.tanh_backward(self.steps[0][t], d_hidden, self.d_sums[t])]
-
-    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        found = super().forward(bottoms, tops)
-        y, n, blobs = tops[0].data, self.size, self.named()
-        out = product(
-            self.steps[0], (n, 1), blobs["out"].data, (1, n), y, (self.cont.size, n, n), blobs["out bias"].data
-        )
-        return [*found, *out, kernels.tanh_forward(y, y)]
-
-    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        dy = tops[0].diff
-        assert dy is not None
-        n, rows, blobs = self.size, self.cont.size, self.named()
-        d_out, d_hidden = self.memory(n), self.memory(n)
-        found: list[Step] = [kernels.tanh_backward(tops[0].data, dy, d_out)]
-        found += product(d_out, (n, 1), blobs["out"].data, (n, 1), d_hidden, (rows, n, n))
-        dw, db = blobs["out"].diff, blobs["out bias"].diff
-        if dw is not None:
-            found += product(d_out, (1, n), self.steps[0], (n, 1), dw, (n, n, rows), add=True)
-        if db is not None:
-            found.append(add_rows(d_out, n, db))
-        return [*found, *self._back(bottoms, d_hidden)]
-
-    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
-        forward, backward = super().multiply_adds(bottoms, tops)
-        weights = self.named()["out"]
-        products = self.cont.size * weights.data.size
-        return forward + products, backward + products * (1 + with_gradient(weights))
+        return [*steps, *[partial(diff.fill, 0) for diff in diffs if diff is not None]]
