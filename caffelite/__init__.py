@@ -8,15 +8,15 @@ from importlib import import_module
 from typing import Any
 
 from caffelite.errors import Error
+from caffelite.words import SOLVER_TYPES
 
 __version__ = "0.1.0"
 
-_SOLVERS = ["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"]
 _CONTENTS = {
     "net": ["Net"],
     "blob": ["Blob"],
     "layer": ["Layer"],
-    "solver": ["get_solver", *(f"{rule}Solver" for rule in _SOLVERS)],
+    "solver": ["get_solver", *(f"{rule}Solver" for rule in SOLVER_TYPES)],
     "mode": [
         "TRAIN",
         "TEST",

@@ -35,3 +35,7 @@ class MissingExtraError(Error):
 
 class GpuError(Error):
     """No GPU can be used, or arrays on one do not fit; the message says why."""
+
+
+class NumbaError(Error):
+    """The installed numba lacks something that compiling kernels takes; names it, and the versions that work."""

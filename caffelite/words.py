@@ -1,11 +1,14 @@
 """Words that every room uses: phases, shapes, and how names and shapes are written in messages."""
 
+import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 Shape = tuple[int, ...]
 #: The phases of a net, as Caffe numbers them.
 TRAIN, TEST = 0, 1
+#: The types of a solver, as Caffe spells them; ``caffelite.solvers.rules`` tells what each does.
+SOLVER_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 
 
 def text_of(shape: Shape) -> str:
@@ -34,3 +37,36 @@ def distance(a: str, b: str) -> int:
             if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
                 row[j] = min(row[j], older[j - 2] + 1)
     return row[-1]
+
+
+def close_names(name: str, known: Iterable[str], most: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Return the known names that look most like ``name``, best first (Ratcliff and Obershelp's measure, 0 to 1)."""
+    return difflib.get_close_matches(name, list(known), most, cutoff)
+
+
+def did_you_mean(
+    name: str,
+    known: Iterable[str],
+    otherwise: str = "",
+    *,
+    find: Callable[[str, Iterable[str]], Sequence[str]] = close_names,
+    write: Callable[[str], str] = quoted,
+) -> str:
+    """Return the end of an error about a name that is not known: ``; did you mean "conv1"?``.
+
+    Parameters
+    ----------
+    name : str
+    known : iterable of str
+        The names there are.
+    otherwise : str, optional
+        What is said where no name is near: ``it can be "a", "b"``; by default nothing.
+    find : callable, optional
+        ``find(name, known)`` returns the names that are near: by default one, by the look of the whole name.
+    write : callable, optional
+        Returns what is shown for a near name, by default the name in quotes.
+    """
+    near = find(name, known)
+    if near:
+        return f"; did you mean {' or '.join(map(write, near))}?"
+    return f"; {otherwise}" if otherwise else ""

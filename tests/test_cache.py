@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from caffelite.cache import cache_folder
-from caffelite.kernels.engine import settings
+from caffelite.kernels.engine import keeping
 
 
 def test_the_users_own_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,5 +24,5 @@ def test_a_user_without_a_home(user_cache_dir, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("platformdirs.user_cache_dir", user_cache_dir)
     monkeypatch.chdir(tmp_path)
     with pytest.warns(UserWarning, match="cannot be kept in"):
-        assert not settings.can_keep.__wrapped__(cache_folder() / "kernels")
+        assert not keeping.can_keep.__wrapped__(cache_folder() / "kernels")
     assert not list(tmp_path.iterdir())

@@ -25,7 +25,7 @@ def steps_of(shape: tuple[int, ...]) -> dict[str, dict[str, Callable[[], None]]]
     from caffelite.kernels.batchnorm import forward as batchnorm_forward
     from caffelite.kernels.batchnorm.statistics import Constants
     from caffelite.kernels.engine.arrays import copy, zeros
-    from caffelite.kernels.engine.launch import Row
+    from caffelite.kernels.engine.calls import Row
 
     channels, length = shape[1], shape[2] * shape[3]
     size = shape[0] * channels * length

@@ -40,13 +40,13 @@ def sized(message: NetParameter, size: int) -> Net:
 
 def without(message: NetParameter, kinds: set[str]) -> NetParameter:
     """Return a net without layers of some types; what they read goes to their readers."""
-    found = NetParameter(name=message.name)
+    rest = NetParameter(name=message.name)
     names: dict[str, str] = {}
     for layer in message.layer:
         if layer.type in kinds:
             names[layer.top[0]] = names.get(layer.bottom[0], layer.bottom[0])
             continue
-        own = found.layer.add()
+        own = rest.layer.add()
         own.CopyFrom(layer)
         own.bottom[:] = [names.get(name, name) for name in layer.bottom]
         in_place = list(layer.bottom[:1]) == list(layer.top)
@@ -54,7 +54,7 @@ def without(message: NetParameter, kinds: set[str]) -> NetParameter:
         if not in_place:
             for name in layer.top:
                 names.pop(name, None)
-    return found
+    return rest
 
 
 def milliseconds(net: Net, rounds: int) -> float:
@@ -84,7 +84,7 @@ def main() -> None:
     last = folded.document.message.layer[-1]
     for node in tested.graph.nodes:
         layer = node.layer
-        if not (layer.facts.source or layer.facts.loss or layer.type in ("Accuracy", "Dropout")):
+        if not layer.facts.source and layer.facts.deploy == "kept" and layer.facts.kind != "measure":
             own = kept.layer.add()
             own.CopyFrom(layer.param)
             for name in ("include", "exclude"):

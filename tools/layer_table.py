@@ -1,17 +1,16 @@
 """Write docs/layers.md: every layer type, what it takes and makes, and how it is checked. ``--check`` only compares."""
 
 import argparse
-import inspect
-import re
 import sys
 import warnings
 from collections import Counter
 from pathlib import Path
 
 from caffelite.errors import Error
+from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import fork_types, forks, registry
-from caffelite.net import Net
+from caffelite.net.graph import Graph
 from caffelite.schema.text import net_from_text
 from caffelite.words import TEST, TRAIN
 
@@ -36,24 +35,21 @@ of its class.
 """
 
 
-def amount(wanted: int | tuple[int, int | None]) -> str:
-    if isinstance(wanted, int):
-        return str(wanted)
-    low, high = wanted
+def amount(number: int | tuple[int, int | None]) -> str:
+    if isinstance(number, int):
+        return str(number)
+    low, high = number
     if high is None:
         return f"{low}+"
     return str(low) if low == high else f"{low}–{high}"
 
 
-def settings_of(cls: type[Layer]) -> list[str]:
-    """Return the messages of settings that the class asks for, read off its source."""
-    sources = [inspect.getsource(base) for base in cls.__mro__ if issubclass(base, Layer) and base is not Layer]
-    return sorted(set(re.findall(r"""param(?:\.|\.HasField\(")(\w+_param)\b""", "\n".join(sources))))
-
-
 def blobs_of(case: Case) -> int:
     phase = TRAIN if str(case["phase"]) == "TRAIN" else TEST
-    return len(Net(net_from_text(str(case["prototxt"]), "case"), phase, allow_python=True).layers[-1].blobs)
+    graph = Graph(net_from_text(str(case["prototxt"]), "case"), Context(phase, allow_python=True))
+    graph.infer_shapes()
+    last = graph.nodes[-1]
+    return len(last.layer.parameters(*[version.shape for version in last.bottoms]))
 
 
 def first_line(cls: type[Layer]) -> str:
@@ -86,7 +82,7 @@ def table() -> str:
                 ", ".join(forks(kind)),
                 amount(cls.facts.bottoms),
                 amount(cls.facts.tops),
-                ", ".join(f"`{name}`" for name in settings_of(cls)),
+                ", ".join(f"`{name}`" for name in sorted(cls.facts.settings)),
                 amount((min(counts), max(counts))) if any(counts) else "",
                 str(golden[kind] or ""),
                 str(gradient[kind] or ("none" if cls.facts.derivative else "by hand")),

@@ -26,9 +26,10 @@ from caffelite.errors import DataError, Error, SchemaError
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.registry import registry
 from caffelite.net.graph import Graph
+from caffelite.schema.documents import SchemaWarning
 from caffelite.schema.lexer import tokens
 from caffelite.schema.messages import NetParameter, SolverParameter
-from caffelite.schema.text import SchemaWarning, is_net, net_from_text, read_text
+from caffelite.schema.text import is_net, net_from_text, read_text
 from caffelite.solvers.settings import Settings, load_solver
 from caffelite.words import TEST, TRAIN
 
@@ -64,9 +65,9 @@ def kind_of(path: Path) -> str:
     """Say what the fields of the outermost message belong to: a net, a solver or another file."""
     known = {*NetParameter.DESCRIPTOR.fields_by_name, *SolverParameter.DESCRIPTOR.fields_by_name}
     try:
-        if is_net(path):
-            return "net"
         text = read_text(path).removeprefix("\ufeff")
+        if is_net(tokens(text, "")):
+            return "net"
         found = {token.text for token in tokens(text, "") if token.kind == "name"}
     except SchemaError:
         return "net" if b"layer" in path.read_bytes() else "solver"

@@ -4,31 +4,32 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from caffelite.batchnorm import training_rules, weight_rules
-from caffelite.batchnorm.rules import RULES, Finding, Rule
-from caffelite.batchnorm.statistics import Statistics, brings_data, measured_statistics, normalizing
+from caffelite.batchnorm.rules import RULES, CheckRule, Finding
+from caffelite.batchnorm.statistics import brings_data, measured_statistics, normalizing
 from caffelite.batchnorm.subject import Subject
 from caffelite.errors import DataError
+from caffelite.layers.shared.normalizing import Statistics
 from caffelite.solvers.sources import NetSource
 from caffelite.words import TRAIN
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What was found.
+class CheckResult:
+    """What is wrong with a net.
 
     Attributes
     ----------
-    findings : list of (Rule, Finding)
+    findings : list of (CheckRule, Finding)
         In the order of the rules; a place once for each rule and problem.
     layers : int
         How many normalizing layers the net has, by name.
     """
 
-    findings: list[tuple[Rule, Finding]]
+    findings: list[tuple[CheckRule, Finding]]
     layers: int
 
 
-def check(subject: Subject) -> Result:
+def check(subject: Subject) -> CheckResult:
     """Run every rule over a net.
 
     Parameters
@@ -36,9 +37,9 @@ def check(subject: Subject) -> Result:
     subject : Subject
         See :func:`caffelite.batchnorm.subject.subject_of`.
     """
-    found = {(rule.name, finding): (rule, finding) for rule in RULES.values() for finding in rule.find(subject)}
-    names = {node.name for graph in subject.graphs for node in normalizing(graph)}
-    return Result(list(found.values()), len(names))
+    findings = {(rule.name, finding): (rule, finding) for rule in RULES.values() for finding in rule.find(subject)}
+    names = {node.name for graph in subject.graphs for node, _ in normalizing(graph)}
+    return CheckResult(list(findings.values()), len(names))
 
 
 def measure(
@@ -61,7 +62,7 @@ def measure(
         Number of batches.
     allow_python : bool, optional
     counted : callable, optional
-        See :func:`caffelite.batchnorm.statistics.measured_statistics`.
+        Given the numbers of the batches; what it returns is walked over (for a bar of progress).
 
     Returns
     -------
@@ -84,11 +85,12 @@ def measure(
             return {}, f"{source.document.filename} has no layer that reads data in TRAIN"
         for path in weights:
             net.copy_from(path)
-        return measured_statistics(net, iterations, counted), ""
+        layers = [(node, layer) for node, layer in normalizing(net.graph) if not layer.uses_stored]
+        return measured_statistics(net, layers, counted(range(iterations)), "exponential"), ""
     except DataError as error:
         return {}, str(error)
     finally:
         net.close()
 
 
-__all__ = ["Result", "check", "measure", "training_rules", "weight_rules"]
+__all__ = ["CheckResult", "check", "measure", "training_rules", "weight_rules"]

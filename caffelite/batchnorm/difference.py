@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caffelite.batchnorm.statistics import Statistics
+from caffelite.layers.shared.normalizing import Statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +19,11 @@ class Difference:
         Stored variance over that of the data; the geometric mean over the channels.
     worst_channel : int
         The one whose mean, in standard deviations, or variance, as the logarithm of the ratio, differs most.
-    worst_mean, worst_ratio : float
-        The same two figures of that channel.
-    means, ratios : ndarray of float64, shape (channels,)
-        The same two figures of each channel; the means with their sign.
     """
 
     mean: float
     variance_ratio: float
     worst_channel: int
-    worst_mean: float
-    worst_ratio: float
-    means: np.ndarray
-    ratios: np.ndarray
 
 
 def difference(stored: Statistics, measured: Statistics, eps: float) -> Difference:
@@ -49,17 +41,7 @@ def difference(stored: Statistics, measured: Statistics, eps: float) -> Differen
     with np.errstate(invalid="ignore", divide="ignore"):
         deviation = np.sqrt(measured.variance + eps)
         means = (stored.mean - measured.mean) / deviation
-        ratios = (stored.variance + eps) / (measured.variance + eps)
-        logarithms = np.log(ratios)
+        logarithms = np.log((stored.variance + eps) / (measured.variance + eps))
     # What is not a number is further off than any number.
     distance = np.nan_to_num(np.maximum(np.abs(means), np.abs(logarithms)), nan=np.inf)
-    worst = int(np.argmax(distance))
-    return Difference(
-        float(np.mean(np.abs(means))),
-        float(np.exp(np.mean(logarithms))),
-        worst,
-        float(means[worst]),
-        float(ratios[worst]),
-        means,
-        ratios,
-    )
+    return Difference(float(np.mean(np.abs(means))), float(np.exp(np.mean(logarithms))), int(np.argmax(distance)))

@@ -5,23 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from caffelite.batchnorm.statistics import uses_stored
 from caffelite.errors import NetError
-from caffelite.layers.batchnorm import BatchNorm
 from caffelite.layers.contract.blobs import Blob
-from caffelite.layers.forks.normalization.bn import BN
+from caffelite.layers.contract.registry import registry
+from caffelite.layers.shared.linear import Linear
+from caffelite.layers.shared.normalizing import Normalizing
 from caffelite.net import Net
 from caffelite.net.graph import Node, Version
 from caffelite.schema.messages import LayerParameter, NetParameter
 from caffelite.schema.text import net_from_message
 from caffelite.words import TEST, quoted
 
-#: Layers with weights that factors can go into, and whether their output channels are the second axis of them.
-_LINEAR = {"Convolution": False, "DepthwiseConvolution": False, "Deconvolution": True, "InnerProduct": False}
-#: What a loss layer becomes where nothing is learned.
-_WITHOUT_LOSS = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
-#: At the end of a net these hide differences: they saturate.
-_SATURATING = ("Softmax", "Sigmoid", "TanH")
 #: The largest difference of outputs, by the largest of them.
 TOLERANCE = 1e-5
 #: What :attr:`Folded.layers` says of a layer that nothing could take in.
@@ -51,7 +45,7 @@ class Folded:
         Other layers that are gone.
     difference : float
         The largest difference of an output from that of the net without its losses, before anything was folded, on
-        random input, by the largest output. Of a Softmax, Sigmoid or TanH at the end, what it reads counts.
+        random input, by the largest output. Of a layer that saturates at the end (Softmax), what it reads counts.
     """
 
     net: Net
@@ -65,8 +59,9 @@ def fold(net: Net) -> Folded:
 
     A BatchNorm or a fork's BN with stored statistics, a learned Scale or a Bias goes into the Convolution,
     Deconvolution or InnerProduct that makes what it reads, if nobody else reads that; else into the one that alone
-    reads what it makes, if that pads nothing; else it becomes a Scale layer. Dropout, loss and accuracy layers are
-    gone (a loss with a softmax or a sigmoid leaves that), and Input layers of one image stand for the data.
+    reads what it makes, if that pads nothing; else it becomes a Scale layer. What trains or measures is gone, as the
+    facts of the layers say it (``deploy``: Dropout, losses; a loss with a softmax or a sigmoid leaves that), or because
+    it reads labels; and Input layers of one image stand for the data.
 
     Parameters
     ----------
@@ -99,40 +94,53 @@ def _stripped(net: Net) -> tuple[list[_Item], list[str]]:
     """Return the layers that are left where nothing is learned or measured, and the names of the others."""
     items: list[_Item] = []
     dropped: list[str] = []
-    labels = {v for node in net.graph.nodes if node.layer.facts.source for v in node.tops[1:] if _is_label(v)}
-    labels |= {node.tops[0] for node in net.graph.nodes if node.layer.type == "Input" and _is_label(node.tops[0])}
+    labels = _labels(net)
     renamed: dict[Version, Version] = {}
     for node in net.graph.nodes:
-        layer = node.layer
-        kind = _WITHOUT_LOSS.get(layer.type)
-        if layer.facts.source:
+        facts = node.layer.facts
+        if facts.source:
             items += [_input(node, version) for version in node.tops if version not in labels]
-            continue
-        if layer.type == "Dropout":
+        elif facts.deploy == "identity":
             renamed[node.tops[0]] = renamed.get(node.bottoms[0], node.bottoms[0])
-            dropped.append(layer.name)
-            continue
-        if not kind and (layer.facts.loss or any(v in labels for v in node.bottoms) or layer.type == "Silence"):
-            dropped.append(layer.name)
-            continue
-        param = LayerParameter()
-        param.CopyFrom(layer.param)
-        for name in ("include", "exclude", "phase", "loss_weight", "propagate_down"):
-            param.ClearField(name)
-        param.bottom[:] = [renamed.get(v, v).name for v in node.bottoms]
-        if kind:
-            param.type = kind
-            param.bottom[:] = param.bottom[:1]
-            param.top[:] = ["prob" if layer.type == "SoftmaxWithLoss" else layer.param.top[0]]
-            param.ClearField("loss_param")
-        elif param.top and layer.facts.in_place and param.bottom and layer.param.bottom[0] == layer.param.top[0]:
-            param.top[0] = param.bottom[0]
-        blobs = [blob.data.astype(np.float64) for blob in layer.blobs]
-        items.append(_Item(node, param, blobs))
+            dropped.append(node.name)
+        elif facts.deploy == "dropped" or facts.deploy == "kept" and any(v in labels for v in node.bottoms):
+            dropped.append(node.name)
+        else:
+            blobs = [blob.data.astype(np.float64) for blob in node.layer.blobs]
+            items.append(_Item(node, _deployed(node, [renamed.get(v, v).name for v in node.bottoms]), blobs))
     _rename_tops(items, renamed)
     if not any(not item.node.layer.facts.source for item in items):
         raise NetError(f"{net.document.filename}: without its losses there is nothing left of this net")
     return items, dropped
+
+
+def _labels(net: Net) -> set[Version]:
+    """Return the blobs from outside the net that only losses and measures read."""
+    tops = [
+        version
+        for node in net.graph.nodes
+        if node.layer.facts.source
+        for version in (node.tops if node.layer.facts.net_input else node.tops[1:])
+    ]
+    return {version for version in tops if _is_label(version)}
+
+
+def _deployed(node: Node, bottoms: list[str]) -> Any:
+    """Return what stands in the new net for a layer: the layer without what is for training, or what it leaves."""
+    layer = node.layer
+    param = LayerParameter()
+    param.CopyFrom(layer.param)
+    for name in ("include", "exclude", "phase", "loss_weight", "propagate_down"):
+        param.ClearField(name)
+    param.bottom[:] = bottoms
+    if layer.facts.deploy != "kept":
+        param.type = layer.facts.deploy
+        param.bottom[:] = bottoms[:1]
+        param.top[:] = [layer.facts.deploy_top or layer.param.top[0]]
+        param.ClearField("loss_param")
+    elif param.top and layer.facts.in_place and bottoms and layer.param.bottom[0] == layer.param.top[0]:
+        param.top[0] = bottoms[0]
+    return param
 
 
 def _rename_tops(items: list[_Item], renamed: dict[Version, Version]) -> None:
@@ -167,11 +175,18 @@ def _input(node: Node, version: Version) -> _Item:
 
 def _fold_items(items: list[_Item]) -> dict[str, str]:
     """Fold in place; return for each layer that multiplies and shifts what became of it."""
+    where = _fold_into_makers(items)
+    _fold_into_readers(items, where)
+    return where
+
+
+def _fold_into_makers(items: list[_Item]) -> dict[str, str]:
+    """Fold what multiplies and shifts into the layer that makes what it reads; what none can take becomes a Scale."""
     where: dict[str, str] = {}
     makers: dict[Version, _Item] = {item.node.tops[0]: item for item in items if item.node.tops}
     for item in list(items):
         layer = item.node.layer
-        if isinstance(layer, BatchNorm | BN) and not uses_stored(layer):
+        if isinstance(layer, Normalizing) and not layer.uses_stored:
             layer.error(
                 "it normalises by the statistics of each batch here, which no weights can do; let it take stored ones "
                 "(BatchNorm: leave use_global_stats unset; BN: bn_mode: INFERENCE, or moving_average: true)"
@@ -181,94 +196,62 @@ def _fold_items(items: list[_Item]) -> dict[str, str]:
         source = item.node.bottoms[0]
         factor, offset = np.ones(source.shape[1]), np.zeros(source.shape[1])
         layer.to_affine(factor, offset)
-        maker = makers.get(source)
-        alone = len(source.readers) == 1
-        if maker is not None and alone and _takes(maker):
-            _scale_outputs(maker, factor, offset)
-        elif maker is not None and alone and maker.param.name in where and maker in items:
-            # Another one of these, that became a Scale layer.
+        maker = makers.get(source) if len(source.readers) == 1 else None
+        if maker is not None and (linear := _folding(maker, "behind")) is not None:
+            _set_blobs(maker, linear, linear.fold_behind(maker.blobs, factor, offset))
+        elif maker is not None and where.get(maker.param.name) == BECAME_SCALE:
             maker.blobs = [maker.blobs[0] * factor, maker.blobs[1] * factor + offset]
         else:
-            where[item.param.name] = _become_scale(item, factor, offset)
+            _become_scale(item, factor, offset)
+            where[item.param.name] = BECAME_SCALE
             continue
         where[item.param.name] = f"in {maker.param.name}"
         makers[item.node.tops[0]] = maker
         maker.param.top[0] = item.param.top[0]
         items.remove(item)
-    for item in [item for item in items if item.param.type == "Scale" and item.param.name in where]:
-        reader = _only_reader(item, items)
-        if reader is not None and _takes(reader) and _scale_inputs(reader, *item.blobs):
-            where[item.param.name] = f"in {reader.param.name}"
-            for name in [name for name, place in where.items() if place == f"in {item.param.name}"]:
-                where[name] = f"in {reader.param.name}"
-            reader.param.bottom[:] = [
-                item.param.bottom[0] if name == item.param.top[0] else name for name in reader.param.bottom
-            ]
-            items.remove(item)
     return where
 
 
-def _takes(item: _Item) -> bool:
-    """Whether factors can go into the weights of a layer: it has its own, and one top."""
+def _fold_into_readers(items: list[_Item], where: dict[str, str]) -> None:
+    """Fold what became a Scale layer into the one layer that reads it, where that can take it."""
+    for item in [item for item in items if where.get(item.param.name) == BECAME_SCALE]:
+        reader = _only_reader(item, items)
+        linear = None if reader is None else _folding(reader, "before")
+        if reader is None or linear is None:
+            continue
+        factor, offset = item.blobs
+        blobs = linear.fold_before(reader.blobs, factor, offset)
+        if blobs is None:
+            continue
+        _set_blobs(reader, linear, blobs)
+        where[item.param.name] = f"in {reader.param.name}"
+        for name in [name for name, place in where.items() if place == f"in {item.param.name}"]:
+            where[name] = f"in {reader.param.name}"
+        reader.param.bottom[:] = [
+            item.param.bottom[0] if name == item.param.top[0] else name for name in reader.param.bottom
+        ]
+        items.remove(item)
+
+
+def _folding(item: _Item, side: str) -> Linear | None:
+    """Return the layer, if its weights are its own and take in what is "before" or "behind" it, and it has one top."""
     layer = item.node.layer
-    if layer.type not in _LINEAR or len(item.param.top) != 1 or any(spec.name for spec in layer.param.param):
-        return False
-    settings = item.param.inner_product_param if layer.type == "InnerProduct" else item.param.convolution_param
-    return bool(settings.axis == 1)
+    if len(item.param.top) != 1 or any(spec.name for spec in layer.param.param) or side not in layer.facts.folds:
+        return None
+    assert isinstance(layer, Linear)
+    return layer
 
 
-def _become_scale(item: _Item, factor: np.ndarray, offset: np.ndarray) -> str:
+def _set_blobs(item: _Item, layer: Linear, blobs: list[np.ndarray]) -> None:
+    item.blobs = blobs
+    getattr(item.param, layer.message).bias_term = True
+
+
+def _become_scale(item: _Item, factor: np.ndarray, offset: np.ndarray) -> None:
     old = item.param
     item.param = LayerParameter(name=old.name, type="Scale", bottom=old.bottom, top=old.top)
     item.param.scale_param.bias_term = True
     item.blobs = [factor, offset]
-    return BECAME_SCALE
-
-
-def _scale_outputs(item: _Item, factor: np.ndarray, offset: np.ndarray) -> None:
-    weights = item.blobs[0]
-    if item.node.layer.type == "InnerProduct":
-        item.blobs[0] = weights * (factor if item.param.inner_product_param.transpose else factor[:, None])
-    elif _LINEAR[item.node.layer.type]:
-        # Input channels, then the output channels of a group.
-        groups = item.param.convolution_param.group
-        parts = weights.reshape(groups, -1, *weights.shape[1:])
-        across = factor.reshape(groups, 1, -1, *[1] * (weights.ndim - 2))
-        item.blobs[0] = (parts * across).reshape(weights.shape)
-    else:
-        item.blobs[0] = weights * factor.reshape(-1, *[1] * (weights.ndim - 1))
-    _set_bias(item, (item.blobs[1] if len(item.blobs) > 1 else 0) * factor + offset)
-
-
-def _scale_inputs(item: _Item, factor: np.ndarray, offset: np.ndarray) -> bool:
-    """Multiply and shift what a layer reads, in its weights; return whether that can be."""
-    layer, weights = item.node.layer, item.blobs[0]
-    if layer.type == "InnerProduct":
-        turned = weights if item.param.inner_product_param.transpose else weights.T
-        # Each channel of a map is as many inputs as it has pixels.
-        factor, offset = (np.repeat(values, len(turned) // values.size) for values in (factor, offset))
-        shift = offset @ turned
-        scaled = turned * factor[:, None]
-        item.blobs[0] = scaled if item.param.inner_product_param.transpose else np.ascontiguousarray(scaled.T)
-    elif layer.type == "Convolution":
-        settings = item.param.convolution_param
-        if offset.any() and (any(settings.pad) or settings.pad_h or settings.pad_w):
-            return False  # the zeros around the map are not shifted
-        groups = settings.group
-        parts = weights.reshape(groups, -1, *weights.shape[1:])
-        rest = [1] * (weights.ndim - 2)
-        shift = (parts * offset.reshape(groups, 1, -1, *rest)).sum(axis=tuple(range(2, parts.ndim))).reshape(-1)
-        item.blobs[0] = (parts * factor.reshape(groups, 1, -1, *rest)).reshape(weights.shape)
-    else:
-        return False
-    _set_bias(item, (item.blobs[1] if len(item.blobs) > 1 else 0) + shift)
-    return True
-
-
-def _set_bias(item: _Item, bias: np.ndarray) -> None:
-    kind = "inner_product_param" if item.node.layer.type == "InnerProduct" else "convolution_param"
-    getattr(item.param, kind).bias_term = True
-    item.blobs[1:] = [bias]
 
 
 def _only_reader(item: _Item, items: list[_Item]) -> _Item | None:
@@ -307,7 +290,7 @@ def _scores(items: list[_Item]) -> list[_Item]:
     return [
         item
         for i, item in enumerate(items)
-        if item.param.type not in _SATURATING
+        if not registry()[item.param.type].facts.saturates
         or any(name in item.param.top for later in items[i + 1 :] for name in later.param.bottom)
     ]
 

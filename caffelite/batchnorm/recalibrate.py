@@ -1,17 +1,15 @@
 """The statistics of BatchNorm measured anew over data, with all other weights as they are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from caffelite.batchnorm.statistics import Statistics, stored_statistics
+from caffelite.batchnorm.statistics import measured_statistics, normalizing
 from caffelite.errors import NetError
-from caffelite.layers.batchnorm import BatchNorm
+from caffelite.layers.shared.normalizing import Normalizing, Statistics
 from caffelite.net import Net
-
-#: What the means of batches are put together to.
-AVERAGES = ("exact", "simple", "exponential")
+from caffelite.words import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +36,6 @@ class Change:
 def recalibrate(net: Net, batches: Iterable[int], average: str = "exact") -> list[Change]:
     """Run a net over batches of its data and store the statistics of BatchNorm that they have.
 
-    In each pass every layer normalises by the statistics of the batch, as in training, so what a layer sees is what it
-    saw while it learned (Ioffe and Szegedy, "Batch Normalization", 2015, algorithm 2).
-
     Parameters
     ----------
     net : Net
@@ -49,9 +44,7 @@ def recalibrate(net: Net, batches: Iterable[int], average: str = "exact") -> lis
     batches : iterable of int
         One pass for each; the numbers mean nothing.
     average : str
-        ``"exact"``: mean and variance of all values seen, from mean and variance of each batch and the variance between
-        the means. ``"simple"``: the mean of the batches' means and of their unbiased variances, as in the paper's
-        algorithm 2. ``"exponential"``: Caffe's sums from zero on, with ``moving_average_fraction``.
+        One of ``AVERAGES``; see :func:`caffelite.batchnorm.statistics.measured_statistics`.
 
     Returns
     -------
@@ -63,55 +56,32 @@ def recalibrate(net: Net, batches: Iterable[int], average: str = "exact") -> lis
     NetError
         There is no BatchNorm, there are no batches, or a statistic is no number.
     """
-    layers = [node for node in net.graph.nodes if isinstance(node.layer, BatchNorm)]
+    # Where there is no factor, what is stored is no sum.
+    layers = [(node, layer) for node, layer in normalizing(net.graph) if layer.layout.factor]
     if not layers:
         raise NetError(f"{net.document.filename}: there is no BatchNorm layer whose statistics could be measured")
-    stored = [[blob.data for blob in node.layer.blobs[:3]] for node in layers]
-    before = [_statistics(blobs) for blobs in stored]
-    sums = [np.zeros((3, blobs[0].size)) for blobs in stored]
-    for blobs in stored:
-        _clear(blobs)
-    count = 0
-    for _ in batches:
-        net.forward()
-        count += 1
-        if average == "exponential":
-            continue
-        for (mean, variance, _), total in zip(stored, sums, strict=True):
-            total += [mean, variance, mean.astype(np.float64) ** 2]
-        for blobs in stored:
-            _clear(blobs)
-    if not count:
+    before = [_stored(layer) for _, layer in layers]
+    measured = measured_statistics(net, layers, batches, average)
+    if not measured:
         raise NetError(f"{net.document.filename}: without a batch there are no statistics")
     changes = []
-    for node, blobs, total, old in zip(layers, stored, sums, before, strict=True):
-        shape = node.bottoms[0].shape
-        values = int(np.prod(shape)) // blobs[0].size
+    for (node, layer), old in zip(layers, before, strict=True):
         if average != "exponential":
-            mean, variance, square = total / count
-            if average == "exact":
-                within = variance * (values - 1) / values if values > 1 else variance
-                all_values = count * values
-                variance = (within + square - mean**2) * all_values / max(all_values - 1, 1)
-            blobs[0][...], blobs[1][...], blobs[2][...] = mean, np.maximum(variance, 0), 1
-        new = _statistics(blobs)
+            mean, variance, factor = layer.sums
+            mean[...], variance[...], factor[...] = measured[node.name].mean, measured[node.name].variance, 1
+        new = _stored(layer)
         if not np.isfinite([*new.mean, *new.variance]).all():
             raise NetError(
-                f"{node.layer.where()}: its statistics are no numbers: the weights or the data before it are at fault"
+                f"{layer.where()}: its statistics are no numbers: the weights or the data before it are at fault"
             )
-        changes.append(_change(node.layer.name, values, old, new))
+        changes.append(_change(node.name, count(node.bottoms[0].shape) // new.mean.size, old, new))
     return changes
 
 
-def _clear(blobs: Sequence[np.ndarray]) -> None:
-    for blob in blobs:
-        blob.fill(0)
-
-
-def _statistics(blobs: Sequence[np.ndarray]) -> Statistics:
-    found = stored_statistics(blobs)
-    assert found is not None, "three blobs are Caffe's layout"
-    return found
+def _stored(layer: Normalizing) -> Statistics:
+    statistics = layer.layout.statistics([blob.data for blob in layer.blobs])
+    assert statistics is not None, "the factor is one number"
+    return statistics
 
 
 def _change(layer: str, values: int, old: Statistics, new: Statistics) -> Change:

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from caffelite.batchnorm.statistics import normalizing, uses_stored
+from caffelite.batchnorm.statistics import normalizing
 from caffelite.batchnorm.subject import Subject
 from caffelite.layers.batchnorm import BatchNorm
 from caffelite.layers.contract.layer import Layer
+from caffelite.layers.scale import Scale
 from caffelite.net.graph import Graph, Node
 from caffelite.words import quoted
 
@@ -32,7 +33,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class CheckRule:
     """A rule: its name, and the function that finds what breaks it."""
 
     name: str
@@ -45,20 +46,15 @@ class Rule:
 
 
 #: By name, in the order in which they are run.
-RULES: dict[str, Rule] = {}
+RULES: dict[str, CheckRule] = {}
 _Find = Callable[[Subject], Iterator[Finding]]
-
-#: Activations that cut at zero: without a learned shift, half of what is normalized is cut off.
-_RECTIFIERS = {"ReLU", "PReLU", "RReLU", "ELU", "ReLU6", "BNLL", "Swish", "Mish", "HSwish"}
-#: In Caffe their gradient is computed from their own output; that of ReLU too, where it works in place.
-_NEED_THEIR_OUTPUT = ("ELU", "Exp", "LRN", "Sigmoid", "Softmax", "TanH")
 
 
 def rule(name: str) -> Callable[[_Find], _Find]:
     """Register a rule under its name; what it finds is said by its docstring."""
 
     def register(find: _Find) -> _Find:
-        RULES[name] = Rule(name, find)
+        RULES[name] = CheckRule(name, find)
         return find
 
     return register
@@ -94,18 +90,12 @@ def learned_statistics(subject: Subject) -> Iterator[Finding]:
 def batch_statistics_in_test(subject: Subject) -> Iterator[Finding]:
     """TEST normalizes with the statistics of the test batch."""
     for graph in subject.tests:
-        for node in normalizing(graph):
-            if uses_stored(node.layer):
+        for _, layer in normalizing(graph):
+            if layer.uses_stored:
                 continue
-            if isinstance(node.layer, BatchNorm):
-                setting, value, mend = "use_global_stats", "false", "leave it out: it is true in TEST by itself"
-            elif node.layer.param.bn_param.HasField("moving_average"):
-                setting, value, mend = "moving_average", "false", "write moving_average: true"
-            else:
-                setting, value = "bn_mode", "LEARN"
-                mend = "write bn_mode: INFERENCE, with weights into which SegNet's script has worked the statistics"
+            setting, value, mend = layer.batch_setting
             yield finding(
-                node.layer,
+                layer,
                 setting,
                 f"{setting} is {value} in TEST, so that the result for an image depends on the others in its batch, "
                 "and a batch of one is normalized by itself",
@@ -119,12 +109,11 @@ def stored_statistics_in_train(subject: Subject) -> Iterator[Finding]:
     graph = subject.learning
     if graph is None or (subject.solver is not None and subject.solver.message.weights):
         return
-    for node in normalizing(graph):
-        layer = node.layer
+    for node, layer in normalizing(graph):
         stored = subject.stored(node.name)
         if (
-            isinstance(layer, BatchNorm)
-            and layer.use_global_stats
+            layer.layout.factor
+            and layer.uses_stored
             and not _frozen(node)
             and not (stored is not None and stored.factor)
         ):
@@ -145,7 +134,7 @@ def unshared_names(subject: Subject) -> Iterator[Finding]:
         return
     learned = {node.name for node in subject.learning.nodes}
     for graph in subject.tests:
-        for node in normalizing(graph):
+        for node, _ in normalizing(graph):
             for one in (node, *scales_behind(node)):
                 if one.name in learned or one.name in subject.weights:
                     continue
@@ -167,13 +156,13 @@ def no_scale(subject: Subject) -> Iterator[Finding]:
     """A rectifier follows BatchNorm without a learned scale and shift in between."""
     if subject.learning is None:
         return
-    for node in normalizing(subject.learning):
-        if not isinstance(node.layer, BatchNorm) or node.layer.scale_bias:
+    for node, layer in normalizing(subject.learning):
+        if layer.scales:
             continue
-        cut = [reader for reader, _ in node.tops[0].readers if reader.layer.param.type in _RECTIFIERS]
+        cut = [reader for reader, _ in node.tops[0].readers if reader.layer.facts.rectifies]
         if cut:
             yield finding(
-                node.layer,
+                layer,
                 None,
                 f"{cut[0].layer.param.type} {quoted(cut[0].name)} follows at once: Caffe's BatchNorm has no scale and "
                 "shift of its own, so every channel is cut at its mean and none can learn to be cut elsewhere",
@@ -186,7 +175,7 @@ def bias_without_effect(subject: Subject) -> Iterator[Finding]:
     """A bias before BatchNorm is taken away again with the mean."""
     if subject.learning is None:
         return
-    taking = [node for node in normalizing(subject.learning) if not uses_stored(node.layer)]
+    taking = [node for node, layer in normalizing(subject.learning) if not layer.uses_stored]
     for version in dict.fromkeys(node.bottoms[0] for node in taking):
         layer = version.producer.layer
         if all(reader in taking for reader, _ in version.readers) and _learns_bias(layer):
@@ -203,12 +192,12 @@ def bias_without_effect(subject: Subject) -> Iterator[Finding]:
 def overwritten_input(subject: Subject) -> Iterator[Finding]:
     """BatchNorm in place writes over a blob that another layer reads."""
     for graph in subject.graphs:
-        for node in normalizing(graph):
-            param = node.layer.param
+        for node, layer in normalizing(graph):
+            param = layer.param
             others = [reader for reader, _ in node.bottoms[0].readers if reader is not node]
             if others and param.top[0] == param.bottom[0]:
                 yield finding(
-                    node.layer,
+                    layer,
                     "top",
                     f"it writes over its bottom {quoted(param.top[0])}, which {quoted(others[0].name)} reads before "
                     "it; Caffe refuses such a net, and layers behind get the normalized values under the same name",
@@ -219,17 +208,22 @@ def overwritten_input(subject: Subject) -> Iterator[Finding]:
 @rule("overwritten-output")
 def overwritten_output(subject: Subject) -> Iterator[Finding]:
     """BatchNorm in place writes over what the layer before it needs for its gradient."""
-    for node in [] if subject.learning is None else normalizing(subject.learning):
-        param, before = node.layer.param, node.bottoms[0].producer.layer
-        in_place = [layer.param.top[0] == layer.param.bottom[0] for layer in (node.layer, before) if layer.param.bottom]
-        if in_place[0] and (before.type in _NEED_THEIR_OUTPUT or before.type == "ReLU" and in_place[-1]):
+    for node, layer in [] if subject.learning is None else normalizing(subject.learning):
+        before = node.bottoms[0].producer.layer
+        needed = before.facts.reads_own_output
+        if _in_place(layer) and (needed == "always" or needed == "in place" and _in_place(before)):
             yield finding(
-                node.layer,
+                layer,
                 "top",
-                f"it writes over {quoted(param.top[0])}, from which {quoted(before.name)} ({before.type}) computes its "
-                "gradient: Caffe computes a wrong one then, without a word (caffelite keeps what is needed)",
+                f"it writes over {quoted(layer.param.top[0])}, from which {quoted(before.name)} ({before.type}) "
+                "computes its gradient: Caffe computes a wrong one then, without a word (caffelite keeps what is "
+                "needed)",
                 "give its top a name of its own",
             )
+
+
+def _in_place(layer: Layer) -> bool:
+    return list(layer.param.top[:1]) == list(layer.param.bottom[:1])
 
 
 def _frozen(node: Node) -> bool:
@@ -240,13 +234,14 @@ def _frozen(node: Node) -> bool:
 
 def scales_behind(node: Node) -> list[Node]:
     """Return the Scale layers that read the top of a layer and learn their factor."""
-    return [r for r, j in node.tops[0].readers if r.layer.type == "Scale" and j == 0 and len(r.bottoms) == 1]
+    return [r for r, j in node.tops[0].readers if isinstance(r.layer, Scale) and j == 0 and len(r.bottoms) == 1]
 
 
 def _at_the_same_blob(graph: Graph, node: Node) -> Node | None:
     """Return the layer of the same type that reads a blob of the same name, if there is one alone."""
-    found = [n for n in graph.nodes if n.layer.type == node.layer.type and n.bottoms[0].name == node.bottoms[0].name]
-    return found[0] if len(found) == 1 else None
+    kind, blob = node.layer.type, node.bottoms[0].name
+    twins = [other for other in graph.nodes if other.layer.type == kind and other.bottoms[0].name == blob]
+    return twins[0] if len(twins) == 1 else None
 
 
 def _learns_bias(layer: Layer) -> bool:

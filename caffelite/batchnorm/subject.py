@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from caffelite.batchnorm.statistics import Statistics, stored_statistics
 from caffelite.errors import NetError, WeightsError
 from caffelite.layers.batchnorm import BatchNorm
 from caffelite.layers.contract.context import Context
+from caffelite.layers.shared.normalizing import Statistics, layout_of
 from caffelite.net.graph import Graph
-from caffelite.schema.text import Document, NetDocument
+from caffelite.schema.documents import NetDocument, SolverDocument
 from caffelite.schema.weights import LayerWeights, read_weights
 from caffelite.solvers.sources import NetSource
 from caffelite.words import TEST, TRAIN
@@ -27,7 +27,7 @@ class Subject:
         The net in TRAIN.
     tests : list of Graph
         The nets in TEST.
-    solver : Document or None
+    solver : SolverDocument or None
     weights : dict of str to LayerWeights
         By layer name; empty where none are given.
     weight_files : list of str
@@ -38,7 +38,7 @@ class Subject:
     documents: list[NetDocument]
     train: Graph | None
     tests: list[Graph]
-    solver: Document | None = None
+    solver: SolverDocument | None = None
     weights: dict[str, LayerWeights] = field(default_factory=dict)
     weight_files: list[str] = field(default_factory=list)
     measured: dict[str, Statistics] = field(default_factory=dict)
@@ -57,12 +57,14 @@ class Subject:
         return graph if any(top.loss_weight for node in graph.nodes for top in node.tops) else None
 
     def stored(self, name: str) -> Statistics | None:
-        """Return the statistics that the weights have for a layer."""
-        return stored_statistics(self.weights[name].blobs) if name in self.weights else None
+        """Return the statistics that the weights have for a layer, in whichever layout they are."""
+        blobs = self.weights[name].blobs if name in self.weights else []
+        layout = layout_of(blobs)
+        return None if layout is None else layout.statistics(blobs)
 
 
 def subject_of(
-    train: NetSource, tests: Sequence[NetSource], solver: Document | None, allow_python: bool = False
+    train: NetSource, tests: Sequence[NetSource], solver: SolverDocument | None, allow_python: bool = False
 ) -> Subject:
     """Return nets, connected, as what is to be checked.
 
@@ -71,7 +73,7 @@ def subject_of(
     train : NetSource
     tests : sequence of NetSource
         Empty for a net without a solver: it is taken in TEST too, if it is one that can be tested.
-    solver : Document, optional
+    solver : SolverDocument, optional
     allow_python : bool, optional
 
     Raises
@@ -107,13 +109,13 @@ def take_weights(subject: Subject, files: Sequence[str]) -> None:
     """
     names = {node.name for graph in subject.graphs for node in graph.nodes}
     for file in files:
-        found = [layer for layer in read_weights(file) if layer.blobs]
-        if found and not names & {layer.name for layer in found}:
+        layers = [layer for layer in read_weights(file) if layer.blobs]
+        if layers and not names & {layer.name for layer in layers}:
             raise WeightsError(
-                f"{file}: none of its {len(found)} layers with weights is in {subject.documents[0].filename}; "
-                f'its first is "{found[0].name}"'
+                f"{file}: none of its {len(layers)} layers with weights is in {subject.documents[0].filename}; "
+                f'its first is "{layers[0].name}"'
             )
-        subject.weights.update((layer.name, layer) for layer in found)
+        subject.weights.update((layer.name, layer) for layer in layers)
     subject.weight_files.extend(files)
 
 

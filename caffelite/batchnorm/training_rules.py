@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from caffelite.batchnorm.rules import Finding, finding, rule, scales_behind
-from caffelite.batchnorm.statistics import normalizing, uses_stored
+from caffelite.batchnorm.statistics import normalizing
 from caffelite.batchnorm.subject import Subject
 from caffelite.layers.batchnorm import BatchNorm
 from caffelite.layers.contract.layer import Layer
@@ -56,8 +56,7 @@ def slow_average(subject: Subject) -> Iterator[Finding]:
     if graph is None or subject.solver is None:
         return
     last = subject.solver.message.max_iter * max(subject.solver.message.iter_size, 1)
-    for node in normalizing(graph) if last else ():
-        layer = node.layer
+    for _, layer in normalizing(graph) if last else ():
         if not isinstance(layer, BatchNorm) or layer.use_global_stats:
             continue
         keep = layer.settings.moving_average_fraction
@@ -82,7 +81,7 @@ def decayed_scale(subject: Subject) -> Iterator[Finding]:
     if graph is None or subject.solver is None or not subject.solver.message.weight_decay:
         return
     decay = subject.solver.message.weight_decay
-    for scale in dict.fromkeys(scale for node in normalizing(graph) for scale in scales_behind(node)):
+    for scale in dict.fromkeys(scale for node, _ in normalizing(graph) for scale in scales_behind(node)):
         specs = scale.layer.specs()
         rate, share = (specs[0].lr_mult, specs[0].decay_mult) if specs else (1, 1)
         if rate and share:
@@ -98,12 +97,12 @@ def decayed_scale(subject: Subject) -> Iterator[Finding]:
 def _batches(subject: Subject) -> Iterator[tuple[Node, str, int]]:
     """Yield the layers that say how large the batches are that BatchNorm normalizes in training, and where."""
     graph = subject.learning
-    if graph is None or all(uses_stored(node.layer) for node in normalizing(graph)):
+    if graph is None or all(layer.uses_stored for _, layer in normalizing(graph)):
         return
     for node in graph.nodes:
-        found = _batch(node.layer) if node.layer.facts.source else None
-        if found is not None:
-            yield node, *found
+        batch = _batch(node.layer) if node.layer.facts.source else None
+        if batch is not None:
+            yield node, *batch
             return
 
 

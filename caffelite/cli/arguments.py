@@ -69,14 +69,14 @@ def whole(text: str) -> int:
     return value
 
 
-def the_file(given: Sequence[str | None], wanted: str) -> Path:
+def the_file(given: Sequence[str | None], described: str) -> Path:
     """Return the one file that was given, as an argument or by one of Caffe's options.
 
     Parameters
     ----------
     given : sequence of str or None
         What each way of giving it has.
-    wanted : str
+    described : str
         What it is, for the error.
 
     Raises
@@ -84,10 +84,10 @@ def the_file(given: Sequence[str | None], wanted: str) -> Path:
     UsageError
         None was given, or two.
     """
-    found = [file for file in given if file]
-    if len(found) != 1:
-        raise UsageError(f"give {wanted}" if not found else f"give one file, {wanted}, not {' and '.join(found)}")
-    return Path(found[0])
+    files = [file for file in given if file]
+    if len(files) != 1:
+        raise UsageError(f"give {described}" if not files else f"give one file, {described}, not {' and '.join(files)}")
+    return Path(files[0])
 
 
 def the_gpu(arguments: argparse.Namespace) -> Gpu | None:

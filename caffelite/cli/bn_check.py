@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from caffelite.batchnorm.check import Result, check, measure
-from caffelite.batchnorm.rules import Finding, Rule
+from caffelite.batchnorm.check import CheckResult, check, measure
+from caffelite.batchnorm.rules import CheckRule, Finding
 from caffelite.batchnorm.subject import subject_of, take_weights
 from caffelite.cli.arguments import add_python, add_state, names, the_file, whole
 from caffelite.cli.preparing import nets_and_solver
@@ -61,35 +61,35 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if result.findings else 0
 
 
-def _text(result: Result, file: str) -> str:
+def _text(result: CheckResult, file: str) -> str:
     """Return the findings as lines: each rule's findings, then what to do."""
     lines = []
     for rule, group in groupby(result.findings, key=lambda pair: pair[0]):
-        found = [finding for _, finding in group]
-        for finding in found:
+        findings = [finding for _, finding in group]
+        for finding in findings:
             where = f'layer "{finding.layer}": ' if finding.layer else ""
             lines.append(f"{finding.place}: {where}{finding.problem} [{rule.name}]")
-            if finding is _last_with(found, finding.mend):
+            if finding is _last_with(findings, finding.mend):
                 lines.append(f"  to mend it: {finding.mend}")
-    many, rules = len(result.findings), len({rule.name for rule, _ in result.findings})
+    count, rules = len(result.findings), len({rule.name for rule, _ in result.findings})
     layers = f"{result.layers} layer{'' if result.layers == 1 else 's'} of batch normalization"
-    if not many:
+    if not count:
         return f"{file}: {layers}, nothing found"
     lines.append(
-        f"{file}: {layers}, {many} finding{'' if many == 1 else 's'} of {rules} rule{'' if rules == 1 else 's'}"
+        f"{file}: {layers}, {count} finding{'' if count == 1 else 's'} of {rules} rule{'' if rules == 1 else 's'}"
     )
     return "\n".join(lines)
 
 
-def _last_with(found: Sequence[Finding], mend: str) -> Finding:
-    return next(finding for finding in reversed(found) if finding.mend == mend)
+def _last_with(findings: Sequence[Finding], mend: str) -> Finding:
+    return next(finding for finding in reversed(findings) if finding.mend == mend)
 
 
-def _plain(result: Result) -> dict[str, Any]:
+def _plain(result: CheckResult) -> dict[str, Any]:
     return {"layers": result.layers, "findings": [_row(rule, finding) for rule, finding in result.findings]}
 
 
-def _row(rule: Rule, finding: Finding) -> dict[str, Any]:
+def _row(rule: CheckRule, finding: Finding) -> dict[str, Any]:
     file, line, column = _split(finding.place)
     return {
         "rule": rule.name,

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from caffelite.batchnorm.fold import BECAME_SCALE, fold
-from caffelite.cli.arguments import UsageError, add_data, add_python, add_state, the_file
+from caffelite.cli.arguments import add_data, add_python, add_state, the_file
+from caffelite.cli.bn import check_outputs, without_ending
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import say, status
@@ -41,13 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Fold, hold the outputs against each other, and write both files."""
     file = the_file([arguments.file], "the prototxt of a net or of a solver")
     weights = Path(arguments.weights)
-    prefix = arguments.out or str(weights).removesuffix(".h5").removesuffix(".caffemodel") + "_deploy"
+    prefix = arguments.out or f"{without_ending(weights)[0]}_deploy"
     net_file, weights_file = Path(f"{prefix}.prototxt"), Path(f"{prefix}.caffemodel")
-    for new, old in ((net_file, file), (weights_file, weights)):
-        if new.resolve() == old.resolve():
-            raise UsageError(f"{new} is what is read; give other names with --out")
-    if not net_file.absolute().parent.is_dir():
-        raise UsageError(f"{net_file}: there is no folder {net_file.parent}")
+    check_outputs({net_file: file, weights_file: weights}, "is what is read; give other names")
     source = nets_of(file, TEST, arguments.level, arguments.stage)[0]
     prepare_data([source], arguments.data, say)
     with compiling():
@@ -56,30 +53,30 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             net.copy_from(weights)
             with status("folding"):
-                found = fold(net)
+                folded = fold(net)
         finally:
             net.close()
-    found.net.save(weights_file)
-    write_text(found.net.document, net_file)
+    folded.net.save(weights_file)
+    write_text(folded.net.document, net_file)
     if arguments.json:
         print(
             json.dumps(
                 {
                     "net": str(net_file),
                     "weights": str(weights_file),
-                    "layers": found.layers,
-                    "dropped": found.dropped,
-                    "difference": found.difference,
+                    "layers": folded.layers,
+                    "dropped": folded.dropped,
+                    "difference": folded.difference,
                 }
             )
         )
         return 0
     if arguments.verbose:
-        for name, place in found.layers.items():
+        for name, place in folded.layers.items():
             print(f"{name}: {place}")
-    print(_folded(found.layers, arguments.verbose))
-    print(f"gone: {_names(found.dropped, arguments.verbose)}")
-    print(f"{net_file} and {weights_file}: outputs on random input differ by {found.difference:.1e} of the largest")
+    print(_folded(folded.layers, arguments.verbose))
+    print(f"gone: {_names(folded.dropped, arguments.verbose)}")
+    print(f"{net_file} and {weights_file}: outputs on random input differ by {folded.difference:.1e} of the largest")
     return 0
 
 

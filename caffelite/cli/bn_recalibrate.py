@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from caffelite.batchnorm.recalibrate import AVERAGES, Change, recalibrate
-from caffelite.cli.arguments import UsageError, add_data, add_python, add_state, the_file, whole
+from caffelite.batchnorm.recalibrate import Change, recalibrate
+from caffelite.batchnorm.statistics import AVERAGES
+from caffelite.cli.arguments import add_data, add_python, add_state, the_file, whole
+from caffelite.cli.bn import check_outputs, without_ending
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.report import accuracies, by_name, plain, summary
 from caffelite.cli.terminal import counted, say, status
 from caffelite.cli.test import extent
-from caffelite.solvers.sources import NetSource
+from caffelite.solvers.sources import NetSource, PrototxtFiles
 from caffelite.solvers.testing import epoch_iterations, run_test
 from caffelite.words import TEST, TRAIN
 
@@ -49,14 +51,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, write the new weights, and tell what they are worth."""
     file = the_file([arguments.file], "the prototxt of a net or of a solver")
     weights = Path(arguments.weights)
-    end = "".join(suffix for suffix in weights.suffixes[-2:] if suffix in (".caffemodel", ".h5")) or ".caffemodel"
-    out = arguments.out or weights.with_name(f"{weights.name.removesuffix(end)}_recalibrated{end}")
-    if out.resolve() == weights.resolve():
-        raise UsageError(f"{out} is the file the weights are read from; give another one with --out")
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"{out}: there is no folder {out.parent}")
-    trained = nets_of(file, TRAIN, arguments.level, arguments.stage)[0]._replace(phase=TRAIN)
-    tested = nets_of(file, TEST, arguments.level, arguments.stage)[0]
+    start, ending = without_ending(weights)
+    out = arguments.out or Path(f"{start}_recalibrated{ending}")
+    check_outputs({out: weights}, "is the file the weights are read from; give another one")
+    files = PrototxtFiles()
+    trained = nets_of(file, TRAIN, arguments.level, arguments.stage, files)[0]._replace(phase=TRAIN)
+    tested = nets_of(file, TEST, arguments.level, arguments.stage, files)[0]
     prepared = prepare_data([trained, tested], arguments.data, say)
     with compiling():
         before = _tested(tested, weights, arguments)

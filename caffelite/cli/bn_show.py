@@ -10,7 +10,7 @@ import numpy as np
 
 from caffelite.batchnorm.check import measure
 from caffelite.batchnorm.difference import Difference, difference
-from caffelite.batchnorm.statistics import Statistics, eps_of, normalizing
+from caffelite.batchnorm.statistics import normalizing
 from caffelite.batchnorm.subject import subject_of, take_weights
 from caffelite.cli.arguments import UsageError, add_data, add_python, add_state, names, the_file, whole
 from caffelite.cli.preparing import nets_and_solver, prepare_data
@@ -19,6 +19,7 @@ from caffelite.cli.report import plain
 from caffelite.cli.terminal import counted, say, status
 from caffelite.draw import plots
 from caffelite.errors import NetError
+from caffelite.layers.shared.normalizing import Statistics
 
 EXAMPLES = """examples:
   caffelite bn show models/mnist_mlp_bn.prototxt --weights snapshots/mnist_mlp_bn_iter_5000.caffemodel
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     train, tests, solver = nets_and_solver(file, arguments.level, arguments.stage)
     subject = subject_of(train, tests, solver, arguments.allow_python)
     take_weights(subject, arguments.weights)
-    eps = {node.name: eps_of(node.layer) for graph in subject.graphs for node in normalizing(graph)}
+    eps = {node.name: layer.eps for graph in subject.graphs for node, layer in normalizing(graph)}
     stored = {name: values for name in eps if (values := subject.stored(name)) is not None}
     if not stored:
         raise NetError(f"{file}: no layer of batch normalization has statistics in {', '.join(arguments.weights)}")
@@ -67,11 +68,13 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"the stored values alone are shown: {why}")
     if arguments.plot:
         draw(stored, measured, arguments.plot)
-    found = {name: difference(stored[name], measured[name], eps[name]) for name in stored if name in measured}
+    distances = {name: difference(stored[name], measured[name], eps[name]) for name in stored if name in measured}
     if arguments.json:
-        print(json.dumps([_row(name, values, measured.get(name), found.get(name)) for name, values in stored.items()]))
+        print(
+            json.dumps([_row(name, values, measured.get(name), distances.get(name)) for name, values in stored.items()])
+        )
     else:
-        print(_table(stored, found))
+        print(_table(stored, distances))
     return 0
 
 
@@ -99,15 +102,15 @@ def _values(values: np.ndarray) -> list[float | None]:
     return [plain(value) for value in values.tolist()]
 
 
-def _table(stored: Mapping[str, Statistics], found: Mapping[str, Difference]) -> str:
+def _table(stored: Mapping[str, Statistics], distances: Mapping[str, Difference]) -> str:
     head = f"{'layer':20s} {'channels':>8s} {'factor':>9s} {'means':>21s} {'variances':>21s}"
-    lines = [head + (f" {'means off by':>14s} {'variances times':>16s} {'worst channel':>14s}" if found else "")]
+    lines = [head + (f" {'means off by':>14s} {'variances times':>16s} {'worst channel':>14s}" if distances else "")]
     for name, values in stored.items():
         factor = "" if values.factor is None else f"{values.factor:.4g}"
         ranges = [f"{part.min():.3g} to {part.max():.3g}" for part in (values.mean, values.variance)]
         line = f"{name:20s} {values.mean.size:8d} {factor:>9s} {ranges[0]:>21s} {ranges[1]:>21s}"
-        if name in found:
-            far = found[name]
+        if name in distances:
+            far = distances[name]
             line += f" {far.mean:6.2f} std.dev {far.variance_ratio:16.3f} {far.worst_channel:14d}"
         lines.append(line)
     return "\n".join(lines)

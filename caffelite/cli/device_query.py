@@ -6,7 +6,7 @@ from typing import Any
 
 from caffelite.cli.arguments import gpu_number
 from caffelite.errors import GpuError
-from caffelite.kernels.cuda.device import count, find
+from caffelite.gpu.choice import count, find
 
 EXAMPLES = """examples:
   caffelite device_query
@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Find the GPUs, and print what they are."""
-    found = query(arguments.gpu)
-    print(json.dumps(found) if arguments.json else _told(found))
+    answer = query(arguments.gpu)
+    print(json.dumps(answer) if arguments.json else _told(answer))
     return 0
 
 
@@ -60,10 +60,10 @@ def _one(number: int) -> dict[str, Any]:
         return {"number": number, "usable": False, "reason": str(error)}
 
 
-def _told(found: dict[str, Any]) -> str:
-    if not found["gpus"]:
-        return f"No GPU is used: {found['reason']}; everything runs on the CPU."
-    return "\n".join(_lines(gpu) for gpu in found["gpus"])
+def _told(answer: dict[str, Any]) -> str:
+    if not answer["gpus"]:
+        return f"No GPU is used: {answer['reason']}; everything runs on the CPU."
+    return "\n".join(_lines(gpu) for gpu in answer["gpus"])
 
 
 def _lines(gpu: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """Train small nets and see what batch normalization does to them."""
 
 import argparse
-import difflib
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
@@ -19,6 +18,7 @@ from caffelite.experiments.bench import Bench, Images, load_images
 from caffelite.experiments.drawing import draw
 from caffelite.experiments.result import Result
 from caffelite.schema.files import atomic_write
+from caffelite.words import did_you_mean
 
 _LIST = "\n".join(f"  {name:18s}{text}" for name, text in EXPERIMENTS.items())
 EXAMPLES = f"""experiments:
@@ -83,9 +83,8 @@ def _known(given: list[str]) -> list[str]:
     names = list(EXPERIMENTS) if given == ["all"] else given
     for name in names:
         if name not in EXPERIMENTS:
-            near = difflib.get_close_matches(name, EXPERIMENTS, n=1)
-            hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(EXPERIMENTS)}"
-            raise UsageError(f'there is no experiment "{name}"; {hint}')
+            hint = did_you_mean(name, EXPERIMENTS, f"there are {', '.join(EXPERIMENTS)}")
+            raise UsageError(f'there is no experiment "{name}"{hint}')
     return names
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 from caffelite.cli.terminal import status
 from caffelite.datasets.prepare import Prepared, dataset_of, origin_of, prepare
 from caffelite.net.graph import included
-from caffelite.schema.text import Document, is_net, read_net
+from caffelite.schema.documents import NetDocument, SolverDocument
 from caffelite.solvers.settings import Settings, load_solver
-from caffelite.solvers.sources import NetSource, net_named_by
+from caffelite.solvers.sources import NetSource, PrototxtFiles, net_named_by
 from caffelite.words import TEST, TRAIN
 
 
-def nets_of(path: Path, phase: int, level: int = 0, stages: Sequence[str] = ()) -> list[NetSource]:
+def nets_of(
+    path: Path, phase: int, level: int = 0, stages: Sequence[str] = (), files: PrototxtFiles | None = None
+) -> list[NetSource]:
     """Return the net in a file; for a solver, those that it tests (TEST), else the one that it trains.
 
     Parameters
@@ -24,14 +26,18 @@ def nets_of(path: Path, phase: int, level: int = 0, stages: Sequence[str] = ()) 
     level : int, optional
     stages : sequence of str, optional
         These are for nets, and are added to what a solver says.
+    files : PrototxtFiles, optional
+        What has been read already, and is not read again.
 
     Raises
     ------
     SchemaError, SolverError
     """
-    if is_net(path):
-        return [NetSource(read_net(path), level, tuple(stages), phase, f"net file: {path}")]
-    settings = Settings(load_solver(path))
+    files = files or PrototxtFiles()
+    document = files.read(path)
+    if isinstance(document, NetDocument):
+        return [_given(document, phase, level, stages)]
+    settings = Settings(load_solver(document), files)
     tested = settings.test_nets() if phase == TEST else []
     return [
         net._replace(phase=phase, level=max(net.level, level), stages=(*net.stages, *stages))
@@ -41,7 +47,7 @@ def nets_of(path: Path, phase: int, level: int = 0, stages: Sequence[str] = ()) 
 
 def nets_and_solver(
     file: Path, level: int = 0, stages: Sequence[str] = ()
-) -> tuple[NetSource, list[NetSource], Document | None]:
+) -> tuple[NetSource, list[NetSource], SolverDocument | None]:
     """Return the net that a file trains, those that it tests, and the solver: this file, or the one beside a net.
 
     Parameters
@@ -57,24 +63,34 @@ def nets_and_solver(
     train : NetSource
     tests : list of NetSource
         Empty where there is no solver, or it tests nothing.
-    solver : Document or None
+    solver : SolverDocument or None
 
     Raises
     ------
     SchemaError, SolverError
     """
-    solver = solver_beside(file) if is_net(file) else load_solver(file)
-    if solver is None:
-        return nets_of(file, TRAIN, level, stages)[0], [], None
-    if is_net(file) and solver.message.HasField("net"):
-        solver.message.net = str(file)
-    settings = Settings(solver)
-    found = [settings.train_net(), *settings.test_nets()]
-    train, *tests = (net._replace(level=max(net.level, level), stages=(*net.stages, *stages)) for net in found)
+    files = PrototxtFiles()
+    document = files.read(file)
+    if isinstance(document, NetDocument):
+        solver = solver_beside(file)
+        if solver is None:
+            return _given(document, TRAIN, level, stages), [], None
+        if solver.message.HasField("net"):
+            solver.message.net = str(file)
+    else:
+        solver = load_solver(document)
+    settings = Settings(solver, files)
+    nets = [settings.train_net(), *settings.test_nets()]
+    train, *tests = (net._replace(level=max(net.level, level), stages=(*net.stages, *stages)) for net in nets)
     return train, tests, solver
 
 
-def solver_beside(file: Path) -> Document | None:
+def _given(net: NetDocument, phase: int, level: int, stages: Sequence[str]) -> NetSource:
+    """Return a net that was given by itself, in the state that was given with it."""
+    return NetSource(net, level, tuple(stages), phase, f"net file: {net.filename}")
+
+
+def solver_beside(file: Path) -> SolverDocument | None:
     """Return the solver beside a net: ``NET_solver.prototxt``, or by the names that Caffe's examples have.
 
     One that names another net is not this net's: Caffe's ``lenet_solver.prototxt`` beside ``lenet.prototxt``, which is
@@ -121,21 +137,21 @@ def prepare_data(nets: Iterable[NetSource], originals: Path | None, say: Callabl
     ------
     DataError
     """
-    wanted: dict[tuple[str, Path], list[Path]] = {}
+    files: dict[tuple[str, Path], list[Path]] = {}
     for path in dict.fromkeys(path for net in nets for path in _paths(net)):
         name = dataset_of(path)
         if name is not None:
-            wanted.setdefault((name, path.parent), []).append(path)
-    found = []
-    for (name, folder), paths in wanted.items():
+            files.setdefault((name, path.parent), []).append(path)
+    prepared = []
+    for (name, folder), paths in files.items():
         present = origin_of(folder, name)
         # A database of one's own may have such a name, without the rest of the set beside it.
         if present is None and originals is None and all(path.exists() for path in paths):
             continue
         from_these = present is not None and originals is not None and str(originals) in present.origin
         with status(f"getting {name} ready"):
-            found.append(prepare(name, folder, None if from_these else originals, say))
-    return found
+            prepared.append(prepare(name, folder, None if from_these else originals, say))
+    return prepared
 
 
 def _paths(net: NetSource) -> Iterator[Path]:

@@ -1,7 +1,6 @@
 """``caffelite COMMAND …``: choosing a command, and what happens when it cannot go on."""
 
 import argparse
-import difflib
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from typing import Any, NoReturn
 
 from caffelite import __version__
 from caffelite.errors import Error
+from caffelite.words import did_you_mean
 
 #: Each is a module of this package with ``EXAMPLES``, ``add_arguments(parser)`` and ``run(arguments)``, or with
 #: ``COMMANDS`` of its own, whose modules are named ``GROUP_COMMAND``; only the one that is asked for is imported.
@@ -46,7 +46,7 @@ Caffe's own spellings of options (-solver x, --solver=x) work everywhere.
 """
 
 
-class _Parser(argparse.ArgumentParser):
+class _ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f'caffelite: {message}; "{self.prog} --help" lists what can be given', file=sys.stderr)
         raise SystemExit(2)
@@ -108,7 +108,7 @@ def _run(argv: list[str]) -> int:
         inner = _chosen(argv, command.COMMANDS, f'command "{name} ')
         command = import_module(f"caffelite.cli.{name}_{inner}")
         prog = f"{prog} {inner}"
-    parser = _Parser(
+    parser = _ArgumentParser(
         prog=prog,
         description=command.__doc__,
         epilog=command.EXAMPLES,
@@ -130,9 +130,8 @@ def _chosen(argv: list[str], commands: Mapping[str, str], what: str) -> str:
     at = next((i for i, word in enumerate(argv) if word in commands), 0) if argv[0].startswith("-") else 0
     name = argv.pop(at)
     if name not in commands:
-        near = difflib.get_close_matches(name, commands, n=1)
-        hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(commands)}"
-        _fail(f'there is no {what}{name}"; {hint}')
+        hint = did_you_mean(name, commands, f"there are {', '.join(commands)}")
+        _fail(f'there is no {what}{name}"{hint}')
         raise SystemExit(2)
     return name
 
@@ -141,8 +140,7 @@ def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespa
     arguments, rest = parser.parse_known_args(argv)
     if rest:
         options = re.findall(r"--[a-z-]+", parser.format_usage())
-        near = difflib.get_close_matches(rest[0].split("=")[0], options, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(rest[0].split("=")[0], options, write=str)
         parser.error(f"{rest[0]} is not known to {parser.prog}{hint}")
     return arguments
 
@@ -159,11 +157,11 @@ def gflags(argv: Sequence[str]) -> list[str]:
     list of str
         Every option of more than one letter begins with two dashes and has dashes in it, not underscores.
     """
-    found = []
+    words = []
     for word in argv:
         option = re.fullmatch(r"--?([A-Za-z][A-Za-z_-]+)(=.*)?", word, re.DOTALL)
-        found.append(f"--{option[1].replace('_', '-')}{option[2] or ''}" if option else word)
-    return found
+        words.append(f"--{option[1].replace('_', '-')}{option[2] or ''}" if option else word)
+    return words
 
 
 def _listed(commands: Mapping[str, str]) -> str:

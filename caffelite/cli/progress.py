@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from caffelite.cli.report import accuracies, summary
 from caffelite.cli.terminal import brief, on_terminal, say
-from caffelite.kernels.engine import launch, settings
+from caffelite.net.machine import code_is_kept, listening
 from caffelite.solvers.logs import Listener, LogListener, Output, number
 from caffelite.solvers.solver import Solver
 
@@ -33,18 +33,14 @@ def compiling(show: Callable[[str], None] | None = None) -> Iterator[None]:
     def told(kernel: str) -> None:
         nonlocal count
         count += 1
-        kept = settings.can_keep(settings.code_folder())
-        text = "compiling kernels" + (", which are kept for the next time" if kept else "")
+        text = "compiling kernels" + (", which are kept for the next time" if code_is_kept() else "")
         if on_terminal():
             (show or brief)(f"{text}: {count}")
         elif count == 1:
             say(text)
 
-    launch.on_compile = told
-    try:
+    with listening(told):
         yield
-    finally:
-        launch.on_compile = None
 
 
 class Recorder(Listener):

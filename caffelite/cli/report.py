@@ -43,10 +43,10 @@ def not_a_number(losses: Iterable[float]) -> str:
 
 def by_name(outputs: Sequence[Output]) -> dict[str, list[float]]:
     """Return the values of each output."""
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for output in outputs:
-        found.setdefault(output.name, []).append(output.value)
-    return found
+        values.setdefault(output.name, []).append(output.value)
+    return values
 
 
 def plain(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """What is told while a command runs, all of it on standard error: standard output is for results."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
@@ -34,6 +34,13 @@ def status(text: str) -> Iterator[None]:
     finally:
         if on_terminal():
             print(_ERASE, end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(total: int, text: str) -> Iterator[Callable[[], object]]:
+    """Show on a terminal how far something is: the function that is given is called after each part of it."""
+    with tqdm(total=total, desc=text, leave=False, disable=not on_terminal(), file=sys.stderr) as bar:
+        yield bar.update
 
 
 def counted(batches: Iterable[int], text: str) -> Iterable[int]:

@@ -5,8 +5,6 @@ import json
 from textwrap import indent
 from typing import Any
 
-import numpy as np
-
 from caffelite.cli.arguments import (
     UsageError,
     add_data,
@@ -21,12 +19,12 @@ from caffelite.cli.arguments import (
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import TestLog, compiling
 from caffelite.cli.report import accuracies, by_name, not_a_number, plain, summary
-from caffelite.cli.terminal import counted, say, status
+from caffelite.cli.terminal import progress, say, status
 from caffelite.gpu.choice import Gpu, cost
 from caffelite.net import Net
 from caffelite.solvers.logs import Output
 from caffelite.solvers.sources import NetSource
-from caffelite.solvers.testing import add_outputs, epoch_iterations, outputs_of, records_per_pass, run_test
+from caffelite.solvers.testing import epoch_iterations, outputs_of, records_per_pass, run_test
 from caffelite.words import TEST
 
 EXAMPLES = """examples:
@@ -124,15 +122,12 @@ def _score(net: Net, iterations: int) -> tuple[list[Output], float]:
     """Run the batches; return the means of the outputs and of the loss."""
     log = TestLog()
     log.on_begin(iterations)
-    sums: dict[str, np.ndarray] = {}
-    loss = 0.0
-    outputs: list[Output] = []
-    for i in counted(range(iterations), "testing"):
-        outputs, batch_loss = run_test(net, 1)
-        loss += batch_loss
-        values = {name: np.array(batch) for name, batch in by_name(outputs).items()}
-        sums = add_outputs(sums, values) if i else values
-        log.on_batch(i, outputs)
-    means = outputs_of(net, {name: total / iterations for name, total in sums.items()})
-    log.on_means(loss / iterations, means)
-    return means, loss / iterations
+    with progress(iterations, "testing") as advance:
+
+        def on_batch(done: int, batches: int) -> None:
+            log.on_batch(done - 1, outputs_of(net))
+            advance()
+
+        means, loss = run_test(net, iterations, on_batch=on_batch)
+    log.on_means(loss, means)
+    return means, loss

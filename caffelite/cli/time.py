@@ -13,9 +13,7 @@ from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import counted, say, status
 from caffelite.gpu.choice import cost
-from caffelite.kernels import peak
-from caffelite.kernels.engine.settings import threads
-from caffelite.net import LayerTime, Net
+from caffelite.net import LayerTime, Net, machine
 from caffelite.net.timing import LayerWork
 from caffelite.words import TEST, TRAIN
 
@@ -72,13 +70,13 @@ def run(arguments: argparse.Namespace) -> int:
                 weights=arguments.weights, allow_python=arguments.allow_python, gpu=gpu
             )
         try:
-            found = measure(net, arguments.iterations, backward=phase == TRAIN)
+            measured = measure(net, arguments.iterations, backward=phase == TRAIN)
             if gpu is not None:
                 # One more pass, the first, was not timed.
                 say(cost(gpu, arguments.iterations + 1))
         finally:
             net.close()
-    print(json.dumps(found) if arguments.json else _table(found))
+    print(json.dumps(measured) if arguments.json else _table(measured))
     return 0
 
 
@@ -114,7 +112,7 @@ def measure(net: Net, iterations: int, backward: bool) -> dict[str, Any]:
     return {
         "net": net.name,
         "iterations": iterations,
-        "threads": threads(),
+        "threads": machine.threads(),
         "peak": peaks,
         "layers": layers,
         "forward": scale * sum(times.forward for one in rounds for times in one),
@@ -128,7 +126,7 @@ def measure(net: Net, iterations: int, backward: bool) -> dict[str, Any]:
 
 def _peaks() -> dict[str, float]:
     with status("measuring the machine"):
-        return {"gflops": peak.arithmetic() / 1e9, "gbps": peak.memory() / 1e9}
+        return {"gflops": machine.arithmetic() / 1e9, "gbps": machine.memory() / 1e9}
 
 
 def _layer(same: Sequence[LayerTime], work: LayerWork, backward: bool, peaks: dict[str, float]) -> dict[str, Any]:
@@ -159,10 +157,10 @@ def _waited(net: Net) -> float:
     return sum(getattr(layer, "waited_seconds", 0.0) for layer in net.layers)
 
 
-def _table(found: dict[str, Any]) -> str:
-    both = sum(layer["forward"] + layer["backward"] for layer in found["layers"]) or 1.0
+def _table(measured: dict[str, Any]) -> str:
+    both = sum(layer["forward"] + layer["backward"] for layer in measured["layers"]) or 1.0
     rows: list[Sequence[str]] = [("layer", "type", "forward", "backward", "share", "rate", "of peak")]
-    for layer in found["layers"]:
+    for layer in measured["layers"]:
         forward, backward = layer["forward"], layer["backward"]
         share = f"{100 * (forward + backward) / both:.1f}%"
         rows.append((layer["layer"], layer["type"], f"{forward:.3f}", f"{backward:.3f}", share, *_rate(layer)))
@@ -180,23 +178,23 @@ def _table(found: dict[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            f"{found['net']}: milliseconds a pass, median of {found['iterations']}",
+            f"{measured['net']}: milliseconds a pass, median of {measured['iterations']}",
             *lines,
-            f"Average Forward pass: {found['forward']:.3f} ms.",
-            f"Average Backward pass: {found['backward']:.3f} ms.",
-            f"Average Forward-Backward: {found['total']:.3f} ms.",
-            f"Waiting for data: {found['waiting_for_data']:.3f} ms.",
-            _summary(found),
-            f"Peaks of this machine on {found['threads']} threads: {_digits(found['peak']['gflops'])} GFLOP/s, "
-            f"{_digits(found['peak']['gbps'])} GB/s.",
+            f"Average Forward pass: {measured['forward']:.3f} ms.",
+            f"Average Backward pass: {measured['backward']:.3f} ms.",
+            f"Average Forward-Backward: {measured['total']:.3f} ms.",
+            f"Waiting for data: {measured['waiting_for_data']:.3f} ms.",
+            _summary(measured),
+            f"Peaks of this machine on {measured['threads']} threads: {_digits(measured['peak']['gflops'])} GFLOP/s, "
+            f"{_digits(measured['peak']['gbps'])} GB/s.",
         ]
     )
 
 
-def _summary(found: dict[str, Any]) -> str:
-    number = found["forward_multiply_adds"] + found["backward_multiply_adds"]
-    of_peak = found["gflops"] / found["peak"]["gflops"]
-    return f"Multiply-adds a pass: {number:,}, {_digits(found['gflops'])} GFLOP/s, {100 * of_peak:.0f}% of the peak."
+def _summary(measured: dict[str, Any]) -> str:
+    number = measured["forward_multiply_adds"] + measured["backward_multiply_adds"]
+    of_peak = measured["gflops"] / measured["peak"]["gflops"]
+    return f"Multiply-adds a pass: {number:,}, {_digits(measured['gflops'])} GFLOP/s, {100 * of_peak:.0f}% of the peak."
 
 
 def _rate(layer: dict[str, Any]) -> tuple[str, str]:

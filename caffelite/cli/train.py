@@ -21,10 +21,10 @@ from caffelite.cli.report import accuracies, duration, not_a_number, summary
 from caffelite.cli.signals import EFFECTS, signal_effects
 from caffelite.cli.terminal import on_terminal, say
 from caffelite.errors import SolverError
-from caffelite.schema.text import Document, is_net
+from caffelite.schema.documents import NetDocument, SolverDocument
 from caffelite.solvers.settings import Settings, default_solver, load_solver
 from caffelite.solvers.solver import Solver
-from caffelite.solvers.sources import net_named_by
+from caffelite.solvers.sources import PrototxtFiles, net_named_by
 
 EXAMPLES = """examples:
   caffelite train models/cifar10_bn.prototxt
@@ -60,14 +60,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.snapshot and arguments.weights:
         raise UsageError("give --snapshot to go on with a run, or --weights to begin one with these weights, not both")
     file = the_file([arguments.file, arguments.solver], "the prototxt of a solver or of a net")
-    document = solver_for(file)
+    files = PrototxtFiles()
+    document = load_solver(solver_for(file, files))
     _override(document, arguments)
-    settings = Settings(document)
+    settings = Settings(document, files)
     prepared = prepare_data([settings.train_net(), *settings.test_nets()], arguments.data, say)
     shown = LiveLine(document.message.max_iter) if on_terminal() else RecordedLog()
     try:
         with compiling(shown.doing):
-            line = _train(document, arguments, shown)
+            line = _train(settings, arguments, shown)
     finally:
         shown.close()
     print(line)
@@ -77,8 +78,14 @@ def run(arguments: argparse.Namespace) -> int:
     return int(bool(not_a_number(shown.losses())))
 
 
-def solver_for(file: Path) -> Document:
+def solver_for(file: Path, files: PrototxtFiles) -> SolverDocument:
     """Return the solver in a file; for a net, its sibling's, else the default, and tell which it is.
+
+    Parameters
+    ----------
+    file : Path
+    files : PrototxtFiles
+        Has read the file afterwards.
 
     Raises
     ------
@@ -87,8 +94,9 @@ def solver_for(file: Path) -> Document:
     SolverError
         The solver that is named after the net trains another one.
     """
-    if not is_net(file):
-        return load_solver(file)
+    given = files.read(file)
+    if not isinstance(given, NetDocument):
+        return given
     document = solver_beside(file)
     if document is not None:
         if document.message.HasField("net"):
@@ -97,7 +105,7 @@ def solver_for(file: Path) -> Document:
         return document
     if own_solver(file).is_file():
         raise _other_net(file)
-    document = default_solver(file)
+    document = default_solver(given)
     p = document.message
     rates = ", ".join(str(value) for value in p.stepvalue)
     say(
@@ -120,7 +128,7 @@ def _other_net(file: Path) -> SolverError:
     )
 
 
-def _override(document: Document, arguments: argparse.Namespace) -> None:
+def _override(document: SolverDocument, arguments: argparse.Namespace) -> None:
     p = document.message
     if arguments.iterations:
         p.max_iter = arguments.iterations
@@ -137,12 +145,12 @@ def _override(document: Document, arguments: argparse.Namespace) -> None:
     p.weights.extend([] if arguments.snapshot else weights)
 
 
-def _train(document: Document, arguments: argparse.Namespace, shown: Recorder) -> str:
+def _train(settings: Settings, arguments: argparse.Namespace, shown: Recorder) -> str:
     """Run the solver; return the line that tells what came out."""
-    solver = Solver(document, shown, weights=[], allow_python=arguments.allow_python, gpu=arguments.gpu)
+    solver = Solver(settings, shown, weights=[], allow_python=arguments.allow_python, gpu=arguments.gpu)
     try:
         shown.watch(solver)
-        for path in document.message.weights:
+        for path in settings.param.weights:
             taken = solver.copy_from(path)
             shown.on_say(f"{path}: weights of {len(taken.taken)} layers are taken")
             for line in taken.table().splitlines():

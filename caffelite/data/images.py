@@ -43,10 +43,10 @@ def decode_image(source: bytes | str | Path, what: str, color: bool | None = Non
         raise MissingExtraError("encoded images need Pillow: pip install 'caffelite[images]'") from None
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            wanted = color if color is not None else image.mode not in ("L", "1", "I;16", "I")
-            if not wanted:
+            colored = color if color is not None else image.mode not in ("L", "1", "I;16", "I")
+            if not colored:
                 image.draft("L", image.size)  # JPEG: the grey that is in the file
-            pixels = np.asarray(image.convert("RGB" if wanted else "L"))
+            pixels = np.asarray(image.convert("RGB" if colored else "L"))
     except FileNotFoundError:
         raise DataError(f"{what}: there is no such file") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -94,20 +94,20 @@ def read_list(source: str) -> list[tuple[str, int, int]]:
         lines = Path(source).read_text("utf-8", "surrogateescape").splitlines()
     except OSError as error:
         raise DataError(f"the list of images {quoted(source)} cannot be read: {error.strerror}") from None
-    found = []
+    items = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         path, _, label = line.strip().replace("\t", " ").rpartition(" ")
         try:
-            found.append((path.rstrip(), int(label), number))
+            items.append((path.rstrip(), int(label), number))
         except ValueError:
             path = ""
-        if not path or abs(found[-1][1]) > _LARGEST_LABEL:
+        if not path or abs(items[-1][1]) > _LARGEST_LABEL:
             raise DataError(f"{source}:{number}: {quoted(line.strip()[:60])} is not the path of an image and its label")
-    if not found:
+    if not items:
         raise DataError(f"the list of images {quoted(source)} is empty")
-    return found
+    return items
 
 
 class ImageStream:

@@ -107,39 +107,39 @@ class WindowStream:
         self._images: list[str] = []
         self._cache: dict[str, bytes] = {}
         self._windows = self._read()
-        for kind, many in enumerate((self.batch_size - self.foreground, self.foreground)):
-            if many and not len(self._windows[kind]):
+        for kind, number in enumerate((self.batch_size - self.foreground, self.foreground)):
+            if number and not len(self._windows[kind]):
                 name = ("background", "foreground")[kind]
-                raise DataError(f"{settings.source} has no {name} windows, and {many} of a batch are to be some")
+                raise DataError(f"{settings.source} has no {name} windows, and {number} of a batch are to be some")
         self.mean = self._mean(param)
 
     def _read(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the windows of background and foreground: image, label, x1, y1, x2, y2."""
-        found: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+        kinds: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
         try:
             with Path(self.settings.source).open(encoding="utf-8", errors="surrogateescape") as file:
                 lines = ((number, line.strip()) for number, line in enumerate(file, 1) if line.strip())
                 for number, line in lines:
-                    self._read_image(number, line, lines, found)
+                    self._read_image(number, line, lines, kinds)
         except OSError as error:
             raise DataError(
                 f"the list of windows {quoted(self.settings.source)} cannot be read: {error.strerror}"
             ) from None
         if not self._images:
             raise DataError(f"the list of windows {quoted(self.settings.source)} is empty")
-        background, foreground = (np.concatenate(parts) for parts in found)
+        background, foreground = (np.concatenate(parts) for parts in kinds)
         return background, foreground
 
     def _read_image(
-        self, number: int, line: str, lines: Iterator[tuple[int, str]], found: tuple[list[np.ndarray], list[np.ndarray]]
+        self, number: int, line: str, lines: Iterator[tuple[int, str]], kinds: tuple[list[np.ndarray], list[np.ndarray]]
     ) -> None:
         if line.split() != ["#", str(len(self._images))]:
             self._broken(number, f'"# {len(self._images)}" is expected, where an image begins, not {quoted(line[:40])}')
         path = next(lines, (number, ""))[1]
         try:
-            channels, _, _, many = (int(text) for _, text in islice(lines, 4))
-            rows = list(islice(lines, many))
-            values = np.array(" ".join(text for _, text in rows).split(), np.float64).reshape(many, 6)
+            channels, _, _, count = (int(text) for _, text in islice(lines, 4))
+            rows = list(islice(lines, count))
+            values = np.array(" ".join(text for _, text in rows).split(), np.float64).reshape(count, 6)
             if not (np.abs(values) < _FAR).all():
                 raise ValueError
         except ValueError:
@@ -157,9 +157,9 @@ class WindowStream:
         if (label[is_fore] < 1).any():
             bad = rows[int(np.flatnonzero(is_fore & (label < 1))[0])][0]
             self._broken(bad, "the class of a foreground window is above 0")
-        windows = np.column_stack([np.full(many, len(self._images)), label, boxes])
-        found[0].append(windows[is_back])
-        found[1].append(windows[is_fore])
+        windows = np.column_stack([np.full(count, len(self._images)), label, boxes])
+        kinds[0].append(windows[is_back])
+        kinds[1].append(windows[is_fore])
         self._images.append(self.settings.root_folder + path)
 
     def _broken(self, number: int, text: str) -> NoReturn:

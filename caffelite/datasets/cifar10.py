@@ -48,18 +48,18 @@ def find(root: Path, scratch: Path) -> Splits | None:
     DataError
         Some of the six files are there and others are not.
     """
-    found, missing = _find_files(root)
-    for folder in places(root, _FOLDERS) if found is None else ():
+    splits, missing = _find_files(root)
+    for folder in places(root, _FOLDERS) if splits is None else ():
         for name in _ARCHIVES:
             if (folder / name).is_file():
                 unpack(folder / name, [*(part + ".bin" for part in _PARTS), *_PARTS], scratch)
-                found, missing = _find_files(scratch)
-                if found is None:
+                splits, missing = _find_files(scratch)
+                if splits is None:
                     raise DataError(f"{folder / name} does not hold the files of CIFAR-10")
-                return found
+                return splits
     if missing:
         raise DataError(missing)
-    return found
+    return splits
 
 
 def _find_files(root: Path) -> tuple[Splits | None, str]:
@@ -68,10 +68,10 @@ def _find_files(root: Path) -> tuple[Splits | None, str]:
     for folder in places(root, _FOLDERS):
         for ending, read in ((".bin", _read_binary), ("", _read_pickled)):
             files = {part + ending: find_file(folder, part + ending) for part in _PARTS}
-            found = [file for file in files.values() if file]
-            if len(found) == len(_PARTS):
-                return _splits(found, read), ""
-            if found and not missing:
+            present = [file for file in files.values() if file]
+            if len(present) == len(_PARTS):
+                return _splits(present, read), ""
+            if present and not missing:
                 absent = ", ".join(name for name, file in files.items() if file is None)
                 missing = f"{folder} has only some files of CIFAR-10; missing: {absent}"
     return None, missing
@@ -100,13 +100,13 @@ def _read_pickled(file: Path) -> Iterator[Chunk]:
         content = stream.read(_LARGEST_PICKLE + 1)
     if len(content) > _LARGEST_PICKLE:
         raise DataError(f"{file} is larger than any file of CIFAR-10")
-    found = read_arrays(content, str(file))
-    if not isinstance(found, dict):
-        found = {}
-    keys = {key.decode("latin-1") if isinstance(key, bytes) else key: key for key in found}
+    arrays = read_arrays(content, str(file))
+    if not isinstance(arrays, dict):
+        arrays = {}
+    keys = {key.decode("latin-1") if isinstance(key, bytes) else key: key for key in arrays}
     if not {"data", "labels"} <= keys.keys():
         raise DataError(f"{file} is not of CIFAR-10: no data and labels are in it")
-    data, labels = found[keys["data"]], np.array(found[keys["labels"]])
+    data, labels = arrays[keys["data"]], np.array(arrays[keys["labels"]])
     fits = isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.shape == (len(labels), _PIXELS)
     if not fits or labels.dtype.kind not in "iu" or labels.ndim != 1 or labels.min() < 0:
         raise DataError(f"{file} is not of CIFAR-10: its data or labels are of another form")
@@ -125,7 +125,7 @@ CIFAR10 = DataSet(
     title="CIFAR-10",
     files=(TRAIN_LMDB, TEST_LMDB, MEAN_FILE),
     remotes=(_REMOTE,),
-    wanted="data_batch_1.bin … test_batch.bin, the Python version of them, or cifar-10-binary.tar.gz",
+    original_names="data_batch_1.bin … test_batch.bin, the Python version of them, or cifar-10-binary.tar.gz",
     find=find,
     builtin=Splits(lambda: synthetic.shapes(0, 50_000), lambda: synthetic.shapes(50_000, 10_000)),
     build=build,

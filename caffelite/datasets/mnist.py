@@ -53,10 +53,10 @@ def find(root: Path, scratch: Path) -> Splits | None:
     missing = ""
     for folder in places(root, _FOLDERS):
         files = [find_file(folder, name, name.replace("-idx", ".idx")) for name in _NAMES]
-        found = [file for file in files if file]
-        if len(found) == len(_NAMES):
-            return _splits(found)
-        if found and not missing:
+        present = [file for file in files if file]
+        if len(present) == len(_NAMES):
+            return _splits(present)
+        if present and not missing:
             absent = ", ".join(name for name, file in zip(_NAMES, files, strict=True) if not file)
             missing = f"{folder} has only some files of MNIST; missing: {absent}"
     if missing:
@@ -125,7 +125,7 @@ MNIST = DataSet(
         Remote(f"{name}.gz", size, sha256, tuple(f"{host}{name}.gz" for host in _HOSTS))
         for name, (size, sha256) in _SUMS.items()
     ),
-    wanted="train-images-idx3-ubyte and the three other files",
+    original_names="train-images-idx3-ubyte and the three other files",
     find=find,
     builtin=Splits(lambda: synthetic.digits(0, 60_000), lambda: synthetic.digits(60_000, 10_000)),
     build=build,

@@ -46,7 +46,7 @@ class DataSet:
         What the example nets name, in the folder ``data``.
     remotes : tuple of Remote
         The originals, as they can be downloaded.
-    wanted : str
+    original_names : str
         Names of originals, for errors.
     find : callable
         Takes a folder and an empty one for unpacking; returns the parts, or None if the originals are not
@@ -61,7 +61,7 @@ class DataSet:
     title: str
     files: tuple[str, ...]
     remotes: tuple[Remote, ...]
-    wanted: str
+    original_names: str
     find: Callable[[Path, Path], Splits | None]
     builtin: Splits
     build: Callable[[Splits, Path], tuple[int, int]]

@@ -128,24 +128,24 @@ def prepare(
             unpacked, built = Path(scratch, "unpacked"), Path(scratch, "built")
             unpacked.mkdir()
             built.mkdir()
-            found = _local(data, source, unpacked, say)
-            if found is None and present and not again:
+            originals = _local(data, source, unpacked, say)
+            if originals is None and present and not again:
                 return _use(present, say)
-            if found is None:
+            if originals is None:
                 try:
-                    found = _downloaded(data, unpacked, say)
+                    originals = _downloaded(data, unpacked, say)
                 except DataError as error:
                     if present and not present.builtin:
                         raise
                     say(f"{name}: {error}; making the {_BUILTIN} in {folder}: {_disclaimer(data)}")
-            splits, origin = found or (data.builtin, f"{_BUILTIN} of drawn images")
+            splits, origin = originals or (data.builtin, f"{_BUILTIN} of drawn images")
             train, test = data.build(splits, built)
             _install(data, built, folder, origin)
     except OSError as error:
         raise DataError(f"{error.filename or folder} cannot be written: {error.strerror}") from None
-    if found:
+    if originals:
         say(f"{name}: {folder}/{name}_* {origin}, {train} training and {test} test images")
-    return Prepared(name, folder, origin, not found)
+    return Prepared(name, folder, origin, not originals)
 
 
 def _use(present: Prepared, say: Callable[[str], None]) -> Prepared:
@@ -176,7 +176,7 @@ def _local(data: DataSet, source: Path | None, unpacked: Path, say: Callable[[st
             raise DataError(f"{source} is not a folder; the originals of {data.title} are looked for in one")
         if splits := data.find(source, unpacked):
             return splits, f"made from the originals in {source}"
-        raise DataError(f"{source} does not hold {data.title}: looked for {data.wanted}")
+        raise DataError(f"{source} does not hold {data.title}: looked for {data.original_names}")
     if named := os.environ.get(VARIABLE):
         if not Path(named).is_dir():
             raise DataError(f"${VARIABLE} names {named}, which is not a folder")

@@ -5,51 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
-
 from caffelite.errors import Error
 from caffelite.layers.contract.context import Context
+from caffelite.layers.contract.registry import registry
+from caffelite.layers.contract.summary import plain_summary
 from caffelite.net.graph import Graph, Node, included
 from caffelite.words import TEST, TRAIN, Shape, count, text_of
 
 PHASES = {"TRAIN": TRAIN, "TEST": TEST}
-#: Layer types by what they are, for their colour.
-_KINDS = {
-    "data": (
-        "Data",
-        "Input",
-        "DummyData",
-        "ImageData",
-        "HDF5Data",
-        "MemoryData",
-        "WindowData",
-        "AnnotatedData",
-        "Parameter",
-        "Python",
-    ),
-    "weights": ("Convolution", "Deconvolution", "InnerProduct", "Embed", "LSTM", "RNN", "Im2col"),
-    "pooling": ("Pooling", "SPP", "ROIPooling", "Upsample", "Interp", "Crop"),
-    "normalization": ("BatchNorm", "BN", "Scale", "Bias", "LRN", "MVN", "Normalize"),
-    "measure": ("Accuracy", "SegAccuracy", "DetectionEvaluate", "Silence", "HDF5Output"),
-    "activation": (
-        "ReLU",
-        "PReLU",
-        "ELU",
-        "Sigmoid",
-        "TanH",
-        "Softmax",
-        "Dropout",
-        "Power",
-        "Exp",
-        "Log",
-        "AbsVal",
-        "BNLL",
-        "Threshold",
-        "Swish",
-        "Clip",
-        "ReLU6",
-    ),
-}
 
 
 @dataclass(slots=True)
@@ -79,9 +42,10 @@ class Row:
     @property
     def kind(self) -> str:
         """What the layer is: data, weights, pooling, normalization, activation, loss, measure or other."""
-        if self.type.endswith("Loss") or self.type in ("SoftmaxWithLoss", "MultiBoxLoss"):
-            return "loss"
-        return next((kind for kind, types in _KINDS.items() if self.type in types), "other")
+        known = registry().get(self.type)
+        if known is not None:
+            return known.facts.kind
+        return next((ending.lower() for ending in ("Loss", "Data") if self.type.endswith(ending)), "other")
 
 
 @dataclass(slots=True)
@@ -176,9 +140,9 @@ def _measure(
                 continue
             for version in node.tops:
                 shapes[node.name, version.name] = version.shape
-            found = node.layer.parameters(*[v.shape for v in node.bottoms])
-            if found:
-                sizes[node.name] = sum(count(p.shape) for p in found)
+            parameters = node.layer.parameters(*[v.shape for v in node.bottoms])
+            if parameters:
+                sizes[node.name] = sum(count(p.shape) for p in parameters)
     except Error:
         complete = False
     finally:
@@ -231,7 +195,7 @@ class _Maker:
     def _connect(self, layer: Any, box: int, phases: set[str]) -> None:
         for blob in dict.fromkeys(layer.bottom):
             sources: dict[int, set[str]] = {}
-            for p in phases:
+            for p in sorted(phases):
                 if (p, blob) in self._producer:
                     sources.setdefault(self._producer[p, blob], set()).add(p)
             for source, through in sources.items():
@@ -263,60 +227,8 @@ class _Maker:
 
 
 def _settings(layer: Any) -> list[str]:
-    if layer.type in ("Convolution", "Deconvolution", "DepthwiseConvolution", "ConvolutionDepthwise"):
-        p = layer.convolution_param
-        text = [f"{_window(p, 'kernel_size', 'kernel')} → {p.num_output}"]
-        text += _places(p, list(p.stride), list(p.pad))
-        text += [f"dilation {'×'.join(map(str, p.dilation))}"] if set(p.dilation) - {1} else []
-        text += [f"group {p.group}"] if p.group > 1 else []
-        return [", ".join(text)]
-    if layer.type == "Pooling":
-        p = layer.pooling_param
-        kind = p.DESCRIPTOR.fields_by_name["pool"].enum_type.values_by_number[p.pool].name
-        if p.global_pooling:
-            return [f"{kind} over the whole map"]
-        return [", ".join([f"{kind} {_window(p, 'kernel_size', 'kernel')}", *_places(p, [p.stride], [p.pad])])]
-    if layer.type == "InnerProduct":
-        return [f"→ {layer.inner_product_param.num_output}"]
-    if layer.type == "Data":
-        return [f"{layer.data_param.source}, batch {layer.data_param.batch_size}"]
-    text = []
-    for descriptor, value in layer.ListFields():
-        if descriptor.name.endswith("_param") and descriptor.name != "transform_param":
-            text += _told(value)
-    weights = [f"loss weight {w:g}" for w in layer.loss_weight if w != 1]
-    return ([", ".join(text)] if text else []) + weights
-
-
-def _window(p: Any, many: str, short: str) -> str:
-    if p.HasField(f"{short}_h") or p.HasField(f"{short}_w"):
-        return f"{getattr(p, f'{short}_h')}×{getattr(p, f'{short}_w')}"
-    value = getattr(p, many)
-    sizes = list(value) if hasattr(value, "__len__") else [value]
-    return "×".join(map(str, sizes * 2 if len(sizes) == 1 else sizes))
-
-
-def _places(p: Any, stride: list[int], pad: list[int]) -> list[str]:
-    strides = [p.stride_h, p.stride_w] if p.HasField("stride_h") else stride
-    pads = [p.pad_h, p.pad_w] if p.HasField("pad_h") else pad
-    text = [f"stride {'×'.join(map(str, strides))}"] if set(strides) - {1} else []
-    return text + ([f"pad {'×'.join(map(str, pads))}"] if set(pads) - {0} else [])
-
-
-def _told(message: Any) -> list[str]:
-    """Return the plain settings of a message that were set, a few of them."""
-    text = []
-    for descriptor, value in message.ListFields():
-        if descriptor.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
-            continue
-        values = list(value) if hasattr(value, "append") else [value]
-        if descriptor.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
-            values = [descriptor.enum_type.values_by_number[v].name for v in values]
-        shown = ", ".join(
-            f"{v:g}" if isinstance(v, float) else str(v).lower() if isinstance(v, bool) else str(v) for v in values[:4]
-        )
-        text.append(f"{descriptor.name} {shown}{' …' if len(values) > 4 else ''}")
-    return text[:5]
+    known = registry().get(layer.type)
+    return plain_summary(layer) if known is None else known.summary(layer)
 
 
 def short_number(value: int) -> str:

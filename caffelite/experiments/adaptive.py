@@ -26,15 +26,15 @@ def run(bench: Bench) -> Result:
             ("both", all_layers, adam),
         )
     ]
-    found = compare(bench, conditions)
-    normed, adaptive, both = found["BatchNorm"], found["Adam"], found["both"]
+    courses = compare(bench, conditions)
+    normed, adaptive, both = courses["BatchNorm"], courses["Adam"], courses["both"]
     times = [course.typical_reach(_LEVEL) for course in (normed, adaptive)]
     alike = abs(normed.mean() - adaptive.mean()) <= _POINTS and max(times) <= _RATIO * min(times)
-    best = both.mean() >= max(course.mean() for course in found.values())
+    best = both.mean() >= max(course.mean() for course in courses.values())
     parts = [
-        "at the end " + ", ".join(f"{spread(course.last())}% ({label})" for label, course in found.items()),
+        "at the end " + ", ".join(f"{spread(course.last())}% ({label})" for label, course in courses.items()),
         f"{_LEVEL}% was reached "
-        + ", ".join(f"{after(course.reach(_LEVEL))} ({label})" for label, course in found.items()),
+        + ", ".join(f"{after(course.reach(_LEVEL))} ({label})" for label, course in courses.items()),
     ]
     return Result(
         "adaptive",
@@ -46,8 +46,8 @@ def run(bench: Bench) -> Result:
         verdict(alike, best),
         sentence(parts),
         columns(_LEVEL),
-        [course.row(_LEVEL) for course in found.values()],
-        [panel("sigmoid", list(found.values()))],
+        [course.row(_LEVEL) for course in courses.values()],
+        [panel("sigmoid", list(courses.values()))],
         bench.images.described,
         bench.seeds,
         bench.share,

@@ -22,10 +22,10 @@ def run(bench: Bench) -> Result:
         for way, norms in ways.items()
         for size in _SIZES
     ]
-    found = compare(bench, conditions)
+    courses = compare(bench, conditions)
 
     def ends(name: str, way: str) -> list[float]:
-        return [found[f"{name}, {way}, batch {size}"].mean() for size in _SIZES]
+        return [courses[f"{name}, {way}, batch {size}"].mean() for size in _SIZES]
 
     best = all(max(ends(name, "BatchNorm")) == ends(name, "BatchNorm")[_SIZES.index(64)] for name in kinds)
     no_help = all(ends(name, "BatchNorm")[0] <= ends(name, "plain")[0] for name in kinds)
@@ -44,9 +44,9 @@ def run(bench: Bench) -> Result:
         verdict(best, no_help),
         sentence(parts),
         columns(_LEVEL),
-        [course.row(_LEVEL) for course in found.values()],
+        [course.row(_LEVEL) for course in courses.values()],
         [
-            panel(f"{name}, {way}", [found[f"{name}, {way}, batch {size}"] for size in _SIZES])
+            panel(f"{name}, {way}", [courses[f"{name}, {way}, batch {size}"] for size in _SIZES])
             for name in kinds
             for way in ways
         ],

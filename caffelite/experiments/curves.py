@@ -90,12 +90,12 @@ def compare(bench: Bench, conditions: Sequence[Condition]) -> dict[str, Course]:
     counts = {one.label: bench.epochs(one.epochs, one.batch) for one in conditions}
     bench.expect(len(bench.seeds) * sum(counts.values()))
     by_label = {one.label: one for one in conditions}
-    found: dict[str, Course] = {}
+    courses: dict[str, Course] = {}
     for label, seed in bench.runs(list(by_label)):
         one = by_label[label]
         marks = bench.marks(counts[label], _POINTS)
         images = len(bench.images.train)
-        course = found.setdefault(label, Course(label, [mark * one.batch / images for mark in marks]))
+        course = courses.setdefault(label, Course(label, [mark * one.batch / images for mark in marks]))
         with Trained(bench, one.net, seed, one.batch, **one.solver) as trained:
             done, accuracy, loss = 0, [], []
             for mark in marks:
@@ -106,7 +106,7 @@ def compare(bench: Bench, conditions: Sequence[Condition]) -> dict[str, Course]:
                 done = mark
         course.accuracy.append(accuracy)
         course.loss.append(loss)
-    return found
+    return courses
 
 
 def panel(title: str, courses: Sequence[Course]) -> Panel:

@@ -30,16 +30,16 @@ def run(bench: Bench) -> Result:
         for name, kind in kinds.items()
         for number in numbers
     ]
-    found = compare(bench, conditions)
-    courses = {name: [found[f"{name}, {number} BatchNorm"] for number in numbers] for name in kinds}
-    times = {name: [course.typical_reach(_LEVEL) for course in group] for name, group in courses.items()}
-    ends = {name: [course.mean() for course in group] for name, group in courses.items()}
+    courses = compare(bench, conditions)
+    groups = {name: [courses[f"{name}, {number} BatchNorm"] for number in numbers] for name in kinds}
+    times = {name: [course.typical_reach(_LEVEL) for course in group] for name, group in groups.items()}
+    ends = {name: [course.mean() for course in group] for name, group in groups.items()}
     sooner = all(b <= a for a, b in pairwise(times["sigmoid"])) and times["sigmoid"][-1] < times["sigmoid"][0]
     difference = max(ends["ReLU"]) - min(ends["ReLU"])
     sentence = (
         f"With sigmoid and 0 to {len(HIDDEN)} BatchNorm layers, the epochs to {_LEVEL}% were: "
-        f"{', '.join(when(course.reach(_LEVEL)) for course in courses['sigmoid'])}; the accuracies at the end: "
-        f"{', '.join(spread(course.last()) for course in courses['sigmoid'])}%. With ReLU the accuracies at the end "
+        f"{', '.join(when(course.reach(_LEVEL)) for course in groups['sigmoid'])}; the accuracies at the end: "
+        f"{', '.join(spread(course.last()) for course in groups['sigmoid'])}%. With ReLU the accuracies at the end "
         f"are {difference:.2f} points apart."
     )
     return Result(
@@ -51,8 +51,8 @@ def run(bench: Bench) -> Result:
         verdict(sooner, difference <= _LITTLE),
         sentence,
         columns(_LEVEL),
-        [course.row(_LEVEL) for course in found.values()],
-        [panel(name, group) for name, group in courses.items()],
+        [course.row(_LEVEL) for course in courses.values()],
+        [panel(name, group) for name, group in groups.items()],
         bench.images.described,
         bench.seeds,
         bench.share,

@@ -4,6 +4,7 @@ With ``use_global_stats: true`` the gradient of BatchNorm does that. So the stat
 stored blobs before the batch is seen: the outputs are those of normalization by the batch, the gradients are not.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -58,31 +59,42 @@ class _Ignoring(Trained):
             variance *= (_IMAGES - 1) / _IMAGES
 
 
+#: How the gradient is computed, and what learns: whether it is the bias alone.
+_WAYS = {"mean and variance constant": _Ignoring, "full gradient": Trained}
+_LEARNERS = {"the bias alone learns": True, "everything learns": False}
+
+
+def _trained(
+    bench: Bench, same: Images, way: type[Trained], alone: bool, seed: int, marks: Sequence[int]
+) -> tuple[list[float], list[float]]:
+    """Train a net on the same images; return the norm of the bias and the loss at each mark."""
+    few = Bench(same)
+    with way(few, _net(alone, way is _Ignoring), seed, _IMAGES, type="SGD", base_lr=0.1) as trained:
+        bias = trained.solver.net.params["ip1"][1].data
+        sizes = [float(np.linalg.norm(bias))]
+        for before, mark in pairwise(marks):
+            trained.train(mark - before)
+            bench.done(mark - before)
+            sizes.append(float(np.linalg.norm(bias)))
+        return sizes, [trained.losses[max(mark - 1, 0)] for mark in marks]
+
+
 def run(bench: Bench) -> Result:
     """Train a bias alone, then everything, by both gradients, always on the same images."""
     images = bench.images
     same = Images(images.train[:_IMAGES], images.train_labels[:_IMAGES], images.test, images.test_labels, "")
-    ways = {"mean and variance constant": _Ignoring, "full gradient": Trained}
-    who = {"the bias alone learns": True, "everything learns": False}
     iterations = bench.of(_ITERATIONS)
-    bench.expect(len(ways) * len(who) * len(bench.seeds) * iterations)
+    bench.expect(len(_WAYS) * len(_LEARNERS) * len(bench.seeds) * iterations)
     marks = sorted({round(i * iterations / _POINTS) for i in range(_POINTS + 1)})
     norms: dict[tuple[str, str], list[list[float]]] = {}
     losses: dict[tuple[str, str], list[list[float]]] = {}
-    for learning, alone in who.items():
-        for way, seed in bench.runs(list(ways)):
-            few = Bench(same)
-            with ways[way](few, _net(alone, ways[way] is _Ignoring), seed, _IMAGES, type="SGD", base_lr=0.1) as trained:
-                bias = trained.solver.net.params["ip1"][1].data
-                sizes = [float(np.linalg.norm(bias))]
-                for before, mark in pairwise(marks):
-                    trained.train(mark - before)
-                    bench.done(mark - before)
-                    sizes.append(float(np.linalg.norm(bias)))
-                norms.setdefault((learning, way), []).append(sizes)
-                losses.setdefault((learning, way), []).append([trained.losses[max(mark - 1, 0)] for mark in marks])
-    bias_alone, everything = who
-    ignoring, full = ways
+    for learning, alone in _LEARNERS.items():
+        for way, seed in bench.runs(list(_WAYS)):
+            sizes, line = _trained(bench, same, _WAYS[way], alone, seed, marks)
+            norms.setdefault((learning, way), []).append(sizes)
+            losses.setdefault((learning, way), []).append(line)
+    bias_alone, everything = _LEARNERS
+    ignoring, full = _WAYS
     grown, still = norms[bias_alone, ignoring], norms[bias_alone, full]
     drift = max(abs(line[-1] / line[0] - 1) for line in losses[bias_alone, ignoring])
     half = len(marks) // 2
@@ -119,9 +131,9 @@ def run(bench: Bench) -> Result:
             for (learning, way), lines in losses.items()
         ],
         [
-            Panel(f"{learning}: {what}", "iterations", what, [Curve(way, marks, found[learning, way]) for way in ways])
-            for learning in who
-            for what, found in (("norm of the bias", norms), ("training loss", losses))
+            Panel(f"{learning}: {what}", "iterations", what, [Curve(way, marks, lines[learning, way]) for way in _WAYS])
+            for learning in _LEARNERS
+            for what, lines in (("norm of the bias", norms), ("training loss", losses))
         ],
         images.described,
         bench.seeds,

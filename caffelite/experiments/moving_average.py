@@ -9,7 +9,7 @@ from caffelite.experiments.bench import Bench
 from caffelite.experiments.nets import mlp
 from caffelite.experiments.published import Published, prepare_cifar10
 from caffelite.experiments.result import Curve, Panel, Result, spread, verdict
-from caffelite.experiments.training import After, Subject, Trained
+from caffelite.experiments.training import After, Trained, Training
 
 TITLE = "Which statistics to test with"
 CLAIM = "A simple average of the batches' statistics often beats the exponential one."
@@ -61,38 +61,45 @@ def _digits(bench: Bench, seed: int, after: After) -> Trained:
     return Trained(bench, text, seed, _BATCH, after, **_SOLVER)
 
 
+def _tested(training: Training, marks: Sequence[int], averages: Averages) -> tuple[dict[str, list[float]], _Statistics]:
+    """Train, and test by all statistics at each mark; return the accuracies, and the exact statistics at the end."""
+    lines: dict[str, list[float]] = {way: [] for way in _WAYS}
+    exact: _Statistics = {}
+    done = 0
+    for mark in marks:
+        training.train(mark - done)
+        done = mark
+        exact = training.population(min(_BATCHES, marks[-1]))
+        lines[_OWN].append(training.test(False)[0])
+        for way in _WAYS[1:]:
+            with training.statistics(exact if way == _EXACT else averages.values(way)):
+                lines[way].append(training.test(True)[0])
+    return lines, exact
+
+
 def run(bench: Bench) -> Result:
     """Train both nets, and test each on the way by all statistics."""
     shapes = prepare_cifar10(bench)
-    makers: dict[str, Callable[[Bench, int, After], Subject]] = {_DIGITS: _digits, _SHAPES: Published}
+    makers: dict[str, Callable[[Bench, int, After], Training]] = {_DIGITS: _digits, _SHAPES: Published}
     counts = {net: bench.of(iterations) for net, iterations in _ITERATIONS.items()}
     bench.expect(len(bench.seeds) * sum(counts.values()))
-    found: dict[str, dict[str, list[list[float]]]] = {net: {way: [] for way in _WAYS} for net in makers}
+    accuracies: dict[str, dict[str, list[list[float]]]] = {net: {way: [] for way in _WAYS} for net in makers}
     crossed: dict[str, list[float]] = {"exact means, 0.999's variances": [], "0.999's means, exact variances": []}
     marks = {net: bench.marks(counts[net], _POINTS[net]) for net in makers}
     for net, seed in bench.runs(list(makers)):
         averages = Averages()
-        with makers[net](bench, seed, averages.add) as subject:
-            lines: dict[str, list[float]] = {way: [] for way in _WAYS}
-            done = 0
-            for mark in marks[net]:
-                subject.train(mark - done)
-                done = mark
-                exact = subject.population(min(_BATCHES, counts[net]))
-                lines[_OWN].append(subject.test(False)[0])
-                for way in _WAYS[1:]:
-                    with subject.statistics(exact if way == _EXACT else averages.values(way)):
-                        lines[way].append(subject.test(True)[0])
+        with makers[net](bench, seed, averages.add) as training:
+            lines, exact = _tested(training, marks[net], averages)
             for way, line in lines.items():
-                found[net][way].append(line)
+                accuracies[net][way].append(line)
             if net == _SHAPES:
                 old = averages.values(_DEFAULT)
                 for label, one, other in zip(crossed, (exact, old), (old, exact), strict=True):
-                    with subject.statistics({name: (one[name][0], other[name][1]) for name in old}):
-                        crossed[label].append(subject.test(True)[0])
+                    with training.statistics({name: (one[name][0], other[name][1]) for name in old}):
+                        crossed[label].append(training.test(True)[0])
 
     def ends(net: str, way: str) -> list[float]:
-        return [line[-1] for line in found[net][way]]
+        return [line[-1] for line in accuracies[net][way]]
 
     def mean(net: str, way: str) -> float:
         return float(np.mean(ends(net, way)))
@@ -122,12 +129,12 @@ def run(bench: Bench) -> Result:
         sentence,
         ["statistics in the test", *(f"{net}, %" for net in makers)],
         rows,
-        [_panel(net, marks[net], found[net]) for net in makers],
+        [_panel(net, marks[net], accuracies[net]) for net in makers],
         f"{bench.images.described}; {shapes}",
         bench.seeds,
         bench.share,
     )
 
 
-def _panel(net: str, marks: Sequence[int], found: dict[str, list[list[float]]]) -> Panel:
-    return Panel(net, "iterations", "test accuracy, %", [Curve(way, marks, lines) for way, lines in found.items()])
+def _panel(net: str, marks: Sequence[int], accuracies: dict[str, list[list[float]]]) -> Panel:
+    return Panel(net, "iterations", "test accuracy, %", [Curve(way, marks, lines) for way, lines in accuracies.items()])

@@ -81,6 +81,73 @@ def normalize(blob: str, name: str, settings: str = "") -> str:
     )
 
 
+def cifar10_bn(settings: str = "") -> str:
+    """Return the net of ``models/cifar10_bn.prototxt``: three convolutions with sigmoids, each behind a BatchNorm.
+
+    It reads the databases in ``data``, as that file does.
+
+    Parameters
+    ----------
+    settings : str
+        Of all BatchNorm layers, beside ``use_global_stats``.
+    """
+    text = ""
+    for phase, batch in (("TRAIN", 100), ("TEST", 1000)):
+        text += (
+            f'layer {{ name: "cifar" type: "Data" top: "data" top: "label" include {{ phase: {phase} }} '
+            'transform_param { mean_file: "data/cifar10_mean.binaryproto" } '
+            f'data_param {{ source: "data/cifar10_{phase.lower()}_lmdb" batch_size: {batch} backend: LMDB }} }}\n'
+        )
+    text += (
+        _padded_convolution("conv1", "data", 32, 0.0001)
+        + _pooling("pool1", "conv1", "MAX")
+        + _normalize_by_phase("bn1", "pool1", settings)
+        + _sigmoid("sigmoid1", "bn1")
+        + _padded_convolution("conv2", "sigmoid1", 32, 0.01)
+        + _normalize_by_phase("bn2", "conv2", settings)
+        + _sigmoid("sigmoid2", "bn2")
+        + _pooling("pool2", "sigmoid2", "AVE")
+        + _padded_convolution("conv3", "pool2", 64, 0.01)
+        + _normalize_by_phase("bn3", "conv3", settings)
+        + _sigmoid("sigmoid3", "bn3")
+        + _pooling("pool3", "sigmoid3", "AVE")
+    )
+    text += (
+        'layer { name: "ip1" type: "InnerProduct" bottom: "pool3" top: "ip1" '
+        "param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 1 decay_mult: 0 } inner_product_param { num_output: 10 "
+        'weight_filler { type: "gaussian" std: 0.01 } bias_filler { type: "constant" } } }\n'
+    )
+    return f'name: "cifar10_bn"\n{text}{LOSS.replace("score", "ip1")}'
+
+
+def _padded_convolution(name: str, bottom: str, outputs: int, std: float) -> str:
+    return (
+        f'layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}" param {{ lr_mult: 1 }} '
+        f"convolution_param {{ num_output: {outputs} kernel_size: 5 pad: 2 stride: 1 bias_term: false "
+        f'weight_filler {{ type: "gaussian" std: {std} }} }} }}\n'
+    )
+
+
+def _pooling(name: str, bottom: str, method: str) -> str:
+    return (
+        f'layer {{ name: "{name}" type: "Pooling" bottom: "{bottom}" top: "{name}" '
+        f"pooling_param {{ pool: {method} kernel_size: 3 stride: 2 }} }}\n"
+    )
+
+
+def _normalize_by_phase(name: str, bottom: str, settings: str) -> str:
+    """Return a BatchNorm layer for each phase, which has use_global_stats set."""
+    return "".join(
+        f'layer {{ name: "{name}" type: "BatchNorm" bottom: "{bottom}" top: "{name}" include {{ phase: {phase} }} '
+        f"batch_norm_param {{ use_global_stats: {stored} {settings} }} }}\n"
+        for phase, stored in (("TRAIN", "false"), ("TEST", "true"))
+    )
+
+
+def _sigmoid(name: str, bottom: str) -> str:
+    return f'layer {{ name: "{name}" type: "Sigmoid" bottom: "{bottom}" top: "{name}" }}\n'
+
+
 def convolution(name: str, bottom: str, outputs: int) -> str:
     """Return a Convolution layer of 5×5 without bias."""
     return (

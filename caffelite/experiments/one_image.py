@@ -17,31 +17,20 @@ _GUESSING = 12.0
 
 def run(bench: Bench) -> Result:
     """Train two nets, and test them with batches of several sizes, by stored statistics and by the batch's own."""
-    nets = {
-        "inner products": mlp([100] * 3, "ReLU", (1, 2, 3), batch=_BATCH),
-        "convolutions": inputs(_BATCH)
-        + convolution("c1", "data", 16)
-        + normalize("c1", "1")
-        + _RELU_POOL.format(1)
-        + convolution("c2", "pool1", 32)
-        + normalize("c2", "2")
-        + _RELU_POOL.format(2)
-        + product("score", "pool2", 10, 'type: "xavier"')
-        + LOSS,
-    }
+    nets = {"inner products": mlp([100] * 3, "ReLU", (1, 2, 3), batch=_BATCH), "convolutions": _convolutions()}
     sizes = [size for size in _SIZES if size <= len(bench.images.test)]
     iterations = bench.epochs(_EPOCHS, _BATCH)
     bench.expect(len(nets) * len(bench.seeds) * iterations)
-    found: dict[tuple[str, bool], list[list[float]]] = {}
+    accuracies: dict[tuple[str, bool], list[list[float]]] = {}
     for label, seed in bench.runs(list(nets)):
         with Trained(bench, nets[label], seed, _BATCH, **_SOLVER) as trained:
             trained.train(iterations)
             for stored in (True, False):
-                accuracies = [trained.test(stored, size)[0] for size in sizes]
-                found.setdefault((label, stored), []).append(accuracies)
+                line = [trained.test(stored, size)[0] for size in sizes]
+                accuracies.setdefault((label, stored), []).append(line)
 
     def at(label: str, stored: bool, size: int) -> list[float]:
-        return [line[sizes.index(size)] for line in found[label, stored]]
+        return [line[sizes.index(size)] for line in accuracies[label, stored]]
 
     products, maps = at("inner products", False, 1), at("convolutions", False, 1)
     sentence = (
@@ -57,15 +46,15 @@ def run(bench: Bench) -> Result:
         CLAIM,
         verdict(max(products) < _GUESSING, max(maps) < _GUESSING),
         sentence,
-        ["images a test batch", *(f"{label}, {'stored' if stored else 'own'}" for label, stored in found)],
-        [[str(size), *(spread(at(*key, size)) for key in found)] for size in sizes],
+        ["images a test batch", *(f"{label}, {'stored' if stored else 'own'}" for label, stored in accuracies)],
+        [[str(size), *(spread(at(*key, size)) for key in accuracies)] for size in sizes],
         [
             Panel(
                 label,
                 "images a test batch",
                 "test accuracy, %",
                 [
-                    Curve(name, sizes, found[label, stored])
+                    Curve(name, sizes, accuracies[label, stored])
                     for stored, name in ((True, "stored statistics"), (False, "the batch's own"))
                 ],
                 x_scale="log",
@@ -75,6 +64,20 @@ def run(bench: Bench) -> Result:
         bench.images.described,
         bench.seeds,
         bench.share,
+    )
+
+
+def _convolutions() -> str:
+    return (
+        inputs(_BATCH)
+        + convolution("c1", "data", 16)
+        + normalize("c1", "1")
+        + _RELU_POOL.format(1)
+        + convolution("c2", "pool1", 32)
+        + normalize("c2", "2")
+        + _RELU_POOL.format(2)
+        + product("score", "pool2", 10, 'type: "xavier"')
+        + LOSS
     )
 
 

@@ -1,6 +1,7 @@
 """The four ways to set use_global_stats in TRAIN and TEST, and statistics that never arrive."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,16 +22,34 @@ _WORDS = {True: "true", False: "false"}
 _FAILED = 2.0
 
 
-def run(bench: Bench) -> Result:
-    """Train with each setting, and test each net with both."""
-    iterations = bench.epochs(_EPOCHS, _BATCH)
-    bench.expect(2 * len(bench.seeds) * iterations)
-    marks = bench.marks(iterations, _POINTS)
-    epochs = [mark * _BATCH / len(bench.images.train) for mark in marks]
-    training: dict[bool, list[list[float]]] = {False: [], True: []}
-    # Accuracy and loss of each look, for each seed, by the settings of TRAIN and TEST.
-    tests: dict[tuple[bool, bool], list[list[tuple[float, float]]]] = {}
-    lost, sorted_ = [], []
+@dataclass(slots=True)
+class _Runs:
+    """What was seen of all nets.
+
+    Attributes
+    ----------
+    training : dict of bool to list of list of float
+        Losses at each look, for each seed, by the setting of TRAIN.
+    tests : dict of (bool, bool) to list of list of (float, float)
+        Accuracy and loss at each look, for each seed, by the settings of TRAIN and TEST.
+    by_class, lost : list of (float, float)
+        Accuracy and loss at the end of the nets that were trained with false, for each seed: with batches of one digit
+        and their own statistics; with stored statistics that never arrived.
+    """
+
+    training: dict[bool, list[list[float]]] = field(default_factory=lambda: {False: [], True: []})
+    tests: dict[tuple[bool, bool], list[list[tuple[float, float]]]] = field(default_factory=dict)
+    by_class: list[tuple[float, float]] = field(default_factory=list)
+    lost: list[tuple[float, float]] = field(default_factory=list)
+
+    def ends(self, stored: bool, use: bool) -> list[tuple[float, float]]:
+        """Return accuracy and loss at the end, for each seed."""
+        return [values[-1] for values in self.tests[stored, use]]
+
+
+def _trained(bench: Bench, marks: Sequence[int]) -> _Runs:
+    """Train with each setting, and look at each net with both at each mark."""
+    runs = _Runs()
     by_class = np.argsort(bench.images.test_labels, kind="stable")
     for label, seed in bench.runs(["false", "true"]):
         stored = label == "true"
@@ -46,53 +65,63 @@ def run(bench: Bench) -> Result:
                 for use in (False, True):
                     seen[use].append(trained.test(use))
             if not stored:
-                sorted_.append(trained.test(False, 100, by_class))
+                runs.by_class.append(trained.test(False, 100, by_class))
                 nothing = {
                     name: (np.zeros_like(mean), np.zeros_like(mean)) for name, (mean, *_) in trained.norms().items()
                 }
                 with trained.statistics(nothing):
-                    lost.append(trained.test(True))
-        training[stored].append(losses)
+                    runs.lost.append(trained.test(True))
+        runs.training[stored].append(losses)
         for use, values in seen.items():
-            tests.setdefault((stored, use), []).append(values)
+            runs.tests.setdefault((stored, use), []).append(values)
+    return runs
 
-    def ends(stored: bool, use: bool) -> list[tuple[float, float]]:
-        return [values[-1] for values in tests[stored, use]]
 
+def _cases(runs: _Runs) -> list[tuple[str, str, list[tuple[float, float]], str]]:
+    """Return the setting of TRAIN, that of TEST, accuracies and losses, and the symptom; the first is right."""
     unlearned = (
-        "the loss is no number after a few steps" if np.isnan(_loss(ends(True, True))) else "the loss stays high"
+        "the loss is no number after a few steps" if np.isnan(_loss(runs.ends(True, True))) else "the loss stays high"
     ) + ": nothing is normalized, and each layer multiplies by 1/sqrt(eps) = 316"
-    cases = [
-        ("false", "true", ends(False, True), "none: this is right"),
-        ("false", "false", ends(False, False), "none, as long as each test batch is large and mixed"),
+    return [
+        ("false", "true", runs.ends(False, True), "none: this is right"),
+        ("false", "false", runs.ends(False, False), "none, as long as each test batch is large and mixed"),
         (
             "false",
             "false, batches of one digit",
-            sorted_,
+            runs.by_class,
             "what an image is taken for depends on the others in its batch",
         ),
         (
             "false",
             "true, in layers of other names",
-            lost,
+            runs.lost,
             "good in training, bad in the test, for ever: the test net never gets the statistics",
         ),
-        ("true", "true", ends(True, True), unlearned),
-        ("true", "false", ends(True, False), "the same, whatever it is tested with"),
+        ("true", "true", runs.ends(True, True), unlearned),
+        ("true", "false", runs.ends(True, False), "the same, whatever it is tested with"),
     ]
+
+
+def run(bench: Bench) -> Result:
+    """Train with each setting, and test each net with both."""
+    iterations = bench.epochs(_EPOCHS, _BATCH)
+    bench.expect(2 * len(bench.seeds) * iterations)
+    marks = bench.marks(iterations, _POINTS)
+    runs = _trained(bench, marks)
+    cases = _cases(runs)
     rows = [
         [
             train,
             test,
-            spread([line[-1] for line in training[train == "true"]], "{:.3f}"),
-            spread([loss for _, loss in found], "{:.3f}"),
-            _accuracy(found),
+            spread([line[-1] for line in runs.training[train == "true"]], "{:.3f}"),
+            spread([loss for _, loss in tested], "{:.3f}"),
+            _accuracy(tested),
             symptom,
         ]
-        for train, test, found, symptom in cases
+        for train, test, tested, symptom in cases
     ]
-    right = _loss(ends(False, True))
-    parts = [not _loss(found) < _FAILED * right for *_, found, _ in cases[1:]]
+    right = _loss(runs.ends(False, True))
+    parts = [not _loss(tested) < _FAILED * right for *_, tested, _ in cases[1:]]
     sentence = "Test accuracy (TRAIN, TEST): " + "; ".join(f"{row[4]} ({row[0]}; {row[1]})" for row in rows) + "."
     return Result(
         "phases",
@@ -104,39 +133,33 @@ def run(bench: Bench) -> Result:
         sentence,
         ["TRAIN", "TEST", "training loss", "test loss", "test accuracy", "symptom"],
         rows,
-        [
-            Panel(
-                "training loss",
-                "epochs",
-                "loss",
-                [Curve(f"TRAIN {_WORDS[stored]}", epochs, lines) for stored, lines in training.items()],
-                y_scale="log",
-            ),
-            Panel(
-                "test loss",
-                "epochs",
-                "loss",
-                [
-                    Curve(
-                        f"TRAIN {_WORDS[stored]}, TEST {_WORDS[use]}",
-                        epochs,
-                        [[loss for _, loss in values] for values in found],
-                    )
-                    for (stored, use), found in tests.items()
-                ],
-                y_scale="log",
-            ),
-        ],
+        _panels(runs, [mark * _BATCH / len(bench.images.train) for mark in marks]),
         bench.images.described,
         bench.seeds,
         bench.share,
     )
 
 
-def _loss(found: Sequence[tuple[float, float]]) -> float:
-    return float(np.mean([loss for _, loss in found]))
+def _panels(runs: _Runs, epochs: Sequence[float]) -> list[Panel]:
+    training = [Curve(f"TRAIN {_WORDS[stored]}", epochs, lines) for stored, lines in runs.training.items()]
+    tests = [
+        Curve(
+            f"TRAIN {_WORDS[stored]}, TEST {_WORDS[use]}",
+            epochs,
+            [[loss for _, loss in looks] for looks in lines],
+        )
+        for (stored, use), lines in runs.tests.items()
+    ]
+    return [
+        Panel("training loss", "epochs", "loss", training, y_scale="log"),
+        Panel("test loss", "epochs", "loss", tests, y_scale="log"),
+    ]
 
 
-def _accuracy(found: Sequence[tuple[float, float]]) -> str:
-    text = f"{spread([accuracy for accuracy, _ in found])}%"
-    return text if np.isfinite(_loss(found)) else f"{text}: no score is a number"
+def _loss(tested: Sequence[tuple[float, float]]) -> float:
+    return float(np.mean([loss for _, loss in tested]))
+
+
+def _accuracy(tested: Sequence[tuple[float, float]]) -> str:
+    text = f"{spread([accuracy for accuracy, _ in tested])}%"
+    return text if np.isfinite(_loss(tested)) else f"{text}: no score is a number"

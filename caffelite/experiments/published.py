@@ -1,23 +1,25 @@
 """cifar10_bn, as its published solver trains it."""
 
-from pathlib import Path
+from typing import Any
 
 from caffelite.datasets.prepare import DATA_FOLDER, prepare
-from caffelite.errors import DataError
 from caffelite.experiments.bench import Bench
-from caffelite.experiments.training import After, Subject
+from caffelite.experiments.nets import cifar10_bn
+from caffelite.experiments.training import After, Training
 from caffelite.net import Net
-from caffelite.solvers.settings import load_solver
+from caffelite.schema.messages import SolverParameter
+from caffelite.schema.text import net_from_text
 from caffelite.solvers.solver import Solver
-from caffelite.solvers.sources import NetSource, source_to_train, sources_to_test
 from caffelite.solvers.testing import run_test
+from caffelite.words import TEST, TRAIN
 
-_SOLVER = Path("models/cifar10_bn_solver.prototxt")
+#: What ``models/cifar10_bn_solver.prototxt`` says of the updates.
+SOLVER: dict[str, Any] = {"base_lr": 0.001, "momentum": 0.9, "lr_policy": "fixed"}
 #: Passes over the test set.
 _TESTS = 10
 
 
-class Published(Subject):
+class Published(Training):
     """The net in training, with the statistics of each batch in the stored blobs.
 
     Parameters
@@ -30,17 +32,14 @@ class Published(Subject):
 
     def __init__(self, bench: Bench, seed: int, after: After) -> None:
         super().__init__(bench, after)
-        document = load_solver(_SOLVER)
-        document.message.ClearField("snapshot")
-        document.message.snapshot_after_train = False
-        document.message.test_interval = 1 << 30
-        document.message.test_initialization = False
-        self._source = _without_memory(source_to_train(document))
-        tested = _without_memory(sources_to_test(document)[0])
-        document.message.ClearField("net")
-        document.message.net_param.CopyFrom(self._source.document.message)
-        self.solver = Solver(document, self, seed=seed)
-        self._beside = {stored: tested.net(global_stats=stored, share=self.solver.net) for stored in (True, False)}
+        self._document = net_from_text(cifar10_bn("moving_average_fraction: 0"), "cifar10_bn")
+        param = SolverParameter(
+            net_param=self._document.message, random_seed=seed, snapshot_after_train=False, **SOLVER
+        )
+        self.solver = Solver(param, self)
+        self._beside = {
+            stored: Net(self._document, TEST, global_stats=stored, share=self.solver.net) for stored in (True, False)
+        }
 
     def test(self, global_stats: bool | None = None) -> tuple[float, float]:
         net = self._beside[global_stats is not False]
@@ -51,14 +50,7 @@ class Published(Subject):
         return 100 * accuracy, loss
 
     def measuring(self) -> Net:
-        return self._source.net(global_stats=False, learn=False, share=self.solver.net)
-
-
-def _without_memory(source: NetSource) -> NetSource:
-    for layer in source.document.message.layer:
-        if layer.type == "BatchNorm":
-            layer.batch_norm_param.moving_average_fraction = 0
-    return source
+        return Net(self._document, TRAIN, global_stats=False, learn=False, share=self.solver.net)
 
 
 def prepare_cifar10(bench: Bench) -> str:
@@ -67,9 +59,7 @@ def prepare_cifar10(bench: Bench) -> str:
     Raises
     ------
     DataError
-        The files of the net are not in ``models``, or see :func:`caffelite.datasets.prepare.prepare`.
+        See :func:`caffelite.datasets.prepare.prepare`.
     """
-    if not _SOLVER.is_file():
-        raise DataError(f"{_SOLVER} is not here; run this where caffelite was cloned")
     prepared = prepare("cifar10", DATA_FOLDER, bench.originals, bench.say)
     return "the built-in set of drawn shapes, not CIFAR-10" if prepared.builtin else "CIFAR-10"

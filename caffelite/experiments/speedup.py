@@ -21,10 +21,10 @@ def run(bench: Bench) -> Result:
         for name, kind in kinds.items()
         for with_, norms in (("plain", ()), ("BatchNorm", (1,)))
     ]
-    found = compare(bench, conditions)
+    courses = compare(bench, conditions)
     parts, sentences = [], []
     for name, factor in (("sigmoid", 0.5), ("ReLU", 1.0)):
-        plain, normed = found[f"{name}, plain"], found[f"{name}, BatchNorm"]
+        plain, normed = courses[f"{name}, plain"], courses[f"{name}, BatchNorm"]
         parts.append(normed.typical_reach(_LEVEL) < factor * plain.typical_reach(_LEVEL))
         sentences.append(
             f"with {name}, {_LEVEL}% of the test images were right {after(normed.reach(_LEVEL))} with BatchNorm and "
@@ -40,8 +40,8 @@ def run(bench: Bench) -> Result:
         verdict(*parts),
         sentence(sentences),
         columns(_LEVEL),
-        [course.row(_LEVEL) for course in found.values()],
-        [panel(name, [found[f"{name}, plain"], found[f"{name}, BatchNorm"]]) for name in kinds],
+        [course.row(_LEVEL) for course in courses.values()],
+        [panel(name, [courses[f"{name}, plain"], courses[f"{name}, BatchNorm"]]) for name in kinds],
         bench.images.described,
         bench.seeds,
         bench.share,

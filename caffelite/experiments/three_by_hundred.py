@@ -38,11 +38,11 @@ def run(bench: Bench) -> Result:
         for name, kind in kinds.items()
         for way, norms in (("plain", ()), ("BatchNorm", (1, 2, 3)))
     ]
-    found = compare(bench, conditions)
+    courses = compare(bench, conditions)
     rates = _rates(bench, conditions)
     parts, sentences = [], []
     for name in kinds:
-        plain, normed = found[f"{name}, plain"], found[f"{name}, BatchNorm"]
+        plain, normed = courses[f"{name}, plain"], courses[f"{name}, BatchNorm"]
         parts.append(normed.typical_reach(_LEVEL) <= _AT_ONCE)
         sentences.append(
             f"with {name}, {_LEVEL}% was reached {after(normed.reach(_LEVEL))} with BatchNorm and "
@@ -65,8 +65,8 @@ def run(bench: Bench) -> Result:
         verdict(*parts),
         sentence(sentences),
         [*columns(_LEVEL), "batches a second"],
-        [[*course.row(_LEVEL), f"{np.median(rates[label]):,.0f}"] for label, course in found.items()],
-        [panel(name, [found[f"{name}, plain"], found[f"{name}, BatchNorm"]]) for name in kinds],
+        [[*course.row(_LEVEL), f"{np.median(rates[label]):,.0f}"] for label, course in courses.items()],
+        [panel(name, [courses[f"{name}, plain"], courses[f"{name}, BatchNorm"]]) for name in kinds],
         bench.images.described,
         bench.seeds,
         bench.share,
@@ -76,15 +76,15 @@ def run(bench: Bench) -> Result:
 def _rates(bench: Bench, conditions: list[Condition]) -> dict[str, list[float]]:
     """Return batches a second of each, one figure a turn."""
     iterations = bench.of(_TIMED)
-    subjects = {one.label: Trained(bench, one.net, 1, _BATCH, **one.solver) for one in conditions}
-    rates: dict[str, list[float]] = {label: [] for label in subjects}
+    trained = {one.label: Trained(bench, one.net, 1, _BATCH, **one.solver) for one in conditions}
+    rates: dict[str, list[float]] = {label: [] for label in trained}
     try:
         for _ in range(_TURNS):
-            for label, subject in subjects.items():
+            for label, one in trained.items():
                 begin = perf_counter()
-                subject.solver.step(iterations)
+                one.solver.step(iterations)
                 rates[label].append(iterations / (perf_counter() - begin))
     finally:
-        for subject in subjects.values():
-            subject.solver.close()
+        for one in trained.values():
+            one.solver.close()
     return rates

@@ -8,9 +8,9 @@ from typing import Any, Self
 import numpy as np
 
 from caffelite.batchnorm.recalibrate import recalibrate
+from caffelite.batchnorm.statistics import normalizing
 from caffelite.experiments.bench import Bench
 from caffelite.experiments.nets import TEST_BATCH
-from caffelite.layers.batchnorm import BatchNorm
 from caffelite.net import Net
 from caffelite.schema import messages
 from caffelite.schema.text import net_from_message, net_from_text
@@ -22,7 +22,7 @@ from caffelite.words import TEST, TRAIN
 After = Callable[[dict[str, list[np.ndarray]]], None]
 
 
-class Subject(Listener, ABC):
+class Training(Listener, ABC):
     """A solver, which it listens to, and the statistics that its BatchNorm layers store.
 
     Attributes
@@ -87,11 +87,7 @@ class Subject(Listener, ABC):
 
     def norms(self) -> dict[str, list[np.ndarray]]:
         """Return the stored blobs of each BatchNorm: mean, variance and factor."""
-        return {
-            layer.name: [blob.data for blob in layer.blobs[:3]]
-            for layer in self.solver.net.layers
-            if isinstance(layer, BatchNorm)
-        }
+        return {node.name: layer.sums for node, layer in normalizing(self.solver.net.graph)}
 
     @contextmanager
     def statistics(self, values: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None) -> Iterator[None]:
@@ -109,7 +105,7 @@ class Subject(Listener, ABC):
                     blob[...] = old
 
 
-class Trained(Subject):
+class Trained(Training):
     """A net in training, on images in an order that the seed decides.
 
     Parameters
@@ -186,7 +182,7 @@ class Trained(Subject):
     def test(
         self, global_stats: bool | None = None, batch: int = TEST_BATCH, order: np.ndarray | None = None
     ) -> tuple[float, float]:
-        """See :meth:`Subject.test`.
+        """See :meth:`Training.test`.
 
         Parameters
         ----------

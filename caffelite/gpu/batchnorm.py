@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from caffelite.kernels.cuda.host import Gpu, HostBatchNorm, Settings
+from caffelite.kernels.cuda.host import Gpu, HostBatchNorm, HostBatchNormSettings
 from caffelite.layers.batchnorm import STATISTICS, BatchNorm, learned_by
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
@@ -39,7 +39,7 @@ class GpuBatchNorm(BatchNorm):
         mean_sum, variance_sum, stored_count = (blob.data for blob in self.blobs[:STATISTICS])
         gamma, beta = (None if blob is None else blob.data for blob in self._affine(followers))
         activation, slope = followers[-1].facts.activation or (None, 0.0) if followers else (None, 0.0)
-        settings = Settings(
+        settings = HostBatchNormSettings(
             self.settings.eps,
             self.fraction,
             (mean_sum, variance_sum, stored_count),

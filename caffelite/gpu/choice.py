@@ -1,10 +1,10 @@
-"""Which GPU a net uses, and what is said about it."""
+"""Which GPUs there are, which of them a net uses, and what is said about it."""
 
 from caffelite.errors import GpuError
-from caffelite.kernels.cuda.device import exists, find
+from caffelite.kernels.cuda.device import count, exists, find
 from caffelite.kernels.cuda.host import Gpu
 
-__all__ = ["Gpu", "cost", "gpu_or_reason"]
+__all__ = ["Gpu", "cost", "count", "find", "gpu_or_reason"]
 
 
 def gpu_or_reason(number: int) -> tuple[Gpu | None, str]:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from caffelite.kernels.engine.launch import Call, call, kernel
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
 
 #: Columns of a task: those of a cache line.
 BLOCK = 16

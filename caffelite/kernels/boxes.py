@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
-from caffelite.kernels.engine.launch import Call, call, kernel, specialised
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel, specialised
 
 #: How a location is written: offsets of the corners; of centre and size; of the corners in sizes of the prior.
 CORNER, CENTER_SIZE, CORNER_SIZE = 1, 2, 3

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from caffelite.kernels.engine.launch import Call, call, kernel
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
 
 
 class Extent(NamedTuple):

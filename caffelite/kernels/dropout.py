@@ -7,7 +7,8 @@ Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfi
 import numpy as np
 
 from caffelite.kernels.engine.arrays import CHUNK
-from caffelite.kernels.engine.launch import Call, call, kernel
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.functions import random32
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from caffelite.kernels.engine import settings
 from caffelite.kernels.engine.arrays import CHUNK
-from caffelite.kernels.engine.launch import Call, call, source_digest, specialised
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import source_digest, specialised
 
 
 @dataclass(frozen=True)

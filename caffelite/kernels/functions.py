@@ -18,7 +18,8 @@ _LOG2E = _F(1.4426950408889634)
 _LN2_HIGH, _LN2_LOW = _F(0.693359375), _F(-2.12194440e-4)
 _INFINITY, _NAN = _F(np.inf), _F(np.nan)
 _LARGEST, _SMALLEST = _F(88.722835), _F(-87.33654)
-_SMALLEST_NORMAL = _F(1.1754943508222875e-38)
+#: The smallest normal float32, by C's name.
+FLT_MIN = _F(1.1754943508222875e-38)
 
 
 @intrinsic
@@ -77,7 +78,7 @@ def exp32(x):
 def log32(x):
     """Natural logarithm; minus infinity at 0, NaN below."""
     # A number below the smallest normal one has no exponent of its own: 2 to the 23 gives it one.
-    subnormal = x < _SMALLEST_NORMAL
+    subnormal = x < FLT_MIN
     bits = as_bits(x * _F(8388608) if subnormal else x)
     e = _F((bits >> np.int32(23)) - np.int32(127)) - (_F(23) if subnormal else _F(0))
     m = as_float((bits & np.int32(0x7FFFFF)) | np.int32(0x3F800000))

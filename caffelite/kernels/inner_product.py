@@ -12,7 +12,8 @@ import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.engine import arrays, settings
-from caffelite.kernels.engine.launch import Call, call, specialised
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import specialised
 from caffelite.kernels.tiles.matrix_tile import dots_tile, lanes_tile
 from caffelite.kernels.tiles.tile import SUMS, move
 from caffelite.kernels.tiles.vectors import WIDTH
@@ -143,19 +144,14 @@ def _with_lanes(vectors: int) -> Callable[..., None]:
                             start, start_base = bias, j
                     lanes_tile(
                         a,
-                        i * a_row + k * a_step,
-                        a_row,
-                        a_step,
-                        valid,
+                        (i * a_row + k * a_step, a_row, a_step, valid),
                         panels,
                         panel,
                         steps,
                         start,
-                        start_base,
-                        start_row,
+                        (start_base, start_row),
                         target,
-                        target_base,
-                        target_row,
+                        (target_base, target_row),
                         shape,
                     )
                     if not whole:
@@ -218,20 +214,14 @@ def _with_dots(rows: int) -> Callable[..., None]:
                                 start, start_base = bias, j
                         dots_tile(
                             a,
-                            i * a_row + k,
-                            a_row,
-                            valid,
+                            (i * a_row + k, a_row, valid),
                             b,
-                            j * b_row + k,
-                            b_row,
-                            filled,
+                            (j * b_row + k, b_row, filled),
                             steps,
                             start,
-                            start_base,
-                            start_row,
+                            (start_base, start_row),
                             target,
-                            target_base,
-                            target_row,
+                            (target_base, target_row),
                             shape,
                         )
                         if not whole:

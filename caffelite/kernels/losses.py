@@ -5,7 +5,8 @@ Plain NumPy: ``naive.cross_entropy``, ``naive.cross_entropy_gradient`` and ``nai
 
 import numpy as np
 
-from caffelite.kernels.engine.launch import Call, call, kernel
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.functions import exp32, log32, sigmoid32
 
 _IGNORE_NOTHING = -(1 << 40)

@@ -22,7 +22,8 @@ import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.engine import arrays, settings
-from caffelite.kernels.engine.launch import Call, call, specialised
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import specialised
 from caffelite.kernels.functions import exp32, log32
 
 

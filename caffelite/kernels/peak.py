@@ -7,7 +7,8 @@ from time import perf_counter
 import numpy as np
 
 from caffelite.kernels.engine import arrays, settings
-from caffelite.kernels.engine.launch import Call, call, kernel
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.tiles.tile import SUMS, tile
 from caffelite.kernels.tiles.vectors import WIDTH
 

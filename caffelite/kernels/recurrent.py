@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from caffelite.kernels.engine.launch import Call, call, kernel, specialised
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.kernels.functions import sigmoid32, tanh32
 
 _F = np.float32

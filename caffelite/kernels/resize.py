@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffelite.kernels.engine import arrays, settings
-from caffelite.kernels.engine.launch import Call, call, kernel
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
 
 
 @dataclass(frozen=True, slots=True)

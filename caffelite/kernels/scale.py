@@ -8,7 +8,8 @@ where vectors run over channels. Plain NumPy: ``naive.scale`` and ``naive.scale_
 import numpy as np
 
 from caffelite.kernels.bias import add_rows
-from caffelite.kernels.engine.launch import Call, call, kernel
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
 
 #: Channels a task takes where there are no spatial axes, so that vectors run over channels.
 _BLOCK = 16

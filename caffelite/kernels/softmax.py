@@ -6,10 +6,10 @@ is y less 1 at the label. Plain NumPy: ``naive.softmax`` and what follows it the
 
 import numpy as np
 
-from caffelite.kernels.engine.launch import Call, call, kernel
-from caffelite.kernels.functions import exp32, log32
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
+from caffelite.kernels.functions import FLT_MIN, exp32, log32
 
-_TINY = np.float32(1.1754943508222875e-38)
 _IGNORE_NOTHING = -(1 << 40)
 
 
@@ -87,7 +87,7 @@ def _loss(begin, end, worker, p, labels, losses, counts, wrong, channels, inner,
             if label < 0 or label >= channels:
                 wrong[0] = n * inner + i + 1
                 continue
-            total -= log32(max(p[(n * channels + label) * inner + i], _TINY))
+            total -= log32(max(p[(n * channels + label) * inner + i], FLT_MIN))
             count += 1
         losses[n] = total
         counts[n] = count

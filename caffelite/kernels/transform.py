@@ -11,7 +11,8 @@ from numba import carray
 from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
-from caffelite.kernels.engine.launch import Call, kernel, specialised
+from caffelite.kernels.engine.calls import Call
+from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.kernels.functions import random32
 
 #: What :func:`parse` reports of a record.

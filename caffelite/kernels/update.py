@@ -10,7 +10,8 @@ import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.engine.arrays import shares
-from caffelite.kernels.engine.launch import Call, call, kernel, specialised
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel, specialised
 
 #: Places in ``settings``.
 RATE, MOMENTUM, DECAY, SCALE, SECOND, DELTA, CORRECTION = range(7)

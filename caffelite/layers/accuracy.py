@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.errors import DataError
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.labels import class_numbers
 from caffelite.words import Shape, count, text_of
 
 
@@ -33,8 +33,7 @@ class Accuracy(Layer):
     )
 
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
-        axis = self.axis(self.param.accuracy_param.axis, x)
-        return count(x[:axis]), x[axis], count(x[axis + 1 :])
+        return self.around(self.param.accuracy_param.axis, x)
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         outer, classes, inner = self._sizes(bottoms[0])
@@ -55,25 +54,17 @@ class Accuracy(Layer):
         settings = self.param.accuracy_param
         scores = bottoms[0].data.reshape(outer, classes, inner).transpose(0, 2, 1)
         labels = bottoms[1].data.reshape(outer, inner)
-        ignored = settings.ignore_label if settings.HasField("ignore_label") else None
+        ignored = [settings.ignore_label] if settings.HasField("ignore_label") else []
 
         def measure() -> None:
-            with np.errstate(invalid="ignore"):  # NaN becomes a number that is no class
-                wanted = labels.astype(np.int64)
-            counted = np.ones_like(wanted, bool) if ignored is None else wanted != ignored
-            outside = counted & ((wanted < 0) | (wanted >= classes))
-            if outside.any():
-                raise DataError(
-                    f"{self.where('bottom', 1)}: label {labels[outside][0]:g} is not one of the "
-                    f"{classes} classes (0 to {classes - 1})"
-                )
-            own = np.take_along_axis(scores, np.where(counted, wanted, 0)[..., None], axis=2)
+            index, counted = class_numbers(self, labels, classes, ignored)
+            own = np.take_along_axis(scores, np.where(counted, index, 0)[..., None], axis=2)
             # Asked this way round, NaN is never among the lower ones.
             right = ((scores < own).sum(axis=2) >= classes - settings.top_k) & ~np.isnan(own[..., 0]) & counted
             tops[0].flat[0] = right.sum() / max(counted.sum(), 1)
             if len(tops) > 1:
-                all_of = np.bincount(wanted[counted], minlength=classes)
-                right_of = np.bincount(wanted[right], minlength=classes)
+                all_of = np.bincount(index[counted], minlength=classes)
+                right_of = np.bincount(index[right], minlength=classes)
                 tops[1].data[:] = right_of / np.maximum(all_of, 1)
 
         return [measure]

@@ -14,6 +14,15 @@ from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.normalizing import (
+    CAFFE,
+    NVCAFFE,
+    NVCAFFE_BEFORE_016,
+    BatchSetting,
+    Normalizing,
+    Statistics,
+    layout_of,
+)
 from caffelite.schema.messages import FillerParameter, ParamSpec
 from caffelite.words import TRAIN, Shape, count
 
@@ -32,7 +41,7 @@ def _has_scale(settings: Any) -> bool:
 
 
 @layer("BatchNorm")
-class BatchNorm(Layer):
+class BatchNorm(Normalizing):
     """Normalise each channel: ``y = (x - mean) / sqrt(variance + eps)``.
 
     ``batch_norm_param``: ``use_global_stats``, ``moving_average_fraction`` (0.999), ``eps`` (1e-5); and, in caffelite
@@ -76,7 +85,9 @@ class BatchNorm(Layer):
 
     def setup(self) -> None:
         self.settings = p = self.param.batch_norm_param
-        self.scale_bias = _has_scale(p)
+        self.eps: float = p.eps
+        self.scales = self.scale_bias = _has_scale(p)
+        self.layout = NVCAFFE if self.scale_bias else CAFFE
         indices = self.of_statistics(self.param)
         self.scale_first: bool = indices.start > 0
         for i in indices:
@@ -100,7 +111,7 @@ class BatchNorm(Layer):
             use = self.settings.use_global_stats
         if self.context.global_stats is not None:
             use = self.context.global_stats
-        self.use_global_stats = use
+        self.uses_stored = self.use_global_stats = use
 
     def specific_facts(self) -> Facts:
         facts = self.facts.but(
@@ -138,19 +149,32 @@ class BatchNorm(Layer):
         return [*statistics, *[ParamSpec()] * (STATISTICS - len(statistics)), *given[:2]]
 
     def convert_blobs(self, blobs: list[np.ndarray], where: str) -> list[np.ndarray]:
-        if len(blobs) != STATISTICS + 2:
+        layout = layout_of(blobs)
+        if layout not in (NVCAFFE, NVCAFFE_BEFORE_016):
             return blobs
-        if blobs[2].size > 1 == blobs[4].size:
-            scale, bias, mean, variance, _ = blobs
-            blobs = [mean, variance, np.ones(1, np.float32), scale, bias]
-        if self.scale_bias:
-            return blobs
-        if not (blobs[3] == 1).all() or blobs[4].any():
+        if not self.takes(blobs):
             raise WeightsError(
                 f"{where} has a learned scale and bias, as in NVCaffe; batch_norm_param {{ scale_bias: true }} in the "
                 "net takes them"
             )
-        return blobs[:STATISTICS]
+        by_name = {"correction": np.ones(1, np.float32)} | dict(zip(layout.blobs, blobs, strict=True))
+        return [by_name[name] for name in (NVCAFFE.blobs if self.scale_bias else NVCAFFE.blobs[:STATISTICS])]
+
+    def takes(self, blobs: Sequence[np.ndarray]) -> bool:
+        layout = layout_of(blobs)
+        if layout not in (NVCAFFE, NVCAFFE_BEFORE_016):
+            return layout is CAFFE
+        by_name = dict(zip(layout.blobs, blobs, strict=True))
+        # A scale of 1 and a bias of 0 need no place.
+        return self.scale_bias or bool((by_name["scale"] == 1).all() and not by_name["bias"].any())
+
+    @property
+    def batch_setting(self) -> BatchSetting:
+        return BatchSetting("use_global_stats", "false", "leave it out: it is true in TEST by itself")
+
+    def averaged(self, passes: int) -> Statistics | None:
+        mean, variance, factor = (blob.astype(np.float64).reshape(-1) for blob in self.sums)
+        return Statistics(mean / factor[0], variance / factor[0], None, "") if factor[0] else None
 
     def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
         mean_sum, variance_sum, stored_count, *learned = (blob.data for blob in self.blobs)
@@ -262,6 +286,6 @@ class BatchNorm(Layer):
 def learned_by(followers: Sequence[Layer]) -> tuple[Blob | None, Blob | None]:
     """Return gamma and beta, which the one layer behind learns."""
     (follower,) = followers
-    learned = follower.learned_affine()
-    assert learned is not None
-    return learned
+    affine = follower.learned_affine()
+    assert affine is not None
+    return affine

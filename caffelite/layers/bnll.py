@@ -19,7 +19,7 @@ _BNLL = define(
 class BNLL(ElementWise):
     """``y = log(1 + exp(x))``, the binomial normal log likelihood (elsewhere: softplus)."""
 
-    facts = ElementWise.facts.but(kind="activation")
+    facts = ElementWise.facts.but(kind="activation", rectifies=True)
 
     def setup(self) -> None:
         self.use(_BNLL)

@@ -1,4 +1,4 @@
-"""Clip: hold values between two bounds; ReLU6 is one such."""
+"""Clip: hold values between two bounds."""
 
 import numpy as np
 
@@ -17,22 +17,6 @@ _CLIP = define(
         2,
     )
 )
-_RELU6 = define(
-    Function(
-        "ReLU6",
-        lambda x, p, o: min(max(x, _F(0)), _F(6)),
-        lambda x, y, p, o: _F(1) if y > _F(0) and y < _F(6) else _F(0),
-    )
-)
-_LEAKY_RELU6 = define(
-    Function(
-        "LeakyReLU6",
-        lambda x, p, o: min(x if x > _F(0) else x * p[o], _F(6)),
-        lambda x, y, p, o: (_F(1) if x > _F(0) else p[o]) if x < _F(6) else _F(0),
-        "x",
-        1,
-    )
-)
 
 
 @layer("Clip")
@@ -42,29 +26,10 @@ class Clip(ElementWise):
     The gradient is 1 on the bounds and between them.
     """
 
-    facts = ElementWise.facts.but(kind="activation", settings=("clip_param",))
+    facts = ElementWise.facts.but(kind="activation", settings=("clip_param",), saturates=True)
 
     def setup(self) -> None:
         settings = self.param.clip_param
         if not self.param.HasField("clip_param"):
             self.error("clip_param needs min and max")
         self.use(_CLIP, settings.min, settings.max)
-
-
-@layer("ReLU6")
-class ReLU6(ElementWise):
-    """``y = min(max(x, 0), 6)``; the gradient on the bounds is 0.
-
-    ``relu6_param { negative_slope: 0 }`` (of eric612's fork): x times the slope in place of what is below 0.
-
-    In the forks of eric612 and jolibrain. Krizhevsky, "Convolutional Deep Belief Networks on CIFAR-10", 2010.
-    """
-
-    facts = ElementWise.facts.but(kind="activation", settings=("relu6_param",))
-
-    def setup(self) -> None:
-        slope = self.param.relu6_param.negative_slope
-        if slope:
-            self.use(_LEAKY_RELU6, slope)
-        else:
-            self.use(_RELU6)

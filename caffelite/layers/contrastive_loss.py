@@ -23,11 +23,7 @@ class ContrastiveLoss(Loss):
     """
 
     facts = Loss.facts.but(
-        bottoms=3,
-        tops=(0, 1),
-        without_gradient=(2,),
-        refuses_gradient=False,
-        settings=("contrastive_loss_param", "loss_param"),
+        bottoms=3, tops=(0, 1), without_gradient=(2,), refuses_gradient=False, settings=("contrastive_loss_param",)
     )
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:

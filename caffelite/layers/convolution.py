@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from caffelite.kernels.convolution import (
 from caffelite.kernels.convolution import (
     direct_weights as convolution_weights,
 )
-from caffelite.kernels.convolution.direct import Geometry
+from caffelite.kernels.convolution.geometry import Geometry
 from caffelite.kernels.elementwise import NOTHING, Chain
 from caffelite.kernels.engine.arrays import zeros
 from caffelite.layers.contract.blobs import Blob, Once, Parameter, Step, with_gradient
@@ -27,11 +27,13 @@ from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.elementwise import chain_of
+from caffelite.layers.shared.linear import Linear
+from caffelite.layers.shared.windows import stride_and_pad_text, window_text
 from caffelite.words import Shape, count, text_of
 
 
 @layer("Convolution")
-class Convolution(Layer):
+class Convolution(Linear):
     """Slide filters over the input: ``y[o] = b[o] + sum over c, i, j of w[o, c, i, j] * x[c, y*s + i*d - p, …]``.
 
     ``convolution_param``: ``num_output``; ``kernel_size``, ``stride``, ``pad``, ``dilation`` (one value, or one a
@@ -49,9 +51,18 @@ class Convolution(Layer):
         backward_reads=frozenset({"bottom"}),
         kind="weights",
         settings=("convolution_param",),
+        folds=frozenset({"before", "behind"}),
     )
-    #: The name of its settings.
-    message: ClassVar[str] = "convolution_param"
+    message = "convolution_param"
+
+    @classmethod
+    def summary(cls, param: Any) -> list[str]:
+        settings = getattr(param, cls.message)
+        dilation = list(settings.dilation)
+        told = [f"{window_text(settings)} → {settings.num_output}", *stride_and_pad_text(settings)]
+        told += [f"dilation {'×'.join(map(str, dilation))}"] if set(dilation) - {1} else []
+        told += [f"group {settings.group}"] if settings.group > 1 else []
+        return [", ".join(told)]
 
     def setup(self) -> None:
         self.settings = getattr(self.param, self.message)
@@ -60,7 +71,11 @@ class Convolution(Layer):
             self.error(f"{len(self.param.bottom)} bottoms need as many tops, not {len(self.param.top)}")
 
     def specific_facts(self) -> Facts:
-        return self.facts.but(absorbs=type(self).forward is Convolution.forward and self.settings.axis == 1)
+        plain = self.settings.axis == 1
+        return self.facts.but(
+            absorbs=plain and type(self).forward is Convolution.forward,
+            folds=self.facts.folds if plain else frozenset(),
+        )
 
     def _check_counts(self) -> None:
         if not self.settings.num_output:
@@ -142,10 +157,10 @@ class Convolution(Layer):
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         _, channels, (_, kernel, *_) = self._sizes(bottoms[0])
         outputs, group = self._counts(channels)
-        found = [Parameter((outputs, channels // group, *kernel), self.settings.weight_filler)]
+        parameters = [Parameter((outputs, channels // group, *kernel), self.settings.weight_filler)]
         if self.settings.bias_term:
-            found.append(Parameter((outputs,), self.settings.bias_filler))
-        return found
+            parameters.append(Parameter((outputs,), self.settings.bias_filler))
+        return parameters
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         steps: list[Step] = []
@@ -179,6 +194,20 @@ class Convolution(Layer):
         w = self.blobs[0]
         places = [(x, y.data.size * count(w.shape[1:])) for x, y in zip(bottoms, tops, strict=True)]
         return sum(n for _, n in places), sum(n * with_gradient(x, w) for x, n in places)
+
+    def scale_outputs(self, weights: np.ndarray, factor: np.ndarray) -> np.ndarray:
+        return weights * factor.reshape(-1, *[1] * (weights.ndim - 1))
+
+    def scale_inputs(
+        self, weights: np.ndarray, factor: np.ndarray, offset: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        settings = self.settings
+        if offset.any() and (any(settings.pad) or settings.pad_h or settings.pad_w):
+            return None  # the zeros around the map are not shifted
+        parts = weights.reshape(settings.group, -1, *weights.shape[1:])
+        shape = (settings.group, 1, -1, *[1] * (weights.ndim - 2))
+        shift = (parts * offset.reshape(shape)).sum(axis=tuple(range(2, parts.ndim))).reshape(-1)
+        return (parts * factor.reshape(shape)).reshape(weights.shape), shift
 
     def _weights(self) -> tuple[np.ndarray, np.ndarray | None]:
         return self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None

@@ -1,7 +1,9 @@
 """Data: images and labels from a database."""
 
+from typing import Any
+
 from caffelite.data.database import open_database
-from caffelite.data.stream import RecordStream
+from caffelite.data.records import RecordStream
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.streamed import Streamed
 
@@ -22,6 +24,10 @@ class Data(Streamed):
     """
 
     facts = Streamed.facts.but(tops=(1, 2), kind="data", settings=("data_param", "transform_param"))
+
+    @classmethod
+    def summary(cls, param: Any) -> list[str]:
+        return [f"{param.data_param.source}, batch {param.data_param.batch_size}"]
 
     def setup(self) -> None:
         settings = self.param.data_param

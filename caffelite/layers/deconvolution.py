@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from caffelite.kernels import scale
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.registry import layer
@@ -21,7 +23,8 @@ class Deconvolution(Convolution):
     Also called transposed convolution. Long et al., "Fully Convolutional Networks for Semantic Segmentation", 2015.
     """
 
-    facts = Convolution.facts.but(kind="weights", settings=("convolution_param",))
+    # At the edges of the output fewer inputs are summed, so a shift of the input is no shift of the output.
+    facts = Convolution.facts.but(kind="weights", settings=("convolution_param",), folds=frozenset({"behind"}))
 
     def _check_fit(self, spatial: Shape, kernel: Shape, pad: Shape, dilation: Shape) -> None:
         """Any kernel fits; what must not be empty is the output: see ``shapes``."""
@@ -42,10 +45,16 @@ class Deconvolution(Convolution):
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         _, channels, (_, kernel, *_) = self._sizes(bottoms[0])
         weights = (channels, self.settings.num_output // self.settings.group, *kernel)
-        found = [Parameter(weights, self.settings.weight_filler)]
+        parameters = [Parameter(weights, self.settings.weight_filler)]
         if self.settings.bias_term:
-            found.append(Parameter((self.settings.num_output,), self.settings.bias_filler))
-        return found
+            parameters.append(Parameter((self.settings.num_output,), self.settings.bias_filler))
+        return parameters
+
+    def scale_outputs(self, weights: np.ndarray, factor: np.ndarray) -> np.ndarray:
+        # Input channels, then the output channels of a group.
+        groups = self.settings.group
+        parts = weights.reshape(groups, -1, *weights.shape[1:])
+        return (parts * factor.reshape(groups, 1, -1, *[1] * (weights.ndim - 2))).reshape(weights.shape)
 
     def _reversed(self, x: Blob, y: Blob):
         """Return the convolution from the top to the bottom."""

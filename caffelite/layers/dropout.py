@@ -39,6 +39,9 @@ class Dropout(Layer):
         if self.train:
             self.state["passes"] = np.zeros(1, np.int64)
 
+    def specific_facts(self) -> Facts:
+        return self.facts if self.test_scale == 1 else self.facts.but(deploy="kept")
+
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0].flat, tops[0].flat
         if not self.train:

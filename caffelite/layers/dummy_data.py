@@ -26,34 +26,34 @@ class DummyData(Layer):
     facts = Facts(bottoms=0, tops=(1, None), source=True, kind="data", settings=("dummy_data_param",))
 
     def setup(self) -> None:
-        settings, many = self.param.dummy_data_param, len(self.param.top)
+        settings, tops = self.param.dummy_data_param, len(self.param.top)
         older = any(len(getattr(settings, name)) for name in _OLDER)
         if settings.shape and older:
             self.error("give either shape or the older num, channels, height and width, not both", "shape")
-        self.top_shapes = self._older_shapes(many) if older else self._shapes(many)
+        self.top_shapes = self._older_shapes(tops) if older else self._shapes(tops)
         for i, shape in enumerate(self.top_shapes):
             if any(n < 1 for n in shape):
                 self.shape_error(f"top {i} would be {text_of(shape)}, expected sizes of at least 1", "shape")
         fillers = list(settings.data_filler) or [FillerParameter(type="constant", value=0)]
-        if len(fillers) not in (1, many):
-            self.error(f"{many} tops need no data_filler, one or {many}, not {len(fillers)}", "data_filler")
-        self.fillers = fillers * many if len(fillers) == 1 else fillers
+        if len(fillers) not in (1, tops):
+            self.error(f"{tops} tops need no data_filler, one or {tops}, not {len(fillers)}", "data_filler")
+        self.fillers = fillers * tops if len(fillers) == 1 else fillers
         self.state["passes"] = np.zeros(1, np.int64)
 
-    def _shapes(self, many: int) -> list[Shape]:
+    def _shapes(self, tops: int) -> list[Shape]:
         given: list[Shape] = [tuple(shape.dim) for shape in self.param.dummy_data_param.shape]
-        if len(given) not in (1, many):
-            self.error(f"{many} tops need one shape or {many}, not {len(given)}", "shape")
-        return given * many if len(given) == 1 else given
+        if len(given) not in (1, tops):
+            self.error(f"{tops} tops need one shape or {tops}, not {len(given)}", "shape")
+        return given * tops if len(given) == 1 else given
 
-    def _older_shapes(self, many: int) -> list[Shape]:
+    def _older_shapes(self, tops: int) -> list[Shape]:
         """Return the shapes that num, channels, height and width make; each is given once or for each top."""
         columns = []
         for name in _OLDER:
             sizes = list(getattr(self.param.dummy_data_param, name))
-            if len(sizes) not in (1, many):
-                self.error(f"{many} tops need {name} once or {many} times, not {len(sizes)} times", name)
-            columns.append(sizes * many if len(sizes) == 1 else sizes)
+            if len(sizes) not in (1, tops):
+                self.error(f"{tops} tops need {name} once or {tops} times, not {len(sizes)} times", name)
+            columns.append(sizes * tops if len(sizes) == 1 else sizes)
         return list(zip(*columns, strict=True))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:

@@ -27,7 +27,7 @@ class ELU(ElementWise):
     Clevert et al., "Fast and Accurate Deep Network Learning by Exponential Linear Units", 2016.
     """
 
-    facts = ElementWise.facts.but(kind="activation", settings=("elu_param",))
+    facts = ElementWise.facts.but(kind="activation", settings=("elu_param",), rectifies=True, reads_own_output="always")
 
     def setup(self) -> None:
         self.use(_ELU, self.param.elu_param.alpha)

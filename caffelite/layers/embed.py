@@ -1,32 +1,15 @@
-"""Embed and BatchReindex: rows of a table, chosen by number."""
+"""Embed: rows of a table, chosen by number."""
 
 from collections.abc import Sequence
-from functools import partial
 
-import numpy as np
-
-from caffelite.errors import DataError
 from caffelite.kernels import scale as broadcast
 from caffelite.kernels.rows import gather, scatter
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
-from caffelite.words import Shape, count, text_of
-
-
-def _checked(layer: Layer, bottom: int, index: np.ndarray, size: int) -> Step:
-    """Return the step that raises DataError where a number is not a row of a table of this size."""
-
-    def check() -> None:
-        # Written so that NaN is wrong too.
-        wrong = np.flatnonzero(~((index > -1) & (index < size)))
-        if len(wrong):
-            raise DataError(
-                f"{layer.where('bottom', bottom)}: {index[wrong[0]]:g} is not one of its {size} rows (0 to {size - 1})"
-            )
-
-    return check
+from caffelite.layers.shared.rows import row_checker
+from caffelite.words import Shape
 
 
 @layer("Embed")
@@ -54,13 +37,15 @@ class Embed(Layer):
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         outputs = self.settings.num_output
-        found = [Parameter((self.settings.input_dim, outputs), self.settings.weight_filler)]
-        return [*found, Parameter((outputs,), self.settings.bias_filler)] if self.settings.bias_term else found
+        parameters = [Parameter((self.settings.input_dim, outputs), self.settings.weight_filler)]
+        if self.settings.bias_term:
+            parameters.append(Parameter((outputs,), self.settings.bias_filler))
+        return parameters
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         index, y = bottoms[0].flat, tops[0].flat
         steps: list[Step] = [
-            _checked(self, 0, index, self.settings.input_dim),
+            row_checker(self, 0, index, self.settings.input_dim),
             gather(self.blobs[0].data, index, tops[0].data),
         ]
         if len(self.blobs) > 1:
@@ -75,30 +60,3 @@ class Embed(Layer):
         if len(self.blobs) > 1 and self.blobs[1].diff is not None:
             steps.append(broadcast.sums(dy, self.settings.num_output, 1, self.blobs[1].diff, add=True))
         return steps
-
-
-@layer("BatchReindex")
-class BatchReindex(Layer):
-    """``y[i] = x[index[i]]``: images of the first bottom, in the order and number the second says.
-
-    An index outside the batch is an error. The gradient of an image is the sum over its copies.
-    """
-
-    facts = Facts(bottoms=2, without_gradient=(1,), backward_reads=frozenset({"bottom"}))
-
-    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        x, index = bottoms
-        if len(index) != 1 or not x:
-            self.shape_error(
-                f"takes images and one axis of numbers, not {text_of(x)} and {text_of(index)}", "bottom", 1
-            )
-        return [(index[0], *x[1:])]
-
-    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        x, index = bottoms
-        return [_checked(self, 1, index.flat, x.shape[0]), gather(x.data, index.data, tops[0].data)]
-
-    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        if bottoms[0].diff is None or not count(tops[0].shape):
-            return []
-        return [partial(bottoms[0].diff.fill, 0), scatter(tops[0].flat_diff, bottoms[1].flat, bottoms[0].diff)]

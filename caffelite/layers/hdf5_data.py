@@ -74,9 +74,9 @@ class HDF5Data(Layer):
         rows = []
         first: list[Shape] = []
         for file in self._files:
-            found = row_shapes(file, self._names)
-            rows.append(found[0][0])
-            bare = [shape[1:] for shape in found]
+            shapes = row_shapes(file, self._names)
+            rows.append(shapes[0][0])
+            bare = [shape[1:] for shape in shapes]
             first = first or bare
             for name, mine, others in zip(self._names, bare, first, strict=True):
                 if mine != others:

@@ -7,7 +7,7 @@ import numpy as np
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.loss import Loss
-from caffelite.words import Shape, count, text_of
+from caffelite.words import Shape
 
 _L1 = 1
 
@@ -20,14 +20,10 @@ class HingeLoss(Loss):
     has no meaning here, as in Caffe.
     """
 
-    facts = Loss.facts.but(bottoms=2, tops=(0, 1), without_gradient=(1,), settings=("hinge_loss_param", "loss_param"))
+    facts = Loss.facts.but(bottoms=2, tops=(0, 1), without_gradient=(1,), settings=("hinge_loss_param",))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        scores, labels = bottoms
-        if not scores or count(labels) != scores[0]:
-            self.shape_error(
-                f"takes one label an image: {text_of(scores)} does not go with {text_of(labels)}", "bottom", 1
-            )
+        self.check_labels_of_images(*bottoms)
         return [()]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:

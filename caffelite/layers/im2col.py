@@ -9,6 +9,7 @@ import numpy as np
 
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
+from caffelite.layers.contract.summary import plain_summary
 from caffelite.layers.convolution import Convolution
 from caffelite.words import Shape
 
@@ -22,8 +23,17 @@ class Im2col(Convolution):
     """
 
     facts = Convolution.facts.but(
-        bottoms=1, tops=1, backward_reads=frozenset(), kind="weights", settings=("convolution_param",)
+        bottoms=1,
+        tops=1,
+        backward_reads=frozenset(),
+        kind="weights",
+        settings=("convolution_param",),
+        folds=frozenset(),
     )
+
+    @classmethod
+    def summary(cls, param: Any) -> list[str]:
+        return plain_summary(param, cls.facts.settings)
 
     def setup(self) -> None:
         self.settings = self.param.convolution_param

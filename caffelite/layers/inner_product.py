@@ -2,18 +2,21 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from caffelite.kernels.bias import add_rows
 from caffelite.kernels.inner_product import product
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.facts import Facts
-from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.linear import Linear
 from caffelite.words import Shape, count, text_of
 
 
 @layer("InnerProduct")
-class InnerProduct(Layer):
+class InnerProduct(Linear):
     """A full matrix: ``y = x Wᵀ + b`` for each row x of the bottom.
 
     ``inner_product_param``: ``num_output``; ``bias_term``; ``axis`` (from it on, all axes are one row; 1 by default);
@@ -22,12 +25,25 @@ class InnerProduct(Layer):
     Blobs: weights, ``num_output × inputs``; bias, ``num_output``.
     """
 
-    facts = Facts(backward_reads=frozenset({"bottom"}), kind="weights", settings=("inner_product_param",))
+    facts = Facts(
+        backward_reads=frozenset({"bottom"}),
+        kind="weights",
+        settings=("inner_product_param",),
+        folds=frozenset({"before", "behind"}),
+    )
+    message = "inner_product_param"
+
+    @classmethod
+    def summary(cls, param: Any) -> list[str]:
+        return [f"→ {param.inner_product_param.num_output}"]
 
     def setup(self) -> None:
         self.settings = self.param.inner_product_param
         if not self.settings.num_output:
             self.error("inner_product_param needs num_output of at least 1", "num_output")
+
+    def specific_facts(self) -> Facts:
+        return self.facts if self.settings.axis == 1 else self.facts.but(folds=frozenset())
 
     def _size(self, x: Shape) -> tuple[int, int, int]:
         axis = self.axis(self.settings.axis, x)
@@ -42,10 +58,10 @@ class InnerProduct(Layer):
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         _, outputs, inputs = self._size(bottoms[0])
         shape = (inputs, outputs) if self.settings.transpose else (outputs, inputs)
-        found = [Parameter(shape, self.settings.weight_filler)]
+        parameters = [Parameter(shape, self.settings.weight_filler)]
         if self.settings.bias_term:
-            found.append(Parameter((outputs,), self.settings.bias_filler))
-        return found
+            parameters.append(Parameter((outputs,), self.settings.bias_filler))
+        return parameters
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         rows, outputs, inputs = self._size(bottoms[0].shape)
@@ -75,6 +91,18 @@ class InnerProduct(Layer):
             w = (1, outputs) if self.settings.transpose else (inputs, 1)
             steps += product(dy, (outputs, 1), self.blobs[0].data, w, x.diff, (rows, inputs, outputs))
         return steps
+
+    def scale_outputs(self, weights: np.ndarray, factor: np.ndarray) -> np.ndarray:
+        return weights * (factor if self.settings.transpose else factor[:, None])
+
+    def scale_inputs(
+        self, weights: np.ndarray, factor: np.ndarray, offset: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        by_input = weights if self.settings.transpose else weights.T
+        # Each channel of a map is as many inputs as it has pixels.
+        factor, offset = (np.repeat(values, len(by_input) // values.size) for values in (factor, offset))
+        scaled = by_input * factor[:, None]
+        return scaled if self.settings.transpose else np.ascontiguousarray(scaled.T), offset @ by_input
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
         products = math.prod(self._size(bottoms[0].shape))

@@ -18,17 +18,25 @@ class Input(Layer):
         The shapes; what is written here is taken up by ``Net.reshape``.
     """
 
-    facts = Facts(bottoms=0, tops=(1, None), source=True, net_input=True, kind="data", settings=("input_param",))
+    facts = Facts(
+        bottoms=0,
+        tops=(1, None),
+        source=True,
+        net_input=True,
+        filled_by_caller=True,
+        kind="data",
+        settings=("input_param",),
+    )
 
     def setup(self) -> None:
         given = [tuple(shape.dim) for shape in self.param.input_param.shape]
-        many = len(self.param.top)
-        if len(given) not in (1, many):
-            self.error(f"{many} tops need one shape or {many}, not {len(given)}", "shape")
+        tops = len(self.param.top)
+        if len(given) not in (1, tops):
+            self.error(f"{tops} tops need one shape or {tops}, not {len(given)}", "shape")
         for i, shape in enumerate(given):
             if any(n < 1 for n in shape):
                 self.shape_error(f"dim {min(shape)} is not a size, expected at least 1", "shape", i)
-        self.top_shapes: list[Shape] = given * many if len(given) == 1 else given
+        self.top_shapes: list[Shape] = given * tops if len(given) == 1 else given
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         return self.top_shapes

@@ -24,7 +24,7 @@ class LRN(Layer):
     Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks", 2012, section 3.3.
     """
 
-    facts = Facts(kind="normalization", settings=("lrn_param",))
+    facts = Facts(kind="normalization", settings=("lrn_param",), reads_own_output="always")
 
     def setup(self) -> None:
         self.settings = self.param.lrn_param

@@ -29,8 +29,8 @@ class LSTMUnit(Layer):
         if len(before) != 3 or before[0] != 1 or not count(before):
             self.shape_error(f"takes cells of 1 × streams × values, not {text_of(before)}", "bottom", 0)
         if sums != (1, before[1], 4 * before[2]):
-            wanted = text_of((1, before[1], 4 * before[2]))
-            self.shape_error(f"takes the sums of four gates, {wanted}, not {text_of(sums)}", "bottom", 1)
+            expected = text_of((1, before[1], 4 * before[2]))
+            self.shape_error(f"takes the sums of four gates, {expected}, not {text_of(sums)}", "bottom", 1)
         if cont != before[:2]:
             self.shape_error(f"takes one cont for each stream, {text_of(before[:2])}, not {text_of(cont)}", "bottom", 2)
         return [before, before]

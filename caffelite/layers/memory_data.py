@@ -22,7 +22,7 @@ class MemoryData(Layer):
     Source: Caffe's ``memory_data_layer.cpp``.
     """
 
-    facts = Facts(bottoms=0, tops=2, source=True, kind="data", settings=("memory_data_param",))
+    facts = Facts(bottoms=0, tops=2, source=True, filled_by_caller=True, kind="data", settings=("memory_data_param",))
 
     def setup(self) -> None:
         settings = self.param.memory_data_param

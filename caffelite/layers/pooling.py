@@ -1,6 +1,7 @@
 """Pooling: the largest, the mean or a random element of each window."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.windows import stride_and_pad_text, window_text
 from caffelite.words import TRAIN, Shape, text_of
 
 _MAX, _AVE, _STOCHASTIC = 0, 1, 2
@@ -42,6 +44,14 @@ class Pooling(Layer):
     """
 
     facts = Facts(tops=(1, 2), backward_reads=frozenset(), kind="pooling", settings=("pooling_param",))
+
+    @classmethod
+    def summary(cls, param: Any) -> list[str]:
+        settings = param.pooling_param
+        pool = settings.DESCRIPTOR.fields_by_name["pool"].enum_type.values_by_number[settings.pool].name
+        if settings.global_pooling:
+            return [f"{pool} over the whole map"]
+        return [", ".join([f"{pool} {window_text(settings)}", *stride_and_pad_text(settings)])]
 
     def setup(self) -> None:
         p = self.settings = self.param.pooling_param
@@ -110,12 +120,12 @@ class Pooling(Layer):
         up = self.settings.round_mode == _CEIL
         if self.settings.HasField("ceil_mode"):  # the name other forks have for it
             up = self.settings.ceil_mode
-        output = (-(-room // stride) if up else room // stride) + 1
-        if any(self.pad) and (output - 1) * stride >= size + pad:
-            output -= 1
-        if output < 1:
+        windows = (-(-room // stride) if up else room // stride) + 1
+        if any(self.pad) and (windows - 1) * stride >= size + pad:
+            windows -= 1
+        if windows < 1:
             self.shape_error(f"a window of {kernel} does not fit into {size} with pad {pad}", "kernel_size")
-        return output
+        return windows
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         g = self._windows(bottoms[0])
@@ -128,8 +138,8 @@ class Pooling(Layer):
             return [pooling.average_forward(g, x.data, y.data)]
         if self.settings.pool == _STOCHASTIC:
             return self._stochastic(g, x, y)
-        needs_index = x.diff is not None or len(tops) > 1
-        self.index = pooling.index_array(g, x.shape[0] * x.shape[1]) if needs_index else None
+        needs_places = x.diff is not None or len(tops) > 1
+        self.index = pooling.index_array(g, x.shape[0] * x.shape[1]) if needs_places else None
         steps: list[Step] = [pooling.max_forward(g, x.data, y.data, self.index)]
         if len(tops) > 1 and self.index is not None:
             steps.append(pooling.mask(g, self.index, tops[1].data))

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
@@ -58,7 +59,7 @@ class PReLU(Layer):
     He et al., "Delving Deep into Rectifiers", 2015.
     """
 
-    facts = Facts(backward_reads=frozenset({"bottom"}), kind="activation", settings=("prelu_param",))
+    facts = Facts(backward_reads=frozenset({"bottom"}), kind="activation", settings=("prelu_param",), rectifies=True)
 
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
         if len(x) < 2:

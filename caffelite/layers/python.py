@@ -1,229 +1,23 @@
-"""Python: layers that users write in Python, as pycaffe has them."""
+"""Python: a layer that a user wrote in Python."""
 
-import importlib
-import operator
-import sys
-import sysconfig
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from enum import IntEnum
-from importlib.machinery import PathFinder
-from pathlib import Path
-from types import TracebackType
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from caffelite import words
-from caffelite.errors import NetError, ShapeError
-from caffelite.layers.contract import layer as contract
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.facts import Facts
-from caffelite.layers.contract.registry import layer
-from caffelite.schema.blobs import LARGEST_BLOB
-from caffelite.words import Shape, count, quoted, text_of
-
-
-class Phase(IntEnum):
-    """The phase as layers see it: the number that Caffe 1.0 has, the name that older ones print."""
-
-    TRAIN = words.TRAIN
-    TEST = words.TEST
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class Sized:
-    """What pycaffe tells of the size of a blob."""
-
-    @property
-    def data(self) -> np.ndarray:
-        """The values."""
-        raise NotImplementedError
-
-    @property
-    def label(self) -> str:
-        """What it is called in errors."""
-        raise NotImplementedError
-
-    @property
-    def shape(self) -> Shape:
-        """Its dimensions."""
-        return self.data.shape
-
-    @property
-    def count(self) -> int:
-        """The number of values."""
-        return self.data.size
-
-    @property
-    def num(self) -> int:
-        """The first of four dimensions, those of old Caffe."""
-        return self._legacy(0)
-
-    @property
-    def channels(self) -> int:
-        """The second of four dimensions."""
-        return self._legacy(1)
-
-    @property
-    def height(self) -> int:
-        """The third of four dimensions."""
-        return self._legacy(2)
-
-    @property
-    def width(self) -> int:
-        """The last of four dimensions."""
-        return self._legacy(3)
-
-    def _legacy(self, axis: int) -> int:
-        if len(self.shape) > 4:
-            raise ShapeError(
-                f"blob {quoted(self.label)} has shape {text_of(self.shape)}; num, channels, height "
-                "and width speak of four axes at most"
-            )
-        return int((self.shape + (1, 1, 1))[axis]) if axis < len(self.shape) else 1
-
-
-class LayerBlob(Sized):
-    """A bottom, top or parameter as a layer written in Python sees it.
-
-    Parameters
-    ----------
-    label : str
-    refused : str, optional
-        Why it cannot be reshaped, the end of an error's sentence; empty where it can.
-    """
-
-    def __init__(self, label: str, refused: str = "") -> None:
-        self._label, self._refused = label, refused
-        self._data = np.zeros((), np.float32)
-        self._diff: np.ndarray | None = None
-
-    @property
-    def label(self) -> str:
-        return self._label
-
-    @property
-    def data(self) -> np.ndarray:
-        return self._data
-
-    @property
-    def diff(self) -> np.ndarray:
-        """The gradient, of the shape of ``data``; what is written where none is wanted is dropped."""
-        if self._diff is None:
-            self._diff = np.zeros_like(self._data)
-        return self._diff
-
-    def reshape(self, *dims: Any) -> None:
-        """Give it another shape; the values are zeros then."""
-        shape = _shape_of(dims)
-        if shape == self._data.shape:
-            return
-        if self._refused:
-            raise ShapeError(f"{self._refused} cannot be reshaped by the layer")
-        self.bind(np.zeros(shape, self._data.dtype), None)
-
-    @property
-    def written_diff(self) -> np.ndarray | None:
-        """The gradient, if it is not the net's and somebody has asked for it."""
-        return self._diff
-
-    def bind(self, data: np.ndarray, diff: np.ndarray | None) -> None:
-        """Show these arrays."""
-        self._data, self._diff = data, diff
-
-    def move(self, data: np.ndarray, diff: np.ndarray | None) -> None:
-        """Show these arrays, with the values there were before."""
-        if data is not self._data:
-            data[...] = self._data
-            self.bind(data, diff)
-
-
-def _shape_of(dims: tuple[Any, ...]) -> Shape:
-    """Return a shape that a layer asks for; raise ShapeError where it is none."""
-    try:
-        shape = tuple(operator.index(n) for n in dims)
-    except TypeError:
-        raise ShapeError(f"a shape is given as whole numbers, one a dimension, not {dims!r}") from None
-    if min(shape, default=0) < 0 or count(shape) > LARGEST_BLOB:
-        raise ShapeError(f"{text_of(shape)} is not the shape of a blob")
-    return shape
-
-
-class BlobList(list[LayerBlob]):
-    """The parameters of a layer written in Python."""
-
-    def add_blob(self, *dims: Any) -> None:
-        """Add a parameter of this shape; what is written into it in ``setup`` is how it starts."""
-        blob = LayerBlob(str(len(self)), "a parameter")
-        blob.bind(np.zeros(_shape_of(dims), np.float32), None)
-        self.append(blob)
-
-
-class Layer:
-    """Base of the layers that users write in Python.
-
-    Attributes
-    ----------
-    name, type : str
-    blobs : BlobList
-        Parameters, made with ``self.blobs.add_blob(*shape)`` in ``setup``.
-    param_str : str
-        From the prototxt.
-    phase : int
-        TRAIN or TEST; ``str`` of it is the name.
-    """
-
-    type = "Python"
-    name: str
-    blobs: Any
-    param_str: str
-    phase: int
-
-    def __init__(self, param: Any = None) -> None:
-        pass
-
-    @property
-    def param_str_(self) -> str:
-        """``param_str``, as older versions of Caffe called it."""
-        return self.param_str
-
-    def setup(self, bottom: Sequence[LayerBlob], top: Sequence[LayerBlob]) -> None:
-        """Called once, when the net is built."""
-
-    def reshape(self, bottom: Sequence[LayerBlob], top: Sequence[LayerBlob]) -> None:
-        """Give the tops their shapes; called before each ``forward``."""
-
-    def forward(self, bottom: Sequence[LayerBlob], top: Sequence[LayerBlob]) -> None:
-        """Write the data of the tops."""
-        raise NotImplementedError
-
-    def backward(self, top: Sequence[LayerBlob], propagate_down: Sequence[bool], bottom: Sequence[LayerBlob]) -> None:
-        """Write the gradients of the bottoms for which ``propagate_down`` is true."""
-        raise NotImplementedError
-
-
-#: Layers of caffelite's own for classes that published nets name, by module and class.
-_PROVIDED: dict[tuple[str, str], type[contract.Layer]] = {}
-_L = TypeVar("_L", bound=type[contract.Layer])
-
-
-def provides(module: str, name: str) -> Callable[[_L], _L]:
-    """Register a layer that computes, in TEST, what a well-known class written in Python does."""
-
-    def register(cls: _L) -> _L:
-        _PROVIDED[module, name] = cls
-        return cls
-
-    return register
+from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.registry import layer, provided
+from caffelite.user_code import classes
+from caffelite.user_code.calls import UserCode, is_there
+from caffelite.user_code.classes import BlobList, LayerBlob, Phase
+from caffelite.words import TEST, Shape, quoted
 
 
 @layer("Python")
-class PythonLayer(contract.Layer):
+class PythonLayer(Layer):
     """A class that the user wrote, a subclass of ``caffelite.Layer`` (in old scripts ``caffe.Layer``).
 
     ``python_param``: ``module`` and ``layer`` (the class), ``param_str`` (for the class to read),
@@ -242,31 +36,28 @@ class PythonLayer(contract.Layer):
 
     Attributes
     ----------
-    user : Layer or None
+    user : caffelite.user_code.classes.Layer or None
         The object, once its shapes have been asked for.
     """
 
     facts = Facts(bottoms=(0, None), tops=(0, None), dynamic=True, kind="data", settings=("python_param",))
 
     @classmethod
-    def resolve(cls, param: Any, context: Context) -> type[contract.Layer]:
+    def resolve(cls, param: Any, context: Context) -> type[Layer]:
         settings = param.python_param
-        provided = _PROVIDED.get((settings.module, settings.layer))
-        if provided is None or context.phase != words.TEST:
+        theirs = provided(settings.module, settings.layer)
+        if theirs is None or context.phase != TEST:
             return cls
-        if context.allow_python:
-            importlib.invalidate_caches()
-            first = settings.module.partition(".")[0]
-            if first in sys.modules or PathFinder.find_spec(first, [*_folders(context), *sys.path]):
-                return cls
-        return provided
+        if context.allow_python and is_there(settings.module, context.home):
+            return cls
+        return theirs
 
     def setup(self) -> None:
         settings = self.param.python_param
         for name in ("module", "layer"):
             if not getattr(settings, name):
                 self.error(f"python_param needs {name}", "python_param")
-        self.user: Layer | None = None
+        self.user: classes.Layer | None = None
         self._bottoms = [LayerBlob(name, f"bottom {quoted(name)}") for name in self.param.bottom]
         self._tops = [LayerBlob(name) for name in self.param.top]
         pairs = zip(self.param.bottom, self.param.top, strict=False)
@@ -279,7 +70,7 @@ class PythonLayer(contract.Layer):
         self._varies = False
         #: Gradients of bottoms that ``forward`` wrote.
         self._written: list[np.ndarray | None] = [None] * len(self._bottoms)
-        self._folders = _folders(self.context)
+        self._code = UserCode(self.context.home, self.where)
 
     def specific_facts(self) -> Facts:
         return self.facts.but(source=not self.param.bottom)
@@ -355,14 +146,11 @@ class PythonLayer(contract.Layer):
 
         return [backward]
 
-    # The user's code.
+    def _call(self, method: str, *arguments: Any) -> None:
+        assert self.user is not None
+        self._code.call(self.user, method, *arguments)
 
-    def _told(self, cls: type) -> str:
-        """Return how a class is called in errors."""
-        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-        return f"the class {cls.__qualname__} ({_short(file) if file else cls.__module__})"
-
-    def _make(self) -> Layer:
+    def _make(self) -> classes.Layer:
         """Return an object of the user's class."""
         settings = self.param.python_param
         if not self.context.allow_python:
@@ -372,108 +160,7 @@ class PythonLayer(contract.Layer):
                 "allow_python=True in Python",
                 "module",
             )
-        with _first_in_path(self._folders):
-            module = self._module(settings.module)
-        cls = getattr(module, settings.layer, None)
-        if not isinstance(cls, type):
-            place = getattr(module, "__file__", None)
-            where = f" ({_short(place)})" if place else ""
-            self.error(f"the module {quoted(settings.module)}{where} has no class {settings.layer}", "layer")
-        if not issubclass(cls, Layer):
-            theirs = next((c.__module__ for c in cls.__mro__ if c.__module__.startswith("caffe.")), None)
-            hint = "" if theirs is None else f" but of a class of {theirs}, which was imported before"
-            self.error(f"{self._told(cls)} is no subclass of caffelite.Layer{hint}", "layer")
-        if cls.forward is Layer.forward:
-            self.error(f"{self._told(cls)} has no method forward", "layer")
-        try:
-            with _first_in_path(self._folders):
-                user = cls(self.param)
-        except (Exception, SystemExit) as error:
-            self._blame(error, "__init__")
+        user = self._code.make(settings.module, settings.layer, self.param)
         user.name, user.param_str, user.blobs = self.name, settings.param_str, BlobList()
         user.phase = Phase(self.context.phase)
         return user
-
-    def _module(self, name: str) -> Any:
-        # Unless another Caffe is in use, that is this one for the user's code.
-        sys.modules.setdefault("caffe", sys.modules["caffelite"])
-        importlib.invalidate_caches()
-        first = name.partition(".")[0]
-        found = PathFinder.find_spec(first, self._folders)
-        loaded = getattr(sys.modules.get(first), "__file__", None)
-        if found is not None and found.origin and loaded and Path(found.origin).resolve() != Path(loaded).resolve():
-            self.error(
-                f"the module {quoted(first)} was loaded from {loaded} before, so {found.origin} cannot be; "
-                "rename one of them",
-                "module",
-            )
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                self._blame(error, "import")
-            where = " nor in ".join(self._folders)
-            self.error(f"there is no Python module {quoted(name)}, neither in {where} nor in Python's path", "module")
-        except (Exception, SystemExit) as error:
-            self._blame(error, "import")
-
-    def _call(self, method: str, *arguments: Any) -> None:
-        try:
-            with _first_in_path(self._folders):
-                getattr(self.user, method)(*arguments)
-        except (Exception, SystemExit) as error:
-            self._blame(error, method)
-
-    def _blame(self, error: BaseException, method: str) -> NoReturn:
-        """Raise an error that names the place in the user's code."""
-        text, place = " ".join(str(error).split()), _place(error.__traceback__)
-        if isinstance(error, SyntaxError) and error.filename:
-            text = error.msg
-            if not error.filename.startswith("<"):
-                place = f"{_short(error.filename)}:{error.lineno}"
-            if text.startswith("Missing parentheses in call to"):
-                text += " This is Python 2."
-        if isinstance(error, NotImplementedError) and not place:
-            self.error(f"{self._told(type(self.user))} has no method {method}", "layer")
-        kind = type(error).__name__ + (f": {text}" if text else "")
-        raise NetError(f"{self.where('layer')}: {kind} ({f'{place}, ' if place else ''}in {method})") from error
-
-
-def _folders(context: Context) -> list[str]:
-    """Return where the user's modules are looked for first."""
-    return list(dict.fromkeys(str(folder.resolve()) for folder in (context.home, Path())))
-
-
-def _place(trace: TracebackType | None) -> str:
-    """Return file and line of the innermost call that is not in a library, else of the innermost one."""
-    frames = [frame for frame in traceback.extract_tb(trace) if not _is_in(frame.filename, _OWN)]
-    theirs = [frame for frame in frames if not any(_is_in(frame.filename, library) for library in _LIBRARIES)]
-    for frame in reversed(theirs or frames):
-        return f"{_short(frame.filename)}:{frame.lineno}"
-    return ""
-
-
-_OWN = Path(__file__).parent.parent
-_LIBRARIES = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")] + [Path("<frozen importlib")]
-
-
-def _is_in(filename: str, folder: Path) -> bool:
-    return filename.startswith(str(folder))
-
-
-def _short(filename: str) -> str:
-    """Return a path from the current folder, where it is in it."""
-    path = Path(filename)
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-@contextmanager
-def _first_in_path(folders: list[str]) -> Iterator[None]:
-    """Let imports look into these folders first."""
-    sys.path[:0] = folders
-    try:
-        yield
-    finally:
-        for folder in folders:
-            if folder in sys.path:
-                sys.path.remove(folder)

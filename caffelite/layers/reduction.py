@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from caffelite.kernels.engine.launch import call, specialised
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import specialised
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer

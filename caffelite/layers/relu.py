@@ -28,7 +28,9 @@ class ReLU(ElementWise):
     Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines", 2010.
     """
 
-    facts = ElementWise.facts.but(kind="activation", settings=("relu_param",))
+    facts = ElementWise.facts.but(
+        kind="activation", settings=("relu_param",), rectifies=True, reads_own_output="in place"
+    )
 
     def setup(self) -> None:
         slope = self.param.relu_param.negative_slope

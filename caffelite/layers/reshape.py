@@ -1,4 +1,4 @@
-"""Flatten and Reshape: the same values with another shape."""
+"""Reshape: the same values with another shape."""
 
 import math
 from collections.abc import Sequence
@@ -7,21 +7,6 @@ from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, count, text_of
-
-
-@layer("Flatten")
-class Flatten(Layer):
-    """Make one axis of the axes from ``axis`` (1) to ``end_axis`` (-1), both included; nothing is copied."""
-
-    facts = Facts(view=True, settings=("flatten_param",))
-
-    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        x, settings = bottoms[0], self.param.flatten_param
-        first = self.axis(settings.axis, x)
-        last = self.axis(settings.end_axis, x, "end_axis")
-        if last < first:
-            self.shape_error(f"end_axis {last} comes before axis {first}", "end_axis")
-        return [(*x[:first], count(x[first : last + 1]), *x[last + 1 :])]
 
 
 @layer("Reshape")
@@ -45,25 +30,25 @@ class Reshape(Layer):
             self.shape_error(
                 f"axis {first} and num_axes {settings.num_axes} go beyond its bottom of shape {text_of(x)}", "num_axes"
             )
-        wanted = list(settings.shape.dim)
-        for i, n in enumerate(wanted):
+        dims = list(settings.shape.dim)
+        for i, n in enumerate(dims):
             if n == 0:
                 if first + i >= axes:
                     self.shape_error(
                         f"dim {i} is 0 (copy), but its bottom of shape {text_of(x)} has no axis {first + i}", "dim", i
                     )
-                wanted[i] = x[first + i]
+                dims[i] = x[first + i]
             elif n < -1:
                 self.shape_error(f"dim {i} is {n}, expected -1 or more", "dim", i)
-        if wanted.count(-1) > 1:
+        if dims.count(-1) > 1:
             self.shape_error("-1 is given more than once", "dim")
         outside = count(x[:first]) * count(x[last:])
-        known = math.prod(n for n in wanted if n != -1)
-        if -1 in wanted:
+        known = math.prod(n for n in dims if n != -1)
+        if -1 in dims:
             if not known or count(x) % (known * outside):
                 self.shape_error(f"{text_of(x)} ({count(x)} values) cannot be divided by {known * outside}", "dim")
-            wanted[wanted.index(-1)] = count(x) // (known * outside)
-        shape = (*x[:first], *wanted, *x[last:])
+            dims[dims.index(-1)] = count(x) // (known * outside)
+        shape = (*x[:first], *dims, *x[last:])
         if count(shape) != count(x):
             self.shape_error(
                 f"{text_of(x)} ({count(x)} values) cannot be given the shape {text_of(shape)} ({count(shape)} values)",

@@ -15,7 +15,7 @@ _SIGMOID = define(Function("Sigmoid", lambda x, p, o: sigmoid32(x), lambda x, y,
 class Sigmoid(ElementWise):
     """``y = 1 / (1 + exp(-x))``; its gradient ``y (1 - y)`` is at most 1/4."""
 
-    facts = ElementWise.facts.but(kind="activation")
+    facts = ElementWise.facts.but(kind="activation", saturates=True, reads_own_output="always")
 
     def setup(self) -> None:
         self.use(_SIGMOID)

@@ -18,7 +18,7 @@ class SigmoidCrossEntropyLoss(Loss):
     Bottoms: scores, targets from 0 to 1, of the same size. ``loss_param``: see Loss; BATCH_SIZE by default.
     """
 
-    facts = Loss.facts.but(bottoms=2, tops=(0, 1), without_gradient=(1,), deploy="Sigmoid")
+    facts = Loss.facts.but(bottoms=2, tops=(0, 1), without_gradient=(1,), deploy="Sigmoid", settings=("loss_param",))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         if not bottoms[0]:

@@ -1,4 +1,4 @@
-"""Split and Silence: a blob several times, and a blob that nobody wants."""
+"""Split: a blob several times."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -33,16 +33,3 @@ class Split(Layer):
         if dx is None or not gradients:
             return []
         return [partial(np.copyto, dx, gradients[0]), *[partial(np.add, dx, dy, out=dx) for dy in gradients[1:]]]
-
-
-@layer("Silence")
-class Silence(Layer):
-    """Read blobs so that they do not count as outputs of the net."""
-
-    facts = Facts(bottoms=(1, None), tops=0, backward_reads=frozenset(), kind="measure", deploy="dropped")
-
-    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        return []
-
-    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        return [partial(x.diff.fill, 0) for x in bottoms if x.diff is not None]

@@ -14,7 +14,7 @@ _TANH = define(Function("TanH", lambda x, p, o: tanh32(x), lambda x, y, p, o: np
 class TanH(ElementWise):
     """``y = tanh(x)``; gradient ``1 - y²``."""
 
-    facts = ElementWise.facts.but(kind="activation")
+    facts = ElementWise.facts.but(kind="activation", saturates=True, reads_own_output="always")
 
     def setup(self) -> None:
         self.use(_TANH)

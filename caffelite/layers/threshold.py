@@ -16,7 +16,9 @@ _THRESHOLD = define(
 class Threshold(ElementWise):
     """``y = 1`` where ``x > threshold``, else 0; ``threshold_param { threshold: 0 }``. No gradient."""
 
-    facts = ElementWise.facts.but(differentiable=False, kind="activation", settings=("threshold_param",))
+    facts = ElementWise.facts.but(
+        differentiable=False, kind="activation", settings=("threshold_param",), saturates=True
+    )
 
     def setup(self) -> None:
         self.use(_THRESHOLD, self.param.threshold_param.threshold)

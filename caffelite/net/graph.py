@@ -4,7 +4,6 @@ Caffe's in-place layers write the same blob again. Here each write is a new vers
 maps to the last one, so no layer has to survive being in place and fan-out needs no Split layer.
 """
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +14,7 @@ from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer_class
 from caffelite.schema.blobs import LARGEST_BLOB
-from caffelite.words import Shape, count, quoted, text_of
+from caffelite.words import Shape, count, did_you_mean, quoted, text_of
 
 
 @dataclass(eq=False, slots=True)
@@ -120,8 +119,7 @@ class Graph:
         layer, param = node.layer, node.layer.param
         for j, name in enumerate(param.bottom):
             if name not in self.names:
-                near = difflib.get_close_matches(name, self.names, n=1)
-                hint = f"; did you mean {quoted(near[0])}?" if near else ""
+                hint = did_you_mean(name, self.names)
                 layer.error(f"bottom {quoted(name)} is not produced by any layer before it{hint}", "bottom", j)
             version = self.names[name]
             version.readers.append((node, j))

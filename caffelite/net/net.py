@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from caffelite.errors import NetError, WeightsError
 from caffelite.gpu.batchnorm import VARIANTS
 from caffelite.kernels.cuda.host import Gpu
-from caffelite.kernels.engine.launch import together
+from caffelite.kernels.engine.calls import together
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.layer import Layer
 from caffelite.net.fusion import Unit
@@ -32,7 +32,7 @@ class Net:
     Parameters
     ----------
     source : path or NetDocument
-        A prototxt, or one that has been read (``caffelite.schema.text``).
+        A prototxt, or one that has been read (``caffelite.schema.text.read_net``).
     phase : int
         ``TRAIN`` or ``TEST``.
     weights : path, optional

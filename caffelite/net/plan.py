@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from caffelite.kernels.engine import arrays
-from caffelite.kernels.engine.launch import in_rows
+from caffelite.kernels.engine.calls import in_rows
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.net.fusion import Unit, units_of
 from caffelite.net.graph import Graph, Version

@@ -1,6 +1,5 @@
 """Parameters from a file into a net, by layer name."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -10,7 +9,7 @@ import numpy as np
 from caffelite.errors import ShapeError, WeightsError
 from caffelite.layers.contract.layer import Layer
 from caffelite.schema.weights import LayerWeights
-from caffelite.words import Shape, quoted, text_of
+from caffelite.words import Shape, close_names, quoted, text_of
 
 
 @dataclass(slots=True)
@@ -116,7 +115,7 @@ def _mismatch(weights: LayerWeights, layer: Layer, file: str) -> WeightsError | 
 
 
 def _nothing_fits(given: list[LayerWeights], layers: Mapping[str, Layer], file: str, net: str) -> str:
-    near = difflib.get_close_matches(given[0].name, layers, n=1)
+    near = close_names(given[0].name, layers)
     hint = f" (nearest: {quoted(near[0])})" if near else ""
     return (
         f"{file}: none of its {len(given)} layers with weights is in the net {quoted(net)}; "

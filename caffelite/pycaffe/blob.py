@@ -8,7 +8,7 @@ import numpy as np
 
 from caffelite.errors import ShapeError
 from caffelite.layers.contract import blobs
-from caffelite.layers.python import Sized
+from caffelite.user_code.classes import Sized
 from caffelite.words import Shape, quoted, text_of
 
 

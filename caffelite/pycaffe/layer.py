@@ -5,8 +5,8 @@ from functools import partial
 
 from caffelite.layers.contract import blobs
 from caffelite.layers.contract import layer as contract
-from caffelite.layers.python import Layer
 from caffelite.pycaffe.blob import Blob
+from caffelite.user_code.classes import Layer
 from caffelite.words import quoted
 
 

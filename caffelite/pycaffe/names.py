@@ -1,11 +1,10 @@
 """Names that users give, and which of those there are they may have meant."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from caffelite.errors import NetError
-from caffelite.words import quoted
+from caffelite.words import did_you_mean, quoted
 
 
 def index_of(layer: str, layers: Sequence[str], net: str) -> int:
@@ -25,6 +24,4 @@ def known_blobs(names: Iterable[str] | None, blobs: Sequence[str], net: str) -> 
 
 
 def _unknown(what: str, name: str, known: Sequence[str], net: str) -> NoReturn:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {quoted(near[0])}?" if near else ""
-    raise NetError(f"net {quoted(net)} has no {what} {quoted(name)}{hint}")
+    raise NetError(f"net {quoted(net)} has no {what} {quoted(name)}{did_you_mean(name, known)}")

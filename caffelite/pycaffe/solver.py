@@ -1,7 +1,6 @@
 """Solvers as pycaffe shows them."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from caffelite.pycaffe.net import Net
 from caffelite.solvers.logs import Listener, LogListener
 from caffelite.solvers.settings import load_solver
 from caffelite.solvers.solver import Solver as Engine
+from caffelite.words import SOLVER_TYPES
 
 
 class Solver:
@@ -95,39 +95,14 @@ class SGDSolver(Solver):
     rule = "SGD"
 
 
-class NesterovSolver(SGDSolver):
-    """Nesterov's accelerated gradient, whatever ``type`` the file has."""
-
-    rule = "Nesterov"
-
-
-class AdaGradSolver(SGDSolver):
-    """AdaGrad, whatever ``type`` the file has."""
-
-    rule = "AdaGrad"
+def _class_of(rule: str) -> type[Solver]:
+    """Return ``NesterovSolver`` and the like: as in Caffe, each is an SGDSolver too."""
+    text = f"{rule}, whatever ``type`` the file has: see :class:`caffelite.solvers.rules.{rule}`."
+    return type(f"{rule}Solver", (SGDSolver,), {"__doc__": text, "__module__": __name__, "rule": rule})
 
 
-class RMSPropSolver(SGDSolver):
-    """RMSProp, whatever ``type`` the file has."""
-
-    rule = "RMSProp"
-
-
-class AdaDeltaSolver(SGDSolver):
-    """AdaDelta, whatever ``type`` the file has."""
-
-    rule = "AdaDelta"
-
-
-class AdamSolver(SGDSolver):
-    """Adam, whatever ``type`` the file has."""
-
-    rule = "Adam"
-
-
-_CLASSES: dict[str, Callable[..., Solver]] = {
-    cls.rule: cls for cls in (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver)
-}
+_CLASSES = {rule: SGDSolver if rule == SGDSolver.rule else _class_of(rule) for rule in SOLVER_TYPES}
+globals().update((cls.__name__, cls) for cls in _CLASSES.values())
 
 
 def get_solver(solver_file: Any, allow_python: bool = False) -> Solver:

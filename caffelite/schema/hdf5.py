@@ -86,7 +86,7 @@ def read_hdf5_weights(path: str | Path) -> dict[str, list[np.ndarray]]:
     A layer is a group with datasets, or an empty one; the name of a layer can have slashes, and groups within groups
     are what HDF5 makes of them.
     """
-    found: dict[str, list[np.ndarray]] = {}
+    layers: dict[str, list[np.ndarray]] = {}
     seen = 0
 
     def walk(group: Any, name: str) -> None:
@@ -97,7 +97,7 @@ def read_hdf5_weights(path: str | Path) -> dict[str, list[np.ndarray]]:
         what = f'{path}: layer "{name}"'
         inner = [key for key in group if isinstance(_own(group, key, what), h5py().Group)]
         if name and (len(inner) < len(group) or not inner):
-            found[name] = _blobs(group, what)
+            layers[name] = _blobs(group, what)
         if name.count("/") < _DEEPEST:
             for key in inner:
                 walk(group[key], f"{name}/{key}" if name else key)
@@ -106,7 +106,7 @@ def read_hdf5_weights(path: str | Path) -> dict[str, list[np.ndarray]]:
         if "data" not in file or not isinstance(_own(file, "data", str(path)), h5py().Group):
             raise WeightsError(f'{path}: no weights: the group "data" is missing')
         walk(file["data"], "")
-    return found
+    return layers
 
 
 def write_hdf5(path: str | Path, blobs: dict[str, list[np.ndarray]]) -> None:
@@ -176,21 +176,21 @@ def _row_datasets(path: str | Path, names: Sequence[str]) -> Iterator[list[Any]]
         raise DataError(f"{path}: there is no such file")
     try:
         with _opened(path) as file:
-            found = []
+            datasets = []
             for name in names:
                 group, *parts = file, *name.strip("/").split("/")
                 for part in parts[:-1]:
                     group = _own(group, part, str(path)) if part in group else {}
                 if parts[-1] not in group:
                     raise DataError(f'{path}: there is no dataset "{name}"')
-                found.append(_dataset(group, parts[-1], str(path), "fiu"))
-            for name, dataset in zip(names, found, strict=True):
-                if not dataset.shape or not dataset.size or dataset.shape[:1] != found[0].shape[:1]:
+                datasets.append(_dataset(group, parts[-1], str(path), "fiu"))
+            for name, dataset in zip(names, datasets, strict=True):
+                if not dataset.shape or not dataset.size or dataset.shape[:1] != datasets[0].shape[:1]:
                     raise DataError(
-                        f'{path}: "{name}" has shape {dataset.shape}, "{names[0]}" {found[0].shape}; '
+                        f'{path}: "{name}" has shape {dataset.shape}, "{names[0]}" {datasets[0].shape}; '
                         "there must be rows, and the same number of them"
                     )
-            yield found
+            yield datasets
     except WeightsError as error:
         raise DataError(str(error)) from None
 
@@ -203,14 +203,14 @@ def row_shapes(path: str | Path, names: Sequence[str]) -> list[tuple[int, ...]]:
     DataError
         The file or a dataset is missing or damaged, or numbers of rows differ.
     """
-    with _row_datasets(path, names) as found:
-        return [dataset.shape for dataset in found]
+    with _row_datasets(path, names) as datasets:
+        return [dataset.shape for dataset in datasets]
 
 
 def read_rows(path: str | Path, names: Sequence[str], dtype: Any = np.float32) -> list[np.ndarray]:
     """Return datasets of numbers, as :func:`row_shapes` takes them."""
-    with _row_datasets(path, names) as found:
-        return [np.asarray(dataset.astype(dtype)[()]) for dataset in found]
+    with _row_datasets(path, names) as datasets:
+        return [np.asarray(dataset.astype(dtype)[()]) for dataset in datasets]
 
 
 class RowWriter:

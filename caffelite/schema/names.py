@@ -9,8 +9,8 @@ _SUFFIX = "_param"
 _OF_FORKS = {"quantize"}
 
 
-def slip_of(name: str, known: Iterable[str]) -> str | None:
-    """Return the field that ``name`` looks like a slip of, or None where it rather is a name of its own.
+def slips_of(name: str, known: Iterable[str]) -> list[str]:
+    """Return the field that ``name`` looks like a slip of, or none where it rather is a name of its own.
 
     A slip starts with the right letter and is one change away from the right name (two in names of ten letters and
     more); a change is a letter too many, too few, another one, or two that are swapped. Capitals, underscores, a
@@ -19,10 +19,10 @@ def slip_of(name: str, known: Iterable[str]) -> str | None:
     ``kernel_h``).
     """
     if name in _OF_FORKS:
-        return None
+        return []
     known = list(known)
     if f"{name}_size" in known:
-        return f"{name}_size"
+        return [f"{name}_size"]
     best: tuple[int, str] | None = None
     for candidate in known:
         if _digits(name) != _digits(candidate) or _differ_in_axis(name, candidate):
@@ -30,7 +30,7 @@ def slip_of(name: str, known: Iterable[str]) -> str | None:
         changes = _changes(name, candidate)
         if changes is not None and (best is None or changes < best[0]):
             best = changes, candidate
-    return best[1] if best else None
+    return [best[1]] if best else []
 
 
 def _changes(name: str, candidate: str) -> int | None:

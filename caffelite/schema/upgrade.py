@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 from caffelite.errors import SchemaError
 from caffelite.schema import messages
-from caffelite.schema.text import Document, NetDocument, Path_, SchemaWarning
+from caffelite.schema.documents import Document, FieldPath, NetDocument, SchemaWarning, SolverDocument
+from caffelite.words import SOLVER_TYPES
 
 #: V1 names that are not simply the words run together.
 _V1_TYPES = {
@@ -92,7 +93,7 @@ _V0_TRANSFORM = {"scale": "scale", "meanfile": "mean_file", "cropsize": "crop_si
 _TRANSFORM = ("scale", "mean_file", "crop_size", "mirror")
 
 
-def upgrade_net(document: Document) -> NetDocument:
+def upgrade_net(document: Document[messages.NetParameter]) -> NetDocument:
     """Return the net in its present form, with the places of its layers.
 
     Raises
@@ -119,10 +120,10 @@ def upgrade_net(document: Document) -> NetDocument:
     return net
 
 
-def _upgrade_layers(document: Document, net: NetDocument) -> None:
+def _upgrade_layers(document: Document[messages.NetParameter], net: NetDocument) -> None:
     padding: dict[str, tuple[str, int]] = {}  # top of a padding layer -> its bottom and its width
     for i, old in enumerate(document.message.layers):
-        origin: Path_ = ("layers", i)
+        origin: FieldPath = ("layers", i)
         if old.HasField("layer") and old.layer.type == "padding":
             if len(old.bottom) != 1 or len(old.top) != 1:
                 _fail(document, origin, "a padding layer has one bottom and one top")
@@ -141,7 +142,9 @@ def _upgrade_layers(document: Document, net: NetDocument) -> None:
             padding.pop(top, None)
 
 
-def _apply_padding(document: Document, origin: Path_, layer: Any, padding: dict[str, tuple[str, int]]) -> None:
+def _apply_padding(
+    document: Document[Any], origin: FieldPath, layer: messages.LayerParameter, padding: dict[str, tuple[str, int]]
+) -> None:
     for j, bottom in enumerate(layer.bottom):
         if bottom in padding:
             if layer.type not in ("Convolution", "Pooling") or len(layer.bottom) != 1:
@@ -158,7 +161,9 @@ def _apply_padding(document: Document, origin: Path_, layer: Any, padding: dict[
                 layer.pooling_param.pad = pad
 
 
-def _upgrade_v0(document: Document, origin: Path_, outer: Any, new: Any) -> None:
+def _upgrade_v0(
+    document: Document[Any], origin: FieldPath, outer: messages.V1LayerParameter, new: messages.LayerParameter
+) -> None:
     old = outer.layer
     new.bottom.extend(outer.bottom)
     new.top.extend(outer.top)
@@ -194,7 +199,7 @@ def _upgrade_v0(document: Document, origin: Path_, outer: Any, new: Any) -> None
         _set(settings, target, value)
 
 
-def _set(message: Any, name: str, value: Any) -> None:
+def _set(message: messages.Message, name: str, value: Any) -> None:
     current = getattr(message, name)
     if hasattr(current, "CopyFrom"):
         current.CopyFrom(value)
@@ -204,7 +209,9 @@ def _set(message: Any, name: str, value: Any) -> None:
         setattr(message, name, value)
 
 
-def _upgrade_v1(document: Document, origin: Path_, old: Any, new: Any) -> None:
+def _upgrade_v1(
+    document: Document[Any], origin: FieldPath, old: messages.V1LayerParameter, new: messages.LayerParameter
+) -> None:
     known = new.DESCRIPTOR.fields_by_name
     for descriptor, value in old.ListFields():
         name = descriptor.name
@@ -233,27 +240,27 @@ def _upgrade_v1(document: Document, origin: Path_, old: Any, new: Any) -> None:
             _move_transform(getattr(new, settings), new)
 
 
-def _move_transform(settings: Any, new: Any) -> None:
+def _move_transform(settings: messages.Message, new: messages.LayerParameter) -> None:
     for name in _TRANSFORM:
         if settings.HasField(name):
             setattr(new.transform_param, name, getattr(settings, name))
             settings.ClearField(name)
 
 
-def _copy_rates(old: Any, new: Any) -> None:
+def _copy_rates(old: messages.V0LayerParameter | messages.V1LayerParameter, new: messages.LayerParameter) -> None:
     for j, rate in enumerate(old.blobs_lr):
         _spec(new, j).lr_mult = rate
     for j, decay in enumerate(old.weight_decay):
         _spec(new, j).decay_mult = decay
 
 
-def _spec(layer: Any, j: int) -> Any:
+def _spec(layer: messages.LayerParameter, j: int) -> messages.ParamSpec:
     while len(layer.param) <= j:
         layer.param.add()
     return layer.param[j]
 
 
-def _upgrade_input(document: Document, net: NetDocument) -> None:
+def _upgrade_input(document: Document[messages.NetParameter], net: NetDocument) -> None:
     old = document.message
     if not old.input_shape and not old.input_dim:
         return  # An old weights file names its inputs without saying their shape.
@@ -276,7 +283,7 @@ def _upgrade_input(document: Document, net: NetDocument) -> None:
     net.origins.insert(0, ("input", 0))
 
 
-def upgrade_solver(document: Document) -> Document:
+def upgrade_solver(document: SolverDocument) -> SolverDocument:
     """Bring a solver's ``solver_type: ADAM`` to ``type: "Adam"``, in place."""
     solver = document.message
     if solver.HasField("solver_type"):
@@ -285,19 +292,12 @@ def upgrade_solver(document: Document) -> Document:
                 f'{document.setting("solver_type")}: give either "type" or the older "solver_type", not both'
             )
         old = solver.DESCRIPTOR.fields_by_name["solver_type"].enum_type.values_by_number[solver.solver_type].name
-        names = {
-            "SGD": "SGD",
-            "NESTEROV": "Nesterov",
-            "ADAGRAD": "AdaGrad",
-            "RMSPROP": "RMSProp",
-            "ADADELTA": "AdaDelta",
-            "ADAM": "Adam",
-        }
-        solver.type = names.get(old, old)
+        # The old names are the present ones in capitals.
+        solver.type = next((name for name in SOLVER_TYPES if name.upper() == old), old)
         solver.ClearField("solver_type")
     # A net written inside the solver is upgraded when it is built.
     return document
 
 
-def _fail(document: Document, path: Path_, text: str) -> NoReturn:
+def _fail(document: Document[Any], path: FieldPath, text: str) -> NoReturn:
     raise SchemaError(f"{document.place_of(path)}: {text}")

@@ -93,7 +93,7 @@ def _read_net(wire: Wire) -> list[LayerWeights]:
 
 def _read_layer(wire: Wire, name: int, kind_field: int, blobs: int, nested: int = 0) -> LayerWeights:
     layer = LayerWeights("")
-    found = []
+    places = []
     try:
         for number, kind, a, b in wire.fields():
             if kind != BYTES:
@@ -103,10 +103,10 @@ def _read_layer(wire: Wire, name: int, kind_field: int, blobs: int, nested: int 
             elif number == kind_field:
                 layer.type = wire.text(a, b)
             elif number == blobs:
-                found.append((a, b))
+                places.append((a, b))
             elif number == nested:  # a V0 layer inside
                 layer = _read_layer(wire.inner(a, b), name=1, kind_field=2, blobs=50)
-        for j, (a, b) in enumerate(found):
+        for j, (a, b) in enumerate(places):
             layer.blobs.append(_read_blob(wire.inner(a, b), f'{wire.filename}: layer "{layer.name}", blob {j}'))
     except WeightsError as error:
         where = f'{wire.filename}: layer "{layer.name}"'
@@ -119,7 +119,7 @@ def _read_layer(wire: Wire, name: int, kind_field: int, blobs: int, nested: int 
 def _read_blob(wire: Wire, what: str) -> np.ndarray:
     old: dict[int, int] = {}
     shape: tuple[int, ...] | None = None
-    found: dict[int, list[Any]] = {_DATA: [], _DOUBLE_DATA: []}
+    encoded: dict[int, list[Any]] = {_DATA: [], _DOUBLE_DATA: []}
     raw: tuple[int, int] | None = None
     raw_type = 1
     for number, kind, a, b in wire.fields():
@@ -127,8 +127,8 @@ def _read_blob(wire: Wire, what: str) -> np.ndarray:
             old[number] = a
         elif number == _SHAPE and kind == BYTES:
             shape = _read_shape(wire.inner(a, b), what)
-        elif number in found:
-            parts = found[number]
+        elif number in encoded:
+            parts = encoded[number]
             if kind == BYTES:
                 parts.append(wire.data[a:b])
             elif parts and isinstance(parts[-1], bytearray):
@@ -140,8 +140,8 @@ def _read_blob(wire: Wire, what: str) -> np.ndarray:
             raw_type = a
         elif number == 12 and kind == BYTES:
             raw = (a, b)
-    dtype: np.dtype[Any] = np.dtype("<f8" if found[_DOUBLE_DATA] else "<f4")
-    pieces = found[_DOUBLE_DATA] or found[_DATA]
+    dtype: np.dtype[Any] = np.dtype("<f8" if encoded[_DOUBLE_DATA] else "<f4")
+    pieces = encoded[_DOUBLE_DATA] or encoded[_DATA]
     if raw is not None and not pieces:
         if raw_type not in _RAW_TYPES:
             raise WeightsError(f"{what}: its raw values are of a kind ({raw_type}) that is not read")
@@ -170,7 +170,7 @@ def _read_shape(wire: Wire, what: str) -> tuple[int, ...]:
     return tuple(n - (1 << 64) if n >> 63 else n for n in dims)
 
 
-def write_caffemodel(path: str | Path, net: Any, blobs: dict[str, list[np.ndarray]]) -> None:
+def write_caffemodel(path: str | Path, net: messages.NetParameter, blobs: dict[str, list[np.ndarray]]) -> None:
     """Write a net and its parameters as Caffe does, whole or not at all.
 
     The values go from the arrays to the file as they are: a message that holds them would take twice their memory and

@@ -15,7 +15,6 @@ sigmoid    base_lr / (1 + exp(-gamma·(t - stepsize)))
 Caffe computes them in float32; here the result is rounded to it.
 """
 
-import difflib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -23,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from caffelite.errors import SolverError
-from caffelite.schema.text import Document
-from caffelite.words import quoted
+from caffelite.schema.documents import SolverDocument
+from caffelite.words import did_you_mean, quoted
 
 Policy = Callable[[Any, int, int], tuple[float, int]]
 
@@ -96,7 +95,7 @@ def learning_rate(solver: Any, iteration: int, step: int) -> tuple[np.float32, i
         return np.float32(rate), step
 
 
-def check_policy(document: Document) -> None:
+def check_policy(document: SolverDocument) -> None:
     """Raise SolverError where ``lr_policy`` is unknown or lacks a setting."""
     solver = document.message
     if not solver.HasField("lr_policy"):
@@ -104,9 +103,8 @@ def check_policy(document: Document) -> None:
     place = document.setting("lr_policy")
     name = solver.lr_policy
     if name not in POLICIES:
-        near = difflib.get_close_matches(name.lower(), POLICIES, n=1)
-        hint = f"did you mean {quoted(near[0])}?" if near else f"it can be {_listed()}"
-        raise SolverError(f"{place}: there is no lr_policy {quoted(name)}; {hint}")
+        hint = did_you_mean(name.lower(), POLICIES, f"it can be {_listed()}")
+        raise SolverError(f"{place}: there is no lr_policy {quoted(name)}{hint}")
     if not solver.HasField("base_lr"):
         raise SolverError(f"{document.filename}: base_lr, the learning rate at the start, is not given")
     for setting in POLICIES[name][1]:

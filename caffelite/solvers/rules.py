@@ -1,7 +1,12 @@
-"""A solver's update rule, bound to the parameters of a net."""
+"""The update rules of solvers: one class a type, each with its formula, what it keeps, its source and its pitfalls.
+
+In the formulas g is the gradient of a parameter w as the rule gets it (clipped, divided by ``iter_size``, with the pull
+of weight decay added), r the learning rate times ``lr_mult``, h what the rule keeps (its history), zero at the start.
+The loops are in ``caffelite.kernels.update``.
+"""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -9,16 +14,14 @@ from caffelite.kernels.update import CORRECTION, DECAY, DELTA, MOMENTUM, RATE, S
 from caffelite.net import Net
 from caffelite.words import count
 
-#: The rules, with the number of values each keeps for a parameter.
-RULES = {"SGD": 1, "Nesterov": 1, "AdaGrad": 1, "RMSProp": 1, "AdaDelta": 2, "Adam": 2}
 
-
-class Rule:
-    """SGD, Nesterov, AdaGrad, RMSProp, AdaDelta or Adam on the flat parameters of a net.
+class UpdateRule:
+    """A rule on the flat parameters of a net; each of its subclasses is a type of solver, and has its name.
 
     In Caffe's order: gradients are clipped to ``clip_gradients`` by their common L2 norm (as accumulated,
     before the division by ``iter_size``), divided by ``iter_size``, pulled by weight decay, and turned into
-    an update.
+    an update. Weight decay is part of the gradient in every rule, also where the rule divides by the size of
+    gradients (it is not that of AdamW).
 
     Parameters
     ----------
@@ -29,19 +32,25 @@ class Rule:
 
     Attributes
     ----------
+    kept : int
+        How many values the rule keeps for a parameter.
+    momentum : bool
+        Whether it reads ``momentum``, which is refused where it does not.
+    shares : tuple of str
+        The settings that are the share of a running mean which stays in an iteration: 0 or more and less than 1.
+    second : str
+        The setting that the kernel takes as its second share, if it has one.
     history : list of ndarray of float32
         What the rule keeps, live and in Caffe's order: an array for each parameter blob, then the second of
         each.
     shapes : list of tuple of int
         Of the parameter blobs.
-
-    References
-    ----------
-    Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013 (Nesterov);
-    Duchi et al., 2011 (AdaGrad); Tieleman and Hinton, 2012 (RMSProp); Zeiler, 2012 (AdaDelta); Kingma and Ba,
-    2015 (Adam). Caffe's forms: ``delta`` is added outside the root, except in AdaDelta, and the learning rate
-    is inside the history of SGD and Nesterov.
     """
+
+    kept: ClassVar[int] = 1
+    momentum: ClassVar[bool] = True
+    shares: ClassVar[tuple[str, ...]] = ()
+    second: ClassVar[str] = "momentum2"
 
     def __init__(self, solver: Any, net: Net) -> None:
         self.solver = solver
@@ -49,10 +58,10 @@ class Rule:
         sizes = [count(shape) for shape in self.shapes]
         factors = [(own.lr_mult, own.decay_mult) for own in net.learnable]
         l1 = solver.regularization_type == "L1"
-        self._update = Update(solver.type, l1, net.data, net.diff, sizes, factors)
+        self._update = Update(type(self).__name__, l1, net.data, net.diff, sizes, factors)
         self.history: list[np.ndarray] = []
         start = 0
-        for shape in self.shapes * RULES[solver.type]:
+        for shape in self.shapes * self.kept:
             end = start + count(shape)
             self.history.append(self._update.history[start:end].reshape(shape))
             start = end
@@ -77,12 +86,14 @@ class Rule:
         numbers[RATE], numbers[MOMENTUM] = rate, solver.momentum
         numbers[DECAY], numbers[DELTA] = solver.weight_decay, solver.delta
         numbers[SCALE] = (clipped[1] if clipped else 1.0) / solver.iter_size
-        numbers[SECOND] = solver.rms_decay if solver.type == "RMSProp" else solver.momentum2
-        if solver.type == "Adam":
-            t = iteration + 1
-            numbers[CORRECTION] = math.sqrt(1 - solver.momentum2**t) / (1 - solver.momentum**t)
+        numbers[SECOND] = getattr(solver, self.second)
+        numbers[CORRECTION] = self.correction(iteration)
         self._update.apply()
         return clipped
+
+    def correction(self, iteration: int) -> float:
+        """Return what the learning rate of an iteration is multiplied by, in a rule that does so."""
+        return 1.0
 
     def _clip(self) -> tuple[float, float] | None:
         limit = self.solver.clip_gradients
@@ -90,3 +101,94 @@ class Rule:
             return None
         norm = self._update.norm()
         return (norm, limit / norm) if norm > limit else None
+
+
+class SGD(UpdateRule):
+    """Stochastic gradient descent with momentum: ``h = r·g + momentum·h``, ``w -= h``.
+
+    Keeps the last step. What to watch for: the learning rate is inside the history, so after the rate falls the steps
+    fall over some 1/(1 - momentum) iterations, not at once (PyTorch has it outside). ``momentum`` is 0 where it is not
+    given.
+
+    Source: Polyak, "Some methods of speeding up the convergence of iteration methods", 1964; Caffe's
+    ``sgd_solver.cpp``.
+    """
+
+
+class Nesterov(UpdateRule):
+    """Nesterov's accelerated gradient: ``h' = r·g + momentum·h``, ``w -= (1 + momentum)·h' - momentum·h``.
+
+    Keeps h', the last step of the momentum. What to watch for: the parameters of a snapshot are those that look ahead,
+    where the gradient is taken. The learning rate is inside the history, as for :class:`SGD`.
+
+    Source: Nesterov, 1983, in the form of Sutskever et al., "On the importance of initialization and momentum in deep
+    learning", 2013; Caffe's ``nesterov_solver.cpp``.
+    """
+
+
+class AdaGrad(UpdateRule):
+    """A rate for each parameter by all its gradients: ``h += g²``, ``w -= r·g / (√h + delta)``.
+
+    Keeps the sum of the squares, which never falls, and so the steps shrink like 1/√iterations under any policy. What
+    to watch for: ``momentum`` is refused; ``delta`` is outside the root.
+
+    Source: Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic optimization",
+    2011; Caffe's ``adagrad_solver.cpp``.
+    """
+
+    momentum = False
+
+
+class RMSProp(UpdateRule):
+    """A rate for each parameter by its last gradients: ``h = d·h + (1 - d)·g²``, ``w -= r·g / (√h + delta)``.
+
+    d is ``rms_decay``. Keeps the running mean of the squares. What to watch for: the mean starts at 0 and is not
+    corrected, so the first step is 1/√(1 - d) times as large as later ones; ``momentum`` is refused; ``delta`` is
+    outside the root.
+
+    Source: Tieleman and Hinton, "Lecture 6.5: RMSProp", 2012; Caffe's ``rmsprop_solver.cpp``.
+    """
+
+    momentum = False
+    shares = ("rms_decay",)
+    second = "rms_decay"
+
+
+class AdaDelta(UpdateRule):
+    """Steps in the units of the parameters: ``h₁ = m·h₁ + (1 - m)·g²``, ``s = g·√((h₂ + delta) / (h₁ + delta))``,
+    ``h₂ = m·h₂ + (1 - m)·s²``, ``w -= r·s``.
+
+    m is ``momentum``. Keeps two running means, of g² and of s². What to watch for: the paper has no learning rate, so
+    ``base_lr`` is 1; h₂ starts at 0, so that ``delta`` alone decides how large the first steps are (the paper has 1e-6,
+    Caffe's default, 1e-8, starts slowly); ``delta`` is inside the root, in this rule only.
+
+    Source: Zeiler, "ADADELTA: an adaptive learning rate method", 2012; Caffe's ``adadelta_solver.cpp``.
+    """
+
+    kept = 2
+    shares = ("momentum",)
+
+
+class Adam(UpdateRule):
+    """Momentum and a rate for each parameter: ``h₁ = m·h₁ + (1 - m)·g``, ``h₂ = n·h₂ + (1 - n)·g²``,
+    ``w -= r·√(1 - nᵗ)/(1 - mᵗ)·h₁ / (√h₂ + delta)``, in iteration t = 1, 2, …
+
+    m is ``momentum``, n ``momentum2``. Keeps two running means, of g and of g². What to watch for: ``momentum`` is 0
+    where it is not given, the paper has 0.9; ``delta`` is added to √h₂ as it is, not to its corrected value, so in the
+    first iterations it weighs more than in other programs; t is the iteration of the run, so it goes on with a
+    ``.solverstate`` and begins anew with weights alone.
+
+    Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015, in the form at the end of its section 2;
+    Caffe's ``adam_solver.cpp``.
+    """
+
+    kept = 2
+    shares = ("momentum", "momentum2")
+
+    def correction(self, iteration: int) -> float:
+        t = iteration + 1
+        return math.sqrt(1 - self.solver.momentum2**t) / (1 - self.solver.momentum**t)
+
+
+#: By the ``type`` of a solver; ``caffelite.words.SOLVER_TYPES`` are its names, for what must not load any kernel.
+RULES: dict[str, type[UpdateRule]] = {rule.__name__: rule for rule in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)}

@@ -1,18 +1,18 @@
 """Reading a solver file, checking it, and the settings of a solver for a net that has none."""
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 from caffelite.errors import SolverError
 from caffelite.net.graph import included
 from caffelite.schema import messages
-from caffelite.schema.text import Document, read_net, read_solver
+from caffelite.schema.documents import Document, NetDocument, SolverDocument
+from caffelite.schema.text import read_solver
 from caffelite.schema.upgrade import upgrade_solver
 from caffelite.solvers.policies import check_policy, learning_rate
 from caffelite.solvers.rules import RULES
-from caffelite.solvers.sources import NetSource, source_to_train, sources_to_test
-from caffelite.words import TEST, TRAIN, quoted
+from caffelite.solvers.sources import NetSource, PrototxtFiles, source_to_train, sources_to_test
+from caffelite.words import TEST, TRAIN, did_you_mean, quoted
 
 #: The seed where ``random_seed`` is not given: runs are repeatable without asking. (Caffe takes the clock.)
 DEFAULT_SEED = 1
@@ -34,7 +34,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def load_solver(source: Any) -> Document:
+def load_solver(source: Any) -> SolverDocument:
     """Return a solver as a document of its own.
 
     Parameters
@@ -67,7 +67,7 @@ def _set_prefix(solver: Any, file: Path) -> None:
         solver.snapshot_prefix = str(Path(solver.snapshot_prefix) / file.stem)
 
 
-def default_solver(net_path: str | Path) -> Document:
+def default_solver(net: NetDocument) -> SolverDocument:
     """Return the solver that a net without one is trained with.
 
     SGD with momentum 0.9, weight decay 0.0005, learning rate 0.01 divided by ten at 5,000 and 8,000 of 10,000
@@ -76,23 +76,17 @@ def default_solver(net_path: str | Path) -> Document:
 
     Parameters
     ----------
-    net_path : path
-        A net prototxt.
-
-    Raises
-    ------
-    SchemaError
-        The net cannot be read.
+    net : NetDocument
+        Read from a file, which the solver names.
     """
-    solver = messages.SolverParameter(net=str(net_path), **DEFAULTS)
-    solver.snapshot_prefix = f"snapshots/{Path(net_path).stem}"
-    net = read_net(net_path)
+    solver = messages.SolverParameter(net=net.filename, **DEFAULTS)
+    solver.snapshot_prefix = f"snapshots/{Path(net.filename).stem}"
     for i, layer in enumerate(net.message.layer):
         in_train, in_test = (included(layer, phase, 0, (), net.place(i)) for phase in (TRAIN, TEST))
         if in_test and not in_train:
             solver.test_interval = 1000
             solver.test_iter[:] = [0]
-    return Document(solver, f"default solver of {net_path}")
+    return Document(solver, f"default solver of {net.filename}")
 
 
 class Settings:
@@ -100,12 +94,14 @@ class Settings:
 
     Parameters
     ----------
-    document : Document
+    document : SolverDocument
         Of a SolverParameter.
+    files : PrototxtFiles, optional
+        What has been read already. The nets are read once, however often they are asked for.
 
     Attributes
     ----------
-    document : Document
+    document : SolverDocument
     param : SolverParameter message
     notes : list of str
         What will be done otherwise than the file says, one sentence each.
@@ -116,8 +112,9 @@ class Settings:
         A setting is missing, unknown, or contradicts another; names its place.
     """
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: SolverDocument, files: PrototxtFiles | None = None) -> None:
         self.document = document
+        self._files = files or PrototxtFiles()
         self.param = document.message
         _check_rule(document)
         check_policy(document)
@@ -142,14 +139,14 @@ class Settings:
 
     def train_net(self) -> NetSource:
         """Return the net to train."""
-        return source_to_train(self.document)
+        return source_to_train(self.document, self._files)
 
     def test_nets(self) -> list[NetSource]:
         """Return the nets to test, one for each ``test_iter``."""
-        return sources_to_test(self.document)
+        return sources_to_test(self.document, self._files)
 
 
-def _check_numbers(document: Document) -> None:
+def _check_numbers(document: SolverDocument) -> None:
     solver = document.message
     _at_least(document, average_loss=1, iter_size=1, test_interval=0, snapshot=0, display=0, max_iter=0)
     for j, count in enumerate(solver.test_iter):
@@ -167,34 +164,33 @@ def _check_numbers(document: Document) -> None:
         raise SolverError(f"{document.setting('snapshot')}: snapshot is given, but no snapshot_prefix that says where")
 
 
-def _check_rule(document: Document) -> None:
+def _check_rule(document: SolverDocument) -> None:
     solver = document.message
     if solver.type not in RULES:
         known = {name.lower(): name for name in RULES}
-        near = difflib.get_close_matches(solver.type.lower(), known, n=1)
-        hint = f"did you mean {quoted(known[near[0]])}?" if near else f"it can be {', '.join(map(quoted, RULES))}"
-        raise SolverError(f"{document.setting('type')}: there is no solver type {quoted(solver.type)}; {hint}")
-    if solver.type in ("AdaGrad", "RMSProp") and solver.momentum:
+        types = f"it can be {', '.join(map(quoted, RULES))}"
+        hint = did_you_mean(solver.type.lower(), known, types, write=lambda name: quoted(known[name]))
+        raise SolverError(f"{document.setting('type')}: there is no solver type {quoted(solver.type)}{hint}")
+    rule = RULES[solver.type]
+    if not rule.momentum and solver.momentum:
         raise SolverError(f"{document.setting('momentum')}: {solver.type} does not use momentum; leave it out")
-    for setting in ("momentum", "momentum2", "rms_decay"):
+    for setting in rule.shares:
         value = getattr(solver, setting)
-        used = setting == "momentum" or setting == {"Adam": "momentum2", "RMSProp": "rms_decay"}.get(solver.type)
         # Adam divides by 1 - momentum, and a mean that keeps all of itself never learns of anything.
-        strict = solver.type in ("Adam", "AdaDelta") or setting != "momentum"
-        if used and strict and not 0 <= value < 1:
+        if not 0 <= value < 1:
             raise SolverError(
                 f"{document.setting(setting)}: {setting} is {value:g}, expected 0 or more and less than 1"
             )
 
 
-def _at_least(document: Document, **limits: int) -> None:
+def _at_least(document: SolverDocument, **limits: int) -> None:
     for setting, least in limits.items():
         value = getattr(document.message, setting)
         if value < least:
             raise SolverError(f"{document.setting(setting)}: {setting} is {value}, expected {least} or more")
 
 
-def _notes(document: Document) -> list[str]:
+def _notes(document: SolverDocument) -> list[str]:
     solver = document.message
     notes = []
     if solver.snapshot_diff:

@@ -5,6 +5,8 @@ window that the loss is averaged over) lies in a field that Caffe ignores.
 """
 
 import math
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from caffelite.errors import WeightsError
+from caffelite.errors import SolverError, WeightsError
+from caffelite.net import Net
 from caffelite.schema import messages
 from caffelite.schema.blobs import array_to_blob, blob_to_array
+from caffelite.schema.documents import SolverDocument
 from caffelite.schema.files import atomic_write
 from caffelite.schema.hdf5 import is_hdf5, read_hdf5_state, write_hdf5_state
 from caffelite.schema.wire import BYTES, Wire
@@ -23,6 +27,8 @@ from caffelite.words import quoted, text_of
 
 #: Kinds of arrays that a state may hold.
 _DTYPES = ("float32", "float64", "int64", "int32", "uint8", "uint32", "uint64", "bool")
+#: What the run itself has in ``extra``, beside the nets.
+_TYPE, _LOSSES = "solver/type", "solver/losses"
 
 
 @dataclass(slots=True)
@@ -35,7 +41,7 @@ class State:
     learned_net : str
         The weights file that belongs to it.
     history : list of ndarray of float32
-        What the update rule keeps, a blob a parameter; for AdaDelta and Adam twice as many.
+        What the update rule keeps: a blob a parameter, or two.
     extra : dict of str to ndarray
         What Caffe's file lacks; Caffe does not see it. Empty in a file that Caffe wrote.
     """
@@ -45,6 +51,53 @@ class State:
     learned_net: str
     history: list[np.ndarray]
     extra: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def extra_of(nets: Mapping[str, Net], rule: str, losses: Iterable[float]) -> dict[str, np.ndarray]:
+    """Return what Caffe's file lacks.
+
+    Parameters
+    ----------
+    nets : mapping of str to Net
+        ``train``, ``test0``, ``test1`` …
+    rule : str
+        The solver's type.
+    losses : iterable of float
+        Those that the loss that is shown is the mean of, the oldest first.
+    """
+    extra = {f"{kind}/{key}": array for kind, net in nets.items() for key, array in net.state().items()}
+    extra[_TYPE] = np.frombuffer(rule.encode(), np.uint8)
+    extra[_LOSSES] = np.array(list(losses), np.float64)
+    return extra
+
+
+def load_extra(extra: Mapping[str, np.ndarray], nets: Mapping[str, Net]) -> list[float]:
+    """Bring nets to where they were; return the losses of the last iterations. See :func:`extra_of`."""
+    for kind, net in nets.items():
+        start = f"{kind}/"
+        net.load_state({key.removeprefix(start): array for key, array in extra.items() if key.startswith(start)})
+    losses: list[float] = extra.get(_LOSSES, np.zeros(0)).reshape(-1).tolist()
+    return losses
+
+
+def check_folder(document: SolverDocument) -> None:
+    """Find out before training, not after it, that a snapshot cannot be written; raise SolverError then."""
+    solver = document.message
+    if not (solver.snapshot or solver.snapshot_after_train):
+        return
+    if not solver.snapshot_prefix:
+        raise SolverError(
+            f"{document.filename}: no snapshot_prefix says where the snapshot after training goes; give one, or "
+            "snapshot_after_train: false"
+        )
+    folder = Path(solver.snapshot_prefix).absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise SolverError(
+            f"{document.setting('snapshot_prefix')}: snapshot_prefix {quoted(solver.snapshot_prefix)}: {folder} cannot "
+            "be written to"
+        )
 
 
 def write_state(path: str | Path, state: State) -> None:
@@ -160,25 +213,25 @@ def check_history(state: State, shapes: list[tuple[int, ...]], rule: str, path: 
     path : path
         For messages.
     """
-    written = bytes(state.extra.get("solver/type", np.zeros(0, np.uint8))).decode(errors="replace")
+    written = bytes(state.extra.get(_TYPE, np.zeros(0, np.uint8))).decode(errors="replace")
     if written and written != rule:
         raise WeightsError(
             f"{path}: it was written by solver type {quoted(written)}, this solver is {quoted(rule)}; "
             "use that type, or start from the weights alone with --weights"
         )
-    found, blobs, kept = len(state.history), len(shapes), RULES[rule]
-    if found != kept * blobs:
+    held, blobs, kept = len(state.history), len(shapes), RULES[rule].kept
+    if held != kept * blobs:
         reason = f"the net has {blobs} parameter blobs, for which solver type {quoted(rule)} keeps {kept * blobs}"
-        if found == (3 - kept) * blobs:
-            others = "AdaDelta or Adam" if kept == 1 else "SGD, Nesterov, AdaGrad or RMSProp"
-            reason += f"; it was written by {others}"
-        raise WeightsError(f"{path}: it has {found} history blobs, but {reason}")
+        others = [name for name, other in RULES.items() if other.kept * blobs == held]
+        if others:
+            reason += f"; it was written by {', '.join(others[:-1])} or {others[-1]}"
+        raise WeightsError(f"{path}: it has {held} history blobs, but {reason}")
     for j, array in enumerate(state.history):
-        wanted = shapes[j % blobs]
-        if array.size != math.prod(wanted) or _bare(array.shape) != _bare(wanted):
+        shape = shapes[j % blobs]
+        if array.size != math.prod(shape) or _bare(array.shape) != _bare(shape):
             raise WeightsError(
                 f"{path}: history blob {j} has shape {text_of(array.shape)}, but the parameter blob it "
-                f"belongs to {text_of(wanted)}; it was written for another net"
+                f"belongs to {text_of(shape)}; it was written for another net"
             )
 
 

@@ -1,6 +1,5 @@
 """The training loop."""
 
-import os
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
@@ -8,21 +7,27 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from caffelite.errors import SolverError
 from caffelite.gpu.choice import Gpu, cost, gpu_or_reason
-from caffelite.kernels.engine.launch import together
 from caffelite.net import Net
+from caffelite.net.machine import together
 from caffelite.net.transfer import Transfer
 from caffelite.schema.printer import to_text
 from caffelite.solvers.logs import LogListener
-from caffelite.solvers.rules import Rule
+from caffelite.solvers.rules import RULES
 from caffelite.solvers.settings import Settings, load_solver
-from caffelite.solvers.snapshots import State, check_history, find_model, read_state, write_state
+from caffelite.solvers.snapshots import (
+    State,
+    check_folder,
+    check_history,
+    extra_of,
+    find_model,
+    load_extra,
+    read_state,
+    write_state,
+)
 from caffelite.solvers.sources import NetSource, check_loss
-from caffelite.solvers.testing import epoch_iterations, outputs_of, records_per_pass, run_test
-from caffelite.words import quoted
+from caffelite.solvers.testing import outputs_of, records_per_pass, run_test
 
 _HDF5 = 0  # SolverParameter.SnapshotFormat
 
@@ -36,7 +41,7 @@ class Solver:
 
     Parameters
     ----------
-    source : path, Document or SolverParameter message
+    source : path, Document or SolverParameter message, or Settings made of one
         ``test_iter: 0`` stands for the whole test set.
     listener : Listener, optional
         Is told how it goes (any object will do that has some of a Listener's methods); by default lines in
@@ -57,11 +62,11 @@ class Solver:
     settings : Settings
     gpu : Gpu or None
     param : SolverParameter message
-        A copy of the one given.
+        A copy of the one given; that of the settings, where these are given.
     net : Net
     test_nets : list of Net
         They use the parameters of ``net`` by layer name.
-    rule : Rule
+    rule : UpdateRule
     iteration : int
         How many are done.
     current_step : int
@@ -86,11 +91,10 @@ class Solver:
         gpu: int | None = None,
     ) -> None:
         self._allow_python = allow_python
-        document = load_solver(source)
-        if seed is not None:
-            document.message.random_seed = seed
-        self.settings = Settings(document)
+        self.settings = source if isinstance(source, Settings) else Settings(load_solver(source))
         self.param = p = self.settings.param
+        if seed is not None:
+            p.random_seed = seed
         self.listener = LogListener() if listener is None else listener
         self._tell("on_log", "solver.cpp:45", f"Initializing solver from parameters: \n{to_text(p).rstrip()}")
         for note in self.settings.notes:
@@ -117,7 +121,7 @@ class Solver:
                     weights = [name.strip() for text in p.weights for name in text.split(",")]
                 for path in weights:
                     self.copy_from(path)
-                self.rule = Rule(p, self.net)
+                self.rule = RULES[p.type](p, self.net)
             except BaseException:
                 self.close()
                 raise
@@ -207,7 +211,7 @@ class Solver:
         if not p.HasField("max_iter"):
             raise SolverError(f"{self.settings.document.filename}: max_iter, the number of iterations, is not given")
         check_loss(self.net)
-        self._check_snapshot_folder()
+        check_folder(self.settings.document)
         self._tell("on_start", self.net.name, p.lr_policy)
         self._stop = False
         if resume is not None:
@@ -326,7 +330,8 @@ class Solver:
             self._tell("on_snapshot", model, f"Snapshotting to {kind} file")
             self.net.save(model)
             self._tell("on_snapshot", state, f"Snapshotting solver state to {kind} file")
-            write_state(state, State(self.iteration, self.current_step, model, self.rule.history, self._extra()))
+            extra = extra_of(self._nets(), self.param.type, self._losses)
+            write_state(state, State(self.iteration, self.current_step, model, self.rule.history, extra))
         except OSError as error:
             place = error.filename or base
             raise SolverError(f"{place}: the snapshot cannot be written: {error.strerror}") from None
@@ -335,12 +340,6 @@ class Solver:
 
     def _nets(self) -> dict[str, Net]:
         return {"train": self.net, **{f"test{i}": net for i, net in enumerate(self.test_nets)}}
-
-    def _extra(self) -> dict[str, np.ndarray]:
-        extra = {f"{kind}/{key}": array for kind, net in self._nets().items() for key, array in net.state().items()}
-        extra["solver/type"] = np.frombuffer(self.param.type.encode(), np.uint8)
-        extra["solver/losses"] = np.array(self._losses, np.float64)
-        return extra
 
     def restore(self, path: str | Path) -> None:
         """Go on from a ``.solverstate``, of caffelite (bit for bit) or of Caffe (data from the first record).
@@ -353,44 +352,14 @@ class Solver:
         state = read_state(path)
         check_history(state, self.rule.shapes, self.param.type, path)
         self.net.copy_from(find_model(state, path))
-        for own, found in zip(self.rule.history, state.history, strict=True):
-            own[...] = found.reshape(own.shape)
+        for own, saved in zip(self.rule.history, state.history, strict=True):
+            own[...] = saved.reshape(own.shape)
         self.iteration, self.current_step = state.iteration, state.current_step
         self._losses.clear()
-        self._losses.extend(state.extra.get("solver/losses", np.zeros(0)).reshape(-1).tolist())
-        for kind, net in self._nets().items():
-            net.load_state(
-                {
-                    key.removeprefix(f"{kind}/"): array
-                    for key, array in state.extra.items()
-                    if key.startswith(f"{kind}/")
-                }
-            )
+        self._losses.extend(load_extra(state.extra, self._nets()))
         self._snapshot_at = None
-
-    def _check_snapshot_folder(self) -> None:
-        """Find out before training, not after it, that a snapshot cannot be written."""
-        p = self.param
-        if not (p.snapshot or p.snapshot_after_train):
-            return
-        if not p.snapshot_prefix:
-            raise SolverError(
-                f"{self.settings.document.filename}: no snapshot_prefix says where the snapshot after "
-                "training goes; give one, or snapshot_after_train: false"
-            )
-        folder = Path(p.snapshot_prefix).absolute().parent
-        while not folder.exists():
-            folder = folder.parent
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise SolverError(
-                f"{self.settings.document.setting('snapshot_prefix')}: snapshot_prefix "
-                f"{quoted(p.snapshot_prefix)}: {folder} cannot be written to"
-            )
 
     def close(self) -> None:
         """Stop the threads and close the files of all nets."""
         for net in [self.net, *self.test_nets]:
             net.close()
-
-
-__all__ = ["Solver", "epoch_iterations", "outputs_of", "run_test"]

@@ -1,18 +1,42 @@
 """The nets that a solver names: one to train, any number to test, each in a state (phase, level, stages)."""
 
-import difflib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from caffelite.errors import SchemaError, SolverError
 from caffelite.net import Net
 from caffelite.schema import messages
-from caffelite.schema.text import Document, NetDocument, Path_, read_net, read_solver
+from caffelite.schema.documents import Document, FieldPath, NetDocument, SolverDocument
+from caffelite.schema.text import read_net, read_prototxt, read_solver
 from caffelite.schema.upgrade import upgrade_net
-from caffelite.words import TEST, TRAIN, quoted
+from caffelite.words import TEST, TRAIN, did_you_mean, quoted
 
 _TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
+
+
+class PrototxtFiles:
+    """The files that a command reads, each of them once, however many nets are built of it."""
+
+    def __init__(self) -> None:
+        self._documents: dict[Path, NetDocument | SolverDocument] = {}
+
+    def read(self, path: Path) -> NetDocument | SolverDocument:
+        """Return the net or the solver in a file, see :func:`caffelite.schema.text.read_prototxt`."""
+        place = path.resolve()
+        if place not in self._documents:
+            self._documents[place] = read_prototxt(path)
+        return self._documents[place]
+
+    def net(self, path: Path) -> NetDocument:
+        """Return the net in a file that is named as one; raise SchemaError where it holds none."""
+        place = path.resolve()
+        document = self._documents.get(place)
+        if not isinstance(document, NetDocument):
+            document = self._documents[place] = read_net(path)
+        # Errors name the file as it is written where it is asked for.
+        return document if document.filename == str(path) else replace(document, filename=str(path))
 
 
 class NetSource(NamedTuple):
@@ -39,8 +63,15 @@ class NetSource(NamedTuple):
         return Net(self.document, self.phase, level=self.level, stages=self.stages, **options)
 
 
-def source_to_train(document: Document) -> NetSource:
+def source_to_train(document: SolverDocument, files: PrototxtFiles | None = None) -> NetSource:
     """Return the net to train.
+
+    Parameters
+    ----------
+    document : SolverDocument
+        Of a SolverParameter.
+    files : PrototxtFiles, optional
+        What has been read already, and is not read again.
 
     Raises
     ------
@@ -57,15 +88,21 @@ def source_to_train(document: Document) -> NetSource:
         raise SolverError(
             f"{document.setting(given[1])}: {given[0]} and {given[1]} both name a net to train; give one of them"
         )
-    net, described = _read(document, given[0], 0)
+    net, described = _read(document, given[0], 0, files or PrototxtFiles())
     return _source(net, described, TRAIN, solver.train_state)
 
 
-def sources_to_test(document: Document) -> list[NetSource]:
+def sources_to_test(document: SolverDocument, files: PrototxtFiles | None = None) -> list[NetSource]:
     """Return the nets to test, in Caffe's order: ``test_net_param``, ``test_net``, then ``net`` or
     ``net_param``.
 
     Each takes one ``test_iter``; the ones left over are for the net that is both trained and tested.
+
+    Parameters
+    ----------
+    document : SolverDocument
+    files : PrototxtFiles, optional
+        As for :func:`source_to_train`.
 
     Raises
     ------
@@ -75,35 +112,36 @@ def sources_to_test(document: Document) -> list[NetSource]:
         A net cannot be read.
     """
     solver = document.message
-    wanted = [("test_net_param", j) for j in range(len(solver.test_net_param))]
-    wanted += [("test_net", j) for j in range(len(solver.test_net))]
+    named = [("test_net_param", j) for j in range(len(solver.test_net_param))]
+    named += [("test_net", j) for j in range(len(solver.test_net))]
     both = next((name for name in ("net_param", "net") if solver.HasField(name)), None)
     counts = len(solver.test_iter)
-    if counts < len(wanted) or (both is None and counts != len(wanted)):
+    if counts < len(named) or (both is None and counts != len(named)):
         _fail(
             document,
-            "test_iter" if counts else wanted[0][0],
-            f"test_iter is given {counts} times for {len(wanted)} test nets; each takes one",
+            "test_iter" if counts else named[0][0],
+            f"test_iter is given {counts} times for {len(named)} test nets; each takes one",
         )
     if both is not None:
-        wanted += [(both, 0)] * (counts - len(wanted))
+        named += [(both, 0)] * (counts - len(named))
     states = list(solver.test_state)
-    if states and len(states) != len(wanted):
+    if states and len(states) != len(named):
         _fail(
             document,
             "test_state",
-            f"test_state is given {len(states)} times for {len(wanted)} test nets; leave it out or give one for each",
+            f"test_state is given {len(states)} times for {len(named)} test nets; leave it out or give one for each",
         )
-    if wanted and solver.test_interval <= 0:
+    if named and solver.test_interval <= 0:
         _fail(document, "test_iter", "test_iter is given without test_interval, which says how often to test")
+    files = files or PrototxtFiles()
     sources = []
-    for i, (field, j) in enumerate(wanted):
-        net, described = _read(document, field, j)
+    for i, (field, j) in enumerate(named):
+        net, described = _read(document, field, j, files)
         sources.append(_source(net, described, TEST, states[i] if states else None))
     return sources
 
 
-def net_named_by(solver: Document) -> Path | None:
+def net_named_by(solver: SolverDocument) -> Path | None:
     """Return the file of the net that a solver trains, where it lies; None where the solver names no file.
 
     Caffe's files name theirs from the folder that Caffe is started in; started elsewhere, it may be beside the solver.
@@ -156,16 +194,18 @@ def _source(net: NetDocument, described: str, phase: int, solver_state: Any) -> 
     return NetSource(net, state.level, tuple(state.stage), state.phase, described)
 
 
-def _read(document: Document, field: str, index: int) -> tuple[NetDocument, str]:
+def _read(document: SolverDocument, field: str, index: int, files: PrototxtFiles) -> tuple[NetDocument, str]:
     value = getattr(document.message, field)
     if field.startswith("test_"):
         value = value[index]
     if field.endswith("_param"):
         return upgrade_net(_inner(document, value, (field, index))), field
-    return read_net(_find(document, value, field, index)), f"{field} file: {value}"
+    return files.net(_find(document, value, field, index)), f"{field} file: {value}"
 
 
-def _inner(document: Document, message: Any, path: Path_) -> Document:
+def _inner(
+    document: SolverDocument, message: messages.NetParameter, path: FieldPath
+) -> Document[messages.NetParameter]:
     """Return a net written inside a solver as a document that knows its places."""
     copy = messages.NetParameter()
     copy.CopyFrom(message)
@@ -175,7 +215,7 @@ def _inner(document: Document, message: Any, path: Path_) -> Document:
     return Document(copy, document.filename, places, unknown)
 
 
-def _find(document: Document, name: str, field: str, index: int) -> Path:
+def _find(document: SolverDocument, name: str, field: str, index: int) -> Path:
     """Return the file of a net: from the current folder, as in Caffe, else from the solver's."""
     folder = Path(document.filename).parent
     for path in (Path(name), folder / name):
@@ -183,8 +223,9 @@ def _find(document: Document, name: str, field: str, index: int) -> Path:
             return path
     where = "" if folder == Path() else f" or in {folder}"
     files = [path for start in dict.fromkeys((Path(name).parent, (folder / name).parent)) for path in _files(start)]
-    near = difflib.get_close_matches(Path(name).name, [path.name for path in files], n=1)
-    hint = next((f"; did you mean {quoted(str(path))}?" for path in files if near and path.name == near[0]), "")
+    # Of two files of one name, the one in the current folder.
+    paths = {path.name: str(path) for path in reversed(files)}
+    hint = did_you_mean(Path(name).name, paths, write=lambda near: quoted(paths[near]))
     raise SolverError(
         f"{document.setting(field, index)}: {field} {quoted(name)}: there is no such file in the current "
         f"folder{where}{hint}"
@@ -198,5 +239,5 @@ def _files(folder: Path) -> list[Path]:
         return []
 
 
-def _fail(document: Document, field: str, text: str) -> NoReturn:
+def _fail(document: SolverDocument, field: str, text: str) -> NoReturn:
     raise SolverError(f"{document.setting(field)}: {text}")

@@ -15,13 +15,13 @@ def outputs_of(net: Net, values: dict[str, np.ndarray] | None = None) -> list[Ou
 
     In Caffe's order: output blobs sorted by name; without those of many values whose size depends on the data.
     """
-    found: list[Output] = []
+    outputs: list[Output] = []
     if values is None:
         values = {name: net.blobs[name].flat for name in _outputs(net)}
     for name, flat in values.items():
         weight = net.graph.names[name].loss_weight
-        found += [Output(len(found) + i, name, float(value), weight) for i, value in enumerate(flat)]
-    return found
+        outputs += [Output(len(outputs) + i, name, float(value), weight) for i, value in enumerate(flat)]
+    return outputs
 
 
 def _outputs(net: Net) -> list[str]:
@@ -69,7 +69,7 @@ def run_test(
     stopped : callable, optional
         Asked before each pass; true ends the test.
     on_batch : callable, optional
-        Called after each pass with how many are done and how many there are.
+        Called after each pass, with how many are done and how many there are; the net's blobs are those of the pass.
 
     Returns
     -------
@@ -87,20 +87,20 @@ def run_test(
         iterations = epoch_iterations(net)
         if iterations is None:
             raise SolverError(f"net {quoted(net.name)} has no data of a known size; say how many batches to test")
-    net.changed()  # a train net may share the parameters
+    net.changed()  # a train net may share the parameters; during the test nothing changes them
     sums: dict[str, np.ndarray] = {}
     loss, done = 0.0, 0
     while done < iterations and not stopped():
         loss += net.forward()
         values = {name: net.blobs[name].flat.astype(np.float64) for name in _outputs(net)}
-        sums = add_outputs(sums, values) if done else values
+        sums = _added(sums, values) if done else values
         done += 1
         if on_batch is not None:
             on_batch(done, iterations)
     return outputs_of(net, {name: total / done for name, total in sums.items()}), loss / max(done, 1)
 
 
-def add_outputs(sums: dict[str, np.ndarray], values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _added(sums: dict[str, np.ndarray], values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the sums with the values of another pass; what does not have the same size again is left out."""
     return {
         name: total + values[name] for name, total in sums.items() if name in values and values[name].size == total.size

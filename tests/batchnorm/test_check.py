@@ -7,10 +7,10 @@ import pytest
 
 from caffelite.batchnorm.check import check, measure
 from caffelite.batchnorm.rules import RULES
-from caffelite.batchnorm.statistics import Statistics
 from caffelite.batchnorm.subject import Subject, subject_of, take_weights
 from caffelite.cli.preparing import nets_and_solver
 from caffelite.errors import WeightsError
+from caffelite.layers.shared.normalizing import Statistics
 from caffelite.net import Net
 from caffelite.words import TRAIN
 

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffelite.batchnorm import fold as module
 from caffelite.batchnorm.fold import fold
 from caffelite.errors import NetError
+from caffelite.layers.contract.registry import registry
+from caffelite.layers.convolution import Convolution
+from caffelite.layers.inner_product import InnerProduct
 from caffelite.net import Net
 from caffelite.schema.printer import write_text
 from caffelite.schema.text import net_from_text
@@ -53,64 +55,71 @@ BEFORE = NORM % ("x", "x") + SCALE % ("x", "x")
 AFTER = NORM % ("a", "a") + SCALE % ("a", "a")
 
 
-@pytest.mark.parametrize(
-    ("text", "places"),
-    [
-        (convolution("x", "a", "pad: 1") + AFTER + RELU % ("a", "a"), {"n": "in c", "s": "in c"}),
-        (
-            convolution("x", "a", "bias_term: false") + NORM % ("a", "b") + SCALE % ("b", "d"),
-            {"n": "in c", "s": "in c"},
+CASES = [
+    (convolution("x", "a", "pad: 1") + AFTER + RELU % ("a", "a"), {"n": "in c", "s": "in c"}),
+    (
+        convolution("x", "a", "bias_term: false") + NORM % ("a", "b") + SCALE % ("b", "d"),
+        {"n": "in c", "s": "in c"},
+    ),
+    (convolution("x", "a", "group: 2 dilation: 2") + AFTER, {"n": "in c", "s": "in c"}),
+    (convolution("x", "a", "stride: 2 group: 2", "Deconvolution") + AFTER, {"n": "in c", "s": "in c"}),
+    (convolution("x", "a", "", "DepthwiseConvolution").replace("put: 6", "put: 4") + AFTER, {"n": "in c", "s": "in c"}),
+    (
+        BEFORE + convolution("x", "a", "", "DepthwiseConvolution").replace("put: 6", "put: 4"),
+        {"n": "a Scale layer", "s": "in n"},
+    ),
+    (BEFORE + convolution("x", "a", "stride: 2", "Deconvolution"), {"n": "a Scale layer", "s": "in n"}),
+    (BEFORE + PRODUCT % ("x", "a", "axis: 2"), {"n": "a Scale layer", "s": "in n"}),
+    (PRODUCT % ("x", "a", "") + AFTER, {"n": "in i", "s": "in i"}),
+    # NVCaffe's, with scale and bias inside.
+    (
+        convolution("x", "a") + NORM.replace("}", "batch_norm_param { scale_bias: true } }") % ("a", "a"),
+        {"n": "in c"},
+    ),
+    # PSPNet's, ducha-aiki's and SegNet's.
+    (convolution("x", "a") + BN % ("momentum: 0.9", "a", "a"), {"n": "in c"}),
+    (convolution("x", "a") + BN % ("var_eps: 1e-3", "a", "b") + RELU % ("b", "b"), {"n": "in c"}),
+    (convolution("x", "a") + BN % ("bn_mode: INFERENCE", "a", "a"), {"n": "in c"}),
+    (BN % ("momentum: 0.9", "x", "x") + PRODUCT % ("x", "a", ""), {"n": "in i"}),
+    (PRODUCT % ("x", "a", "transpose: true bias_term: false") + AFTER, {"n": "in i", "s": "in i"}),
+    (BEFORE + convolution("x", "a"), {"n": "in c", "s": "in c"}),
+    (BEFORE + convolution("x", "a", "group: 2 bias_term: false"), {"n": "in c", "s": "in c"}),
+    (BEFORE + convolution("x", "a", "pad: 1"), {"n": "a Scale layer", "s": "in n"}),
+    (BEFORE + PRODUCT % ("x", "a", ""), {"n": "in i", "s": "in i"}),
+    (BEFORE + PRODUCT % ("x", "a", "transpose: true"), {"n": "in i", "s": "in i"}),
+    (BEFORE + RELU % ("x", "x") + convolution("x", "a"), {"n": "a Scale layer", "s": "in n"}),
+    # Somebody else reads what is normalised.
+    (
+        convolution("x", "a")
+        + NORM % ("a", "b")
+        + 'layer { name: "e" type: "Eltwise" bottom: "a" bottom: "b" top: "e" }\n',
+        {"n": "a Scale layer"},
+    ),
+    # The weights are somebody else's, too.
+    (
+        (convolution("x", "a") + NORM % ("a", "b") + convolution("x", "d").replace('"c"', '"c2"')).replace(
+            "convolution_param", 'param { name: "w" } convolution_param'
         ),
-        (convolution("x", "a", "group: 2 dilation: 2") + AFTER, {"n": "in c", "s": "in c"}),
-        (convolution("x", "a", "stride: 2 group: 2", "Deconvolution") + AFTER, {"n": "in c", "s": "in c"}),
-        (PRODUCT % ("x", "a", "") + AFTER, {"n": "in i", "s": "in i"}),
-        # NVCaffe's, with scale and bias inside.
-        (
-            convolution("x", "a") + NORM.replace("}", "batch_norm_param { scale_bias: true } }") % ("a", "a"),
-            {"n": "in c"},
-        ),
-        # PSPNet's, ducha-aiki's and SegNet's.
-        (convolution("x", "a") + BN % ("momentum: 0.9", "a", "a"), {"n": "in c"}),
-        (convolution("x", "a") + BN % ("var_eps: 1e-3", "a", "b") + RELU % ("b", "b"), {"n": "in c"}),
-        (convolution("x", "a") + BN % ("bn_mode: INFERENCE", "a", "a"), {"n": "in c"}),
-        (BN % ("momentum: 0.9", "x", "x") + PRODUCT % ("x", "a", ""), {"n": "in i"}),
-        (PRODUCT % ("x", "a", "transpose: true bias_term: false") + AFTER, {"n": "in i", "s": "in i"}),
-        (BEFORE + convolution("x", "a"), {"n": "in c", "s": "in c"}),
-        (BEFORE + convolution("x", "a", "group: 2 bias_term: false"), {"n": "in c", "s": "in c"}),
-        (BEFORE + convolution("x", "a", "pad: 1"), {"n": "a Scale layer", "s": "in n"}),
-        (BEFORE + PRODUCT % ("x", "a", ""), {"n": "in i", "s": "in i"}),
-        (BEFORE + PRODUCT % ("x", "a", "transpose: true"), {"n": "in i", "s": "in i"}),
-        (BEFORE + RELU % ("x", "x") + convolution("x", "a"), {"n": "a Scale layer", "s": "in n"}),
-        # Somebody else reads what is normalised.
-        (
-            convolution("x", "a")
-            + NORM % ("a", "b")
-            + 'layer { name: "e" type: "Eltwise" bottom: "a" bottom: "b" top: "e" }\n',
-            {"n": "a Scale layer"},
-        ),
-        # The weights are somebody else's, too.
-        (
-            (convolution("x", "a") + NORM % ("a", "b") + convolution("x", "d").replace('"c"', '"c2"')).replace(
-                "convolution_param", 'param { name: "w" } convolution_param'
-            ),
-            {"n": "a Scale layer"},
-        ),
-        (
-            PRODUCT % ("x", "a", "")
-            + RELU % ("a", "a")
-            + NORM % ("a", "b")
-            + PRODUCT.replace('"i"', '"j"') % ("b", "d", ""),
-            {"n": "in j"},
-        ),
-        (
-            convolution("x", "a")
-            + 'layer { name: "d" type: "Dropout" bottom: "a" top: "b" }\n'
-            + NORM % ("b", "b")
-            + RELU % ("b", "d"),
-            None,
-        ),
-    ],
-)
+        {"n": "a Scale layer"},
+    ),
+    (
+        PRODUCT % ("x", "a", "")
+        + RELU % ("a", "a")
+        + NORM % ("a", "b")
+        + PRODUCT.replace('"i"', '"j"') % ("b", "d", ""),
+        {"n": "in j"},
+    ),
+    (
+        convolution("x", "a")
+        + 'layer { name: "d" type: "Dropout" bottom: "a" top: "b" }\n'
+        + NORM % ("b", "b")
+        + RELU % ("b", "d"),
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "places"), CASES)
 def test_what_becomes_of_a_layer(text: str, places: dict | None) -> None:
     net = built(INPUT + text)
     found = fold(net)
@@ -149,6 +158,51 @@ def test_losses_labels_and_training_are_gone() -> None:
     assert found.net.blobs["x"].shape == (1, 4, 8, 9)
 
 
+def test_every_type_that_folds_is_tested() -> None:
+    types = {cls.type for cls in registry().values() if cls.facts.folds}
+    assert types == {kind for kind in types if any(f'type: "{kind}"' in text for text, _ in CASES)} and len(types) == 4
+
+
+def test_what_is_for_training_is_gone_in_the_types_of_forks_too() -> None:
+    tail = (
+        'layer { name: "noise" type: "SpatialDropout" bottom: "a" top: "b" }\n'
+        'layer { name: "loss" type: "SoftmaxWithLossOHEM" bottom: "b" bottom: "l" top: "loss" }\n'
+    )
+    labels = 'layer { name: "l" type: "Input" top: "l" input_param { shape { dim: 2 dim: 6 dim: 7 } } }\n'
+    found = fold(built(INPUT + labels + convolution("x", "a") + AFTER + tail))
+    assert [layer.type for layer in found.net.layers] == ["Input", "Convolution", "Softmax"]
+    assert found.dropped == ["noise"] and found.net.outputs == ["prob"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "gone"),
+    [
+        ("Dropout", "", True),
+        ("Dropout", "dropout_param { scale_train: false }", False),
+        ("SpatialDropout", "", True),
+        ("MnActivation", "", True),
+        ("Noise", "noise_param { gaussian_std: 1 }", True),
+        ("Noise", "noise_param { sigma: 1 }", False),
+    ],
+)
+def test_what_does_nothing_in_test_is_gone(kind: str, settings: str, gone: bool) -> None:
+    layer = f'layer {{ name: "d" type: "{kind}" bottom: "a" top: "b" {settings} }}\n'
+    net = built(INPUT + convolution("x", "a") + layer + RELU % ("b", "y"))
+    found = fold(net)
+    assert (kind not in [layer.type for layer in found.net.layers]) == gone == (found.dropped == ["d"])
+    x = np.random.default_rng(2).standard_normal((1, 4, 8, 9))
+    source(found.net)[...] = source(net)[...] = x
+    for one in (net, found.net):
+        one.forward()
+    y = net.blobs["y"].data
+    np.testing.assert_allclose(found.net.blobs["y"].data, y[:1], rtol=0, atol=1e-5 * np.abs(y).max())
+
+
+def test_types_that_do_nothing_in_test_are_tested() -> None:
+    kinds = {cls.type for cls in registry().values() if cls.facts.deploy == "identity"}
+    assert kinds == {"Dropout", "SpatialDropout", "MnActivation", "Noise"}
+
+
 def test_statistics_of_the_batch_are_refused() -> None:
     text = (
         INPUT + convolution("x", "a") + NORM.replace("}", "batch_norm_param { use_global_stats: false } }") % ("a", "b")
@@ -165,7 +219,7 @@ def test_the_statistics_of_segnets_batches_are_refused() -> None:
 
 
 def test_another_result_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_scale_outputs", lambda item, factor, offset: None)
+    monkeypatch.setattr(Convolution, "fold_behind", lambda self, blobs, factor, offset: blobs)
     with pytest.raises(NetError, match=r"^net\.prototxt: the folded net's outputs would differ by \d"):
         fold(built(INPUT + convolution("x", "a") + AFTER))
 
@@ -173,14 +227,19 @@ def test_another_result_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
 SOFTMAX = 'layer { name: "p" type: "Softmax" bottom: "a" top: "p" }\n'
 
 
-@pytest.mark.parametrize("kind", ["Softmax", "Sigmoid", "TanH"])
+SATURATING = sorted({cls.type for cls in registry().values() if cls.facts.saturates} - {"Clip"})
+
+
+@pytest.mark.parametrize("kind", SATURATING)
 def test_a_wrong_fold_is_seen_where_the_output_saturates(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     net = built(INPUT + PRODUCT % ("x", "a", "") + AFTER + SOFTMAX.replace("Softmax", kind))
     net.layers[1].blobs[0].data[...] *= 1e6
     net.changed()
     assert fold(net).difference <= 1e-5
-    right = module._scale_outputs
-    monkeypatch.setattr(module, "_scale_outputs", lambda item, factor, offset: right(item, 1.01 * factor, offset))
+    right = InnerProduct.fold_behind
+    monkeypatch.setattr(
+        InnerProduct, "fold_behind", lambda self, blobs, factor, offset: right(self, blobs, 1.01 * factor, offset)
+    )
     with pytest.raises(NetError, match="the folded net's outputs would differ by"):
         fold(net)
 

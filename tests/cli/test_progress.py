@@ -7,7 +7,9 @@ import pytest
 
 from caffelite.cli.progress import LiveLine, compiling
 from caffelite.cli.report import duration, plain, summary
-from caffelite.kernels.engine import launch
+from caffelite.kernels.engine.arrays import zeros
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import specialised
 from caffelite.solvers.logs import Output
 from caffelite.solvers.solver import Solver
 
@@ -52,17 +54,28 @@ def test_a_command_on_a_terminal_has_no_log_lines(caffelite, run_folder):
     assert out.startswith("interop: iteration 12; ")
 
 
-def test_compiling_is_told(monkeypatch, capsys):
+@specialised
+def _fill_with(number):
+    def fill(begin, end, worker, y):
+        for i in range(begin, end):
+            y[i] = number
+
+    return fill
+
+
+def test_compiling_is_told(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("caffelite.kernels.engine.keeping.code_folder", lambda: tmp_path)
+    y = zeros(1)
     with compiling():
-        launch.on_compile("a")
-        launch.on_compile("b")
-    assert launch.on_compile is None
+        call(_fill_with(1), 1, y)
+        call(_fill_with(2), 1, y)
+    call(_fill_with(3), 1, y)
     assert capsys.readouterr().err == "compiling kernels, which are kept for the next time\n"
     shown = []
     with redirect_stderr(Terminal()) as terminal, compiling():
-        launch.on_compile("a")
+        call(_fill_with(4), 1, y)
         with compiling(shown.append):
-            launch.on_compile("b")
+            call(_fill_with(5), 1, y)
     assert "compiling kernels, which are kept for the next time: 1 …" in terminal.getvalue()
     assert shown == ["compiling kernels, which are kept for the next time: 1"]
 

@@ -13,13 +13,12 @@ from caffelite.datasets import prepare as datasets
 from caffelite.datasets import synthetic
 from caffelite.datasets.download import Remote
 from caffelite.datasets.originals import Splits
-from caffelite.errors import DataError
 from caffelite.experiments import EXPERIMENTS, ignored_gradient, moving_average, one_image, published
 from caffelite.experiments.bench import Bench
 from caffelite.experiments.drawing import draw
+from caffelite.experiments.nets import cifar10_bn
 from caffelite.experiments.result import VERDICTS, Curve, Panel, Result
-
-ROOT = Path(__file__).parents[2]
+from caffelite.schema.text import net_from_text, read_net, read_solver
 
 NOWHERE = (Remote("x", 3, "0" * 64, ("http://127.0.0.1:1/x",)),)
 
@@ -29,11 +28,10 @@ IMAGES = drawn_images(1200, 200)
 
 @pytest.fixture
 def few_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working folder with the models, and a CIFAR-10 of a few drawn images."""
+    """A working folder, and a CIFAR-10 of a few drawn images."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CAFFELITE_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CAFFELITE_DATA", raising=False)
-    Path("models").symlink_to(ROOT / "models")
     shapes = Splits(lambda: synthetic.shapes(0, 200), lambda: synthetic.shapes(200, 100))
     few = dataclasses.replace(datasets.DATASETS["cifar10"], builtin=shapes, remotes=NOWHERE)
     monkeypatch.setitem(datasets.DATASETS, "cifar10", few)
@@ -76,12 +74,13 @@ def test_a_bias_grows_if_its_gradient_ignores_the_mean() -> None:
     np.testing.assert_allclose(ignoring, full, rtol=1e-5)
 
 
-def test_where_the_models_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        DataError, match=r"models/cifar10_bn_solver\.prototxt is not here; run this where caffelite was"
-    ):
-        moving_average.run(Bench(IMAGES))
+def test_the_published_net_is_that_of_the_models() -> None:
+    models = Path(__file__).parents[2] / "models"
+    assert net_from_text(cifar10_bn()).message == read_net(models / "cifar10_bn.prototxt").message
+    solver = read_solver(models / "cifar10_bn_solver.prototxt").message
+    assert {name: getattr(solver, name) for name in published.SOLVER} == pytest.approx(published.SOLVER)
+    # What else it says is of tests, displays and snapshots.
+    assert not (solver.weight_decay or solver.clip_gradients > 0 or solver.iter_size > 1) and solver.type == "SGD"
 
 
 def test_lost_losses_are_drawn_up_to_where_they_are_lost(tmp_path: Path) -> None:

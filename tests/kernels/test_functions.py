@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from caffelite.kernels import functions
-from caffelite.kernels.engine.launch import call, specialised
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import specialised
 
 
 @specialised

@@ -1,14 +1,19 @@
+import contextlib
 import re
 import warnings
 from pathlib import Path
 
 import pytest
-from google.protobuf import text_format
+from google.protobuf import text_format as protobuf_text
 
 from caffelite.errors import SchemaError
+from caffelite.schema import text as reading
+from caffelite.schema.documents import Document, NetDocument, SchemaWarning
+from caffelite.schema.lexer import tokens
 from caffelite.schema.messages import LayerParameter, NetParameter, SolverParameter
+from caffelite.schema.parser import parse_text
 from caffelite.schema.printer import to_text, write_text
-from caffelite.schema.text import SchemaWarning, _Parser, is_net, net_from_text, parse_text, read_net, read_solver
+from caffelite.schema.text import net_from_text, read_net, read_prototxt, read_solver
 
 CAFFE = Path(__file__).parent.parent / "caffe"
 
@@ -24,7 +29,7 @@ def test_reads_what_protobuf_reads() -> None:
     convolution_param { num_output: 017 bias_term: f kernel_size: 3 engine: CAFFE }
     """
     ours = parse_text(text, LayerParameter).message
-    assert ours == text_format.Parse(text, LayerParameter())
+    assert ours == protobuf_text.Parse(text, LayerParameter())
     assert ours.convolution_param.num_output == 15
 
 
@@ -68,9 +73,9 @@ def test_nesting_is_limited() -> None:
     deep = "layer { " + "norm_param { scale_filler { " + "unheard_of_thing { " * 90 + "}" * 93
     with pytest.warns(SchemaWarning):
         parse_text(deep, NetParameter)  # what is not known is not descended into
+    known = "layer { moe_param { gating_net { " * 18
     with pytest.raises(SchemaError, match="nested more than"):
-        parser = _Parser("", "f")
-        parser.message(NetParameter(), (), None, 51)
+        parse_text(known, NetParameter)
 
 
 def test_unicode_escapes() -> None:
@@ -146,7 +151,7 @@ def test_fields_of_forks_are_known() -> None:
 def test_text_round_trip_with_protobuf(tmp_path: Path) -> None:
     document = read_net(CAFFE / "net.prototxt")
     text = to_text(document)
-    assert text_format.Parse(text, NetParameter()) == document.message
+    assert protobuf_text.Parse(text, NetParameter()) == document.message
     assert net_from_text(text).message == document.message
     write_text(document, tmp_path / "sub" / "out.prototxt")
     assert read_net(tmp_path / "sub" / "out.prototxt").message == document.message
@@ -173,11 +178,31 @@ def test_missing_and_binary_files(tmp_path: Path) -> None:
 
 
 def test_tells_nets_from_solvers(tmp_path: Path) -> None:
-    assert is_net(CAFFE / "net.prototxt")
-    assert not is_net(CAFFE / "solver.prototxt")
-    inline = tmp_path / "s"
-    inline.write_text("net_param { layer { } } base_lr: 1")
-    assert not is_net(inline)
+    assert read_prototxt(CAFFE / "net.prototxt") == read_net(CAFFE / "net.prototxt")
+    solver = read_prototxt(CAFFE / "solver.prototxt")
+    assert type(solver) is Document and solver == read_solver(CAFFE / "solver.prototxt")
+    file = tmp_path / "s"
+    for text, net in (
+        ("net_param { layer { } } base_lr: 1", False),
+        ("", False),
+        ('name: "n"', True),
+        ('name: "n" state { level: 1 }', True),
+        ('name: "n" unheard_of: 1', False),
+        ('\ufeffunheard_of: 1 layers { name: "a" }', True),
+    ):
+        file.write_text(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SchemaWarning)
+            with contextlib.suppress(SchemaError):  # "name" is no field of a solver
+                assert isinstance(read_prototxt(file), NetDocument) is net, text
+
+
+def test_a_file_is_cut_into_tokens_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = []
+    monkeypatch.setattr(reading, "tokens", lambda text, name: cut.append(name) or tokens(text, name))
+    for name in ("net.prototxt", "solver.prototxt"):
+        read_prototxt(CAFFE / name)
+    assert cut == [str(CAFFE / "net.prototxt"), str(CAFFE / "solver.prototxt")]
 
 
 def test_compiled_schema_is_that_of_the_source() -> None:

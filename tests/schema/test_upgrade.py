@@ -1,9 +1,11 @@
 import pytest
 
 from caffelite.errors import SchemaError
+from caffelite.schema.documents import SchemaWarning
 from caffelite.schema.messages import LayerParameter, SolverParameter, V1LayerParameter
+from caffelite.schema.parser import parse_text
 from caffelite.schema.printer import to_text
-from caffelite.schema.text import SchemaWarning, net_from_text, parse_text
+from caffelite.schema.text import net_from_text
 from caffelite.schema.upgrade import upgrade_solver
 
 

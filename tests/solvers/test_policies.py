@@ -7,7 +7,7 @@ import pytest
 
 from caffelite.errors import SolverError
 from caffelite.schema import messages
-from caffelite.schema.text import parse_text
+from caffelite.schema.parser import parse_text
 from caffelite.solvers.policies import POLICIES, check_policy, learning_rate
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from caffelite.errors import SchemaError, SolverError
 from caffelite.schema import messages
-from caffelite.schema.text import parse_text
+from caffelite.schema.parser import parse_text
+from caffelite.schema.text import read_net
 from caffelite.solvers.settings import Settings, default_solver, load_solver
 from caffelite.solvers.sources import source_to_train, sources_to_test
 
@@ -80,11 +81,11 @@ def test_a_document_is_copied():
 def test_defaults_for_a_net(tmp_path):
     net = tmp_path / "net.prototxt"
     net.write_text(NET)
-    solver = default_solver(net).message
+    solver = default_solver(read_net(net)).message
     assert (solver.net, solver.type, list(solver.test_iter)) == (str(net), "SGD", [])
-    assert Settings(default_solver(net)).notes == []
+    assert Settings(default_solver(read_net(net))).notes == []
     net.write_text(NET + 'layer { name: "a" type: "Silence" bottom: "x" include { phase: TEST } }')
-    assert list(default_solver(net).message.test_iter) == [0]
+    assert list(default_solver(read_net(net)).message.test_iter) == [0]
 
 
 # Which nets.

@@ -8,10 +8,12 @@ import pytest
 
 from caffelite.errors import WeightsError
 from caffelite.schema import messages
-from caffelite.schema.text import parse_text, read_solver
+from caffelite.schema.parser import parse_text
+from caffelite.schema.text import read_solver
 from caffelite.solvers.logs import Listener
 from caffelite.solvers.snapshots import State, read_state, write_state
-from caffelite.solvers.solver import Solver, run_test
+from caffelite.solvers.solver import Solver
+from caffelite.solvers.testing import run_test
 
 CAFFE = Path(__file__).parent.parent / "caffe"
 #: What Caffe's log says of the run resumed from its snapshot at iteration 6.

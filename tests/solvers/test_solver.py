@@ -10,9 +10,11 @@ import pytest
 from caffelite.errors import SolverError, WeightsError
 from caffelite.net import Net
 from caffelite.schema import messages
-from caffelite.schema.text import net_from_text, parse_text
+from caffelite.schema.parser import parse_text
+from caffelite.schema.text import net_from_text
 from caffelite.solvers.logs import Listener, LogListener
-from caffelite.solvers.solver import Solver, outputs_of, run_test
+from caffelite.solvers.solver import Solver
+from caffelite.solvers.testing import outputs_of, run_test
 
 NET = """
 name: "small"

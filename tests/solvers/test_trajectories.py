@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from caffelite.schema.messages import SolverParameter
-from caffelite.schema.text import net_from_text, parse_text
+from caffelite.schema.parser import parse_text
+from caffelite.schema.text import net_from_text
 from caffelite.solvers.logs import Listener
 from caffelite.solvers.solver import Solver
 

@@ -22,7 +22,8 @@ from caffelite.kernels import scale
 from caffelite.kernels.batchnorm.forward import BLOCK, or_nothing
 from caffelite.kernels.batchnorm.statistics import extent as extent_of
 from caffelite.kernels.engine import arrays, settings
-from caffelite.kernels.engine.launch import Call, call, kernel
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.maps import combine, sums
 
 #: Bytes beyond which arrays do not stay in the last cache: then the gradient goes by blocks of channels, of so many

@@ -13,7 +13,8 @@ from numba.extending import register_jitable
 from caffelite.kernels.batchnorm import statistics
 from caffelite.kernels.batchnorm.statistics import Constants, Stored, extent
 from caffelite.kernels.engine import arrays
-from caffelite.kernels.engine.launch import Call, call, kernel
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.maps import combine
 
 #: Channels a task takes where there are no spatial axes, so that vectors run over channels.

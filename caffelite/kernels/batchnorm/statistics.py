@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from caffelite.kernels.engine import arrays
-from caffelite.kernels.engine.launch import Call, call, kernel
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.maps import sums
 
 #: Caffe's three blobs: mean_sum [channels], variance_sum [channels] (of the unbiased variance, m / (m - 1)) and

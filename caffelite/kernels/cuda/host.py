@@ -74,8 +74,8 @@ class _Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What a batch normalization does.
+class HostBatchNormSettings:
+    """What a :class:`HostBatchNorm` does.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class HostBatchNorm:
     gpu : Gpu
     x, y : ndarray of float32
         [images][channels][length], contiguous; ``y`` may be ``x``.
-    settings : Settings
+    settings : HostBatchNormSettings
 
     Raises
     ------
@@ -117,7 +117,7 @@ class HostBatchNorm:
         The GPU has not enough memory.
     """
 
-    def __init__(self, gpu: Gpu, x: np.ndarray, y: np.ndarray, settings: Settings) -> None:
+    def __init__(self, gpu: Gpu, x: np.ndarray, y: np.ndarray, settings: HostBatchNormSettings) -> None:
         from caffelite.kernels.cuda import batchnorm
 
         self._gpu, self._x, self._y, self._settings = gpu, x, y, settings

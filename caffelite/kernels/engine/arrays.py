@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from caffelite.kernels.engine import settings
-from caffelite.kernels.engine.launch import Call, call, kernel
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
 
 #: Floats a task of these kernels works on: a few pages, so that two threads share a large array evenly.
 CHUNK = 4096

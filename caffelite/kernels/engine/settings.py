@@ -1,24 +1,17 @@
-"""Everything caffelite asks of numba: threading layer, vector width, where compiled code is kept."""
+"""Everything caffelite asks of numba: threading layer, vector width, number of threads."""
 
-import hashlib
 import importlib
 import os
 import sys
-import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
 import numba
-from numba.core import config as _config
 
-from caffelite.cache import cache_folder
-
-_numba: Any = _config
+_numba: Any = numba.config
 
 #: Options of every kernel. ``contract`` lets LLVM fuse a multiply and an add; ``reassoc`` lets it keep several
 #: partial sums, which is what vectorises a reduction; ``nsz`` ignores the sign of zero. NaN and infinity stay.
@@ -49,8 +42,8 @@ def _bounded_spinning() -> Iterator[None]:
 def choose_threading_layer() -> str:
     """Choose the cheapest threading layer that can be loaded, before numba starts its threads.
 
-    A parallel launch costs about 2 µs with ``omp`` and about 130 µs with ``workqueue``
-    (``tools/bench_launch.py``). A layer the user chose through ``NUMBA_THREADING_LAYER`` is left alone.
+    ``omp`` starts a parallel loop in microseconds, ``workqueue`` takes many times as long, which decides small nets.
+    A layer the user chose through ``NUMBA_THREADING_LAYER`` is left alone.
 
     Returns
     -------
@@ -104,38 +97,3 @@ def compilers() -> int:
     if not sys.platform.startswith("linux"):
         return 1
     return len(os.sched_getaffinity(0))
-
-
-@cache
-def code_folder() -> Path:
-    """Return the folder of compiled kernels: one per state of the sources, numba version and processor."""
-    digest = hashlib.sha256()
-    kernels = Path(__file__).parent.parent
-    for source in sorted(path for path in kernels.rglob("*.py") if kernels / "cuda" not in path.parents):
-        digest.update(source.read_bytes())
-    cpu = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-    digest.update(f"{numba.__version__} {cpu} {os.environ.get('CAFFELITE_VECTOR')}".encode())
-    return cache_folder() / "kernels" / digest.hexdigest()[:16]
-
-
-@cache
-def can_keep(folder: Path) -> bool:
-    """Whether compiled code can be kept in a folder, which is made; where it cannot, a warning says so, once.
-
-    Parameters
-    ----------
-    folder : Path
-        :func:`code_folder`, or the one that the user has given numba.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        variable = "CAFFELITE_CACHE" if folder == code_folder() else "NUMBA_CACHE_DIR"
-        warnings.warn(
-            f"compiled kernels cannot be kept in {folder} ({error.strerror}), each run compiles them anew; "
-            f"set {variable} to a folder that can be written",
-            stacklevel=2,
-        )
-        return False
-    return True

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from caffelite.kernels.engine import arrays, settings
-from caffelite.kernels.engine.launch import Call, call, specialised
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import specialised
 from caffelite.kernels.pooling.windows import Windows, maps_in
 from caffelite.kernels.tiles.lanes import LANES, LOWEST, deal, join, largest, total
 

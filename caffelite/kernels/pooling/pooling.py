@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from caffelite.kernels.engine import arrays
-from caffelite.kernels.engine.launch import Call, call, kernel
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.pooling import planes
 from caffelite.kernels.pooling.windows import Windows, maps_in
 from caffelite.kernels.tiles.lanes import LOWEST

@@ -7,11 +7,10 @@ told by ``naive.drawn_pooling``.
 
 import numpy as np
 
-from caffelite.kernels.engine.launch import Call, call, kernel
-from caffelite.kernels.functions import random32
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
+from caffelite.kernels.functions import FLT_MIN, random32
 from caffelite.kernels.pooling.windows import Windows, maps_in
-
-_TINY = np.float32(1.1754943508222875e-38)
 
 
 @kernel
@@ -93,7 +92,7 @@ def _expect(begin, end, worker, x, y, g):
         for oy in range(g.out_h):
             for ox in range(g.out_w):
                 top, left = oy * g.stride_h, ox * g.stride_w
-                total, squares = _TINY, np.float32(0)
+                total, squares = FLT_MIN, np.float32(0)
                 for i in range(top, min(top + g.kernel_h, h)):
                     for j in range(left, min(left + g.kernel_w, w)):
                         v = x[(task * h + i) * w + j]
@@ -124,7 +123,7 @@ def _expect_backward(begin, end, worker, x, y, dy, dx, g):
                 out = (task * g.out_h + oy) * g.out_w + ox
                 top, left = oy * g.stride_h, ox * g.stride_w
                 bottom, right = min(top + g.kernel_h, h), min(left + g.kernel_w, w)
-                total = _TINY
+                total = FLT_MIN
                 for i in range(top, bottom):
                     for j in range(left, right):
                         total += x[(task * h + i) * w + j]

@@ -40,6 +40,8 @@ class Facts:
         The layer brings data into the net (no bottoms); its calls cannot be skipped.
     net_input : bool
         Its tops are the inputs of the net, blobs that the caller writes into and may give another shape (Input).
+    filled_by_caller : bool
+        It is a source whose data the caller puts in (Input, MemoryData): it reads none by itself.
     elementwise : bool
         Its top is a function of one number, taken of each element of its one bottom, and ``forward_with`` and
         ``backward_with`` compute such layers behind it as well: a chain of them is one function.
@@ -64,6 +66,18 @@ class Facts:
     deploy : str
         What becomes of it in a net that is deployed: it is "kept", it is "dropped" with all that reads it alone, what
         reads it reads its bottom ("identity"), or the type of layer that takes its place and reads its first bottom.
+    deploy_top : str
+        What the top of that layer is called, where Caffe's nets have a name for it; empty: it keeps its name.
+    folds : frozenset of str
+        Which layers that multiply and shift channels its weights can take in, where a net is deployed: those "before"
+        it and those "behind" it; see :class:`~caffelite.layers.shared.linear.Linear`.
+    rectifies : bool
+        It cuts what is below 0 off, sharply or softly: channels of mean 0 without a learned shift lose half of it.
+    saturates : bool
+        It tends to a limit on both sides, so that large differences of what it reads can be small ones of its top.
+    reads_own_output : str
+        Whether Caffe's gradient of it is computed from its own top, which must not be written over then: "never",
+        "always", or "in place", where the top is also its bottom. (``backward_reads`` is about the gradient here.)
     share : bool
         Its first top is a share of the whole, from 0 to 1, which people read as a percentage.
     """
@@ -80,6 +94,7 @@ class Facts:
     derivative: bool = True
     source: bool = False
     net_input: bool = False
+    filled_by_caller: bool = False
     elementwise: bool = False
     absorbs: bool = False
     affine: bool = False
@@ -90,6 +105,11 @@ class Facts:
     kind: str = "other"
     settings: tuple[str, ...] = ()
     deploy: str = "kept"
+    deploy_top: str = ""
+    folds: frozenset[str] = frozenset()
+    rectifies: bool = False
+    saturates: bool = False
+    reads_own_output: str = "never"
     share: bool = False
 
     def but(self, **changes: Any) -> "Facts":

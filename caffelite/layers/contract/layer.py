@@ -9,7 +9,8 @@ from caffelite.errors import NetError, ShapeError
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.facts import Facts
-from caffelite.words import Shape, text_of
+from caffelite.layers.contract.summary import plain_summary
+from caffelite.words import Shape, count, text_of
 
 LayerClass: TypeAlias = "type[Layer]"
 
@@ -19,7 +20,7 @@ class Layer:
 
     A layer declares what is true of its type as :class:`~caffelite.layers.contract.facts.Facts`; the graph, the plan,
     the diagram, the documentation and the tests read them. ``forward`` and ``backward`` are called once, when the net
-    is planned, and return the steps to run each time: bound kernel calls (``caffelite.kernels.engine.launch.call``) or
+    is planned, and return the steps to run each time: bound kernel calls (``caffelite.kernels.engine.calls.call``) or
     any callables. So the arrays they are given are the arrays of every iteration.
 
     Gradients: ``backward`` *writes* ``bottom.diff`` where it is not None (the plan sums over several readers) and
@@ -52,6 +53,11 @@ class Layer:
     def resolve(cls, param: Any, context: Context) -> "LayerClass":
         """Return the class that a layer of this type with these settings is made of."""
         return context.variants.get(cls, cls)
+
+    @classmethod
+    def summary(cls, param: Any) -> list[str]:
+        """Return what a diagram tells of a layer with this prototxt, a line each."""
+        return plain_summary(param, cls.facts.settings)
 
     @property
     def varies(self) -> bool:
@@ -161,3 +167,8 @@ class Layer:
         if not -len(shape) <= axis < len(shape):
             self.shape_error(f"{setting} {axis} does not exist in a blob of shape {text_of(shape)}")
         return axis % len(shape)
+
+    def around(self, axis: int, shape: Shape, setting: str = "axis") -> tuple[int, int, int]:
+        """Return how many values lie before an axis, along it and behind it; raise ShapeError where it is not there."""
+        axis = self.axis(axis, shape, setting)
+        return count(shape[:axis]), shape[axis], count(shape[axis + 1 :])

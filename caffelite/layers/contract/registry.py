@@ -1,6 +1,5 @@
 """The layer types by name, and which forks of Caffe have those that caffelite has not."""
 
-import difflib
 import importlib
 import json
 import pkgutil
@@ -11,9 +10,11 @@ from typing import TypeVar
 
 from caffelite.errors import NetError
 from caffelite.layers.contract.layer import Layer
-from caffelite.words import distance, quoted
+from caffelite.words import close_names, did_you_mean, distance, quoted
 
 _REGISTRY: dict[str, type[Layer]] = {}
+#: Layers of caffelite's own for classes written in Python that published nets name, by module and class.
+_PROVIDED: dict[tuple[str, str], type[Layer]] = {}
 _L = TypeVar("_L", bound=type[Layer])
 
 
@@ -29,6 +30,21 @@ def layer(*names: str) -> Callable[[_L], _L]:
         return cls
 
     return register
+
+
+def provides(module: str, name: str) -> Callable[[_L], _L]:
+    """Register a layer that computes, in TEST, what a well-known class written in Python does."""
+
+    def register(cls: _L) -> _L:
+        _PROVIDED[module, name] = cls
+        return cls
+
+    return register
+
+
+def provided(module: str, name: str) -> type[Layer] | None:
+    """Return caffelite's own layer for a class written in Python, if it has one."""
+    return _PROVIDED.get((module, name))
 
 
 @cache
@@ -65,8 +81,7 @@ def layer_class(type_name: str, place: str, layer_name: str) -> type[Layer]:
     where = f'{place}: layer "{layer_name}"'
     if theirs := forks(type_name):
         raise NetError(f"{where}: caffelite has no layer type {quoted(type_name)}; it is a type of {_listed(theirs)}")
-    near = _nearest(type_name, known)
-    hint = f"; did you mean {' or '.join(quoted(n) for n in near)}?" if near else ""
+    hint = did_you_mean(type_name, known, find=_nearest)
     raise NetError(f"{where}: there is no layer type {quoted(type_name)}{hint}")
 
 
@@ -85,7 +100,7 @@ def _nearest(name: str, known: Iterable[str]) -> list[str]:
         longer = [one for one in ours if len(name) > 3 and one.startswith(name)]
         shorter = [one for one in ours if len(one) > 3 and name.startswith(one)]
         near = [min(longer, key=len)] if longer else [max(shorter, key=len)] if shorter else []
-        near = near or difflib.get_close_matches(name, ours, n=3, cutoff=0.6)
+        near = near or close_names(name, ours, most=3)
     return [folded[one] for one in near]
 
 

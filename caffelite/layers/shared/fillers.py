@@ -1,12 +1,12 @@
 """Fillers: how a parameter blob starts."""
 
-import difflib
 import math
 from typing import Any
 
 import numpy as np
 
 from caffelite.errors import NetError
+from caffelite.words import did_you_mean
 
 TYPES = ("constant", "uniform", "gaussian", "xavier", "msra", "positive_unitball", "bilinear")
 _FAN_IN, _FAN_OUT = 0, 1
@@ -60,9 +60,8 @@ def fill(array: np.ndarray, filler: Any, rng: np.random.Generator, where: str) -
     elif kind == "bilinear":
         _bilinear(array, where)
     else:
-        near = difflib.get_close_matches(kind, TYPES, n=1)
-        hint = f'did you mean "{near[0]}"?' if near else f"it can be {', '.join(TYPES)}"
-        raise NetError(f'{where}: there is no filler type "{kind}"; {hint}')
+        hint = did_you_mean(kind, TYPES, f"it can be {', '.join(TYPES)}")
+        raise NetError(f'{where}: there is no filler type "{kind}"{hint}')
 
 
 def _check(filler: Any, where: str) -> None:

@@ -1,6 +1,7 @@
-"""What losses share: what their sum is divided by."""
+"""What losses share: what their sum is divided by, and what their labels must be."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from caffelite.errors import DataError
 from caffelite.layers.contract.blobs import Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
+from caffelite.words import Shape, count, text_of
 
 FULL, VALID, BATCH_SIZE, NONE, PRE_FIXED = 0, 1, 2, 3, 20004
 
@@ -20,7 +22,7 @@ class Loss(Layer):
     false: BATCH_SIZE).
     """
 
-    facts = Facts(loss=True, kind="loss", settings=("loss_param",), deploy="dropped")
+    facts = Facts(loss=True, kind="loss", deploy="dropped")
 
     def normalization(self, default: int) -> int:
         """Return the mode, where ``default`` holds if nothing is set."""
@@ -37,6 +39,23 @@ class Loss(Layer):
         settings: Any = self.param.loss_param
         return int(settings.ignore_label) if settings.HasField("ignore_label") else None
 
+    def label_error(self, label: float, classes: int) -> NoReturn:
+        """Raise a DataError about a label (of the second bottom) that is no class."""
+        place = self.where("bottom", 1)
+        raise DataError(f"{place}: label {label:g} is not one of its {classes} classes (0 to {classes - 1})")
+
+    def check_labels_of_images(self, scores: Shape, labels: Shape) -> None:
+        """Raise ShapeError where there is not one label for each image."""
+        if not scores or count(labels) != scores[0]:
+            self.shape_error(
+                f"takes one label an image: {text_of(scores)} does not go with {text_of(labels)}", "bottom", 1
+            )
+
+    def check_labels_of_rows(self, rows: int, labels: Shape) -> None:
+        """Raise ShapeError where there is not one label for each row."""
+        if count(labels) != rows:
+            self.shape_error(f"takes one label a row: {rows}, not {text_of(labels)}", "bottom", 1)
+
     def class_checker(self, labels: np.ndarray, classes: int, ignored: int | None = None) -> Step:
         """Return the step that raises DataError where one of the labels (the second bottom) is no class."""
 
@@ -46,9 +65,7 @@ class Loss(Layer):
             if ignored is not None:
                 wrong &= labels != ignored
             if wrong.any():
-                label = labels[np.argmax(wrong)]
-                place = self.where("bottom", 1)
-                raise DataError(f"{place}: label {label:g} is not one of its {classes} classes (0 to {classes - 1})")
+                self.label_error(labels[np.argmax(wrong)], classes)
 
         return check
 
@@ -57,3 +74,29 @@ class Loss(Layer):
         fixed = self.param.loss_param.pre_fixed_normalizer
         divisors = {FULL: images * places, VALID: valid, BATCH_SIZE: images, NONE: 1, PRE_FIXED: fixed}
         return float(max(divisors[mode], 1))
+
+
+class SoftmaxLoss(Loss):
+    """A loss on the softmax of scores, with one label a prediction.
+
+    Bottoms: scores (``N × C × …``, classes along ``softmax_param { axis: 1 }``), labels (``N × …``, whole numbers from
+    0). Tops: the loss; the probabilities, if a second is named.
+    """
+
+    facts = Loss.facts.but(bottoms=2, tops=(0, 2), without_gradient=(1,), settings=("loss_param", "softmax_param"))
+
+    def sizes(self, scores: Shape) -> tuple[int, int, int]:
+        """Return how many predictions lie before the axis of the classes, the classes, and how many behind it."""
+        return self.around(self.param.softmax_param.axis, scores)
+
+    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
+        scores, labels = bottoms[:2]
+        outer, classes, inner = self.sizes(scores)
+        if count(labels) != outer * inner:
+            self.shape_error(
+                f"takes one label a prediction: {text_of(scores)} makes {outer * inner} predictions of {classes} "
+                f"classes, but the labels are {text_of(labels)}",
+                "bottom",
+                1,
+            )
+        return [(), scores][: max(len(self.param.top), 1)]

@@ -106,8 +106,8 @@ class Recurrence(Layer):
         self.start = [arrays.zeros((streams, self.size), self.kind) for _ in self.hidden]
         self.sums, self.entered = self.memory(width), self.memory(self.size)
         self.steps = self.prepare(tops)
-        found: list[Step] = []
-        found += product(
+        steps: list[Step] = []
+        steps += product(
             x.data,
             (inputs, 1),
             blobs["x"].data,
@@ -117,17 +117,17 @@ class Recurrence(Layer):
             blobs["bias"].data,
         )
         if static is not None:
-            found += self._static(static, blobs["static"])
+            steps += self._static(static, blobs["static"])
         entering, recurrent = np.zeros((streams, self.size), self.kind), np.zeros((streams, width), self.kind)
         again = product(
             entering, (self.size, 1), blobs["h"].data, (1, self.size), recurrent, (streams, width, self.size)
         )
         for t in range(time):
-            found.append(kernels.enter(self.before(0, t), cont[t], self.entered[t], entering))
-            found += again
-            found.append(arrays.accumulate(recurrent, self.sums[t]))
-            found += self.step(t)
-        return found
+            steps.append(kernels.enter(self.before(0, t), cont[t], self.entered[t], entering))
+            steps += again
+            steps.append(arrays.accumulate(recurrent, self.sums[t]))
+            steps += self.step(t)
+        return steps
 
     def _static(self, static: Blob, weights: Blob) -> list[Step]:
         streams, inputs = static.shape[0], count(static.shape[1:])
@@ -164,42 +164,42 @@ class Recurrence(Layer):
         again = product(
             d_recurrent, (width, 1), blobs["h"].data, (self.size, 1), d_entered, (streams, self.size, width)
         )
-        found: list[Step] = [*self.start_back()]
+        steps: list[Step] = [*self.start_back()]
         for t in reversed(range(time)):
             if t == time - 1:
-                found.append(arrays.copy(dy[t], d_hidden))
+                steps.append(arrays.copy(dy[t], d_hidden))
             else:
-                found.append(kernels.give_back(dy[t], d_entered, self.cont[t + 1], d_hidden))
-            found += self.step_back(t, d_hidden)
+                steps.append(kernels.give_back(dy[t], d_entered, self.cont[t + 1], d_hidden))
+            steps += self.step_back(t, d_hidden)
             if t:
-                found += [arrays.copy(self.d_sums[t], d_recurrent), *again]
+                steps += [arrays.copy(self.d_sums[t], d_recurrent), *again]
         rows = time * streams
         seen = self.entered if seen is None else seen
         for name, values, columns in (("x", x.data, inputs), ("h", seen, self.size)):
             dw = blobs[name].diff
             if dw is not None:
-                found += product(self.d_sums, (1, width), values, (columns, 1), dw, (width, columns, rows), add=True)
+                steps += product(self.d_sums, (1, width), values, (columns, 1), dw, (width, columns, rows), add=True)
         db = blobs["bias"].diff
         if db is not None:
-            found.append(add_rows(self.d_sums, width, db))
+            steps.append(add_rows(self.d_sums, width, db))
         if x.diff is not None:
-            found += product(self.d_sums, (width, 1), blobs["x"].data, (inputs, 1), x.diff, (rows, inputs, width))
+            steps += product(self.d_sums, (width, 1), blobs["x"].data, (inputs, 1), x.diff, (rows, inputs, width))
         if static is not None:
-            found += self._static_back(static, blobs["static"])
-        return found
+            steps += self._static_back(static, blobs["static"])
+        return steps
 
     def _static_back(self, static: Blob, weights: Blob) -> list[Step]:
         streams, inputs = static.shape[0], count(static.shape[1:])
         width = self.gates * self.size
         part = np.zeros((streams, width), self.kind)
-        found: list[Step] = [partial(np.sum, self.d_sums, axis=0, out=part)]
+        steps: list[Step] = [partial(np.sum, self.d_sums, axis=0, out=part)]
         if weights.diff is not None:
-            found += product(
+            steps += product(
                 part, (1, width), static.data, (inputs, 1), weights.diff, (width, inputs, streams), add=True
             )
         if static.diff is not None:
-            found += product(part, (width, 1), weights.data, (inputs, 1), static.diff, (streams, inputs, width))
-        return found
+            steps += product(part, (width, 1), weights.data, (inputs, 1), static.diff, (streams, inputs, width))
+        return steps
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
         x, to_x, to_h = bottoms[0], self.named()["x"], self.named()["h"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.data.stream import Prefetcher, Stream
+from caffelite.data.prefetch import Prefetcher, Stream
 from caffelite.errors import DataError, MissingExtraError
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts

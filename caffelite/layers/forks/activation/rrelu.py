@@ -7,7 +7,8 @@ import numpy as np
 
 from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.arrays import CHUNK
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.functions import random32
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
@@ -47,7 +48,11 @@ class RReLU(Layer):
     """
 
     facts = Facts(
-        in_place=True, backward_reads=frozenset(), kind="activation", settings=("insanity_param", "rrelu_param")
+        in_place=True,
+        backward_reads=frozenset(),
+        kind="activation",
+        settings=("insanity_param", "rrelu_param"),
+        rectifies=True,
     )
 
     def setup(self) -> None:

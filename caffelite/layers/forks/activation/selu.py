@@ -8,7 +8,8 @@ from caffelite.kernels.dropout import backward as masked
 from caffelite.kernels.elementwise import Function, define
 from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.arrays import CHUNK
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.functions import exp32, random32
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts

@@ -1,13 +1,14 @@
 """DeformableConvolution: a convolution whose filters look where a second bottom says."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.engine import arrays
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.convolution import Convolution, planes
@@ -171,8 +172,15 @@ class DeformableConvolution(Convolution):
     2017.
     """
 
-    facts = Convolution.facts.but(bottoms=2, tops=1, kind="weights")
+    facts = Convolution.facts.but(
+        bottoms=2, tops=1, kind="weights", settings=("deformable_convolution_param",), folds=frozenset()
+    )
     message = "deformable_convolution_param"
+
+    @classmethod
+    def summary(cls, param: Any) -> list[str]:
+        (told,) = super().summary(param)
+        return [f"{told}, deformable group {param.deformable_convolution_param.deformable_group}"]
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x, offsets = bottoms
@@ -233,8 +241,8 @@ class DeformableConvolution(Convolution):
         x, offsets, y = *bottoms, tops[0]
         assert y.diff is not None
         images, channels = x.shape[:2]
-        sampled = x.diff is not None or offsets.diff is not None
-        columns = arrays.zeros(self.columns.shape, x.data.dtype) if sampled else None
+        to_bottoms = x.diff is not None or offsets.diff is not None
+        columns = arrays.zeros(self.columns.shape, x.data.dtype) if to_bottoms else None
         w, (dw, db) = self._product(x, y)
         steps: list[Step] = [*self.plane.backward(self.columns, w, y.diff, columns, dw, db)]
         if columns is None:

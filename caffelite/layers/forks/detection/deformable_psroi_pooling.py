@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.registry import layer
@@ -254,7 +255,7 @@ class DeformablePSROIPooling(PSROIPooling):
         bottoms=(2, 3),
         backward_reads=frozenset({"bottom"}),
         kind="pooling",
-        settings=("deformable_psroi_pooling_param", "psroi_pooling_param"),
+        settings=("deformable_psroi_pooling_param",),
     )
 
     def setup(self) -> None:

@@ -76,10 +76,10 @@ class DetectionEvaluate(Layer):
         return np.array(sizes)
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        for j, (x, wanted) in enumerate(zip(bottoms, (7, 8), strict=True)):
-            if len(x) != 4 or x[:2] != (1, 1) or x[3] != wanted:
+        for j, (x, columns) in enumerate(zip(bottoms, (7, 8), strict=True)):
+            if len(x) != 4 or x[:2] != (1, 1) or x[3] != columns:
                 what = ("detections", "true boxes")[j]
-                self.shape_error(f"takes {what} of 1×1×N×{wanted}, not {text_of(x)}", "bottom", j)
+                self.shape_error(f"takes {what} of 1×1×N×{columns}, not {text_of(x)}", "bottom", j)
         if self.settings.name_size_file and self.sizes is None:
             self.sizes = self._read_sizes()
         return [(1, 1, len(self.classes) + bottoms[0][2], 5)]
@@ -88,19 +88,19 @@ class DetectionEvaluate(Layer):
         return [(1, 1, len(self.classes) + int(_counted(bottoms[0].data[0, 0]).sum()), 5)]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        found, truth, out = bottoms[0].data[0, 0], bottoms[1].data[0, 0], tops[0].data[0, 0]
+        detections, truth, out = bottoms[0].data[0, 0], bottoms[1].data[0, 0], tops[0].data[0, 0]
 
         def evaluate() -> None:
             ends = np.flatnonzero(truth[:, 0] == -1)
             true = truth[: ends[0]] if len(ends) else truth
-            for j, rows in enumerate((found, true)):
+            for j, rows in enumerate((detections, true)):
                 self._check(rows, j)
             counts = np.ones(len(true), bool) if self.settings.evaluate_difficult_gt else true[:, 7] == 0
             for row, c in zip(out, self.classes, strict=False):
                 row[:] = -1, c, np.count_nonzero(counts & (true[:, 1] == c)), -1, -1
             start = len(self.classes)
-            for image in np.unique(found[found[:, 0] != -1, 0]):
-                rows = found[_counted(found) & (found[:, 0] == image)]
+            for image in np.unique(detections[detections[:, 0] != -1, 0]):
+                rows = detections[_counted(detections) & (detections[:, 0] == image)]
                 for c in np.unique(rows[:, 1]):
                     of = (true[:, 0] == image) & (true[:, 1] == c)
                     mine = rows[rows[:, 1] == c]

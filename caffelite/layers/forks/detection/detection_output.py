@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.kernels import boxes as kernels
-from caffelite.kernels.engine.launch import Call
+from caffelite.kernels.engine.calls import Call
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
@@ -74,10 +74,10 @@ class DetectionOutput(Layer):
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         images, priors = check_predictions(self, bottoms, self.located, self.settings.num_classes)
         if self._is_refined(bottoms):
-            for j, wanted in enumerate((2, 4)[: len(bottoms) - 3], 3):
-                if not bottoms[j] or bottoms[j][0] != images or count(bottoms[j]) != images * priors * wanted:
+            for j, each in enumerate((2, 4)[: len(bottoms) - 3], 3):
+                if not bottoms[j] or bottoms[j][0] != images or count(bottoms[j]) != images * priors * each:
                     self.shape_error(
-                        f"{priors} priors need {priors * wanted} numbers an image of the first stage, not "
+                        f"{priors} priors need {priors * each} numbers an image of the first stage, not "
                         f"{text_of(bottoms[j])}",
                         "bottom",
                         j,
@@ -98,23 +98,23 @@ class DetectionOutput(Layer):
     def _bind(self, bottoms: Sequence[np.ndarray]) -> None:
         p, images = self.settings, bottoms[0].shape[0]
         priors, variances = bottoms[2].reshape(2, -1, 4)
-        many = len(priors)
+        number = len(priors)
         self.decoding: list[Call] = []
         self.objectness = None
         scaled = not p.variance_encoded_in_target
         if self._is_refined([x.shape for x in bottoms]):
-            self.objectness = bottoms[3].reshape(images, many, 2)[:, :, 1]
+            self.objectness = bottoms[3].reshape(images, number, 2)[:, :, 1]
             if len(bottoms) > 4:
-                first = bottoms[4].reshape(images, many, 1, 4)
+                first = bottoms[4].reshape(images, number, 1, 4)
                 moved = np.zeros_like(first)
                 self.decoding.append(kernels.decode(first, priors, variances, moved, p.code_type, scaled))
                 priors = moved
-        locations = bottoms[0].reshape(images, many, self.located, 4)
+        locations = bottoms[0].reshape(images, number, self.located, 4)
         self.boxes = np.zeros_like(locations)
         self.decoding.append(kernels.decode(locations, priors, variances, self.boxes, p.code_type, scaled))
-        self.given = bottoms[1].reshape(images, many, p.num_classes)
-        self.scores = np.zeros((images, p.num_classes, many), self.given.dtype)
-        looked, _ = self._limits(many)
+        self.given = bottoms[1].reshape(images, number, p.num_classes)
+        self.scores = np.zeros((images, p.num_classes, number), self.given.dtype)
+        looked, _ = self._limits(number)
         self.suppression = kernels.Suppression(
             self.boxes, images * len(self.classes), looked, looked, p.nms_param.nms_threshold, p.nms_param.eta
         )
@@ -144,8 +144,8 @@ class DetectionOutput(Layer):
         """Return the detections of an image, one a row."""
         _, priors, located, _ = self.boxes.shape
         mine = slice(image * len(self.classes), (image + 1) * len(self.classes))
-        kept, kept_counts = self.suppression.kept[mine], self.suppression.kept_counts[mine]
-        which, place = np.nonzero(np.arange(kept.shape[1]) < kept_counts[:, None])
+        kept, number = self.suppression.kept[mine], self.suppression.kept_counts[mine]
+        which, place = np.nonzero(np.arange(kept.shape[1]) < number[:, None])
         box, label = kept[which, place], np.array(self.classes)[which]
         score = self.scores[image, label, box // located % priors]
         _, most = self._limits(priors)
@@ -163,14 +163,14 @@ def check_predictions(layer: Layer, bottoms: Sequence[Shape], located: int, clas
     locations, scores, priors = bottoms[:3]
     if len(priors) < 2 or priors[:2] != (1, 2) or count(priors) % 8 or not count(priors):
         layer.shape_error(f"takes priors of shape 1×2×4P, not {text_of(priors)}", "bottom", 2)
-    many = count(priors) // 8
-    for j, (what, x, wanted) in enumerate((("locations", locations, 4 * located), ("scores", scores, classes))):
-        if not x or count(x[1:]) != many * wanted:
+    number = count(priors) // 8
+    for j, (what, x, each) in enumerate((("locations", locations, 4 * located), ("scores", scores, classes))):
+        if not x or count(x[1:]) != number * each:
             layer.shape_error(
-                f"{many} priors and {classes} classes need {many * wanted} {what} an image, not {text_of(x)}",
+                f"{number} priors and {classes} classes need {number * each} {what} an image, not {text_of(x)}",
                 "bottom",
                 j,
             )
     if locations[0] != scores[0]:
         layer.shape_error(f"has locations of {locations[0]} images, but scores of {scores[0]}", "bottom", 1)
-    return locations[0], many
+    return locations[0], number

@@ -6,15 +6,15 @@ import numpy as np
 
 from caffelite.kernels import softmax
 from caffelite.kernels.engine import arrays
-from caffelite.kernels.engine.launch import call, kernel
-from caffelite.kernels.functions import log32
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
+from caffelite.kernels.functions import FLT_MIN, log32
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
-from caffelite.layers.shared.loss import VALID, Loss
-from caffelite.words import Shape, count, text_of
+from caffelite.layers.shared.loss import VALID, SoftmaxLoss
+from caffelite.words import Shape
 
 _F = np.float32
-_TINY = _F(1.1754943508222875e-38)
 _IGNORE_NOTHING = -(1 << 40)
 _ONE_ADD_P = 2
 
@@ -28,7 +28,7 @@ def _forward(begin, end, worker, p, labels, losses, counts, channels, inner, ign
             label = np.int64(labels[n * inner + i])
             if label != ignore:
                 value = p[(n * channels + label) * inner + i]
-                total -= (_F(offset) + _F(sign) * value) ** _F(gamma) * log32(max(value, _TINY))
+                total -= (_F(offset) + _F(sign) * value) ** _F(gamma) * log32(max(value, FLT_MIN))
                 many += 1
         losses[n] = total
         counts[n] = many
@@ -46,7 +46,7 @@ def _backward(begin, end, worker, p, labels, dx, scale, channels, inner, ignore,
                 value = p[base + label * inner + i]
                 factor = _F(offset) + _F(sign) * value
                 power = factor ** _F(gamma)
-                inside = _F(gamma) * _F(sign) * power / max(factor, _F(1e-10)) * log32(max(value, _TINY)) * value
+                inside = _F(gamma) * _F(sign) * power / max(factor, _F(1e-10)) * log32(max(value, FLT_MIN)) * value
                 slope = (inside + power) * scale[0]
             for c in range(channels):
                 place = base + c * inner + i
@@ -54,7 +54,7 @@ def _backward(begin, end, worker, p, labels, dx, scale, channels, inner, ignore,
 
 
 @layer("FocalLoss")
-class FocalLoss(Loss):
+class FocalLoss(SoftmaxLoss):
     """Mean of ``-alpha (1 - p)^gamma log p``, with p the softmax of the label's class.
 
     Bottoms: scores (``N × C × …``, classes along ``axis``), labels (``N × …``, whole numbers from 0). Tops: the loss;
@@ -68,11 +68,8 @@ class FocalLoss(Loss):
     Lin et al., "Focal Loss for Dense Object Detection", 2017.
     """
 
-    facts = Loss.facts.but(
-        bottoms=2,
-        tops=(0, 2),
+    facts = SoftmaxLoss.facts.but(
         backward_reads=frozenset({"bottom"}),
-        without_gradient=(1,),
         settings=("focal_loss_param", "loss_param", "softmax_param"),
     )
 
@@ -87,28 +84,16 @@ class FocalLoss(Loss):
         if p.type == _ONE_ADD_P:
             self.offset, self.sign, self.factor = float(p.alpha) if p.HasField("alpha") else 1.0, 1.0, 1.0
 
-    def _sizes(self, x: Shape) -> tuple[int, int, int]:
+    def sizes(self, scores: Shape) -> tuple[int, int, int]:
         p = self.param.focal_loss_param
-        axis = self.axis(p.axis if p.HasField("axis") else self.param.softmax_param.axis, x)
-        return count(x[:axis]), x[axis], count(x[axis + 1 :])
-
-    def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        outer, channels, inner = self._sizes(bottoms[0])
-        if count(bottoms[1]) != outer * inner:
-            self.shape_error(
-                f"takes one label a prediction: {text_of(bottoms[0])} makes {outer * inner} predictions of "
-                f"{channels} classes, but the labels are {text_of(bottoms[1])}",
-                "bottom",
-                1,
-            )
-        return [(), bottoms[0]][: max(len(self.param.top), 1)]
+        return self.around(p.axis if p.HasField("axis") else self.param.softmax_param.axis, scores)
 
     def _constants(self) -> tuple[int, float, float, float]:
         return (_IGNORE_NOTHING if self.ignored is None else self.ignored), self.offset, self.sign, self.gamma
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, labels = bottoms[0], bottoms[1].flat
-        outer, channels, inner = self._sizes(x.shape)
+        outer, channels, inner = self.sizes(x.shape)
         self.probabilities = arrays.zeros(x.data.size, x.data.dtype)
         losses, counts = np.zeros(outer), np.zeros(outer, np.int64)
         mode, out = self.normalization(VALID), tops[0].flat
@@ -141,7 +126,7 @@ class FocalLoss(Loss):
         x = bottoms[0]
         if x.diff is None:
             return []
-        outer, channels, inner = self._sizes(x.shape)
+        outer, channels, inner = self.sizes(x.shape)
         weight, scale = tops[0].flat_diff, np.zeros(1, x.data.dtype)
 
         def prepare() -> None:

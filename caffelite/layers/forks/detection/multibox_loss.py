@@ -7,8 +7,9 @@ import numpy as np
 
 from caffelite.errors import DataError
 from caffelite.kernels import boxes as kernels
-from caffelite.kernels.engine.launch import call, kernel
-from caffelite.kernels.functions import exp32, log32, sigmoid32
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
+from caffelite.kernels.functions import FLT_MIN, exp32, log32, sigmoid32
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.detection.detection_output import check_predictions
@@ -18,7 +19,6 @@ from caffelite.words import Shape, count, text_of
 _F = np.float32
 _L2, _LOGISTIC, _PER_PREDICTION = 0, 1, 1
 _NO_MINING, _HARD_EXAMPLE = 0, 2
-_SMALLEST = _F(1.1754943508222875e-38)
 #: Two boxes that overlap by less do not overlap, and a smaller box is none.
 _LEAST_OVERLAP, _LEAST_AREA = 1e-6, 1e-5
 _NOTHING, _OUTSIDE = -1, -2
@@ -35,7 +35,7 @@ def _softmax_losses(begin, end, worker, x, labels, losses, classes):
         total = _F(0)
         for c in range(start, start + classes):
             total += exp32(x[c] - largest)
-        losses[row] = -log32(max(exp32(x[start + labels[row]] - largest) / total, _SMALLEST))
+        losses[row] = -log32(max(exp32(x[start + labels[row]] - largest) / total, FLT_MIN))
 
 
 @kernel
@@ -224,10 +224,10 @@ class MultiBoxLoss(Loss):
         truth = bottoms[3]
         if not truth or truth[-1] != 8:
             self.shape_error(f"takes true boxes of 8 numbers, not {text_of(truth)}", "bottom", 3)
-        for j, wanted in enumerate((2, 4)[: len(bottoms) - 4], 4):
-            if not bottoms[j] or bottoms[j][0] != images or count(bottoms[j]) != images * priors * wanted:
+        for j, each in enumerate((2, 4)[: len(bottoms) - 4], 4):
+            if not bottoms[j] or bottoms[j][0] != images or count(bottoms[j]) != images * priors * each:
                 self.shape_error(
-                    f"{priors} priors need {priors * wanted} numbers an image of the first stage, not "
+                    f"{priors} priors need {priors * each} numbers an image of the first stage, not "
                     f"{text_of(bottoms[j])}",
                     "bottom",
                     j,
@@ -237,31 +237,31 @@ class MultiBoxLoss(Loss):
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         p, images = self.settings, bottoms[0].shape[0]
         priors, self.variances = bottoms[2].data.reshape(2, -1, 4)
-        many, scores = len(priors), bottoms[1].data
-        self.locations = bottoms[0].data.reshape(images, many, self.located, 4)
+        number, scores = len(priors), bottoms[1].data
+        self.locations = bottoms[0].data.reshape(images, number, self.located, 4)
         self.true_boxes = bottoms[3].data.reshape(-1, 8)
         self.scaled = not p.encode_variance_in_target
         steps: list[Step] = []
         #: Those of the net, and those that are matched: in RefineDet each image has its own.
-        self.given_priors, self.priors = priors, np.broadcast_to(priors, (images, many, 4))
-        self.objectness = bottoms[4].data.reshape(images, many, 2)[:, :, 1] if len(bottoms) > 4 else None
+        self.given_priors, self.priors = priors, np.broadcast_to(priors, (images, number, 4))
+        self.objectness = bottoms[4].data.reshape(images, number, 2)[:, :, 1] if len(bottoms) > 4 else None
         if len(bottoms) > 5:
-            self.priors = np.zeros((images, many, 4), scores.dtype)
-            first = bottoms[5].data.reshape(images, many, 1, 4)
+            self.priors = np.zeros((images, number, 4), scores.dtype)
+            first = bottoms[5].data.reshape(images, number, 1, 4)
             steps.append(kernels.decode(first, priors, self.variances, self.priors, p.code_type, self.scaled))
         if self.mines and p.HasField("nms_param") and not p.use_prior_for_nms or not p.use_prior_for_matching:
             self.predicted = np.zeros_like(self.locations)
             steps.append(
                 kernels.decode(self.locations, priors, self.variances, self.predicted, p.code_type, self.scaled)
             )
-        self.labels = np.zeros((images, many), np.int64)
-        self.used = np.zeros((images, many), np.bool_)
-        self.losses = np.zeros((images, many), scores.dtype)
-        self.targets = np.zeros((images, many, p.num_classes) if self.logistic else 0, scores.dtype)
+        self.labels = np.zeros((images, number), np.int64)
+        self.used = np.zeros((images, number), np.bool_)
+        self.losses = np.zeros((images, number), scores.dtype)
+        self.targets = np.zeros((images, number, p.num_classes) if self.logistic else 0, scores.dtype)
         target = self.targets.reshape(-1) if self.logistic else self.labels.reshape(-1)
         losses = call(
             _logistic_losses if self.logistic else _softmax_losses,
-            images * many,
+            images * number,
             scores.reshape(-1),
             target,
             self.losses.reshape(-1),
@@ -272,7 +272,7 @@ class MultiBoxLoss(Loss):
 
         def finish() -> None:
             located = self._mine()
-            self.divided_by = self.divisor(mode, images, many, len(self.matches.image))
+            self.divided_by = self.divisor(mode, images, number, len(self.matches.image))
             total = p.loc_weight * located if self.counts_locations else 0.0
             if self.counts_scores:
                 total += self.losses[self.used].sum(dtype=np.float64)
@@ -291,8 +291,8 @@ class MultiBoxLoss(Loss):
             raise DataError(f"{place}: row {i} names image {rows[i, 0]:g}, but there are {images} (from 0; -1: no box)")
         given = image >= 0
         binary = (p.num_classes, p.background_label_id) == (2, 0)
-        many = np.inf if binary else p.num_classes
-        for i in np.flatnonzero(given & ~((label >= 0) & (label < many) & (label != p.background_label_id))):
+        classes = np.inf if binary else p.num_classes
+        for i in np.flatnonzero(given & ~((label >= 0) & (label < classes) & (label != p.background_label_id))):
             raise DataError(
                 f"{place}: row {i} has label {rows[i, 1]:g}, which is not one of the {p.num_classes} classes "
                 f"(0 to {p.num_classes - 1}) other than the background, {p.background_label_id}"
@@ -311,7 +311,7 @@ class MultiBoxLoss(Loss):
         self.targets.fill(0)
         if self.logistic and self.mines:
             self.targets[:, :, 0] = 1
-        found = []
+        pairs = []
         #: For each image, what each prior is matched to and its largest overlap; mining reads them.
         self.matched: list[tuple[np.ndarray, np.ndarray] | None] = []
         for n, truth in enumerate(self.truth):
@@ -320,12 +320,12 @@ class MultiBoxLoss(Loss):
             for place, matches, _ in per_place:
                 prior = np.flatnonzero(matches >= 0)
                 to = matches[prior]
-                found.append((np.full(len(prior), n), prior, np.full(len(prior), place), to))
+                pairs.append((np.full(len(prior), n), prior, np.full(len(prior), place), to))
                 self.labels[n, prior] = truth.labels[to]
                 if self.logistic:
                     self.targets[n, prior, 0] = 0
                     self.targets[n, prior, truth.labels[to]] = 1
-        joined = [np.concatenate(column) for column in zip(*found, strict=True)] or [np.zeros(0, np.int64)] * 4
+        joined = [np.concatenate(column) for column in zip(*pairs, strict=True)] or [np.zeros(0, np.int64)] * 4
         self.matches = Matches(*joined)
 
     def _matches_of(self, n: int, truth: Truth) -> list[tuple[int, np.ndarray, np.ndarray]]:
@@ -417,9 +417,9 @@ class MultiBoxLoss(Loss):
         start = np.cumsum([0, *(len(truth.labels) for truth in self.truth)])
         truth = np.concatenate([truth.boxes for truth in self.truth])[start[m.image] + m.truth]
         priors, variances = self.priors[m.image, m.prior], self.variances[m.prior]
-        found = self.locations[m.image, m.prior, m.place]
+        predicted = self.locations[m.image, m.prior, m.place]
         with np.errstate(divide="ignore", invalid="ignore"):
-            difference = found - kernels.encode(truth, priors, variances, p.code_type, self.scaled)
+            difference = predicted - kernels.encode(truth, priors, variances, p.code_type, self.scaled)
         if p.bp_inside:
             boxes = priors if p.use_prior_for_matching else self.predicted[m.image, m.prior, m.place]
             difference[(boxes < 0) | (boxes > 1)] = 0

@@ -5,17 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.errors import DataError
+from caffelite.kernels.functions import FLT_MIN
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.detection.smooth_l1_loss import SmoothL1Loss
 from caffelite.layers.shared.loss import VALID
-from caffelite.layers.softmax import SoftmaxWithLoss
+from caffelite.layers.softmax_with_loss import SoftmaxWithLoss
 from caffelite.words import Shape, count, text_of
-
-#: float32's smallest normal number.
-_LEAST = 1.17549435e-38
 
 
 def _four_axes(shape: Shape) -> Shape:
@@ -46,23 +44,23 @@ class BoxAnnotatorOHEM(Layer):
         regions = bottoms[0]
         if not 2 <= len(regions) <= 4 or regions[1] != 5:
             self.shape_error(f"takes regions of N×5 or N×5×H×W, not {text_of(regions)}", "bottom", 0)
-        many, _, height, width = _four_axes(regions)
+        number, _, height, width = _four_axes(regions)
         for j, (what, channels) in enumerate((("losses", 1), ("labels", 1), ("weights", 0)), 1):
             x = bottoms[j]
             four = _four_axes(x)
-            if not 1 <= len(x) <= 4 or (many, height, width) != (four[0], *four[2:]) or channels not in (0, four[1]):
-                wanted = text_of((many, channels, height, width)).replace("×0×", "×C×")
+            if not 1 <= len(x) <= 4 or (number, height, width) != (four[0], *four[2:]) or channels not in (0, four[1]):
+                expected = text_of((number, channels, height, width)).replace("×0×", "×C×")
                 self.shape_error(
-                    f"takes {what} of {wanted} for regions of {text_of(regions)}, not {text_of(x)}", "bottom", j
+                    f"takes {what} of {expected} for regions of {text_of(regions)}, not {text_of(x)}", "bottom", j
                 )
-        return [(many, 1, height, width), _four_axes(bottoms[3])]
+        return [(number, 1, height, width), _four_axes(bottoms[3])]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         settings = self.param.box_annotator_ohem_param
-        many, channels, *places = tops[1].shape
+        number, channels, *places = tops[1].shape
         size = count(places)
-        regions = bottoms[0].data.reshape(many, 5, size)
-        weights, kept_weights = (x.data.reshape(many, channels, size) for x in (bottoms[3], tops[1]))
+        regions = bottoms[0].data.reshape(number, 5, size)
+        weights, kept_weights = (x.data.reshape(number, channels, size) for x in (bottoms[3], tops[1]))
         losses, labels, kept_labels = bottoms[1].flat, bottoms[2].flat, tops[0].flat
 
         def choose() -> None:
@@ -92,7 +90,7 @@ class SoftmaxWithLossOHEM(SoftmaxWithLoss):
     From the R-FCN fork. The third top sends no gradient back.
     """
 
-    facts = SoftmaxWithLoss.facts.but(tops=(0, 3), settings=("loss_param", "softmax_param"))
+    facts = SoftmaxWithLoss.facts.but(tops=(0, 3))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         return [*super().shapes(*bottoms), bottoms[1]][: max(len(self.param.top), 1)]
@@ -101,7 +99,7 @@ class SoftmaxWithLossOHEM(SoftmaxWithLoss):
         steps = super().forward(bottoms, tops)
         if len(tops) < 3:
             return steps
-        outer, channels, inner = self._sizes(bottoms[0].shape)
+        outer, channels, inner = self.sizes(bottoms[0].shape)
         p = self.probabilities.reshape(outer, channels, inner)
         labels, losses = bottoms[1].data.reshape(outer, inner), tops[2].data.reshape(outer, inner)
 
@@ -109,7 +107,7 @@ class SoftmaxWithLossOHEM(SoftmaxWithLoss):
             chosen = labels.astype(np.int64)
             counted = np.ones_like(chosen, bool) if self.ignored is None else chosen != self.ignored
             own = np.take_along_axis(p, np.where(counted, chosen, 0)[:, None], axis=1)[:, 0]
-            losses[...] = np.where(counted, -np.log(np.maximum(own, _LEAST)), 0)
+            losses[...] = np.where(counted, -np.log(np.maximum(own, FLT_MIN)), 0)
 
         return [*steps, write]
 
@@ -124,7 +122,7 @@ class SmoothL1LossOHEM(SmoothL1Loss):
     From the R-FCN fork.
     """
 
-    facts = SmoothL1Loss.facts.but(bottoms=(2, 3), tops=(0, 2), settings=("loss_param", "smooth_l1_loss_param"))
+    facts = SmoothL1Loss.facts.but(bottoms=(2, 3), tops=(0, 2), settings=("loss_param",))
 
     def setup(self) -> None:
         self.sigma2 = 1.0
@@ -143,8 +141,8 @@ class SmoothL1LossOHEM(SmoothL1Loss):
         steps = super().forward(bottoms, tops)
         if len(tops) < 2:
             return steps
-        many, channels, height, width = _four_axes(bottoms[0].shape)
-        difference, losses = self.difference.reshape(many, channels, height, width), tops[1].data
+        images, channels, height, width = _four_axes(bottoms[0].shape)
+        difference, losses = self.difference.reshape(images, channels, height, width), tops[1].data
 
         def write() -> None:
             size = np.abs(difference)

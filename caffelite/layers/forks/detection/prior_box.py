@@ -78,11 +78,11 @@ class PriorBox(Layer):
 
     def _ratios(self) -> list[np.float32]:
         """Return the aspect ratios other than 1, in SSD's order."""
-        found = [_F(1)]
+        ratios = [_F(1)]
         for value in self.settings.aspect_ratio:
-            if all(abs(value - other) >= _SAME for other in found):
-                found += [_F(value), _F(1 / value)] if self.settings.flip else [_F(value)]
-        return [ratio for ratio in found if abs(ratio - 1) >= _SAME]
+            if all(abs(value - other) >= _SAME for other in ratios):
+                ratios += [_F(value), _F(1 / value)] if self.settings.flip else [_F(value)]
+        return [ratio for ratio in ratios if abs(ratio - 1) >= _SAME]
 
     def _sizes(self) -> np.ndarray:
         """Return width and height of the boxes at one place, in pixels."""

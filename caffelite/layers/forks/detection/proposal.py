@@ -11,9 +11,8 @@ from caffelite.kernels import boxes as kernels
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
-from caffelite.layers.contract.registry import layer
+from caffelite.layers.contract.registry import layer, provides
 from caffelite.layers.forks.detection.regions import rounded
-from caffelite.layers.python import provides
 from caffelite.words import Shape, count, quoted, text_of
 
 #: Further out the exponential of a float32 is infinite.
@@ -80,29 +79,29 @@ class Proposal(Layer):
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         scores, offsets, sizes = bottoms
-        many = len(self.anchors)
-        for j, (what, x, wanted) in enumerate((("scores", scores, 2 * many), ("offsets", offsets, 4 * many))):
-            if len(x) != 4 or x[1] != wanted:
-                self.shape_error(f"{many} anchors need {what} of N×{wanted}×H×W, not {text_of(x)}", "bottom", j)
+        anchors = len(self.anchors)
+        for j, (what, x, channels) in enumerate((("scores", scores, 2 * anchors), ("offsets", offsets, 4 * anchors))):
+            if len(x) != 4 or x[1] != channels:
+                self.shape_error(f"{anchors} anchors need {what} of N×{channels}×H×W, not {text_of(x)}", "bottom", j)
         if scores[0] != offsets[0] or scores[2:] != offsets[2:]:
             self.shape_error(f"its scores, {text_of(scores)}, and offsets, {text_of(offsets)}, do not fit", "bottom", 1)
         if len(sizes) < 2 or sizes[0] not in (1, scores[0]) or count(sizes[1:]) < 3:
             self.shape_error(
                 f"takes the sizes of {scores[0]} images (height, width, factor), not {text_of(sizes)}", "bottom", 2
             )
-        return self._tops(scores[0] * self._limits(many * scores[2] * scores[3])[1])
+        return self._tops(scores[0] * self._limits(anchors * scores[2] * scores[3])[1])
 
-    def _limits(self, many: int) -> tuple[int, int]:
+    def _limits(self, regions: int) -> tuple[int, int]:
         """Return how many of so many regions are looked at and kept."""
-        looked = min(self.looked, many)
+        looked = min(self.looked, regions)
         return looked, min(self.kept, looked)
 
-    def _tops(self, many: int) -> Sequence[Shape]:
-        return [(many, 5), (many,)][: len(self.param.top)]
+    def _tops(self, rows: int) -> Sequence[Shape]:
+        return [(rows, 5), (rows,)][: len(self.param.top)]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         images, _, height, width = bottoms[0].shape
-        many = len(self.anchors) * height * width
+        regions = len(self.anchors) * height * width
         if (images, height, width) != self._planned:
             self._planned = images, height, width
             shift = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)[:, :, None] * self.stride
@@ -110,7 +109,7 @@ class Proposal(Layer):
             #: The anchors at all places, row after row of the map, in each image.
             self.places = np.tile(places.reshape(-1, 4), (images, 1)).astype(bottoms[0].data.dtype)
             self.boxes = np.zeros_like(self.places)
-            looked, kept = self._limits(many)
+            looked, kept = self._limits(regions)
             self.suppression = kernels.Suppression(self.boxes, images, looked, kept, self.threshold, pixels=True)
 
         def write() -> None:
@@ -122,7 +121,7 @@ class Proposal(Layer):
 
     def resize(self, bottoms: Sequence[Blob]) -> Sequence[Shape]:
         scores, offsets, sizes = (x.data for x in bottoms)
-        images, many = len(scores), len(self.places) // len(scores)
+        images, regions = len(scores), len(self.places) // len(scores)
         sizes = np.broadcast_to(sizes.reshape(len(sizes), -1), (images, sizes[0].size))
         wrong = ~(np.isfinite(sizes) & (sizes >= 0)).all(axis=1)
         if wrong.any():
@@ -130,18 +129,18 @@ class Proposal(Layer):
                 f"{self.where('bottom', 2)}: the sizes of image {np.argmax(wrong)} (height, width, factor) are "
                 f"{', '.join(f'{size:g}' for size in sizes[np.argmax(wrong)])}, expected numbers from 0 up"
             )
-        self._move(offsets.transpose(0, 2, 3, 1).reshape(-1, 4), np.repeat(sizes[:, 1::-1], many, axis=0))
-        scores = scores[:, len(self.anchors) :].transpose(0, 2, 3, 1).reshape(images, many).copy()
+        self._move(offsets.transpose(0, 2, 3, 1).reshape(-1, 4), np.repeat(sizes[:, 1::-1], regions, axis=0))
+        scores = scores[:, len(self.anchors) :].transpose(0, 2, 3, 1).reshape(images, regions).copy()
         factors = sizes[:, [3, 2]] if sizes.shape[1] == 4 else sizes[:, [2, 2]]
-        least = np.repeat(scores.dtype.type(self.min_size) * factors, many, axis=0)
-        large = (self.boxes[:, 2:] - self.boxes[:, :2] + 1 >= least).all(axis=1).reshape(images, many)
+        least = np.repeat(scores.dtype.type(self.min_size) * factors, regions, axis=0)
+        large = (self.boxes[:, 2:] - self.boxes[:, :2] + 1 >= least).all(axis=1).reshape(images, regions)
         scores[~large] = -np.inf if self.drops_small else 0
         for n in range(images):
-            best = kernels.ranked(scores[n], most=self._limits(many)[0])
-            self.suppression.fill(n, n * many + best)
+            best = kernels.ranked(scores[n], most=self._limits(regions)[0])
+            self.suppression.fill(n, n * regions + best)
         self.suppression()
         box = np.concatenate([self.suppression.kept[n, : self.suppression.kept_counts[n]] for n in range(images)])
-        self.rows = np.column_stack([box // many, self.boxes[box]])
+        self.rows = np.column_stack([box // regions, self.boxes[box]])
         self.best = scores.reshape(-1)[box]
         return self._tops(len(box))
 
@@ -181,11 +180,11 @@ class ProposalLayer(Proposal):
         """Return what ``param_str`` says: ``'key': value, …``, with or without braces, or one a line."""
         body, values, end = text.strip().removeprefix("{").removesuffix("}").strip(), {}, 0
         while end < len(body):
-            found = _SETTING.match(body, end)
-            if found is None:
+            match = _SETTING.match(body, end)
+            if match is None:
                 self.error(f"param_str {quoted(text)} is not a list of 'key': value", "param_str")
-            _, key, value = found.groups()
-            end = found.end()
+            _, key, value = match.groups()
+            end = match.end()
             if key not in ("feat_stride", "scales", "ratios"):
                 self.error(f"param_str sets {key!r}; it can set feat_stride, ratios, scales", "param_str")
             try:
@@ -193,8 +192,8 @@ class ProposalLayer(Proposal):
             except ValueError:
                 values[key] = [0.0]
             if value.startswith("[") != (key != "feat_stride") or not all(0 < v < np.inf for v in values[key]):
-                wanted = "a number" if key == "feat_stride" else "a list of numbers"
-                self.error(f"param_str sets {key!r} to {value}, expected {wanted} above 0", "param_str")
+                expected = "a number" if key == "feat_stride" else "a list of numbers"
+                self.error(f"param_str sets {key!r} to {value}, expected {expected} above 0", "param_str")
         return values
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
@@ -202,5 +201,5 @@ class ProposalLayer(Proposal):
             self.shape_error(f"takes one image at a time, not {bottoms[0][0]}", "bottom", 0)
         return super().shapes(*bottoms)
 
-    def _tops(self, many: int) -> Sequence[Shape]:
-        return [(many, 5), (many, 1)][: len(self.param.top)]
+    def _tops(self, rows: int) -> Sequence[Shape]:
+        return [(rows, 5), (rows, 1)][: len(self.param.top)]

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from caffelite.kernels.engine.launch import Kernel, call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import Kernel, kernel
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.detection.psroi_pooling import PSROIPooling
@@ -113,7 +114,7 @@ class PSROIAlign(PSROIPooling):
     has them.
     """
 
-    facts = PSROIPooling.facts.but(kind="pooling", settings=("psroi_align_param", "psroi_pooling_param"))
+    facts = PSROIPooling.facts.but(kind="pooling", settings=("psroi_align_param",))
 
     def setup(self) -> None:
         p = self.param.psroi_align_param

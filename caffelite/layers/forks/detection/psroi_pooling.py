@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.detection.regions import Regions, rounded
@@ -91,10 +92,10 @@ class PSROIPooling(Regions):
         self.pooled, self.scale, self.outputs = (p.group_size, p.group_size), p.spatial_scale, p.output_dim
 
     def channels(self, given: int) -> int:
-        wanted = self.outputs * count(self.pooled)
-        if given != wanted:
+        expected = self.outputs * count(self.pooled)
+        if given != expected:
             self.shape_error(
-                f"its features have {given} channels, expected output_dim × group_size², {wanted}", "bottom", 0
+                f"its features have {given} channels, expected output_dim × group_size², {expected}", "bottom", 0
             )
         return self.outputs
 

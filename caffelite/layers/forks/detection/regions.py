@@ -72,7 +72,7 @@ class Regions(Layer):
         x = bottoms[0].shape
         regions = bottoms[1].data.reshape(-1, 5)
         self.image = np.zeros(len(regions), np.int64)
-        self.rows, self.columns = (np.zeros((len(regions), many * each, 2), np.int64) for many in self.pooled)
+        self.rows, self.columns = (np.zeros((len(regions), bins * each, 2), np.int64) for bins in self.pooled)
 
         def locate() -> None:
             left, top, right, bottom = self._read(regions, x[0])

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from caffelite.kernels.engine.launch import Kernel, call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import Kernel, kernel
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.detection.regions import Regions

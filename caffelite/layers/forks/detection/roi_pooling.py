@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.detection.regions import Regions, rounded

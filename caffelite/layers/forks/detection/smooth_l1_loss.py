@@ -6,7 +6,8 @@ import numpy as np
 
 from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.arrays import CHUNK
-from caffelite.kernels.engine.launch import call, specialised
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import specialised
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.loss import NONE, Loss

@@ -44,19 +44,19 @@ class _Yolo(Layer):
                 self.error(f"biases are the sizes of anchors, expected above 0, not {value:g}", "biases", i)
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        p, many = self.settings, 0
-        wanted = p.num_box * (5 + p.num_classes)
+        p, most = self.settings, 0
+        channels = p.num_box * (5 + p.num_classes)
         for j, x in enumerate(bottoms):
-            if len(x) != 4 or x[1] != wanted:
+            if len(x) != 4 or x[1] != channels:
                 self.shape_error(
-                    f"{p.num_box} anchors and {p.num_classes} classes need N×{wanted}×H×W, not {text_of(x)}",
+                    f"{p.num_box} anchors and {p.num_classes} classes need N×{channels}×H×W, not {text_of(x)}",
                     "bottom",
                     j,
                 )
             if x[0] != bottoms[0][0]:
                 self.shape_error(f"its bottoms have {bottoms[0][0]} and {x[0]} images", "bottom", j)
-            many += p.num_box * x[2] * x[3] * self.each
-        return [(1, 1, bottoms[0][0] * max(many, 1), 7)]
+            most += p.num_box * x[2] * x[3] * self.each
+        return [(1, 1, bottoms[0][0] * max(most, 1), 7)]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         def write() -> None:
@@ -90,13 +90,13 @@ class _Yolo(Layer):
         x = x.reshape(len(anchors), -1, height, width)
         # No score is above the objectness.
         row, column, anchor = np.nonzero(self._enough(sigmoid(x[:, 4])).transpose(1, 2, 0))
-        found = x[anchor, :, row, column]
-        which, label, score = self._classes_of(sigmoid(found[:, 4]), found[:, 5:])
+        chosen = x[anchor, :, row, column]
+        which, label, score = self._classes_of(sigmoid(chosen[:, 4]), chosen[:, 5:])
         places = np.stack([column, row], axis=-1)[which].astype(x.dtype)
         size = np.array([width, height], x.dtype)
-        centre = (places + sigmoid(found[which, :2])) / size
+        centre = (places + sigmoid(chosen[which, :2])) / size
         with np.errstate(over="ignore"):
-            extent = np.exp(found[which, 2:4]) * anchors[anchor[which]].astype(x.dtype) / (size * x.dtype.type(scale))
+            extent = np.exp(chosen[which, 2:4]) * anchors[anchor[which]].astype(x.dtype) / (size * x.dtype.type(scale))
         rows = np.empty((len(which), 7), x.dtype)
         rows[:, 1], rows[:, 2] = label + 1, score
         rows[:, 3:5], rows[:, 5:] = centre - extent / 2, centre + extent / 2

@@ -49,10 +49,10 @@ class _YoloLoss(Loss):
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x, true = bottoms
         p = self.settings
-        wanted = p.num * (5 + p.num_class)
-        if len(x) != 4 or x[1] != wanted:
+        channels = p.num * (5 + p.num_class)
+        if len(x) != 4 or x[1] != channels:
             self.shape_error(
-                f"{p.num} anchors and {p.num_class} classes need N×{wanted}×H×W, not {text_of(x)}", "bottom", 0
+                f"{p.num} anchors and {p.num_class} classes need N×{channels}×H×W, not {text_of(x)}", "bottom", 0
             )
         if not true or true[0] != x[0] or count(true[1:]) % 5:
             self.shape_error(
@@ -160,7 +160,7 @@ class _YoloLoss(Loss):
         """Return where in its place the centre of each box is."""
         raise NotImplementedError
 
-    def _wanted(self, seen: np.ndarray, a: int, row: np.ndarray, place: tuple[int, int]) -> np.ndarray:
+    def _box_target(self, seen: np.ndarray, a: int, row: np.ndarray, place: tuple[int, int]) -> np.ndarray:
         """Return what x, y, log width and log height would have to be for a true box."""
         _, _, height, width = seen.shape
         centre = row[1] * width - place[1], row[2] * height - place[0]
@@ -196,7 +196,7 @@ class RegionLoss(_YoloLoss):
     From the MobileNet-YOLO fork; Redmon and Farhadi, "YOLO9000: Better, Faster, Stronger", 2017.
     """
 
-    facts = _YoloLoss.facts.but(settings=("loss_param", "region_loss_param"))
+    facts = _YoloLoss.facts.but(settings=("region_loss_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.region_loss_param
@@ -233,9 +233,9 @@ class RegionLoss(_YoloLoss):
         p, (y, x) = self.settings, place
         mine, target = seen[a, :, y, x], delta[a, :, y, x]
         scale = p.coord_scale * (1 if p.rescore else 2 - row[3] * row[4])
-        wanted, centre = self._wanted(seen, a, row, place), sigmoid(mine[:2])
-        target[:2] = scale * (centre - wanted[:2]) * _slope(centre)
-        target[2:4] = scale * (mine[2:4] - wanted[2:])
+        truth, centre = self._box_target(seen, a, row, place), sigmoid(mine[:2])
+        target[:2] = scale * (centre - truth[:2]) * _slope(centre)
+        target[2:4] = scale * (mine[2:4] - truth[2:])
         box = [
             (x + centre[0]) / seen.shape[3],
             (y + centre[1]) / seen.shape[2],
@@ -265,7 +265,7 @@ class Yolov3(_YoloLoss):
     Farhadi, "YOLOv3: An Incremental Improvement", 2018.
     """
 
-    facts = _YoloLoss.facts.but(settings=("loss_param", "yolov3_param"))
+    facts = _YoloLoss.facts.but(settings=("yolov3_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.yolov3_param
@@ -304,23 +304,23 @@ class Yolov3(_YoloLoss):
         height, width = self.seen.shape[3:]
         sizes = (self.all / (np.array([width, height]) * self.unit)).astype(seen.dtype)
         overlaps = overlap((0, 0, *sizes.T), (0, 0, *row[3:]))
-        best, found = int(np.argmax(overlaps)), []
+        best, chosen = int(np.argmax(overlaps)), []
         if best in self.mask:
             best = self.mask.index(best)
-            found.append(best)
+            chosen.append(best)
         threshold = self.settings.iou_thresh
         if threshold < 1:
-            found += [
+            chosen += [
                 self.mask.index(number)
                 for number in range(len(sizes))
                 if number in self.mask and number != best and overlaps[number] > threshold
             ]
-        return found
+        return chosen
 
     def _apply(self, seen: np.ndarray, delta: np.ndarray, a: int, row: np.ndarray, place: tuple[int, int]) -> None:
         p, (y, x), label = self.settings, place, 5 + int(row[0])
         mine, target = seen[a, :, y, x], delta[a, :, y, x]
-        target[:4] = p.coord_scale * (2 - row[3] * row[4]) * (mine[:4] - self._wanted(seen, a, row, place))
+        target[:4] = p.coord_scale * (2 - row[3] * row[4]) * (mine[:4] - self._box_target(seen, a, row, place))
         target[4] = (mine[4] - 1) * (p.object_scale if p.use_logic_gradient else 1)
         low = p.label_smooth_eps / 2
         if target[label]:

@@ -10,7 +10,7 @@ from caffelite.kernels.engine.arrays import zeros
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.loss import Loss
-from caffelite.words import Shape, count, text_of
+from caffelite.words import Shape, count
 
 
 @layer("CenterLoss")
@@ -33,7 +33,7 @@ class CenterLoss(Loss):
         tops=(0, 1),
         backward_reads=frozenset({"bottom"}),
         without_gradient=(1,),
-        settings=("center_loss_param", "loss_param"),
+        settings=("center_loss_param",),
     )
 
     def setup(self) -> None:
@@ -49,9 +49,8 @@ class CenterLoss(Loss):
         return count(x[:axis]), count(x[axis:])
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        many, _ = self._sizes(bottoms[0])
-        if count(bottoms[1]) != many:
-            self.shape_error(f"takes one label a row: {many}, not {text_of(bottoms[1])}", "bottom", 1)
+        number, _ = self._sizes(bottoms[0])
+        self.check_labels_of_rows(number, bottoms[1])
         return [()]
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
@@ -60,16 +59,16 @@ class CenterLoss(Loss):
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, labels = bottoms[0].data, bottoms[1].flat
-        many, length = self._sizes(x.shape)
-        self.index = np.zeros(many, np.int64)
-        own, self.difference = zeros((many, length), x.dtype), zeros((many, length), x.dtype)
-        squares, out = np.zeros(many, x.dtype), tops[0].flat
+        number, length = self._sizes(x.shape)
+        self.index = np.zeros(number, np.int64)
+        own, self.difference = zeros((number, length), x.dtype), zeros((number, length), x.dtype)
+        squares, out = np.zeros(number, x.dtype), tops[0].flat
 
         def finish() -> None:
             if self.squared:
-                out[0] = squares.sum(dtype=np.float64) / (2 * many)
+                out[0] = squares.sum(dtype=np.float64) / (2 * number)
             else:
-                out[0] = np.abs(self.difference).sum(dtype=np.float64) / many
+                out[0] = np.abs(self.difference).sum(dtype=np.float64) / number
 
         return [
             self.class_checker(labels, self.settings.num_output),
@@ -81,15 +80,15 @@ class CenterLoss(Loss):
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, centres, weight = bottoms[0], self.blobs[0], tops[0].flat_diff
-        many, _ = self._sizes(x.shape)
+        number, _ = self._sizes(x.shape)
         steps: list[Step] = []
         if not self.squared:
             steps.append(lambda: np.sign(self.difference, out=self.difference))
         if x.diff is not None:
-            factors = np.zeros(many, x.data.dtype)
-            steps += [lambda: factors.fill(weight[0] / many), losses.scaled_rows(self.difference, factors, x.diff)]
+            factors = np.zeros(number, x.data.dtype)
+            steps += [lambda: factors.fill(weight[0] / number), losses.scaled_rows(self.difference, factors, x.diff)]
         if centres.diff is not None:
-            shares, moves = np.zeros(many, x.data.dtype), np.zeros_like(self.difference)
+            shares, moves = np.zeros(number, x.data.dtype), np.zeros_like(self.difference)
 
             def share() -> None:
                 shares[:] = -1 / (np.bincount(self.index)[self.index] + 1.0)

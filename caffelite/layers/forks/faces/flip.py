@@ -20,7 +20,7 @@ class Flip(Layer):
 
     def setup(self) -> None:
         p = self.param.flip_param
-        self.axes = tuple(axis for axis, wanted in ((-1, p.flip_width), (-2, p.flip_height)) if wanted)
+        self.axes = tuple(axis for axis, flips in ((-1, p.flip_width), (-2, p.flip_height)) if flips)
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         if len(bottoms[0]) < 2:

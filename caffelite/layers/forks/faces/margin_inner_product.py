@@ -8,12 +8,13 @@ import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.engine.arrays import zeros
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.inner_product import product
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.loss import Loss
-from caffelite.words import Shape, count, text_of
+from caffelite.words import Shape, count
 
 _F = np.float32
 _SMALL = _F(1e-9)
@@ -138,8 +139,7 @@ class _MarginInnerProduct(Loss):
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         rows, _ = self._sizes(bottoms[0])
-        if count(bottoms[1]) != rows:
-            self.shape_error(f"takes one label a row: {rows}, not {text_of(bottoms[1])}", "bottom", 1)
+        self.check_labels_of_rows(rows, bottoms[1])
         top = (*bottoms[0][: self.axis(self.settings.axis, bottoms[0])], self.settings.num_output)
         return [top, (1,)][: len(self.param.top)]
 
@@ -252,7 +252,7 @@ class MarginInnerProduct(_MarginInnerProduct):
     Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", 2017; also in happynear's fork.
     """
 
-    facts = _MarginInnerProduct.facts.but(kind="weights", settings=("loss_param", "margin_inner_product_param"))
+    facts = _MarginInnerProduct.facts.but(kind="weights", settings=("margin_inner_product_param",))
 
     def setup(self) -> None:
         self.settings = self.param.margin_inner_product_param
@@ -282,7 +282,7 @@ class LargeMarginInnerProduct(_MarginInnerProduct):
     Liu et al., "Large-Margin Softmax Loss for Convolutional Neural Networks", 2016; also in happynear's fork.
     """
 
-    facts = _MarginInnerProduct.facts.but(kind="weights", settings=("largemargin_inner_product_param", "loss_param"))
+    facts = _MarginInnerProduct.facts.but(kind="weights", settings=("largemargin_inner_product_param",))
 
     def setup(self) -> None:
         self.settings = self.param.largemargin_inner_product_param

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.kernels.engine.arrays import zeros
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.loss import Loss
@@ -43,7 +44,7 @@ class TripletLoss(Loss):
     """
 
     facts = Loss.facts.but(
-        bottoms=3, tops=(0, 1), backward_reads=frozenset({"bottom"}), settings=("loss_param", "triplet_loss_param")
+        bottoms=3, tops=(0, 1), backward_reads=frozenset({"bottom"}), settings=("triplet_loss_param",)
     )
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
@@ -56,16 +57,16 @@ class TripletLoss(Loss):
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x = bottoms[0]
-        many, length = x.shape[0], count(x.shape[1:])
-        self.losses, out = zeros(many, x.data.dtype), tops[0].flat
+        images, length = x.shape[0], count(x.shape[1:])
+        self.losses, out = zeros(images, x.data.dtype), tops[0].flat
 
         def finish() -> None:
-            out[0] = self.losses.sum(dtype=np.float64) / (2 * many)
+            out[0] = self.losses.sum(dtype=np.float64) / (2 * images)
 
         return [
             call(
                 _forward,
-                many,
+                images,
                 *[b.flat for b in bottoms],
                 self.losses,
                 length,
@@ -77,11 +78,11 @@ class TripletLoss(Loss):
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         a, p, n = bottoms
-        many, length = a.shape[0], count(a.shape[1:])
+        images, length = a.shape[0], count(a.shape[1:])
         weight, factor = tops[0].flat_diff, np.zeros(1, a.data.dtype)
 
         def prepare() -> None:
-            factor[0] = weight[0] / many
+            factor[0] = weight[0] / images
 
         steps: list[Step] = [prepare]
         for x, minuend, subtrahend in ((a, n, p), (p, p, a), (n, a, n)):
@@ -89,7 +90,7 @@ class TripletLoss(Loss):
                 steps.append(
                     call(
                         _backward,
-                        many,
+                        images,
                         minuend.flat,
                         subtrahend.flat,
                         x.flat_diff,

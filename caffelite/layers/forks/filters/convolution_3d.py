@@ -7,6 +7,7 @@ import numpy as np
 
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
+from caffelite.layers.contract.summary import plain_summary
 from caffelite.layers.convolution import Convolution
 from caffelite.schema.messages import LayerParameter
 from caffelite.words import Shape, text_of
@@ -15,20 +16,26 @@ from caffelite.words import Shape, text_of
 def per_axis(owner: Layer, given: Any) -> dict[str, tuple[int, ...]]:
     """Return kernel, stride and pad for each spatial axis, from ``kernel_shape``, ``stride_shape``, ``pad_shape``."""
     kernel = tuple(given.kernel_shape.dim)
-    found = {"kernel": kernel}
+    sizes = {"kernel": kernel}
     for name, fill in (("stride", 1), ("pad", 0)):
         values = tuple(getattr(given, f"{name}_shape").dim) or (fill,) * len(kernel)
         if len(values) != len(kernel):
             owner.error(f"{name}_shape has {len(values)} dims, kernel_shape {len(kernel)}", f"{name}_shape")
-        found[name] = values
+        sizes[name] = values
     for name, least in (("kernel", 1), ("stride", 1), ("pad", 0)):
-        if min(found[name], default=least) < least:
-            owner.error(f"{name}_shape has a dim of {min(found[name])}, expected at least {least}", f"{name}_shape")
-    return found
+        if min(sizes[name], default=least) < least:
+            owner.error(f"{name}_shape has a dim of {min(sizes[name])}, expected at least {least}", f"{name}_shape")
+    return sizes
 
 
 class _Renamed(Convolution):
     """A convolution whose settings have other names."""
+
+    facts = Convolution.facts.but(folds=frozenset())
+
+    @classmethod
+    def summary(cls, param: Any) -> list[str]:
+        return plain_summary(param, cls.facts.settings)
 
     def _use(self, given: Any, kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> None:
         """Give the settings the names that Convolution knows."""

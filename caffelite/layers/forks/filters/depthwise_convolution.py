@@ -18,7 +18,7 @@ class DepthwiseConvolution(Convolution):
     "MobileNets", 2017.
     """
 
-    facts = Convolution.facts.but(kind="weights", settings=("convolution_param",))
+    facts = Convolution.facts.but(kind="weights", settings=("convolution_param",), folds=frozenset({"behind"}))
 
     def _check_counts(self) -> None:
         """What there is to check takes the number of channels: see ``_counts``."""

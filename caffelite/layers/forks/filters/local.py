@@ -7,7 +7,8 @@ import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.bias import add_rows
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer

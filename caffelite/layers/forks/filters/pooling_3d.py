@@ -19,10 +19,10 @@ class _EveryWindow(Pooling):
     """Pooling that keeps a last window that begins in the padding."""
 
     def _output(self, size: int, kernel: int, stride: int, pad: int) -> int:
-        many = -(-(size + 2 * pad - kernel) // stride) + 1
-        if many < 1:
+        windows = -(-(size + 2 * pad - kernel) // stride) + 1
+        if windows < 1:
             self.shape_error(f"a window of {kernel} does not fit into {size} with pad {pad}", "kernel_size")
-        return many
+        return windows
 
 
 class _Volumes(Layer):
@@ -68,8 +68,8 @@ class _Volumes(Layer):
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x = bottoms[0]
         if len(x) not in (4, 5) or (self.kernel and len(x) != len(self.kernel) + 2):
-            wanted = f"{len(self.kernel) + 2} axes" if self.kernel else "4 or 5 axes"
-            self.shape_error(f"takes a bottom of {wanted}, not {text_of(x)}")
+            expected = f"{len(self.kernel) + 2} axes" if self.kernel else "4 or 5 axes"
+            self.shape_error(f"takes a bottom of {expected}, not {text_of(x)}")
         _, _, pooled, _, _, deep = self._plan(x)
         if len(x) == 4:
             return [pooled]

@@ -50,25 +50,25 @@ class Accum(Layer):
         else:
             size = (max(x[2] for x in bottoms), max(x[3] for x in bottoms))
             step = p.size_divisible_by
-            wanted = tuple(-(-n // step) * step for n in size) if step else (p.top_height, p.top_width)
-            if all(w > n for w, n in zip(wanted, size, strict=True)):
-                size = wanted
+            given = tuple(-(-n // step) * step for n in size) if step else (p.top_height, p.top_width)
+            if all(w > n for w, n in zip(given, size, strict=True)):
+                size = given
         return [(bottoms[0][0], sum(x[1] for x in bottoms[: self.joined]), *size)]
 
     def _parts(self, bottoms: Sequence[Blob], top: np.ndarray) -> list[tuple[Blob, int, np.ndarray]]:
         """Return each bottom, the number of an image, and its part of the top."""
-        found, first = [], 0
+        parts, first = [], 0
         for x in bottoms[: self.joined]:
             end = first + x.shape[1]
-            found += [(x, n, top[n, first:end]) for n in range(len(top))]
+            parts += [(x, n, top[n, first:end]) for n in range(len(top))]
             first = end
-        return found
+        return parts
 
     @staticmethod
     def _places(x: Blob, y: np.ndarray) -> list[Places]:
         places = []
-        for size, many in zip(x.shape[2:], y.shape[1:], strict=True):
-            position = np.arange(many, dtype=np.float32) / np.float32(max(many - 1, 1)) * np.float32(size - 1)
+        for size, number in zip(x.shape[2:], y.shape[1:], strict=True):
+            position = np.arange(number, dtype=np.float32) / np.float32(max(number - 1, 1)) * np.float32(size - 1)
             places.append(resize.between(position, 0, size - 1, size, x.data.dtype))
         return places
 

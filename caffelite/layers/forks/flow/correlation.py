@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from caffelite.kernels.engine import arrays, settings
-from caffelite.kernels.engine.launch import call, specialised
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import specialised
 from caffelite.layers.contract.blobs import Blob, Step, with_gradient
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from caffelite.kernels.engine.arrays import zeros
-from caffelite.kernels.engine.launch import call, kernel, specialised
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.loss import Loss
@@ -228,7 +229,7 @@ class L1Loss(_DifferenceLoss):
     Dosovitskiy et al., "FlowNet", 2015 (the endpoint error); lmb-freiburg/flownet2, NVIDIA/caffe.
     """
 
-    facts = _DifferenceLoss.facts.but(settings=("l1_loss_param", "loss_param"))
+    facts = _DifferenceLoss.facts.but(settings=("l1_loss_param",))
 
     def setup(self) -> None:
         p = self.settings = self.param.l1_loss_param
@@ -282,7 +283,7 @@ class LpqLoss(_DifferenceLoss):
     Sun et al., "A Quantitative Analysis of Current Practices in Optical Flow Estimation", 2014; lmb-freiburg/flownet2.
     """
 
-    facts = _DifferenceLoss.facts.but(settings=("loss_param", "lpq_loss_param"))
+    facts = _DifferenceLoss.facts.but(settings=("lpq_loss_param",))
 
     def setup(self) -> None:
         s = self.settings = self.param.lpq_loss_param

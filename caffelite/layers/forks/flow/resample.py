@@ -85,8 +85,8 @@ class Resample(_Resized):
         """Return, for each axis, where the values lie, the scale, and the size of the bottom."""
         scales = [_F(n) / _F(m) for n, m in zip(x.shape[-2:], y.shape[-2:], strict=True)]
         return [
-            (np.arange(many, dtype=_F) * scale + other / _F(2) - _F(0.5), float(scale), size)
-            for many, scale, other, size in zip(y.shape[-2:], scales, scales[::-1], x.shape[-2:], strict=True)
+            (np.arange(number, dtype=_F) * scale + other / _F(2) - _F(0.5), float(scale), size)
+            for number, scale, other, size in zip(y.shape[-2:], scales, scales[::-1], x.shape[-2:], strict=True)
         ]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
@@ -140,14 +140,14 @@ class Downsample(_Resized):
         if x.shape[-2:] == y.shape[-2:]:
             return [copy(x.data, y.data)]
         vertical, horizontal = (
-            self._filter(size, many, x.data.dtype) for size, many in zip(x.shape[-2:], y.shape[-2:], strict=True)
+            self._filter(size, number, x.data.dtype) for size, number in zip(x.shape[-2:], y.shape[-2:], strict=True)
         )
         return [filters.smooth_known(x.data, y.data, vertical, horizontal)]
 
     @staticmethod
-    def _filter(size: int, many: int, dtype: np.dtype) -> Filter:
-        at = np.arange(many, dtype=_F) / _F(many - 1) * _F(size - 1)
-        scale = _F(size - 1) / _F(many - 1)
+    def _filter(size: int, number: int, dtype: np.dtype) -> Filter:
+        at = np.arange(number, dtype=_F) / _F(number - 1) * _F(size - 1)
+        scale = _F(size - 1) / _F(number - 1)
         first, places, exist = filters.windows(_round(at), math.ceil(scale), size)
         weights = _triangle((places - at[:, None]) / scale) * exist
         return Filter(first, weights.astype(dtype), size)

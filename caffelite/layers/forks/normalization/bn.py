@@ -10,8 +10,8 @@ from caffelite.kernels.batchnorm.statistics import Constants
 from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.facts import Facts
-from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.normalizing import PSPNET, SEGNET, BatchSetting, Normalizing, Statistics, layout_of
 from caffelite.schema.messages import FillerParameter
 from caffelite.words import TRAIN, Shape, count, text_of
 
@@ -25,7 +25,7 @@ _DIALECTS = {
 
 
 @layer("BN")
-class BN(Layer):
+class BN(Normalizing):
     """Normalise each channel, then scale and shift it: ``y = scale * (x - mean) / sqrt(variance + eps) + shift``.
 
     Three families of forks have a layer of this name, with other settings and blobs. ``bn_param`` tells them apart:
@@ -56,16 +56,18 @@ class BN(Layer):
 
     facts = Facts(tops=(1, 3), in_place=True, backward_reads=frozenset(), kind="normalization", settings=("bn_param",))
 
+    scales = True
+
     def setup(self) -> None:
         p = self.settings = self.param.bn_param
-        set_here = {name: [s for s in settings if p.HasField(s)] for name, settings in _DIALECTS.items()}
-        given = [name for name, settings in set_here.items() if settings]
+        settings_of = {name: [s for s in settings if p.HasField(s)] for name, settings in _DIALECTS.items()}
+        given = [name for name, settings in settings_of.items() if settings]
         # The fillers are common to the last two.
         if "PSPNet" in given and len(given) > 1:
-            mine, other = set_here["PSPNet"][0], set_here[given[1]][0]
+            mine, other = settings_of["PSPNet"][0], settings_of[given[1]][0]
             self.error(f"{mine} and {other} belong to different forks' BN layers; give those of one", other)
-        if set_here["ducha-aiki"] and p.HasField("bn_mode"):
-            self.error(f"{set_here['ducha-aiki'][0]} and bn_mode belong to different forks' BN layers", "bn_mode")
+        if settings_of["ducha-aiki"] and p.HasField("bn_mode"):
+            self.error(f"{settings_of['ducha-aiki'][0]} and bn_mode belong to different forks' BN layers", "bn_mode")
         self.dialect = given[0] if given else "PSPNet"
         train = self.context.phase == TRAIN
         self.learned = True
@@ -84,12 +86,35 @@ class BN(Layer):
             self.fillers = p.scale_filler, p.shift_filler
         self.updates = self.dialect != "SegNet" and train and not self.stored
         self.only_scales = self.dialect == "SegNet" and p.bn_mode == _INFERENCE
+        self.uses_stored = self.stored or self.only_scales
+        self.layout = SEGNET if self.dialect == "SegNet" else PSPNET
         if len(self.param.top) > 1 and (self.dialect != "SegNet" or self.only_scales):
             self.error("a second and third top (mean and variance of the batch) go with SegNet's bn_mode: LEARN")
 
     def specific_facts(self) -> Facts:
-        facts = self.facts.but(affine=self.stored or self.only_scales)
+        facts = self.facts.but(affine=self.uses_stored)
         return facts.but(backward_reads=frozenset({"bottom"})) if self.only_scales else facts
+
+    def takes(self, blobs: Sequence[np.ndarray]) -> bool:
+        return layout_of(blobs) is self.layout
+
+    @property
+    def batch_setting(self) -> BatchSetting:
+        if self.settings.HasField("moving_average"):
+            return BatchSetting("moving_average", "false", "write moving_average: true")
+        return BatchSetting(
+            "bn_mode",
+            "LEARN",
+            "write bn_mode: INFERENCE, with weights into which SegNet's script has worked the statistics",
+        )
+
+    def averaged(self, passes: int) -> Statistics | None:
+        # There is no factor: what is missing to 1 is the share of the zeros that it began with.
+        share = 1 - self.keep**passes if self.updates else 0
+        if not share:
+            return None
+        mean, variance = (blob.astype(np.float64).reshape(-1) for blob in self.sums)
+        return Statistics(mean / share, variance / share, None, "")
 
     def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
         scale, shift, *statistics = (blob.data.reshape(-1).astype(factor.dtype) for blob in self.blobs)
@@ -128,8 +153,8 @@ class BN(Layer):
             return [scaling.forward(x, y, scale, shift, channels, length)]
         dtype = bottoms[0].data.dtype
         # The gradient needs the normalised values; where there is none they take the place of the top.
-        has_gradient = bottoms[0].diff is not None or any(blob.diff is not None for blob in self.blobs)
-        self.normalised = arrays.zeros(x.size, dtype) if has_gradient else y
+        learns = bottoms[0].diff is not None or any(blob.diff is not None for blob in self.blobs)
+        self.normalised = arrays.zeros(x.size, dtype) if learns else y
         self.inverse_std = np.zeros(channels, dtype)
         steps: list[Step] = []
         if self.stored:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from caffelite.kernels.engine import arrays
-from caffelite.kernels.engine.launch import call, kernel, specialised
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer

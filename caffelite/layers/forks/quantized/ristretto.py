@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from caffelite.kernels.engine.arrays import CHUNK, zeros
-from caffelite.kernels.engine.launch import call, specialised
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import specialised
 from caffelite.kernels.functions import random32
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.facts import Facts
@@ -186,7 +187,10 @@ class ConvolutionRistretto(_Ristretto):
     """
 
     facts = _Ristretto.facts.but(
-        bottoms=Convolution.facts.bottoms, tops=Convolution.facts.tops, kind="weights", settings=("quantization_param",)
+        bottoms=Convolution.facts.bottoms,
+        tops=Convolution.facts.tops,
+        kind="weights",
+        settings=("convolution_param", "quantization_param"),
     )
     original = Convolution
 
@@ -199,7 +203,7 @@ class DeconvolutionRistretto(_Ristretto):
         bottoms=Deconvolution.facts.bottoms,
         tops=Deconvolution.facts.tops,
         kind="weights",
-        settings=("quantization_param",),
+        settings=("convolution_param", "quantization_param"),
     )
     original = Deconvolution
 
@@ -208,6 +212,6 @@ class DeconvolutionRistretto(_Ristretto):
 class FcRistretto(_Ristretto):
     """An InnerProduct with numbers of few bits: see ConvolutionRistretto."""
 
-    facts = _Ristretto.facts.but(kind="weights", settings=("quantization_param",))
+    facts = _Ristretto.facts.but(kind="weights", settings=("inner_product_param", "quantization_param"))
 
     original = InnerProduct

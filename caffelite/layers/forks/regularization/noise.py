@@ -44,6 +44,9 @@ class Noise(Layer):
         if self.noisy:
             self.state["passes"] = np.zeros(1, np.int64)
 
+    def specific_facts(self) -> Facts:
+        return self.facts.but(deploy="kept") if self.multiplies else self.facts
+
     def _rng(self) -> np.random.Generator:
         passes = self.state["passes"]
         passes[0] += 1

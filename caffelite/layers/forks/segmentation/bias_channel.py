@@ -37,15 +37,15 @@ class _Biased(Layer):
     def _classes(self, labels: np.ndarray, classes: int) -> np.ndarray:
         """Return the labels as whole numbers, -1 for those that do not count."""
         with np.errstate(invalid="ignore"):  # NaN becomes a number that is no class
-            found = labels.astype(np.int64)
-        found[np.isin(found, self.ignored)] = -1
-        outside = (found < -1) | (found >= classes)
+            numbers = labels.astype(np.int64)
+        numbers[np.isin(numbers, self.ignored)] = -1
+        outside = (numbers < -1) | (numbers >= classes)
         if outside.any():
             raise DataError(
                 f"{self.where('bottom', 1)}: label {labels[outside][0]:g} is not one of its {classes} classes "
                 f"(0 to {classes - 1})"
             )
-        return found
+        return numbers
 
 
 @layer("BiasChannel")
@@ -96,18 +96,18 @@ class BiasChannel(_Biased):
         images, classes = x.shape[:2]
 
         def raise_listed() -> None:
-            found = self._classes(labels.reshape(images, -1), classes)
+            numbers = self._classes(labels.reshape(images, -1), classes)
             np.copyto(y, x)
-            for n, row in enumerate(found):
+            for n, row in enumerate(numbers):
                 # A class that is listed twice is raised twice.
                 for label in row[row >= 0]:
                     y[n, label] += p.fg_bias if label else p.bg_bias
 
         def raise_placed() -> None:
-            found = self._classes(labels[:, 0], classes)
+            numbers = self._classes(labels[:, 0], classes)
             np.copyto(y, x)
-            places = np.nonzero(found >= 0)
-            own = found[places]
+            places = np.nonzero(numbers >= 0)
+            own = numbers[places]
             if self.has_background:
                 y[places[0], p.background_label, places[1], places[2]] += p.bg_bias
                 other = own != p.background_label
@@ -159,11 +159,11 @@ class AdaptiveBiasChannel(_Biased):
         passes = self.state["passes"]
 
         def raise_all() -> None:
-            found = self._classes(labels.reshape(images, -1), classes)
+            numbers = self._classes(labels.reshape(images, -1), classes)
             rng = np.random.default_rng([self.seed, int(passes[0])])
             passes[0] += 1
             np.copyto(y, x)
-            for n, row in enumerate(found):
+            for n, row in enumerate(numbers):
                 listed = np.sort(row[row >= 0])
                 if len(listed):
                     self._raise(y[n].reshape(classes, -1), listed, rng)

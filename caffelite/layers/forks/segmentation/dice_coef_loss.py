@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.errors import SchemaError, WeightsError
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.loss import Loss
@@ -71,7 +72,7 @@ class DiceCoefLoss(Loss):
         tops=(0, 1),
         backward_reads=frozenset({"bottom"}),
         without_gradient=(1,),
-        settings=("dice_coef_loss_param", "loss_param"),
+        settings=("dice_coef_loss_param",),
     )
 
     def setup(self) -> None:

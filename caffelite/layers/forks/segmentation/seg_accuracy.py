@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.errors import DataError
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.labels import class_numbers
 from caffelite.words import Shape, text_of
 
 
@@ -52,32 +52,24 @@ class SegAccuracy(Layer):
             self.state |= {"counts": counts, "lost": lost}
 
         def measure() -> None:
-            with np.errstate(invalid="ignore"):  # NaN becomes a number that is no class
-                wanted = labels.astype(np.int64)
-            counted = ~np.isin(wanted, ignored)
-            outside = counted & ((wanted < 0) | (wanted >= classes))
-            if outside.any():
-                raise DataError(
-                    f"{self.where('bottom', 1)}: label {labels[np.argmax(outside)]:g} is not one of the "
-                    f"{classes} classes (0 to {classes - 1})"
-                )
-            found = (classes - 1 - scores[:, ::-1].argmax(1)).reshape(-1)
+            own, counted = class_numbers(self, labels, classes, ignored)
+            best = (classes - 1 - scores[:, ::-1].argmax(1)).reshape(-1)
             scored = counted & ~np.isnan(scores).any(axis=1).reshape(-1)
             if self.settings.reset:
                 counts.fill(0)
                 lost.fill(0)
-            pairs = wanted[scored] * classes + found[scored]
+            pairs = own[scored] * classes + best[scored]
             counts.reshape(-1)[:] += np.bincount(pairs, minlength=classes * classes)
-            lost[:] += np.bincount(wanted[counted & ~scored], minlength=classes)
+            lost[:] += np.bincount(own[counted & ~scored], minlength=classes)
             out[:] = self._measures(counts, lost)
 
         return [measure]
 
     @staticmethod
     def _measures(counts: np.ndarray, lost: np.ndarray) -> tuple[float, float, float]:
-        right, wanted, found = np.diag(counts), counts.sum(1) + lost, counts.sum(0)
-        occurs = wanted > 0
-        recall = (right[occurs] / wanted[occurs]).mean() if occurs.any() else 0.0
-        union = wanted + found - right
+        right, labelled, predicted = np.diag(counts), counts.sum(1) + lost, counts.sum(0)
+        occurs = labelled > 0
+        recall = (right[occurs] / labelled[occurs]).mean() if occurs.any() else 0.0
+        union = labelled + predicted - right
         overlap = np.where(union > 0, right / np.maximum(union, 1), 1.0)
-        return right.sum() / max(wanted.sum(), 1), recall, overlap.mean()
+        return right.sum() / max(labelled.sum(), 1), recall, overlap.mean()

@@ -46,13 +46,13 @@ class UniqueLabel(Layer):
         def collect() -> None:
             out.fill(-1)
             for n, row in enumerate(labels):
-                found = np.unique(row)
-                found = np.union1d(found[~np.isin(found, ignored)], forced)
-                if len(found) > out.shape[1]:
+                distinct = np.unique(row)
+                distinct = np.union1d(distinct[~np.isin(distinct, ignored)], forced)
+                if len(distinct) > out.shape[1]:
                     raise DataError(
-                        f"{self.where()}: image {n} of the batch has {len(found)} labels, more than max_labels, "
+                        f"{self.where()}: image {n} of the batch has {len(distinct)} labels, more than max_labels, "
                         f"{out.shape[1]}"
                     )
-                out[n, : len(found)] = found
+                out[n, : len(distinct)] = distinct
 
         return [collect]

@@ -6,7 +6,8 @@ import numpy as np
 
 from caffelite.errors import DataError
 from caffelite.kernels import resize
-from caffelite.kernels.engine.launch import call, kernel
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.resize import Places
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts

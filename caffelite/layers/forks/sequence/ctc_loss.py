@@ -31,11 +31,7 @@ class CtcLoss(Loss):
     """
 
     facts = Loss.facts.but(
-        bottoms=2,
-        tops=(0, 1),
-        without_gradient=(1,),
-        backward_reads=frozenset(),
-        settings=("ctc_loss_param", "loss_param"),
+        bottoms=2, tops=(0, 1), without_gradient=(1,), backward_reads=frozenset(), settings=("ctc_loss_param",)
     )
 
     def setup(self) -> None:
@@ -74,11 +70,11 @@ class CtcLoss(Loss):
             whole = rows.astype(np.int64)
             work.states.fill(blank)
             for n, row in enumerate(whole):
-                found = row[row != blank]
-                work.lengths[n] = len(found)
+                sequence = row[row != blank]
+                work.lengths[n] = len(sequence)
                 # Between two labels that are the same there has to be a blank.
-                work.fits[n] = len(found) + (np.diff(found) == 0).sum() <= time
-                work.states[n, 1 : 2 * len(found) : 2] = found
+                work.fits[n] = len(sequence) + (np.diff(sequence) == 0).sum() <= time
+                work.states[n, 1 : 2 * len(sequence) : 2] = sequence
 
         def finish() -> None:
             out[0] = work.cost.sum() / streams
@@ -128,10 +124,10 @@ class LabelsequenceAccuracy(Layer):
         def judge() -> None:
             right = 0
             known = ~np.isnan(scores).any(axis=(1, 2))
-            for best, wanted in zip(scores[known].argmax(axis=2), labels[known], strict=True):
+            for best, truth in zip(scores[known].argmax(axis=2), labels[known], strict=True):
                 changes = np.diff(best, prepend=self.blank) != 0
-                found = best[changes & (best != self.blank)]
-                right += np.array_equal(found, wanted[wanted != self.blank])
+                read = best[changes & (best != self.blank)]
+                right += np.array_equal(read, truth[truth != self.blank])
             out[0] = right / len(scores)
 
         return [judge]

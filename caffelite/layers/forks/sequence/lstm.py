@@ -89,11 +89,11 @@ class Lstm(Cells):
             cont = np.ones((time, streams), x.data.dtype)
             cont[0] = 0
             return self.walk(x, cont, inputs, tops)
-        found = self.walk(x, bottoms[1].data.reshape(time, streams), inputs, tops)
+        steps = self.walk(x, bottoms[1].data.reshape(time, streams), inputs, tops)
         kept = self.keep_state(streams)
         begin: list[Step] = [partial(np.copyto, a, b) for a, b in zip(self.start, kept, strict=True)]
         end: list[Step] = [partial(np.copyto, a, b[time - 1]) for a, b in zip(kept, self.steps, strict=True)]
-        return [*begin, *found, *end]
+        return [*begin, *steps, *end]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, dy = bottoms[0], tops[0].diff
@@ -106,5 +106,5 @@ class Lstm(Cells):
             seen[0, 0] = start[0]
             seen[1:] = h[:-1]
 
-        found = self.walk_back(x, inputs, dy.reshape(h.shape), seen=seen)
-        return [see, *found]
+        steps = self.walk_back(x, inputs, dy.reshape(h.shape), seen=seen)
+        return [see, *steps]

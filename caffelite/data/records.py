@@ -1,0 +1,138 @@
+"""The records of a database as batches: decoded, transformed, in the order of their keys."""
+
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from caffelite.data.database import Database
+from caffelite.data.images import decode_image
+from caffelite.data.transform import Transformer
+from caffelite.errors import DataError
+from caffelite.kernels import transform as kernels
+from caffelite.kernels.engine import arrays
+from caffelite.schema.messages import Datum
+from caffelite.words import Shape, text_of
+
+
+def decode(record: bytes, what: str = "the record", color: bool | None = None) -> tuple[np.ndarray, int]:
+    """Return the image of a Datum, channels x height x width, uint8 or float32, and its label.
+
+    Encoded images (PNG, JPEG) are decoded to blue, green, red, as Caffe's OpenCV does.
+
+    Raises
+    ------
+    DataError
+        The record is no Datum, or its values do not fill its shape.
+    MissingExtraError
+        An encoded image, and Pillow is not installed.
+    """
+    datum = Datum()
+    try:
+        datum.ParseFromString(record)
+    except DecodeError:
+        raise DataError(f"{what} is not a Datum") from None
+    if datum.encoded:
+        return decode_image(datum.data, what, color), datum.label
+    shape = (datum.channels, datum.height, datum.width)
+    values = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
+    if min(shape) < 1 or values.size != int(np.prod(shape, dtype=object)):
+        raise DataError(f"{what} has {values.size} values for the shape {text_of(shape)}")
+    return values.reshape(shape), datum.label
+
+
+class RecordBatch:
+    """A batch of records, and the calls that fill it."""
+
+    def __init__(self, stream: "RecordStream") -> None:
+        n, shape = stream.batch_size, stream.shape
+        self.data = arrays.zeros(stream.batch_shape)
+        self.label = arrays.zeros(n)
+        self.position = 0
+        self._first = np.zeros(1, np.int64)
+        self._addresses, self._lengths = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self._pixels, self._status = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self._staged = arrays.zeros((n, *shape), np.uint8 if stream.kind == "uint8" else np.float32)
+        self._stream = stream
+        t = stream.transformer
+        self._parse = kernels.parse(self._addresses, self._lengths, shape, self._pixels, self.label, self._status)
+        self._transform = kernels.transform(
+            stream.kind, self._pixels, t.mean, self.data, t.scale, t.random_crop, t.mirror, stream.seed, self._first
+        )
+
+    def fill(self, position: int) -> None:
+        self.position = position
+        self._first[0] = position
+        stream = self._stream
+        if stream.in_place:
+            stream.database.locate(position, self._addresses, self._lengths)
+            self._parse()
+            if self._status.any():
+                bad = int(np.flatnonzero(self._status)[0])
+                self._explain(position + bad, int(self._status[bad]))
+        else:
+            for i in range(stream.batch_size):
+                what = stream.name(position + i)
+                image, label = decode(stream.database.read(position + i), what, stream.color)
+                if image.shape != stream.shape:
+                    raise DataError(f"{what} has shape {text_of(image.shape)}, the first {text_of(stream.shape)}")
+                self._staged[i] = image
+                self.label[i] = label
+            size = self._staged[0].nbytes
+            self._pixels[:] = self._staged.ctypes.data + size * np.arange(stream.batch_size)
+        self._transform()
+        if stream.in_place:
+            stream.database.release(self._addresses, self._lengths)
+
+    def _explain(self, position: int, status: int) -> None:
+        what = self._stream.name(position)
+        if status == kernels.BROKEN:
+            raise DataError(f"{what} is not a Datum, or cut off")
+        image, _ = decode(self._stream.database.read(position), what)
+        raise DataError(
+            f"{what} has shape {text_of(image.shape)} ({image.dtype}), the first {text_of(self._stream.shape)} (uint8)"
+        )
+
+
+class RecordStream:
+    """The records of a database as batches, in the order of their keys.
+
+    Parameters
+    ----------
+    database : Database
+    batch_size : int
+    param : TransformationParameter message
+    phase, seed : int
+    where : callable
+        ``where(setting)`` gives the place for errors.
+
+    Attributes
+    ----------
+    shape : (int, int, int)
+        Channels, height and width of the records.
+    """
+
+    def __init__(self, database: Database, batch_size: int, param: Any, phase: int, seed: int, where: Any) -> None:
+        self.database, self.batch_size, self.seed = database, batch_size, seed
+        self.epoch_size = len(database)
+        self.color = True if param.force_color else False if param.force_gray else None
+        image, _ = decode(database.read(0), self.name(0), self.color)
+        self.shape: tuple[int, int, int] = image.shape
+        datum = Datum.FromString(database.read(0))
+        self.kind = "float32" if image.dtype == np.float32 else "uint8"
+        self.in_place = self.kind == "uint8" and not datum.encoded
+        self.transformer = Transformer(param, self.shape, phase, where)
+
+    def name(self, position: int) -> str:
+        """Return what a record is called in errors."""
+        return f"{self.database.path}: record {position % len(self.database)}"
+
+    @property
+    def batch_shape(self) -> Shape:
+        return (self.batch_size, self.shape[0], *self.transformer.size)
+
+    def batch(self) -> RecordBatch:
+        return RecordBatch(self)
+
+    def close(self) -> None:
+        self.database.close()

@@ -1,0 +1,142 @@
+"""Kernels bound to their arrays, and how they are started.
+
+:func:`call` binds a kernel and returns a :class:`Call`: what Python has to do for a run is done then; a start is one
+call of a compiled function. Kernels that are needed :func:`together` are compiled on all cores.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import cast
+
+import numpy as np
+
+from caffelite.kernels.engine import settings
+from caffelite.kernels.engine.compiling import Kernel
+from caffelite.kernels.engine.drivers import run_parallel, run_row, run_serial
+from caffelite.kernels.engine.entry import Argument, pack, version_of
+from caffelite.kernels.engine.processes import compile_missing
+
+
+class _Waiting(threading.local):
+    calls: "list[Call] | None" = None
+
+
+_waiting = _Waiting()
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Compile what the calls made inside need at the end, on all cores."""
+    if _waiting.calls is not None:
+        yield
+        return
+    calls: list[Call] = []
+    _waiting.calls = calls
+    try:
+        yield
+    finally:
+        _waiting.calls = None
+    needed = {(call.kernel, version_of(call.arguments)) for call in calls}
+    missing = [(kernel, version) for kernel, version in needed if not kernel.kept(version)]
+    compile_missing(sorted(missing, key=lambda one: one[0].name))
+    for call in calls:
+        call.compile()
+
+
+class Call:
+    """A kernel bound to its arguments: calling it runs it.
+
+    The arrays are held by address, so what is written to them before the call is what the kernel sees.
+    """
+
+    __slots__ = ("kernel", "arguments", "tasks", "workers", "once", "_address", "_table", "_context")
+
+    def __init__(
+        self, kernel: Kernel, tasks: int, arguments: tuple[Argument, ...], workers: int, once: bool = False
+    ) -> None:
+        self.once = once
+        self.kernel = kernel
+        self.arguments = arguments
+        self.tasks = tasks
+        self.workers = min(workers, max(tasks, 1))
+        self._table = pack(arguments)
+        self._context = self._table.ctypes.data
+        self._address = 0
+        if _waiting.calls is None:
+            self.compile()
+        else:
+            _waiting.calls.append(self)
+
+    def compile(self) -> None:
+        """See to it that there is machine code."""
+        self._address = self.kernel.address(version_of(self.arguments))
+
+    def words(self) -> tuple[int, int, int, int]:
+        """Return what running it takes: address, context, tasks and workers."""
+        if not self._address:
+            self.compile()
+        return self._address, self._context, self.tasks, self.workers
+
+    def __call__(self) -> None:
+        if not self._address:
+            self.compile()
+        if self.workers == 1:
+            run_serial(self._address, self._context, self.tasks)
+        else:
+            run_parallel(self._address, self._context, self.tasks, self.workers)
+
+    def __repr__(self) -> str:
+        return f"<Call of {self.kernel.name}, {self.tasks} tasks on {self.workers} threads>"
+
+
+class Row:
+    """Calls that run one after the other, all from one compiled function: small kernels take less than Python does."""
+
+    __slots__ = ("calls", "_table")
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.calls = calls
+        self._table: np.ndarray | None = None
+
+    def __call__(self) -> None:
+        if self._table is None:
+            self._table = np.array([call.words() for call in self.calls], np.intp)
+        run_row(self._table)
+
+
+def in_rows(steps: Iterable[Callable[[], None]]) -> list[Callable[[], None]]:
+    """Return steps that do the same: each run of calls is one step."""
+    rows: list[Callable[[], None]] = []
+    for bound, group in groupby(steps, lambda step: isinstance(step, Call)):
+        members = list(group)
+        rows += [Row(cast(list[Call], members))] if bound else members
+    return rows
+
+
+#: Below this many operations a second thread costs more than it saves: its launch takes about 2 µs.
+SERIAL_WORK = 30_000
+
+
+def call(kernel: Kernel, tasks: int, *arguments: Argument, work: float | None = None, once: bool = False) -> Call:
+    """Bind a kernel to its arguments.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    tasks : int
+        Number of independent tasks; they are dealt out to the threads in contiguous runs.
+    *arguments : ndarray, int, float or NamedTuple of numbers
+        C-contiguous arrays, numbers and records of numbers, after ``begin, end, worker`` of the kernel's function.
+    work : float, optional
+        Simple operations in all (an addition of two floats is one). Little work runs on one thread.
+    once : bool, optional
+        What it computes depends on parameters alone: where they stay as they are, running it once is enough.
+
+    Returns
+    -------
+    Call
+    """
+    workers = 1 if work is not None and work < SERIAL_WORK else settings.threads()
+    return Call(kernel, tasks, arguments, workers, once)

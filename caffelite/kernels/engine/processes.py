@@ -1,0 +1,58 @@
+"""Compiling many kernels at once, in copies of the process: threads do not help, one at a time can compile."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+from caffelite.kernels.engine import keeping, private, settings
+from caffelite.kernels.engine.compiling import Kernel, listening
+from caffelite.kernels.engine.entry import Version
+
+
+def compile_missing(missing: Sequence[tuple[Kernel, Version]]) -> None:
+    """Compile kernels that are not kept, where that is faster on several cores than on one.
+
+    A kernel takes at least a tenth of a second, a process about as long to start and to end. What a copy has compiled
+    reaches this process through the folder of kept code.
+    """
+    if len(missing) < 3 or settings.compilers() == 1 or not keeping.can_keep(keeping.code_folder()):
+        return
+    # Whoever is free takes the number of the next one from the pipe.
+    queue, fill = os.pipe()
+    os.set_blocking(queue, False)
+    os.write(fill, b"".join(number.to_bytes(2, "little") for number in range(len(missing))))
+    children: list[int] = []
+    try:
+        for _ in range(min(settings.compilers(), len(missing)) - 1):
+            # What another thread has locked would stay locked in the copy.
+            with private.compiler_lock, private.llvm_lock, warnings.catch_warnings():
+                # Python warns that threads are not copied: nothing is asked of them there.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
+            if not child:
+                _work_as_copy(queue, missing)
+            children.append(child)
+        _work(queue, missing)
+    finally:
+        for child in children:
+            os.waitpid(child, 0)
+        os.close(queue)
+        os.close(fill)
+
+
+def _work(queue: int, missing: Sequence[tuple[Kernel, Version]]) -> None:
+    with suppress(BlockingIOError):
+        while True:
+            kernel, version = missing[int.from_bytes(os.read(queue, 2), "little")]
+            kernel.address(version)
+
+
+def _work_as_copy(queue: int, missing: Sequence[tuple[Kernel, Version]]) -> NoReturn:
+    # What goes wrong here is told where it goes wrong again: in the process that needs the kernel.
+    try:
+        with listening(None):
+            _work(queue, missing)
+    finally:
+        os._exit(0)

@@ -1,0 +1,44 @@
+"""What a diagram tells of a layer that has no words of its own for it: the plain settings of its prototxt."""
+
+from collections.abc import Container
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+
+#: How many settings of a message, and how many values of one, are worth a line.
+_MOST_SETTINGS, _MOST_VALUES = 5, 4
+
+
+def plain_summary(param: Any, messages: Container[str] | None = None) -> list[str]:
+    """Return the settings of these messages that were set, on a line, and the loss weights, on one each.
+
+    Parameters
+    ----------
+    param : LayerParameter message
+    messages : container of str, optional
+        The names of the messages to read; all by default. How images are prepared (``transform_param``) is never told.
+    """
+    settings: list[str] = []
+    for descriptor, message in param.ListFields():
+        name = descriptor.name
+        if name.endswith("_param") and name != "transform_param" and (messages is None or name in messages):
+            settings += _told(message)
+    weights = [f"loss weight {weight:g}" for weight in param.loss_weight if weight != 1]
+    return ([", ".join(settings)] if settings else []) + weights
+
+
+def _told(message: Any) -> list[str]:
+    """Return the plain settings of a message that were set, a few of them."""
+    text = []
+    for descriptor, value in message.ListFields():
+        if descriptor.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
+            continue
+        values = list(value) if hasattr(value, "append") else [value]
+        if descriptor.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
+            values = [descriptor.enum_type.values_by_number[v].name for v in values]
+        shown = ", ".join(
+            f"{v:g}" if isinstance(v, float) else str(v).lower() if isinstance(v, bool) else str(v)
+            for v in values[:_MOST_VALUES]
+        )
+        text.append(f"{descriptor.name} {shown}{' …' if len(values) > _MOST_VALUES else ''}")
+    return text[:_MOST_SETTINGS]
