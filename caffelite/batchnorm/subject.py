@@ -9,7 +9,7 @@ from caffelite.layers.batchnorm import BatchNorm
 from caffelite.layers.contract.context import Context
 from caffelite.layers.shared.normalizing import Statistics, layout_of
 from caffelite.net.graph import Graph
-from caffelite.schema.documents import Document, NetDocument
+from caffelite.schema.documents import NetDocument, SolverDocument
 from caffelite.schema.weights import LayerWeights, read_weights
 from caffelite.solvers.sources import NetSource
 from caffelite.words import TEST, TRAIN
@@ -27,7 +27,7 @@ class Subject:
         The net in TRAIN.
     tests : list of Graph
         The nets in TEST.
-    solver : Document or None
+    solver : SolverDocument or None
     weights : dict of str to LayerWeights
         By layer name; empty where none are given.
     weight_files : list of str
@@ -38,7 +38,7 @@ class Subject:
     documents: list[NetDocument]
     train: Graph | None
     tests: list[Graph]
-    solver: Document | None = None
+    solver: SolverDocument | None = None
     weights: dict[str, LayerWeights] = field(default_factory=dict)
     weight_files: list[str] = field(default_factory=list)
     measured: dict[str, Statistics] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Subject:
 
 
 def subject_of(
-    train: NetSource, tests: Sequence[NetSource], solver: Document | None, allow_python: bool = False
+    train: NetSource, tests: Sequence[NetSource], solver: SolverDocument | None, allow_python: bool = False
 ) -> Subject:
     """Return nets, connected, as what is to be checked.
 
@@ -73,7 +73,7 @@ def subject_of(
     train : NetSource
     tests : sequence of NetSource
         Empty for a net without a solver: it is taken in TEST too, if it is one that can be tested.
-    solver : Document, optional
+    solver : SolverDocument, optional
     allow_python : bool, optional
 
     Raises

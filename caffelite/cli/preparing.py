@@ -7,7 +7,7 @@ from pathlib import Path
 from caffelite.cli.terminal import status
 from caffelite.datasets.prepare import Prepared, dataset_of, origin_of, prepare
 from caffelite.net.graph import included
-from caffelite.schema.documents import Document, NetDocument
+from caffelite.schema.documents import NetDocument, SolverDocument
 from caffelite.solvers.settings import Settings, load_solver
 from caffelite.solvers.sources import NetSource, PrototxtFiles, net_named_by
 from caffelite.words import TEST, TRAIN
@@ -47,7 +47,7 @@ def nets_of(
 
 def nets_and_solver(
     file: Path, level: int = 0, stages: Sequence[str] = ()
-) -> tuple[NetSource, list[NetSource], Document | None]:
+) -> tuple[NetSource, list[NetSource], SolverDocument | None]:
     """Return the net that a file trains, those that it tests, and the solver: this file, or the one beside a net.
 
     Parameters
@@ -63,7 +63,7 @@ def nets_and_solver(
     train : NetSource
     tests : list of NetSource
         Empty where there is no solver, or it tests nothing.
-    solver : Document or None
+    solver : SolverDocument or None
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _given(net: NetDocument, phase: int, level: int, stages: Sequence[str]) -> N
     return NetSource(net, level, tuple(stages), phase, f"net file: {net.filename}")
 
 
-def solver_beside(file: Path) -> Document | None:
+def solver_beside(file: Path) -> SolverDocument | None:
     """Return the solver beside a net: ``NET_solver.prototxt``, or by the names that Caffe's examples have.
 
     One that names another net is not this net's: Caffe's ``lenet_solver.prototxt`` beside ``lenet.prototxt``, which is

@@ -21,7 +21,7 @@ from caffelite.cli.report import accuracies, duration, not_a_number, summary
 from caffelite.cli.signals import EFFECTS, signal_effects
 from caffelite.cli.terminal import on_terminal, say
 from caffelite.errors import SolverError
-from caffelite.schema.documents import Document, NetDocument
+from caffelite.schema.documents import NetDocument, SolverDocument
 from caffelite.solvers.settings import Settings, default_solver, load_solver
 from caffelite.solvers.solver import Solver
 from caffelite.solvers.sources import PrototxtFiles, net_named_by
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     return int(bool(not_a_number(shown.losses())))
 
 
-def solver_for(file: Path, files: PrototxtFiles) -> Document:
+def solver_for(file: Path, files: PrototxtFiles) -> SolverDocument:
     """Return the solver in a file; for a net, its sibling's, else the default, and tell which it is.
 
     Parameters
@@ -128,7 +128,7 @@ def _other_net(file: Path) -> SolverError:
     )
 
 
-def _override(document: Document, arguments: argparse.Namespace) -> None:
+def _override(document: SolverDocument, arguments: argparse.Namespace) -> None:
     p = document.message
     if arguments.iterations:
         p.max_iter = arguments.iterations

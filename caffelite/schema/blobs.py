@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -17,7 +16,7 @@ LARGEST_BLOB = (1 << 31) - 1
 MOST_AXES = 32
 
 
-def blob_to_array(blob: Any, what: str = "blob") -> np.ndarray:
+def blob_to_array(blob: messages.BlobProto, what: str = "blob") -> np.ndarray:
     """Return the values of a BlobProto as float32, in its shape (old form: num, channels, height, width).
 
     Raises
@@ -48,7 +47,9 @@ def shaped(values: np.ndarray, shape: tuple[int, ...], what: str) -> np.ndarray:
     return values.reshape(shape)
 
 
-def array_to_blob(array: np.ndarray, blob: Any = None, legacy: bool = False) -> Any:
+def array_to_blob(
+    array: np.ndarray, blob: messages.BlobProto | None = None, legacy: bool = False
+) -> messages.BlobProto:
     """Return (or fill) a BlobProto with the values of an array; ``legacy`` writes the shape in the four old fields."""
     blob = messages.BlobProto() if blob is None else blob
     if legacy:

@@ -1,10 +1,14 @@
 """Messages that know where each part of them stands in its file."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Generic, TypeVar
+
+from caffelite.schema import messages
 
 #: A place in a message: field names, each with its index: ``("layer", 3, "bottom", 0)``.
 FieldPath = tuple[str | int, ...]
+
+_Message = TypeVar("_Message", bound=messages.Message)
 
 
 class SchemaWarning(UserWarning):
@@ -12,7 +16,7 @@ class SchemaWarning(UserWarning):
 
 
 @dataclass(slots=True)
-class Document:
+class Document(Generic[_Message]):
     """A message and where each part of it stands in its file.
 
     Attributes
@@ -26,7 +30,7 @@ class Document:
         The text of fields that no schema has, by the message they stand in.
     """
 
-    message: Any
+    message: _Message
     filename: str
     places: dict[FieldPath, tuple[int, int]] = field(default_factory=dict)
     unknown: dict[FieldPath, list[str]] = field(default_factory=dict)
@@ -46,7 +50,7 @@ class Document:
 
 
 @dataclass(slots=True)
-class NetDocument(Document):
+class NetDocument(Document[messages.NetParameter]):
     """A net, upgraded to the present form.
 
     Attributes
@@ -71,3 +75,7 @@ class NetDocument(Document):
             if inside:
                 return self.place_of(min(inside, key=len))
         return self.place_of(origin)
+
+
+#: A solver, upgraded to the present form.
+SolverDocument = Document[messages.SolverParameter]

@@ -1,7 +1,8 @@
 """The message classes of ``proto/caffe.proto``.
 
 They are made from the compiled description that the package ships, in a pool of their own: no generated module that
-asks for one protobuf version, and no clash with a ``caffe_pb2`` that is already loaded.
+asks for one protobuf version, and no clash with a ``caffe_pb2`` that is already loaded. Each is an attribute of this
+module; type checkers know them, and their fields, by ``messages.pyi``.
 """
 
 from functools import cache
@@ -9,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import Message as Message
 
 
 @cache
@@ -27,15 +29,10 @@ def message_class(name: str) -> Any:
     return message_factory.GetMessageClass(pool().FindMessageTypeByName(f"caffe.{name}"))
 
 
-BlobProto = message_class("BlobProto")
-BlobShape = message_class("BlobShape")
-Datum = message_class("Datum")
-FillerParameter = message_class("FillerParameter")
-LayerParameter = message_class("LayerParameter")
-NetParameter = message_class("NetParameter")
-NetState = message_class("NetState")
-ParamSpec = message_class("ParamSpec")
-SolverParameter = message_class("SolverParameter")
-SolverState = message_class("SolverState")
-TransformationParameter = message_class("TransformationParameter")
-V1LayerParameter = message_class("V1LayerParameter")
+def __getattr__(name: str) -> Any:
+    try:
+        made = message_class(name)
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no message {name!r}") from None
+    globals()[name] = made
+    return made

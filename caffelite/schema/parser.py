@@ -4,13 +4,14 @@ import math
 import warnings
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor as Field
 
 from caffelite.errors import SchemaError
 from caffelite.schema.documents import Document, FieldPath, SchemaWarning
 from caffelite.schema.lexer import Token, tokens, unquoted
+from caffelite.schema.messages import Message
 from caffelite.schema.names import slips_of
 from caffelite.words import close_names, did_you_mean
 
@@ -24,6 +25,9 @@ _INTEGERS = {
 #: What one fork takes several times: GPUs (yjxiong), sizes to draw from (eric612). One value counts here.
 _SEVERAL_IN_A_FORK = {"caffe.SolverParameter.device_id", "caffe.TransformationParameter.resize_param"}
 _TRUE, _FALSE = {"true", "True", "t", "1"}, {"false", "False", "f", "0"}
+
+
+_Message = TypeVar("_Message", bound=Message)
 
 
 class _Parser:
@@ -52,7 +56,7 @@ class _Parser:
     def fail(self, token: Token, text: str) -> NoReturn:
         raise SchemaError(f"{self.filename}:{token.line}:{token.column}: {text}")
 
-    def message(self, message: Any, path: FieldPath, close: str | None, depth: int = 0) -> None:
+    def message(self, message: Message, path: FieldPath, close: str | None, depth: int = 0) -> None:
         if depth > _DEEPEST:
             self.fail(self.next, f"messages are nested more than {_DEEPEST} deep")
         while True:
@@ -66,7 +70,7 @@ class _Parser:
                 self.fail(token, f"found {token}, expected {expected}")
             self.field(message, path, depth)
 
-    def field(self, message: Any, path: FieldPath, depth: int) -> None:
+    def field(self, message: Message, path: FieldPath, depth: int) -> None:
         token = self.take()
         descriptor = message.DESCRIPTOR.fields_by_name.get(token.text)
         if descriptor is None:
@@ -94,7 +98,7 @@ class _Parser:
             self.value(message, descriptor, token, path, depth)
         self.accept(",", ";")
 
-    def value(self, message: Any, descriptor: Any, name: Token, path: FieldPath, depth: int) -> None:
+    def value(self, message: Message, descriptor: Any, name: Token, path: FieldPath, depth: int) -> None:
         index = 0
         if is_repeated(descriptor):
             index = len(getattr(message, name.text))
@@ -184,7 +188,7 @@ class _Parser:
         except UnicodeDecodeError:
             self.fail(token, f'"{descriptor.name}" is not valid UTF-8')
 
-    def unknown_field(self, token: Token, message: Any, path: FieldPath) -> None:
+    def unknown_field(self, token: Token, message: Message, path: FieldPath) -> None:
         what = f'{message.DESCRIPTOR.name} has no field "{token.text}"'
         hint = did_you_mean(token.text, message.DESCRIPTOR.fields_by_name, find=slips_of)
         if hint:
@@ -239,7 +243,7 @@ def _expected(descriptor: Any) -> str:
     return {Field.CPPTYPE_BOOL: "true or false", Field.CPPTYPE_ENUM: "a name"}.get(descriptor.cpp_type, "a number")
 
 
-def parse_text(text: str, message_class: Any, filename: str = "<string>") -> Document:
+def parse_text(text: str, message_class: type[_Message], filename: str = "<string>") -> Document[_Message]:
     """Read a message in text format.
 
     Parameters
@@ -259,7 +263,9 @@ def parse_text(text: str, message_class: Any, filename: str = "<string>") -> Doc
     return parse_tokens(tokens(text, filename), text, message_class, filename)
 
 
-def parse_tokens(pieces: Iterator[Token], text: str, message_class: Any, filename: str) -> Document:
+def parse_tokens(
+    pieces: Iterator[Token], text: str, message_class: type[_Message], filename: str
+) -> Document[_Message]:
     """Read a message from the tokens of ``text``; see :func:`parse_text`."""
     parser = _Parser(pieces, text, filename)
     message = message_class()

@@ -10,22 +10,23 @@ from google.protobuf.descriptor import FieldDescriptor as Field
 
 from caffelite.schema.documents import Document, FieldPath, NetDocument
 from caffelite.schema.files import atomic_write
+from caffelite.schema.messages import Message
 from caffelite.schema.parser import is_repeated
 
 
-def to_text(source: Any) -> str:
+def to_text(source: Message | Document[Any]) -> str:
     """Return a message, or a document with its unknown fields, in text format."""
     document = source if isinstance(source, Document) else Document(source, "message")
     return "".join(f"{line}\n" for line in _lines(document.message, document, (), 0))
 
 
-def write_text(source: Any, path: str | Path) -> None:
+def write_text(source: Message | Document[Any], path: str | Path) -> None:
     """Write a message or a document as a prototxt file, whole or not at all."""
     with atomic_write(path) as temporary:
         temporary.write_text(to_text(source), encoding="utf-8")
 
 
-def _lines(message: Any, document: Document, path: FieldPath, depth: int) -> Iterator[str]:
+def _lines(message: Message, document: Document[Any], path: FieldPath, depth: int) -> Iterator[str]:
     indent = "  " * depth
     for descriptor, value in message.ListFields():
         for index, item in enumerate(value if is_repeated(descriptor) else [value]):
@@ -42,7 +43,7 @@ def _lines(message: Any, document: Document, path: FieldPath, depth: int) -> Ite
         )
 
 
-def _origin(document: Document, path: FieldPath) -> FieldPath:
+def _origin(document: Document[Any], path: FieldPath) -> FieldPath:
     if isinstance(document, NetDocument) and len(path) == 2 and path[0] == "layer":
         index = int(path[1])
         return document.origins[index] if index < len(document.origins) else path

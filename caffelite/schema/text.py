@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from itertools import pairwise, tee
 from pathlib import Path
-from typing import Any
 
 from caffelite.errors import SchemaError
 from caffelite.schema import messages
-from caffelite.schema.documents import Document, NetDocument
+from caffelite.schema.documents import Document, NetDocument, SolverDocument
 from caffelite.schema.lexer import Token, tokens
 from caffelite.schema.parser import parse_text, parse_tokens
 from caffelite.schema.upgrade import upgrade_net, upgrade_solver
@@ -54,19 +53,19 @@ def read_net(path: str | Path) -> NetDocument:
     return net_from_text(read_text(path), str(path))
 
 
-def net_from_message(message: Any, filename: str = "net") -> NetDocument:
+def net_from_message(message: messages.NetParameter, filename: str = "net") -> NetDocument:
     """Take a net made in Python; a copy is upgraded."""
     copy = messages.NetParameter()
     copy.CopyFrom(message)
     return upgrade_net(Document(copy, filename))
 
 
-def read_solver(path: str | Path) -> Document:
+def read_solver(path: str | Path) -> SolverDocument:
     """Read a solver from a file and upgrade it."""
     return upgrade_solver(parse_text(read_text(path), messages.SolverParameter, str(path)))
 
 
-def read_prototxt(path: str | Path) -> Document:
+def read_prototxt(path: str | Path) -> NetDocument | SolverDocument:
     """Read a net or a solver, whichever the file holds; a net is a :class:`NetDocument`.
 
     Raises

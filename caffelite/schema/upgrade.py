@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from caffelite.errors import SchemaError
 from caffelite.schema import messages
-from caffelite.schema.documents import Document, FieldPath, NetDocument, SchemaWarning
+from caffelite.schema.documents import Document, FieldPath, NetDocument, SchemaWarning, SolverDocument
 from caffelite.words import SOLVER_TYPES
 
 #: V1 names that are not simply the words run together.
@@ -93,7 +93,7 @@ _V0_TRANSFORM = {"scale": "scale", "meanfile": "mean_file", "cropsize": "crop_si
 _TRANSFORM = ("scale", "mean_file", "crop_size", "mirror")
 
 
-def upgrade_net(document: Document) -> NetDocument:
+def upgrade_net(document: Document[messages.NetParameter]) -> NetDocument:
     """Return the net in its present form, with the places of its layers.
 
     Raises
@@ -120,7 +120,7 @@ def upgrade_net(document: Document) -> NetDocument:
     return net
 
 
-def _upgrade_layers(document: Document, net: NetDocument) -> None:
+def _upgrade_layers(document: Document[messages.NetParameter], net: NetDocument) -> None:
     padding: dict[str, tuple[str, int]] = {}  # top of a padding layer -> its bottom and its width
     for i, old in enumerate(document.message.layers):
         origin: FieldPath = ("layers", i)
@@ -142,7 +142,9 @@ def _upgrade_layers(document: Document, net: NetDocument) -> None:
             padding.pop(top, None)
 
 
-def _apply_padding(document: Document, origin: FieldPath, layer: Any, padding: dict[str, tuple[str, int]]) -> None:
+def _apply_padding(
+    document: Document[Any], origin: FieldPath, layer: messages.LayerParameter, padding: dict[str, tuple[str, int]]
+) -> None:
     for j, bottom in enumerate(layer.bottom):
         if bottom in padding:
             if layer.type not in ("Convolution", "Pooling") or len(layer.bottom) != 1:
@@ -159,7 +161,9 @@ def _apply_padding(document: Document, origin: FieldPath, layer: Any, padding: d
                 layer.pooling_param.pad = pad
 
 
-def _upgrade_v0(document: Document, origin: FieldPath, outer: Any, new: Any) -> None:
+def _upgrade_v0(
+    document: Document[Any], origin: FieldPath, outer: messages.V1LayerParameter, new: messages.LayerParameter
+) -> None:
     old = outer.layer
     new.bottom.extend(outer.bottom)
     new.top.extend(outer.top)
@@ -195,7 +199,7 @@ def _upgrade_v0(document: Document, origin: FieldPath, outer: Any, new: Any) -> 
         _set(settings, target, value)
 
 
-def _set(message: Any, name: str, value: Any) -> None:
+def _set(message: messages.Message, name: str, value: Any) -> None:
     current = getattr(message, name)
     if hasattr(current, "CopyFrom"):
         current.CopyFrom(value)
@@ -205,7 +209,9 @@ def _set(message: Any, name: str, value: Any) -> None:
         setattr(message, name, value)
 
 
-def _upgrade_v1(document: Document, origin: FieldPath, old: Any, new: Any) -> None:
+def _upgrade_v1(
+    document: Document[Any], origin: FieldPath, old: messages.V1LayerParameter, new: messages.LayerParameter
+) -> None:
     known = new.DESCRIPTOR.fields_by_name
     for descriptor, value in old.ListFields():
         name = descriptor.name
@@ -234,27 +240,27 @@ def _upgrade_v1(document: Document, origin: FieldPath, old: Any, new: Any) -> No
             _move_transform(getattr(new, settings), new)
 
 
-def _move_transform(settings: Any, new: Any) -> None:
+def _move_transform(settings: messages.Message, new: messages.LayerParameter) -> None:
     for name in _TRANSFORM:
         if settings.HasField(name):
             setattr(new.transform_param, name, getattr(settings, name))
             settings.ClearField(name)
 
 
-def _copy_rates(old: Any, new: Any) -> None:
+def _copy_rates(old: messages.V0LayerParameter | messages.V1LayerParameter, new: messages.LayerParameter) -> None:
     for j, rate in enumerate(old.blobs_lr):
         _spec(new, j).lr_mult = rate
     for j, decay in enumerate(old.weight_decay):
         _spec(new, j).decay_mult = decay
 
 
-def _spec(layer: Any, j: int) -> Any:
+def _spec(layer: messages.LayerParameter, j: int) -> messages.ParamSpec:
     while len(layer.param) <= j:
         layer.param.add()
     return layer.param[j]
 
 
-def _upgrade_input(document: Document, net: NetDocument) -> None:
+def _upgrade_input(document: Document[messages.NetParameter], net: NetDocument) -> None:
     old = document.message
     if not old.input_shape and not old.input_dim:
         return  # An old weights file names its inputs without saying their shape.
@@ -277,7 +283,7 @@ def _upgrade_input(document: Document, net: NetDocument) -> None:
     net.origins.insert(0, ("input", 0))
 
 
-def upgrade_solver(document: Document) -> Document:
+def upgrade_solver(document: SolverDocument) -> SolverDocument:
     """Bring a solver's ``solver_type: ADAM`` to ``type: "Adam"``, in place."""
     solver = document.message
     if solver.HasField("solver_type"):
@@ -293,5 +299,5 @@ def upgrade_solver(document: Document) -> Document:
     return document
 
 
-def _fail(document: Document, path: FieldPath, text: str) -> NoReturn:
+def _fail(document: Document[Any], path: FieldPath, text: str) -> NoReturn:
     raise SchemaError(f"{document.place_of(path)}: {text}")

@@ -170,7 +170,7 @@ def _read_shape(wire: Wire, what: str) -> tuple[int, ...]:
     return tuple(n - (1 << 64) if n >> 63 else n for n in dims)
 
 
-def write_caffemodel(path: str | Path, net: Any, blobs: dict[str, list[np.ndarray]]) -> None:
+def write_caffemodel(path: str | Path, net: messages.NetParameter, blobs: dict[str, list[np.ndarray]]) -> None:
     """Write a net and its parameters as Caffe does, whole or not at all.
 
     The values go from the arrays to the file as they are: a message that holds them would take twice their memory and

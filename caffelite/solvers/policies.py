@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from caffelite.errors import SolverError
-from caffelite.schema.documents import Document
+from caffelite.schema.documents import SolverDocument
 from caffelite.words import did_you_mean, quoted
 
 Policy = Callable[[Any, int, int], tuple[float, int]]
@@ -95,7 +95,7 @@ def learning_rate(solver: Any, iteration: int, step: int) -> tuple[np.float32, i
         return np.float32(rate), step
 
 
-def check_policy(document: Document) -> None:
+def check_policy(document: SolverDocument) -> None:
     """Raise SolverError where ``lr_policy`` is unknown or lacks a setting."""
     solver = document.message
     if not solver.HasField("lr_policy"):

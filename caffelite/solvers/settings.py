@@ -6,7 +6,7 @@ from typing import Any
 from caffelite.errors import SolverError
 from caffelite.net.graph import included
 from caffelite.schema import messages
-from caffelite.schema.documents import Document, NetDocument
+from caffelite.schema.documents import Document, NetDocument, SolverDocument
 from caffelite.schema.text import read_solver
 from caffelite.schema.upgrade import upgrade_solver
 from caffelite.solvers.policies import check_policy, learning_rate
@@ -34,7 +34,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def load_solver(source: Any) -> Document:
+def load_solver(source: Any) -> SolverDocument:
     """Return a solver as a document of its own.
 
     Parameters
@@ -67,7 +67,7 @@ def _set_prefix(solver: Any, file: Path) -> None:
         solver.snapshot_prefix = str(Path(solver.snapshot_prefix) / file.stem)
 
 
-def default_solver(net: NetDocument) -> Document:
+def default_solver(net: NetDocument) -> SolverDocument:
     """Return the solver that a net without one is trained with.
 
     SGD with momentum 0.9, weight decay 0.0005, learning rate 0.01 divided by ten at 5,000 and 8,000 of 10,000
@@ -94,14 +94,14 @@ class Settings:
 
     Parameters
     ----------
-    document : Document
+    document : SolverDocument
         Of a SolverParameter.
     files : PrototxtFiles, optional
         What has been read already. The nets are read once, however often they are asked for.
 
     Attributes
     ----------
-    document : Document
+    document : SolverDocument
     param : SolverParameter message
     notes : list of str
         What will be done otherwise than the file says, one sentence each.
@@ -112,7 +112,7 @@ class Settings:
         A setting is missing, unknown, or contradicts another; names its place.
     """
 
-    def __init__(self, document: Document, files: PrototxtFiles | None = None) -> None:
+    def __init__(self, document: SolverDocument, files: PrototxtFiles | None = None) -> None:
         self.document = document
         self._files = files or PrototxtFiles()
         self.param = document.message
@@ -146,7 +146,7 @@ class Settings:
         return sources_to_test(self.document, self._files)
 
 
-def _check_numbers(document: Document) -> None:
+def _check_numbers(document: SolverDocument) -> None:
     solver = document.message
     _at_least(document, average_loss=1, iter_size=1, test_interval=0, snapshot=0, display=0, max_iter=0)
     for j, count in enumerate(solver.test_iter):
@@ -164,7 +164,7 @@ def _check_numbers(document: Document) -> None:
         raise SolverError(f"{document.setting('snapshot')}: snapshot is given, but no snapshot_prefix that says where")
 
 
-def _check_rule(document: Document) -> None:
+def _check_rule(document: SolverDocument) -> None:
     solver = document.message
     if solver.type not in RULES:
         known = {name.lower(): name for name in RULES}
@@ -183,14 +183,14 @@ def _check_rule(document: Document) -> None:
             )
 
 
-def _at_least(document: Document, **limits: int) -> None:
+def _at_least(document: SolverDocument, **limits: int) -> None:
     for setting, least in limits.items():
         value = getattr(document.message, setting)
         if value < least:
             raise SolverError(f"{document.setting(setting)}: {setting} is {value}, expected {least} or more")
 
 
-def _notes(document: Document) -> list[str]:
+def _notes(document: SolverDocument) -> list[str]:
     solver = document.message
     notes = []
     if solver.snapshot_diff:

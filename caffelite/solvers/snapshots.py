@@ -18,7 +18,7 @@ from caffelite.errors import SolverError, WeightsError
 from caffelite.net import Net
 from caffelite.schema import messages
 from caffelite.schema.blobs import array_to_blob, blob_to_array
-from caffelite.schema.documents import Document
+from caffelite.schema.documents import SolverDocument
 from caffelite.schema.files import atomic_write
 from caffelite.schema.hdf5 import is_hdf5, read_hdf5_state, write_hdf5_state
 from caffelite.schema.wire import BYTES, Wire
@@ -80,7 +80,7 @@ def load_extra(extra: Mapping[str, np.ndarray], nets: Mapping[str, Net]) -> list
     return losses
 
 
-def check_folder(document: Document) -> None:
+def check_folder(document: SolverDocument) -> None:
     """Find out before training, not after it, that a snapshot cannot be written; raise SolverError then."""
     solver = document.message
     if not (solver.snapshot or solver.snapshot_after_train):

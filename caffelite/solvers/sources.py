@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 from caffelite.errors import SchemaError, SolverError
 from caffelite.net import Net
 from caffelite.schema import messages
-from caffelite.schema.documents import Document, FieldPath, NetDocument
+from caffelite.schema.documents import Document, FieldPath, NetDocument, SolverDocument
 from caffelite.schema.text import read_net, read_prototxt, read_solver
 from caffelite.schema.upgrade import upgrade_net
 from caffelite.words import TEST, TRAIN, did_you_mean, quoted
@@ -20,9 +20,9 @@ class PrototxtFiles:
     """The files that a command reads, each of them once, however many nets are built of it."""
 
     def __init__(self) -> None:
-        self._documents: dict[Path, Document] = {}
+        self._documents: dict[Path, NetDocument | SolverDocument] = {}
 
-    def read(self, path: Path) -> Document:
+    def read(self, path: Path) -> NetDocument | SolverDocument:
         """Return the net or the solver in a file, see :func:`caffelite.schema.text.read_prototxt`."""
         place = path.resolve()
         if place not in self._documents:
@@ -63,12 +63,12 @@ class NetSource(NamedTuple):
         return Net(self.document, self.phase, level=self.level, stages=self.stages, **options)
 
 
-def source_to_train(document: Document, files: PrototxtFiles | None = None) -> NetSource:
+def source_to_train(document: SolverDocument, files: PrototxtFiles | None = None) -> NetSource:
     """Return the net to train.
 
     Parameters
     ----------
-    document : Document
+    document : SolverDocument
         Of a SolverParameter.
     files : PrototxtFiles, optional
         What has been read already, and is not read again.
@@ -92,7 +92,7 @@ def source_to_train(document: Document, files: PrototxtFiles | None = None) -> N
     return _source(net, described, TRAIN, solver.train_state)
 
 
-def sources_to_test(document: Document, files: PrototxtFiles | None = None) -> list[NetSource]:
+def sources_to_test(document: SolverDocument, files: PrototxtFiles | None = None) -> list[NetSource]:
     """Return the nets to test, in Caffe's order: ``test_net_param``, ``test_net``, then ``net`` or
     ``net_param``.
 
@@ -100,7 +100,7 @@ def sources_to_test(document: Document, files: PrototxtFiles | None = None) -> l
 
     Parameters
     ----------
-    document : Document
+    document : SolverDocument
     files : PrototxtFiles, optional
         As for :func:`source_to_train`.
 
@@ -141,7 +141,7 @@ def sources_to_test(document: Document, files: PrototxtFiles | None = None) -> l
     return sources
 
 
-def net_named_by(solver: Document) -> Path | None:
+def net_named_by(solver: SolverDocument) -> Path | None:
     """Return the file of the net that a solver trains, where it lies; None where the solver names no file.
 
     Caffe's files name theirs from the folder that Caffe is started in; started elsewhere, it may be beside the solver.
@@ -194,7 +194,7 @@ def _source(net: NetDocument, described: str, phase: int, solver_state: Any) -> 
     return NetSource(net, state.level, tuple(state.stage), state.phase, described)
 
 
-def _read(document: Document, field: str, index: int, files: PrototxtFiles) -> tuple[NetDocument, str]:
+def _read(document: SolverDocument, field: str, index: int, files: PrototxtFiles) -> tuple[NetDocument, str]:
     value = getattr(document.message, field)
     if field.startswith("test_"):
         value = value[index]
@@ -203,7 +203,9 @@ def _read(document: Document, field: str, index: int, files: PrototxtFiles) -> t
     return files.net(_find(document, value, field, index)), f"{field} file: {value}"
 
 
-def _inner(document: Document, message: Any, path: FieldPath) -> Document:
+def _inner(
+    document: SolverDocument, message: messages.NetParameter, path: FieldPath
+) -> Document[messages.NetParameter]:
     """Return a net written inside a solver as a document that knows its places."""
     copy = messages.NetParameter()
     copy.CopyFrom(message)
@@ -213,7 +215,7 @@ def _inner(document: Document, message: Any, path: FieldPath) -> Document:
     return Document(copy, document.filename, places, unknown)
 
 
-def _find(document: Document, name: str, field: str, index: int) -> Path:
+def _find(document: SolverDocument, name: str, field: str, index: int) -> Path:
     """Return the file of a net: from the current folder, as in Caffe, else from the solver's."""
     folder = Path(document.filename).parent
     for path in (Path(name), folder / name):
@@ -237,5 +239,5 @@ def _files(folder: Path) -> list[Path]:
         return []
 
 
-def _fail(document: Document, field: str, text: str) -> NoReturn:
+def _fail(document: SolverDocument, field: str, text: str) -> NoReturn:
     raise SolverError(f"{document.setting(field)}: {text}")

@@ -1,0 +1,90 @@
+"""Sessions in environments of their own: ``nox --list`` tells them, ``nox -s SESSION`` runs one."""
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.sessions = ["quick"]
+# Those that are not at hand are told and left out.
+nox.options.error_on_missing_interpreters = False
+
+ROOT = Path(__file__).parent
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+#: The lower bounds of setup.cfg.
+OLDEST = ["numpy==1.26.0", "protobuf==5.26.1", "numba==0.61.0", "lmdb==1.4.1"]
+
+
+def main_job(session: nox.Session) -> None:
+    """Train, test and draw by the commands, in a folder where the checkout cannot be imported."""
+    folder = Path(session.create_tmp())
+    shutil.rmtree(folder)
+    shutil.copytree(ROOT / "models", folder / "models")
+    net = "models/mnist_mlp_bn.prototxt"
+    commands = [
+        ["train", net, "--iterations", "200"],
+        ["test", net, "--weights", "snapshots/mnist_mlp_bn_iter_200.caffemodel"],
+        ["draw", net, "mnist_mlp_bn.svg"],
+    ]
+    with session.chdir(folder):
+        for command in commands:
+            # All of it is shown where it fails.
+            said = session.run("caffelite", *command, silent=True)
+            session.log(str(said).rstrip().rpartition("\n")[2])
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run all tests, or those that are named behind ``--``."""
+    session.install(".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def quick(session: nox.Session) -> None:
+    """Run the tests of the file formats, one training, its test and its diagram."""
+    session.install(".", "pytest", "pytest-xdist", "h5py")
+    session.run("python", "--version")
+    session.run("pytest", "tests/schema")
+    main_job(session)
+
+
+@nox.session(python=PYTHONS[0])
+def oldest(session: nox.Session) -> None:
+    """Do the same, and test databases and kernels, with the oldest packages that are supported."""
+    session.install(".", "pytest", "pytest-xdist", "h5py", "pillow", *OLDEST)
+    session.run("pytest", "tests/schema", "tests/data/test_database.py")
+    session.run("pytest", "tests/kernels", "-k", "not other_vector_widths")
+    main_job(session)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the sdist, and the wheel from it, into dist/."""
+    session.install("build", "twine")
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    session.run("python", "-m", "build")
+    session.run("twine", "check", "--strict", *(str(path) for path in (ROOT / "dist").iterdir()))
+
+
+@nox.session(requires=["build"])
+def release(session: nox.Session) -> None:
+    """Install the wheel that is to be released in a fresh environment, and do the main job with it."""
+    (wheel,) = (ROOT / "dist").glob("*.whl")
+    session.install(str(wheel))
+    main_job(session)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation's pages into build/docs; a warning is an error."""
+    session.install(".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "docs", "build/docs")
+
+
+@nox.session
+def aarch64(session: nox.Session) -> None:
+    """Hold a small net on an emulated aarch64 against this machine; some six minutes on two cores."""
+    session.install(".")
+    session.run("python", "tools/aarch64.py", "--folder", str(ROOT / "build" / "aarch64"))
