@@ -9,7 +9,7 @@ from pathlib import Path
 import naive
 import numpy as np
 
-from caffelite.kernels.convolution.direct import Geometry
+from caffelite.kernels.convolution.geometry import Geometry
 
 
 def close(found: np.ndarray, expected: np.ndarray) -> None:

@@ -61,3 +61,62 @@ def pooling(x, kind, kernel, stride, pad, out):
                 row, column = np.divmod(flat.argmax(axis=2), window.shape[3])
                 place[:, :, oy, ox] = (row + max(y0, 0)) * w + column + max(x0, 0)
     return y, place
+
+
+def tile(x, k_offsets, r_offsets, columns, step, w, start):
+    """start[r, c, lane] + sum over k of x[k_offsets[k] + r_offsets[r] + c * step] * w[k, lane]."""
+    out = start.astype(np.float64)
+    for r, row in enumerate(r_offsets):
+        for c in range(columns):
+            for k, offset in enumerate(k_offsets):
+                out[r, c] += x[offset + row + c * step] * w[k].astype(np.float64)
+    return out
+
+
+def spread(x, k_offsets, v_in, piece, w):
+    """[output, piece j, i]: w[0, output] + sum over k of w[1 + k, output] * x[k_offsets[k] + v_in[j] + i]."""
+    out = np.zeros((w.shape[1], len(v_in), piece))
+    for m in range(w.shape[1]):
+        for j, start in enumerate(v_in):
+            for i in range(piece):
+                out[m, j, i] = w[0, m]
+                for k, offset in enumerate(k_offsets):
+                    out[m, j, i] += float(w[1 + k, m]) * x[offset + start + i]
+    return out
+
+
+def lanes_tile(a, b, start):
+    """start[r, lane] + sum over k of a[r, k] * b[k, lane]; rows of ``a`` that are missing are its last one."""
+    out = start.astype(np.float64)
+    for r in range(len(start)):
+        for k in range(len(b)):
+            out[r] += float(a[min(r, len(a) - 1), k]) * b[k]
+    return out
+
+
+def dots_tile(a, b, start):
+    """start[r, c] + sum over k of a[r, k] * b[c, k]; rows that are missing are the last one."""
+    out = start.astype(np.float64)
+    for r in range(start.shape[0]):
+        for c in range(start.shape[1]):
+            for k in range(a.shape[1]):
+                out[r, c] += float(a[min(r, len(a) - 1), k]) * b[min(c, len(b) - 1), k]
+    return out
+
+
+def deal(row, step, pitch, outside):
+    """``step`` rows of ``pitch``: element i of a row goes to row i % step; what is left is ``outside``."""
+    out = np.full((step, pitch), outside, row.dtype)
+    for i, value in enumerate(row):
+        out[i % step, i // step] = value
+    return out
+
+
+def band(image, first_row, rows, left, pitch):
+    """Rows ``first_row`` … of each channel, ``left`` zeros before each row, zero where there is no image."""
+    out = np.zeros((len(image), rows, pitch), image.dtype)
+    for r in range(rows):
+        for i in range(pitch):
+            if 0 <= first_row + r < image.shape[1] and 0 <= i - left < image.shape[2]:
+                out[:, r, i] = image[:, first_row + r, i - left]
+    return out

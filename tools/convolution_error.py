@@ -7,7 +7,7 @@ import numpy as np
 
 from caffelite.kernels.convolution import direct as convolution
 from caffelite.kernels.convolution import winograd
-from caffelite.kernels.convolution.direct import Geometry
+from caffelite.kernels.convolution.geometry import Geometry
 
 #: images, channels, outputs, size, kernel
 SHAPES = [

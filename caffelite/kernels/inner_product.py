@@ -79,19 +79,14 @@ def _with_lanes(vectors: int) -> Callable[..., None]:
                             start, start_base = bias, j
                     lanes_tile(
                         a,
-                        i * a_row + k * a_step,
-                        a_row,
-                        a_step,
-                        valid,
+                        (i * a_row + k * a_step, a_row, a_step, valid),
                         panels,
                         panel,
                         steps,
                         start,
-                        start_base,
-                        start_row,
+                        (start_base, start_row),
                         target,
-                        target_base,
-                        target_row,
+                        (target_base, target_row),
                         shape,
                     )
                     if not whole:
@@ -135,20 +130,14 @@ def _with_dots(rows: int) -> Callable[..., None]:
                                 start, start_base = bias, j
                         dots_tile(
                             a,
-                            i * a_row + k,
-                            a_row,
-                            valid,
+                            (i * a_row + k, a_row, valid),
                             b,
-                            j * b_row + k,
-                            b_row,
-                            filled,
+                            (j * b_row + k, b_row, filled),
                             steps,
                             start,
-                            start_base,
-                            start_row,
+                            (start_base, start_row),
                             target,
-                            target_base,
-                            target_row,
+                            (target_base, target_row),
                             shape,
                         )
                         if not whole:

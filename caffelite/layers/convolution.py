@@ -19,7 +19,7 @@ from caffelite.kernels.convolution import (
 from caffelite.kernels.convolution import (
     direct_weights as convolution_weights,
 )
-from caffelite.kernels.convolution.direct import Geometry
+from caffelite.kernels.convolution.geometry import Geometry
 from caffelite.kernels.elementwise import NOTHING, Chain
 from caffelite.kernels.engine.arrays import zeros
 from caffelite.layers.contract.blobs import Blob, Once, Parameter, Step, with_gradient

@@ -17,7 +17,7 @@ def _there_is_one() -> bool:
         return False
 
 
-no_gpu = pytest.mark.skipif(_there_is_one(), reason="there is a GPU; tests/cuda uses it")
+no_gpu = pytest.mark.skipif(_there_is_one(), reason="there is a GPU; tests/gpu uses it")
 
 
 @no_gpu

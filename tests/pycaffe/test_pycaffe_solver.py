@@ -125,7 +125,7 @@ def test_modes():
         caffe.set_mode_cpu()
         caffe.set_device(0)
     try:
-        # Where there is a GPU, tests/cuda uses it.
+        # Where there is a GPU, tests/gpu uses it.
         with pytest.warns(UserWarning, match="GPU 7: .*; it runs on the CPU"):
             caffe.set_device(7)
             caffe.set_mode_gpu()

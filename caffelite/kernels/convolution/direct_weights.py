@@ -1,14 +1,23 @@
 """The gradient of a convolution to its weights, on the register tile.
 
+``dw[o, c, u, v] += sum over n, i, j of dy[n, o, i, j] * x[n, c, i * s + u * d - p, j * s + v * d - p]`` and
+``db[o] += sum over n, i, j of dy[n, o, i, j]``; the plain loops are ``convolution_gradients`` in
+``tests/kernels/naive.py``. The tile is :data:`caffelite.kernels.tiles.tile.tile`, where the idea's source stands.
+
 Here the tile's positions are filter taps, its lanes output channels, and the sum runs over output pixels. A task is a
-band of one image; each worker adds up what it sees, and the sums of the workers are added in order at the end.
+band of output rows of one group of one image: its input rows are copied with their padding, its rows of dy turned so
+that the channels of a pixel lie side by side, and all taps are gone over, a group of tap rows at a time. (A *tap row*
+is a row of a filter in one input channel.) Each worker adds up what it sees, and the sums of the workers are added in
+order at the end.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 
-from caffelite.kernels.convolution.direct import Geometry
+from caffelite.kernels.convolution.geometry import Geometry
 from caffelite.kernels.convolution.padding import copy_band
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.calls import Call, call
@@ -16,8 +25,57 @@ from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.kernels.tiles.tile import SUMS, tile, transpose
 from caffelite.kernels.tiles.vectors import WIDTH
 
+#: Output pixels, and floats of input, of a band at most.
 _BAND_PIXELS = 512
 _BAND_INPUT = 1 << 17
+
+
+class Walk(NamedTuple):
+    """The geometry of the sums, as their kernels read it; :func:`_walk` computes it.
+
+    Attributes
+    ----------
+    groups : int
+    channels, outputs : int
+        Input and output channels of a group.
+    height, width : int
+        Pixels of an input map. (With one tap and no stride or padding, a map is one long row.)
+    top, left : int
+        Zeros above and left of it.
+    stride : int
+        Rows of input from one output row to the next.
+    out_height, out_width : int
+        Pixels of an output map.
+    rows, pitch : int
+        Rows of input of a band, and the floats of one.
+    bands : int
+        Bands that a map is cut into.
+    panels, lanes : int
+        Panels of output channels of a group, and the channels of one: whole vectors.
+    row_groups, positions : int
+        Groups of tap rows, and the taps of one: what a tile has in registers, for each lane.
+    per_output : int
+        Taps of an output channel; the last group of tap rows may hold more, which are not used.
+    """
+
+    groups: int
+    channels: int
+    outputs: int
+    height: int
+    width: int
+    top: int
+    left: int
+    stride: int
+    out_height: int
+    out_width: int
+    rows: int
+    pitch: int
+    bands: int
+    panels: int
+    lanes: int
+    row_groups: int
+    positions: int
+    per_output: int
 
 
 def _panels(lanes: int, vectors: int) -> int:
@@ -25,140 +83,137 @@ def _panels(lanes: int, vectors: int) -> int:
     return -(-lanes // (vectors * WIDTH))
 
 
+def _turner(lanes: int) -> Callable[..., None]:
+    """Return ``turn(dy, source, plane, pixels, filled, turned)``, which turns rows of dy to [pixel][lane].
+
+    ``turned[pixel * lanes + lane] = dy[source + lane * plane + pixel]``; lanes from ``filled`` on are zero.
+    """
+
+    def turn(dy, source, plane, pixels, filled, turned):
+        lane = 0
+        while lane < lanes:
+            p = 0
+            if lane + WIDTH <= filled:
+                while p + WIDTH <= pixels:
+                    transpose(dy, source + lane * plane + p, plane, turned, p * lanes + lane, lanes, WIDTH)
+                    p += WIDTH
+            for inner in range(lane, lane + WIDTH):
+                for q in range(p, pixels):
+                    value = np.float32(0)
+                    if inner < filled:
+                        value = dy[source + inner * plane + q]
+                    turned[q * lanes + inner] = value
+            lane += WIDTH
+
+    return register_jitable(turn)
+
+
+def _bias_adder(lanes: int) -> Callable[..., None]:
+    """Return ``add_bias(turned, pixels, sums, place)``: adds the pixels of each lane to ``sums[place:]``."""
+
+    def add_bias(turned, pixels, sums, place):
+        # A sum for the band first: adding single pixels to the sum of all loses digits.
+        total = sums[len(sums) - lanes :]
+        for lane in range(lanes):
+            total[lane] = np.float32(0)
+        for p in range(pixels):
+            for lane in range(lanes):
+                total[lane] += turned[p * lanes + lane]
+        for lane in range(lanes):
+            sums[place + lane] += total[lane]
+
+    return register_jitable(add_bias)
+
+
 @specialised
 def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., None]:
+    """The kernel whose tile has ``rows`` tap rows of ``columns`` taps, ``step`` pixels apart, and ``vectors`` a tap."""
     shape = (rows, columns, vectors, step, WIDTH, 1)
     lanes = vectors * WIDTH
+    turn, add_bias = _turner(lanes), _bias_adder(lanes)
 
-    def weights(
-        begin,
-        end,
-        worker,
-        x,
-        dy,
-        pixel_offsets,
-        row_offsets,
-        groups,
-        channels,
-        height,
-        width,
-        top,
-        left,
-        pitch,
-        band_rows,
-        bands,
-        stride,
-        out_height,
-        out_width,
-        outputs,
-        panels,
-        with_bias,
-        band,
-        turned,
-        sums,
-        bias_sums,
-    ):
-        """A task is a band of output rows of one group of one image."""
+    def weights(begin, end, worker, g, x, dy, pixel_offsets, row_offsets, with_bias, band, turned, sums, bias_sums):
+        """A task is a band of output rows of one group of one image.
+
+        Parameters
+        ----------
+        g : Walk
+        x : ndarray, [images][groups * channels][height][width]
+        dy : ndarray, [images][groups * outputs][out_height][out_width]
+        pixel_offsets : ndarray of int64, [pixels of a band]
+            Where in the band the first tap of each output pixel lies.
+        row_offsets : ndarray of int64, [row_groups * rows]
+            From there to the first tap of each tap row.
+        with_bias : int
+            Whether the gradient to the bias is asked for.
+        band : ndarray, [threads][channels][rows of g][pitch]; turned : ndarray, [threads][pixels of a band][lanes]
+        sums : ndarray, [threads][groups][panels][row_groups][positions][lanes]
+        bias_sums : ndarray, [threads][groups * panels + 1][lanes]
+            The last one is room for the sums of a band.
+        """
         sums[worker, :] = 0
         bias_sums[worker, :] = 0
-        plane = out_height * out_width
-        row_groups = len(row_offsets) // rows
+        plane = g.out_height * g.out_width
         for task in range(begin, end):
-            image_group = task // bands
-            group = image_group % groups
-            y_first = task % bands * out_height // bands
-            y_end = (task % bands + 1) * out_height // bands
-            copy_band(
-                x,
-                image_group * channels * height * width,
-                channels,
-                height,
-                width,
-                y_first * stride - top,
-                band_rows,
-                left,
-                pitch,
-                band[worker],
-                0,
-            )
-            pixels = (y_end - y_first) * out_width
-            for panel in range(panels):
-                first = panel * lanes
-                filled = min(lanes, outputs - first)
-                source = (image_group * outputs + first) * plane + y_first * out_width
-                lane = 0
-                while lane < lanes:
-                    p = 0
-                    if lane + WIDTH <= filled:
-                        while p + WIDTH <= pixels:
-                            transpose(
-                                dy, source + lane * plane + p, plane, turned[worker], p * lanes + lane, lanes, WIDTH
-                            )
-                            p += WIDTH
-                    for inner in range(lane, lane + WIDTH):
-                        for q in range(p, pixels):
-                            value = np.float32(0)
-                            if inner < filled:
-                                value = dy[source + inner * plane + q]
-                            turned[worker, q * lanes + inner] = value
-                    lane += WIDTH
+            image_group, number = task // g.bands, task % g.bands
+            y_first, y_end = number * g.out_height // g.bands, (number + 1) * g.out_height // g.bands
+            base = image_group * g.channels * g.height * g.width
+            copy_band(g, x, base, y_first * g.stride - g.top, band[worker])
+            pixels = (y_end - y_first) * g.out_width
+            for panel in range(g.panels):
+                first, numbered = panel * lanes, image_group % g.groups * g.panels + panel
+                source = (image_group * g.outputs + first) * plane + y_first * g.out_width
+                turn(dy, source, plane, pixels, min(lanes, g.outputs - first), turned[worker])
                 if with_bias:
-                    # A sum for the band first: adding single pixels to the sum of all loses digits.
-                    place = (group * panels + panel) * lanes
-                    total = bias_sums[worker, len(bias_sums[worker]) - lanes :]
-                    for lane in range(lanes):
-                        total[lane] = np.float32(0)
-                    for p in range(pixels):
-                        for lane in range(lanes):
-                            total[lane] += turned[worker, p * lanes + lane]
-                    for lane in range(lanes):
-                        bias_sums[worker, place + lane] += total[lane]
-                for row_group in range(row_groups):
-                    place = ((group * panels + panel) * row_groups + row_group) * rows * columns * lanes
-                    tile(
-                        band[worker],
-                        0,
-                        pixel_offsets,
-                        pixels,
-                        row_offsets[row_group * rows :],
-                        turned[worker],
-                        0,
-                        sums[worker],
-                        place,
-                        shape,
-                    )
+                    add_bias(turned[worker], pixels, bias_sums[worker], numbered * lanes)
+                for row_group in range(g.row_groups):
+                    place = (numbered * g.row_groups + row_group) * rows * columns * lanes
+                    taps = row_offsets[row_group * rows :]
+                    tile(band[worker], 0, pixel_offsets, pixels, taps, turned[worker], 0, sums[worker], place, shape)
 
     return weights
 
 
 @kernel
-def _reduce(
-    begin, end, worker, sums, workers, row_groups, positions, row_length, per_output, lanes, panels, outputs, dw
-):
-    """dw += the workers' sums; a task is a group of tap rows of a panel of a group."""
-    size = positions * lanes
+def _reduce(begin, end, worker, g, sums, workers, dw):
+    """dw += the workers' sums; a task is a group of tap rows of a panel of a group.
+
+    Parameters
+    ----------
+    g : Walk
+    sums : ndarray, [threads][groups][panels][row_groups][positions][lanes]; the first ``workers`` of them were used
+    dw : ndarray, [groups * outputs][per_output]
+    """
+    size = g.positions * g.lanes
     for task in range(begin, end):
-        row_group = task % row_groups
-        panel = task // row_groups % panels
-        group = task // (row_groups * panels)
-        for i in range(positions):
-            tap = row_group * positions + i
-            if tap >= per_output:
+        row_group = task % g.row_groups
+        panel = task // g.row_groups % g.panels
+        group = task // (g.row_groups * g.panels)
+        for i in range(g.positions):
+            tap = row_group * g.positions + i
+            if tap >= g.per_output:
                 break
-            for lane in range(min(lanes, outputs - panel * lanes)):
+            for lane in range(min(g.lanes, g.outputs - panel * g.lanes)):
                 total = np.float32(0)
                 for worker_sums in range(workers):
-                    total += sums[worker_sums, task * size + i * lanes + lane]
-                dw[(group * outputs + panel * lanes + lane) * per_output + tap] += total
+                    total += sums[worker_sums, task * size + i * g.lanes + lane]
+                dw[(group * g.outputs + panel * g.lanes + lane) * g.per_output + tap] += total
 
 
 @kernel
-def _reduce_bias(begin, end, worker, sums, workers, lanes, panels, outputs, db):
-    """db += the workers' sums; a task is an output channel."""
+def _reduce_bias(begin, end, worker, g, sums, workers, db):
+    """db += the workers' sums; a task is an output channel.
+
+    Parameters
+    ----------
+    g : Walk
+    sums : ndarray, [threads][groups * panels + 1][lanes]; the first ``workers`` of them were used
+    db : ndarray, [groups * outputs]
+    """
     for task in range(begin, end):
-        group = task // outputs
+        group = task // g.outputs
         for worker_sums in range(workers):
-            db[task] += sums[worker_sums, group * panels * lanes + task % outputs]
+            db[task] += sums[worker_sums, group * g.panels * g.lanes + task % g.outputs]
 
 
 def _tile_sizes(tap_rows: int, row_length: int, lanes: int) -> tuple[int, int]:
@@ -176,6 +231,66 @@ def _tile_sizes(tap_rows: int, row_length: int, lanes: int) -> tuple[int, int]:
     return best
 
 
+def _bands(g: Geometry, channels: int, result: tuple[int, int], pitch: int) -> int:
+    """Choose into how many bands a map is cut: small ones, and enough for all threads."""
+    bands = 1
+    while bands < result[0] and (
+        -(-result[0] // bands) * result[1] > _BAND_PIXELS
+        or channels * ((-(-result[0] // bands) - 1) * g.stride[0] + g.extent[0]) * pitch > _BAND_INPUT
+        or g.images * g.group * bands < settings.threads()
+    ):
+        bands += 1
+    return bands
+
+
+def _walk(g: Geometry) -> tuple[Walk, tuple[int, int, int]]:
+    """Return the geometry of the sums, and the tap rows, their taps and the vectors of a tile."""
+    channels, outputs = g.channels // g.group, g.outputs // g.group
+    size, result = g.size, g.output_size
+    if g.kernel == (1, 1) and g.stride == (1, 1) and g.pad == (0, 0):
+        size = result = (1, size[0] * size[1])
+    # A kernel too wide for the registers is taken tap by tap.
+    row_length = g.kernel[1] if g.kernel[1] <= SUMS // 2 else 1
+    tap_rows = channels * g.kernel[0] * g.kernel[1] // row_length
+    rows, vectors = _tile_sizes(tap_rows, row_length, outputs)
+    pitch = (result[1] - 1) * g.stride[1] + g.extent[1]
+    bands = _bands(g, channels, result, pitch)
+    walk = Walk(
+        groups=g.group,
+        channels=channels,
+        outputs=outputs,
+        height=size[0],
+        width=size[1],
+        top=g.pad[0],
+        left=g.pad[1],
+        stride=g.stride[0],
+        out_height=result[0],
+        out_width=result[1],
+        rows=(-(-result[0] // bands) - 1) * g.stride[0] + g.extent[0],
+        pitch=pitch,
+        bands=bands,
+        panels=_panels(outputs, vectors),
+        lanes=vectors * WIDTH,
+        row_groups=-(-tap_rows // rows),
+        positions=rows * row_length,
+        per_output=channels * g.kernel[0] * g.kernel[1],
+    )
+    return walk, (rows, row_length, vectors)
+
+
+def _tables(g: Geometry, walk: Walk, rows: int, row_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``pixel_offsets`` and ``row_offsets`` as the kernel reads them."""
+    down, across = np.arange(-(-walk.out_height // walk.bands)), np.arange(walk.out_width)
+    pixel_offsets = down[:, None] * g.stride[0] * walk.pitch + across[None, :] * g.stride[1]
+    down, across = np.divmod(np.arange(g.kernel[0] * g.kernel[1], dtype=np.int64), g.kernel[1])
+    tap_offsets = (down * g.dilation[0] * walk.pitch + across * g.dilation[1])[::row_length]
+    row_offsets = np.arange(walk.channels)[:, None] * walk.rows * walk.pitch + tap_offsets[None, :]
+    # Rows that fill the last group are computed and not used.
+    filling = walk.row_groups * rows - row_offsets.size
+    row_offsets = np.pad(row_offsets.reshape(-1), (0, filling), mode="edge")
+    return pixel_offsets.reshape(-1).astype(np.int64), row_offsets.astype(np.int64)
+
+
 def backward_weights(
     g: Geometry, x: np.ndarray, dy: np.ndarray, dw: np.ndarray | None, db: np.ndarray | None
 ) -> list[Call]:
@@ -189,92 +304,29 @@ def backward_weights(
     dw : ndarray of float32 or None, outputs x channels / group x kernel height x kernel width
     db : ndarray of float32 or None, outputs
     """
-    channels, outputs = g.channels // g.group, g.outputs // g.group
-    result, extent = g.output_size, g.extent
-    size, pads, stride = g.size, g.pad, g.stride
-    if g.kernel == (1, 1) and stride == (1, 1) and pads == (0, 0):
-        size = result = (1, size[0] * size[1])
-    # A kernel too wide for the registers is taken tap by tap.
-    row_length = g.kernel[1] if g.kernel[1] <= SUMS // 2 else 1
-    tap_rows = channels * g.kernel[0] * g.kernel[1] // row_length
-    rows, vectors = _tile_sizes(tap_rows, row_length, outputs)
-    lanes = vectors * WIDTH
-    pitch = (result[1] - 1) * stride[1] + extent[1]
-    bands = 1
-    while bands < result[0] and (
-        -(-result[0] // bands) * result[1] > _BAND_PIXELS
-        or channels * ((-(-result[0] // bands) - 1) * stride[0] + extent[0]) * pitch > _BAND_INPUT
-        or g.images * g.group * bands < settings.threads()
-    ):
-        bands += 1
-    band_rows = (-(-result[0] // bands) - 1) * stride[0] + extent[0]
-    band_height = -(-result[0] // bands)
-    pixel_offsets = (
-        (np.arange(band_height)[:, None] * stride[0] * pitch + np.arange(result[1])[None, :] * stride[1])
-        .reshape(-1)
-        .astype(np.int64)
-    )
-    down, across = np.divmod(np.arange(g.kernel[0] * g.kernel[1], dtype=np.int64), g.kernel[1])
-    tap_offsets = (down * g.dilation[0] * pitch + across * g.dilation[1])[::row_length]
-    row_offsets = (np.arange(channels)[:, None] * band_rows * pitch + tap_offsets[None, :]).reshape(-1)
-    row_groups = -(-tap_rows // rows)
-    # Rows that fill the last group are computed and not used.
-    row_offsets = np.pad(row_offsets, (0, row_groups * rows - tap_rows), mode="edge").astype(np.int64)
-    many = _panels(outputs, vectors)
-    threads = settings.threads()
-    size_of_sums = g.group * many * row_groups * rows * row_length * lanes
-    sums = arrays.zeros((threads, size_of_sums), x.dtype)
-    bias_sums = arrays.zeros((threads, (g.group * many + 1) * lanes), x.dtype)
-    tasks = g.images * g.group * bands
+    walk, (rows, row_length, vectors) = _walk(g)
+    pixel_offsets, row_offsets = _tables(g, walk, rows, row_length)
+    threads, row_sums = settings.threads(), g.group * walk.panels * walk.row_groups
+    sums = arrays.zeros((threads, row_sums * walk.positions * walk.lanes), x.dtype)
+    bias_sums = arrays.zeros((threads, (g.group * walk.panels + 1) * walk.lanes), x.dtype)
     gather = call(
         _weights(rows, row_length, vectors, g.dilation[1]),
-        tasks,
+        g.images * g.group * walk.bands,
+        walk,
         x.reshape(-1),
         dy.reshape(-1),
         pixel_offsets,
         row_offsets,
-        g.group,
-        channels,
-        *size,
-        *pads,
-        pitch,
-        band_rows,
-        bands,
-        stride[0],
-        *result,
-        outputs,
-        many,
         int(db is not None),
-        arrays.zeros((threads, channels * band_rows * pitch), x.dtype),
-        arrays.zeros((threads, band_height * result[1] * lanes), x.dtype),
+        arrays.zeros((threads, walk.channels * walk.rows * walk.pitch), x.dtype),
+        arrays.zeros((threads, len(pixel_offsets) * walk.lanes), x.dtype),
         sums,
         bias_sums,
         work=g.multiplications / WIDTH,
     )
-    calls = [gather]
-    per_output = channels * g.kernel[0] * g.kernel[1]
+    calls, workers = [gather], gather.workers
     if dw is not None:
-        calls.append(
-            call(
-                _reduce,
-                g.group * many * row_groups,
-                sums,
-                gather.workers,
-                row_groups,
-                rows * row_length,
-                row_length,
-                per_output,
-                lanes,
-                many,
-                outputs,
-                dw.reshape(-1),
-                work=size_of_sums * gather.workers,
-            )
-        )
+        calls.append(call(_reduce, row_sums, walk, sums, workers, dw.reshape(-1), work=sums.shape[1] * workers))
     if db is not None:
-        calls.append(
-            call(
-                _reduce_bias, g.outputs, bias_sums, gather.workers, lanes, many, outputs, db.reshape(-1), work=g.outputs
-            )
-        )
+        calls.append(call(_reduce_bias, g.outputs, walk, bias_sums, workers, db.reshape(-1), work=g.outputs))
     return calls

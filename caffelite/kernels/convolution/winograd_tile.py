@@ -41,6 +41,13 @@ def matrices(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return a.T, g, b
 
 
+def spectrum(size: int, turned: bool = False) -> np.ndarray:
+    """Return the matrix from the taps of a filter (turned by 180 degrees) to its frequencies: size² x FREQUENCIES."""
+    _, g, _ = matrices(size)
+    table = np.kron(g, g).T
+    return table[::-1] if turned else table
+
+
 def _matrix(kind: str, size: int) -> np.ndarray:
     """Return what a transform multiplies by from the left, and from the right by its transpose."""
     a, _, b = matrices(size)
@@ -124,8 +131,8 @@ def _vector_to_tiles(typing_context, source, base, taps, pieces, first, target, 
         across = matrix.shape[1]
         values = [[gathered(i * across + j) for j in range(across)] for i in range(across)]
         write = builder.gep(at(context, builder, sig.args[5], args[5]), [args[6]])
-        found = _Emitter(builder, vector).both(matrix, values)
-        for i, value in enumerate(value for row in found for value in row):
+        frequencies = _Emitter(builder, vector).both(matrix, values)
+        for i, value in enumerate(value for row in frequencies for value in row):
             store(builder, value, builder.gep(write, [builder.mul(args[7], I64(i))]))
         return context.get_dummy_value()
 
@@ -172,9 +179,14 @@ def to_tiles(kind: str, size: int, piece: int) -> Callable[..., None]:
     """Return ``transform(source, base, taps, pieces, first, target, to, step)``, which takes tiles to frequencies.
 
     With ``kind`` "input" ``B^T x B`` of 6 x 6 pixels, with "gradient" ``A y A^T`` of (7 - size) x (7 - size). Lane l of
-    a vector is element ``l % piece`` of piece ``first + l // piece``; pixel t of a tile lies at
-    ``base + taps[t] + pieces[p]`` and the elements of a piece side by side. Frequency f goes to
-    ``target[to + f * step:]``.
+    a vector is element ``l % piece`` of piece ``p = first + l // piece``; the elements of a piece lie side by side. The
+    function's arrays:
+
+    source : ndarray of float32 (or float64), one axis
+        Pixel t of a tile lies at ``base + taps[t] + pieces[p]``.
+    taps : ndarray of int64, [pixels of a tile]; pieces : ndarray of int64, [pieces]
+    target : ndarray, one axis
+        Frequency f goes to ``target[to + f * step:]``, lane by lane.
     """
     if settings.vector_width():
         shape = (_KINDS.index(kind), size, WIDTH, piece)
@@ -184,18 +196,18 @@ def to_tiles(kind: str, size: int, piece: int) -> Callable[..., None]:
 
         return register_jitable(vectors)
     matrix = _matrix(kind, size)
-    many, across = matrix.shape
+    rows, across = matrix.shape
 
     def loops(source, base, taps, pieces, first, target, to, step):
         for lane in range(WIDTH):
             here = base + pieces[first + lane // piece] + lane % piece
-            for i in range(many):
-                for j in range(many):
+            for i in range(rows):
+                for j in range(rows):
                     total = 0.0
                     for k in range(across):
                         for n in range(across):
                             total += matrix[i, k] * matrix[j, n] * source[here + taps[k * across + n]]
-                    target[to + (i * many + j) * step + lane] = total
+                    target[to + (i * rows + j) * step + lane] = total
 
     return register_jitable(loops)
 
@@ -203,8 +215,12 @@ def to_tiles(kind: str, size: int, piece: int) -> Callable[..., None]:
 def from_tiles(size: int) -> Callable[..., None]:
     """Return ``transform(source, base, step, target, to, row)``, which takes frequencies to results: ``A^T m A``.
 
-    Frequency f of WIDTH tiles lies at ``source[base + f * step:]``. Row i of the tiles' (7 - size) x (7 - size) results
-    goes to ``target[to + i * row:]``, one tile after the other.
+    The function's arrays:
+
+    source : ndarray of float32 (or float64), one axis
+        Frequency f of WIDTH tiles lies at ``source[base + f * step:]``, tile by tile.
+    target : ndarray, one axis
+        Row i of the tiles' (7 - size) x (7 - size) results goes to ``target[to + i * row:]``, one tile after the other.
     """
     if settings.vector_width():
         shape = (size, WIDTH)
@@ -214,16 +230,16 @@ def from_tiles(size: int) -> Callable[..., None]:
 
         return register_jitable(vectors)
     matrix = _matrix("result", size)
-    many = len(matrix)
+    outputs = len(matrix)
 
     def loops(source, base, step, target, to, row):
         for lane in range(WIDTH):
-            for i in range(many):
-                for j in range(many):
+            for i in range(outputs):
+                for j in range(outputs):
                     total = 0.0
                     for k in range(TILE):
                         for n in range(TILE):
                             total += matrix[i, k] * matrix[j, n] * source[base + (k * TILE + n) * step + lane]
-                    target[to + i * row + lane * many + j] = total
+                    target[to + i * row + lane * outputs + j] = total
 
     return register_jitable(loops)

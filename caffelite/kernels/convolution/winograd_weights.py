@@ -1,20 +1,27 @@
 """The gradient of a convolution to its weights at Winograd's frequencies.
 
 With ``y = A^T [(G g G^T) * (B^T x B)] A`` the gradient to ``g`` is ``G^T [(A dy A^T) * (B^T x B)] G``, summed over
-tiles: for each frequency a product of matrices, output channels times tiles times input channels. A task is a block of
-tiles; each worker adds up what it sees, and the sums of the workers are added in order and taken back from the
-frequencies.
+tiles: for each frequency a product of matrices, output channels times tiles times input channels. (The transpose of
+each step of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016; the matrices stand in
+:mod:`.winograd_tile`.) The plain loop it replaces is ``convolution_gradients`` in ``tests/kernels/naive.py``.
+
+A task is a block of tiles of one group. Its input channels are taken to frequencies, a vector of channels at a time,
+and turned so that the channels of a tile lie side by side: they are the lanes of the products. Then come its gradients,
+whose output channels are the rows of the products. Each worker adds up what it sees, and the sums of the workers are
+added in order and taken back from the frequencies.
 """
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 
 from caffelite.kernels import scale
-from caffelite.kernels.convolution.direct import Geometry
-from caffelite.kernels.convolution.winograd import row_dealer, spectrum, tiling
-from caffelite.kernels.convolution.winograd_tile import FREQUENCIES, TILE, to_tiles
+from caffelite.kernels.convolution.geometry import Geometry
+from caffelite.kernels.convolution.winograd_tile import FREQUENCIES, TILE, spectrum
+from caffelite.kernels.convolution.winograd_tiling import map_raiser, tiling
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.calls import Call, call
 from caffelite.kernels.engine.compiling import specialised
@@ -31,174 +38,155 @@ _SUMS = 1 << 23
 _TILES = 160
 
 
+class WinogradSums(NamedTuple):
+    """The geometry of the sums, as their kernels read it; :func:`backward_weights` computes it.
+
+    Attributes
+    ----------
+    images, groups : int
+    channels, outputs : int
+        Input and output channels of a group.
+    height, width : int
+        Pixels of an input map.
+    top : int
+        Rows of zeros above it. (Those left of it are in the tables of the tiling.)
+    out_height, out_width : int
+        Pixels of an output map.
+    panels, lanes : int
+        Panels of input channels of a group, and the channels of one: whole vectors.
+    padded : int
+        Output channels of a group, and those that fill the rows of the last tile.
+    """
+
+    images: int
+    groups: int
+    channels: int
+    outputs: int
+    height: int
+    width: int
+    top: int
+    out_height: int
+    out_width: int
+    panels: int
+    lanes: int
+    padded: int
+
+
+def _turner(lanes: int) -> Callable[..., None]:
+    """Return the function that turns a vector of channels of a block, at all frequencies.
+
+    ``turn(t, tiles, c_first, turned)``: the channels from ``c_first`` on; arrays as in :func:`_gather`, of one thread.
+    """
+
+    def turn(t, tiles, c_first, turned):
+        tile_step, turned_step = len(tiles) // FREQUENCIES, len(turned) // FREQUENCIES
+        place = c_first // lanes * t.lanes * lanes + c_first % lanes
+        for f in range(FREQUENCIES):
+            for v in range(t.lanes // WIDTH):
+                source, to = f * tile_step + v * WIDTH, f * turned_step + place + v * WIDTH * lanes
+                transpose(tiles, source, t.lanes, turned, to, lanes, WIDTH)
+
+    return register_jitable(turn)
+
+
+def _multiplier(vectors: int) -> Callable[..., None]:
+    """Return the function that adds a block's products to the sums, at all frequencies.
+
+    ``multiply(g, t, group, gradients, turned, sums)``; arrays as in :func:`_gather`, of one thread.
+    """
+    shape = (ROWS, vectors, WIDTH)
+    lanes = vectors * WIDTH
+
+    def multiply(g, t, group, gradients, turned, sums):
+        step, turned_step, length = len(gradients) // FREQUENCIES, len(turned) // FREQUENCIES, g.panels * lanes
+        for f in range(FREQUENCIES):
+            for panel in range(g.panels):
+                b = f * turned_step + panel * t.lanes * lanes
+                for o in range(0, g.outputs, ROWS):
+                    place = ((group * FREQUENCIES + f) * g.padded + o) * length + panel * lanes
+                    rows = (f * step + o * t.lanes, t.lanes, 1, min(ROWS, g.outputs - o))
+                    total = (place, length)
+                    lanes_tile(gradients, rows, turned, b, t.lanes, sums, total, sums, total, shape)
+
+    return register_jitable(multiply)
+
+
 @specialised
 def _gather(size: int, piece: int, vectors: int) -> Callable[..., None]:
+    """The kernel for filters of ``size`` x ``size``, pieces of ``piece`` tiles and register tiles of such lanes."""
     step = TILE - size + 1
-    lanes = vectors * WIDTH
-    deal_rows, transform, raise_gradient = (
-        row_dealer(step),
-        to_tiles("input", size, piece),
-        to_tiles("gradient", size, piece),
-    )
-    shape = (ROWS, vectors, WIDTH)
+    turn, multiply = _turner(vectors * WIDTH), _multiplier(vectors)
+    raise_maps, raise_gradient = map_raiser("input", size, piece), map_raiser("gradient", size, piece)
 
-    def gather(
-        begin,
-        end,
-        worker,
-        x,
-        dy,
-        images,
-        groups,
-        channels,
-        outputs,
-        height,
-        width,
-        top,
-        out_height,
-        out_width,
-        taps,
-        gradient_taps,
-        starts,
-        many,
-        together,
-        bands,
-        tall,
-        rows,
-        lead,
-        pitch,
-        slot,
-        panels,
-        band,
-        tiles,
-        turned,
-        gradients,
-        sums,
-    ):
-        """A task is a block of one group; sums[worker] is [group][frequency][output][channel]."""
-        tasks_lanes = many * WIDTH
-        here, held, across, raised, total = band[worker], tiles[worker], turned[worker], gradients[worker], sums[worker]
-        total[:] = 0
-        image_step, held_step = rows * step * slot, len(held) // FREQUENCIES
-        across_step, raised_step = len(across) // FREQUENCIES, len(raised) // FREQUENCIES
-        length = panels * lanes
-        padded = len(total) // (groups * FREQUENCIES * length)
+    def gather(begin, end, worker, g, t, x, dy, taps, gradient_taps, starts, band, tiles, turned, gradients, sums):
+        """A task is a block of one group.
+
+        Parameters
+        ----------
+        g : WinogradSums; t : Tiling
+        x, dy : ndarrays, [images][groups * channels or outputs][height][width]
+        taps, gradient_taps, starts : ndarrays of int64, [36], [step * step] and [pieces of a block]
+            Where the pixels of a tile and of its gradient lie, and where pieces begin, in a channel of the band.
+        band : ndarray, [threads][images of a block][rows][phases][slot]; one channel
+        tiles : ndarray, [threads][frequencies][WIDTH channels][lanes of t]; frequencies are WIDTH floats further apart
+        turned : ndarray, [threads][frequencies][panels][lanes of t][lanes of g], likewise
+        gradients : ndarray, [threads][frequencies][outputs][lanes of t], likewise
+        sums : ndarray, [threads][groups][frequencies][padded][panels * lanes of g]
+        """
+        sums[worker, :] = 0
+        size_in, size_out, here = (g.height, g.width), (g.out_height, g.out_width), band[worker]
         for task in range(begin, end):
-            group, block = task % groups, task // groups
-            first, line = block // bands * together, block % bands * tall
-            last = min(first + together, images)
-            for c_first in range(0, channels, WIDTH):
-                for c in range(c_first, min(c_first + WIDTH, channels)):
-                    for n in range(first, last):
-                        plane = ((n * groups + group) * channels + c) * height * width
-                        deal_rows(
-                            x,
-                            plane,
-                            height,
-                            width,
-                            line * step - top,
-                            rows,
-                            here,
-                            (n - first) * image_step,
-                            lead,
-                            pitch,
-                            slot,
-                        )
-                    for v in range(many):
-                        transform(
-                            here,
-                            0,
-                            taps,
-                            starts,
-                            v * (WIDTH // piece),
-                            held,
-                            (c - c_first) * tasks_lanes + v * WIDTH,
-                            held_step,
-                        )
-                place = c_first // lanes * tasks_lanes * lanes + c_first % lanes
-                for f in range(FREQUENCIES):
-                    for v in range(many):
-                        transpose(
-                            held,
-                            f * held_step + v * WIDTH,
-                            tasks_lanes,
-                            across,
-                            f * across_step + place + v * WIDTH * lanes,
-                            lanes,
-                            WIDTH,
-                        )
-            for o in range(outputs):
-                # Tiles beyond the last image have no gradient.
-                for n in range(first, first + together):
-                    plane = ((n * groups + group) * outputs + o) * out_height * out_width
-                    deal_rows(
-                        dy,
-                        plane,
-                        out_height if n < last else 0,
-                        out_width,
-                        line * step,
-                        tall * step,
-                        here,
-                        (n - first) * image_step,
-                        lead,
-                        pitch,
-                        slot,
+            group, block = task % g.groups, task // g.groups
+            image, line = block // t.bands * t.together, block % t.bands * t.tall
+            images, top = min(t.together, g.images - image), line * step - g.top
+            for c_first in range(0, g.channels, WIDTH):
+                for c in range(c_first, min(c_first + WIDTH, g.channels)):
+                    plane, to = (image * g.groups + group) * g.channels + c, (c - c_first) * t.lanes
+                    raise_maps(
+                        t, x, size_in, plane, g.groups * g.channels, images, top, taps, starts, here, tiles[worker], to
                     )
-                for v in range(many):
-                    raise_gradient(
-                        here,
-                        0,
-                        gradient_taps,
-                        starts,
-                        v * (WIDTH // piece),
-                        raised,
-                        o * tasks_lanes + v * WIDTH,
-                        raised_step,
-                    )
-            for f in range(FREQUENCIES):
-                for panel in range(panels):
-                    for o in range(0, outputs, ROWS):
-                        place = ((group * FREQUENCIES + f) * padded + o) * length + panel * lanes
-                        lanes_tile(
-                            raised,
-                            f * raised_step + o * tasks_lanes,
-                            tasks_lanes,
-                            1,
-                            min(ROWS, outputs - o),
-                            across,
-                            f * across_step + panel * tasks_lanes * lanes,
-                            tasks_lanes,
-                            total,
-                            place,
-                            length,
-                            total,
-                            place,
-                            length,
-                            shape,
-                        )
+                turn(t, tiles[worker], c_first, turned[worker])
+            for o in range(g.outputs):
+                plane, to = (image * g.groups + group) * g.outputs + o, o * t.lanes
+                step_out, target = g.groups * g.outputs, gradients[worker]
+                raise_gradient(
+                    t, dy, size_out, plane, step_out, images, line * step, gradient_taps, starts, here, target, to
+                )
+            multiply(g, t, group, gradients[worker], turned[worker], sums[worker])
 
     return gather
 
 
 @specialised
 def _reduce(size: int) -> Callable[..., None]:
+    """The kernel that adds up the sums of the workers, taken back from the frequencies: ``G^T [...] G``."""
     taps = size * size
 
-    def reduce(begin, end, worker, sums, workers, table, channels, outputs, padded, length, dw):
-        """dw += the workers' sums, taken back from the frequencies; a task is an output channel."""
+    def reduce(begin, end, worker, g, sums, workers, table, dw):
+        """dw += the workers' sums; a task is an output channel.
+
+        Parameters
+        ----------
+        g : WinogradSums
+        sums : ndarray, [threads][groups][frequencies][padded][panels * lanes]; the first ``workers`` of them were used
+        table : ndarray, [taps][FREQUENCIES]
+            :func:`.winograd_tile.spectrum`.
+        dw : ndarray, [groups * outputs][channels][taps]
+        """
+        length = g.panels * g.lanes
         values = np.empty((FREQUENCIES, length), dw.dtype)
         for task in range(begin, end):
-            group, output = task // outputs, task % outputs
+            group, output = task // g.outputs, task % g.outputs
             for f in range(FREQUENCIES):
-                row = ((group * FREQUENCIES + f) * padded + output) * length
-                for c in range(channels):
+                row = ((group * FREQUENCIES + f) * g.padded + output) * length
+                for c in range(g.channels):
                     total = sums[0, row + c]
                     for other in range(1, workers):
                         total += sums[other, row + c]
                     values[f, c] = total
             for t in range(taps):
-                place = task * channels * taps + t
-                for c in range(channels):
+                place = task * g.channels * taps + t
+                for c in range(g.channels):
                     total = dw.dtype.type(0)
                     for f in range(FREQUENCIES):
                         total += table[t, f] * values[f, c]
@@ -230,11 +218,10 @@ def backward_weights(
     size, channels, outputs = g.kernel[0], g.channels // g.group, g.outputs // g.group
     most = max(_BLOCK // (FREQUENCIES * (channels + outputs)) // WIDTH, 2) * WIDTH
     t = tiling(g.images, size, max(g.size[1], g.output_size[1]), g.pad[1], g.output_size, most)
-    vectors = lane_vectors(channels)
-    lanes = vectors * WIDTH
+    vectors, padded = lane_vectors(channels), -(-outputs // ROWS) * ROWS
+    lanes, threads = vectors * WIDTH, settings.threads()
     panels = -(-channels // lanes)
-    padded = -(-outputs // ROWS) * ROWS
-    threads = settings.threads()
+    sizes = WinogradSums(g.images, g.group, channels, outputs, *g.size, g.pad[0], *g.output_size, panels, lanes, padded)
 
     def held(floats: int) -> np.ndarray:
         # A line of the cache more, so that frequencies do not all fall on the same ones.
@@ -244,27 +231,13 @@ def backward_weights(
     gather = call(
         _gather(size, t.piece, vectors),
         -(-g.images // t.together) * t.bands * g.group,
+        sizes,
+        t,
         x.reshape(-1),
         dy.reshape(-1),
-        g.images,
-        g.group,
-        channels,
-        outputs,
-        *g.size,
-        g.pad[0],
-        *g.output_size,
         t.taps(TILE, g.pad[1]),
         t.taps(t.step),
         t.starts(),
-        t.lanes // WIDTH,
-        t.together,
-        t.bands,
-        t.tall,
-        t.rows,
-        t.lead,
-        t.pitch,
-        t.slot,
-        panels,
         arrays.zeros((threads, t.together * t.image_step), x.dtype),
         held(WIDTH * t.lanes),
         held(panels * lanes * t.lanes),
@@ -273,17 +246,5 @@ def backward_weights(
         work=g.multiplications / WIDTH,
     )
     table = np.ascontiguousarray(spectrum(size), x.dtype)
-    reduce = call(
-        _reduce(size),
-        g.outputs,
-        sums,
-        gather.workers,
-        table,
-        channels,
-        outputs,
-        padded,
-        panels * lanes,
-        dw.reshape(-1),
-        work=sums.size,
-    )
+    reduce = call(_reduce(size), g.outputs, sizes, sums, gather.workers, table, dw.reshape(-1), work=sums.size)
     return [*calls, gather, reduce]

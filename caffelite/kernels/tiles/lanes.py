@@ -2,6 +2,9 @@
 
 A *run* is ``LANES`` elements, held in registers while a loop goes over *taps*: the distances, in a table, at which the
 run's inputs lie. A tap costs one load and no store, and the machine code is the same for any number of them.
+
+The loops in whose place the instructions stand are the plain functions beside them, which run where the machine has no
+vectors; ``deal`` of ``tests/kernels/naive.py`` is one more, and ``pooling`` there what all of them are used for.
 """
 
 from collections.abc import Callable
@@ -36,9 +39,9 @@ def _pick(builder: Any, parts: list[Any], places: list[int]) -> Any:
 
 
 def _move_row(
-    builder: Any, many: Any, room: Any, step: int, move: Callable[..., None], move_one: Callable[..., None]
+    builder: Any, count: Any, room: Any, step: int, move: Callable[..., None], move_one: Callable[..., None]
 ) -> None:
-    """Move a row of ``many`` elements: with ``move(i, i // step)`` from i on ``step`` vectors, while there is room.
+    """Move a row of ``count`` elements: with ``move(i, i // step)`` from i on ``step`` vectors, while there is room.
 
     With ``move_one(i)`` the rest.
     """
@@ -54,9 +57,9 @@ def _move_row(
         move_one(i)
         return [builder.add(i, I64(1))]
 
-    end = builder.select(builder.icmp_signed("<", last, many), last, many)
+    end = builder.select(builder.icmp_signed("<", last, count), last, count)
     i, _ = loop(builder, [I64(0), I64(0)], lambda i: builder.icmp_signed("<", i, end), vectors)
-    loop(builder, [i], lambda i: builder.icmp_signed("<", i, many), single)
+    loop(builder, [i], lambda i: builder.icmp_signed("<", i, count), single)
 
 
 def _place(builder: Any, i: Any, step: int, distance: Any) -> Any:
@@ -65,14 +68,14 @@ def _place(builder: Any, i: Any, step: int, distance: Any) -> Any:
 
 
 @intrinsic(prefer_literal=True)
-def _vector_deal(typing_context, source, start, many, target, to, distance, pitch, outside, step):
+def _vector_deal(typing_context, source, start, count, target, to, distance, pitch, outside, step):
     phases = int(step.literal_value)
 
     def generate(context, builder, sig, args):
         vector = vector_of(context, sig.args[0])
         read = at(context, builder, sig.args[0], args[0], args[1])
         write = at(context, builder, sig.args[3], args[3], args[4])
-        many, distance = args[2], args[5]
+        count, distance = args[2], args[5]
 
         def move(i, k):
             here = builder.gep(read, [i])
@@ -86,10 +89,10 @@ def _vector_deal(typing_context, source, start, many, target, to, distance, pitc
             builder.store(value, builder.gep(write, [_place(builder, i, phases, distance)]))
 
         size = context.make_array(sig.args[0])(context, builder, args[0]).nitems
-        _move_row(builder, many, builder.sub(size, args[1]), phases, move, move_one)
+        _move_row(builder, count, builder.sub(size, args[1]), phases, move, move_one)
         filling = splat(builder, context.cast(builder, args[7], sig.args[7], sig.args[3].dtype), vector)
         for phase in range(phases):
-            filled = builder.udiv(builder.add(many, I64(phases - 1 - phase)), I64(phases))
+            filled = builder.udiv(builder.add(count, I64(phases - 1 - phase)), I64(phases))
             row = builder.gep(write, [builder.mul(distance, I64(phase))])
 
             def fill(i, row=row):
@@ -104,16 +107,26 @@ def _vector_deal(typing_context, source, start, many, target, to, distance, pitc
 
 
 @register_jitable
-def _plain_deal(source, start, many, target, to, distance, pitch, outside, step):
-    for i in range(many):
+def _plain_deal(source, start, count, target, to, distance, pitch, outside, step):
+    """target[i % step][i // step] = source[start + i] for i below ``count``; the rest of each row is ``outside``.
+
+    Parameters
+    ----------
+    source : ndarray of float32 (or float64), one axis
+    target : ndarray, [step][pitch], from ``to``, rows ``distance`` apart
+        Behind a row, up to a vector may be written.
+    outside : number
+    step : constant
+    """
+    for i in range(count):
         target[to + i % step * distance + i // step] = source[start + i]
     for phase in range(step):
-        for i in range((many + step - 1 - phase) // step, pitch):
+        for i in range((count + step - 1 - phase) // step, pitch):
             target[to + phase * distance + i] = outside
 
 
 @intrinsic(prefer_literal=True)
-def _vector_join(typing_context, source, start, distance, target, to, many, limit, step):
+def _vector_join(typing_context, source, start, distance, target, to, count, limit, step):
     phases = int(step.literal_value)
 
     def generate(context, builder, sig, args):
@@ -142,8 +155,17 @@ def _vector_join(typing_context, source, start, distance, target, to, many, limi
 
 
 @register_jitable
-def _plain_join(source, start, distance, target, to, many, limit, step):
-    for i in range(many):
+def _plain_join(source, start, distance, target, to, count, limit, step):
+    """target[to + i] = source[i % step][i // step] for i below ``count``: the inverse of ``deal``.
+
+    Parameters
+    ----------
+    source : ndarray of float32 (or float64), [step][count / step], from ``start``, rows ``distance`` apart
+    target : ndarray, one axis
+        May be written to behind the row, up to ``target[limit]``; as much more is read from the source.
+    step : constant
+    """
+    for i in range(count):
         target[to + i] = source[start + i % step * distance + i // step]
 
 
@@ -179,6 +201,13 @@ def _vector_total(typing_context, source, base, offsets, begin, end, out, to):
 
 @register_jitable
 def _plain_total(source, base, offsets, begin, end, out, to):
+    """out[to + i] = sum over the taps t from ``begin`` to ``end - 1`` of source[base + offsets[t] + i], for a run.
+
+    Parameters
+    ----------
+    source, out : ndarrays of float32 (or float64), one axis
+    offsets : ndarray of int64, [taps]
+    """
     for i in range(LANES):
         out[to + i] = 0
     for tap in range(begin, end):
@@ -188,7 +217,7 @@ def _plain_total(source, base, offsets, begin, end, out, to):
 
 @intrinsic(prefer_literal=True)
 def _vector_largest(typing_context, source, base, offsets, count, best, index, to, with_index):
-    wanted = bool(with_index.literal_value)
+    indexed = bool(with_index.literal_value)
 
     def generate(context, builder, sig, args):
         vector, mark = vector_of(context, sig.args[0]), vector_of(context, sig.args[5])
@@ -204,18 +233,18 @@ def _vector_largest(typing_context, source, base, offsets, count, best, index, t
                 value = load(builder, here, vector, i)
                 better = builder.fcmp_ordered(">", value, state[i])
                 values.append(builder.select(better, value, state[i]))
-                if wanted:
+                if indexed:
                     rest.append(builder.select(better, name, state[_VECTORS + i]))
             return values + rest
 
         start = [ir.Constant(vector, [LOWEST] * WIDTH)] * _VECTORS
-        if wanted:
+        if indexed:
             start += [splat(builder, builder.trunc(args[3], I32), places)] * _VECTORS
         finals = _over_taps(builder, I64(0), args[3], start, compare)
         write = at(context, builder, sig.args[4], args[4], args[6])
         for i in range(_VECTORS):
             store(builder, finals[i], write, i)
-        if wanted:
+        if indexed:
             write = at(context, builder, sig.args[5], args[5], args[6])
             for i, place in enumerate(finals[_VECTORS:]):
                 store(builder, builder.trunc(place, mark) if mark.element.width < 32 else place, write, i)
@@ -227,6 +256,17 @@ def _vector_largest(typing_context, source, base, offsets, count, best, index, t
 
 @register_jitable
 def _plain_largest(source, base, offsets, count, best, index, to, with_index):
+    """best[to + i] = largest of source[base + offsets[t] + i] over the taps t below ``count``, for a run.
+
+    Parameters
+    ----------
+    source, best : ndarrays of float32 (or float64), one axis
+    offsets : ndarray of int64, [count]
+    index : ndarray of integers, one axis
+        ``index[to + i]`` is the first tap that has it, ``count`` where none is above LOWEST (or NaN).
+    with_index : constant
+        Whether ``index`` is set.
+    """
     for i in range(LANES):
         best[to + i] = LOWEST
         if with_index:
@@ -242,20 +282,14 @@ def _plain_largest(source, base, offsets, count, best, index, to, with_index):
 
 _vectors = bool(settings.vector_width())
 
-#: ``deal(source, start, many, target, to, distance, pitch, outside, step)`` deals ``source[start:start + many]`` out
-#: into ``step`` (a constant) rows of the target, ``distance`` apart: element i goes to row ``i % step``. What is left
-#: of ``pitch`` elements of each is set to ``outside``. Behind a row, up to a vector may be written.
+#: ``deal(source, start, count, target, to, distance, pitch, outside, step)``: see :func:`_plain_deal`.
 deal = _vector_deal if _vectors else _plain_deal
 
-#: ``join(source, start, distance, target, to, many, limit, step)`` is the inverse: of rows ``distance`` apart it makes
-#: one of ``many`` elements. It may write on behind them, up to ``target[limit]``, and reads as much on from the source.
+#: ``join(source, start, distance, target, to, count, limit, step)``: see :func:`_plain_join`.
 join = _vector_join if _vectors else _plain_join
 
-#: ``total(source, base, offsets, begin, end, out, to)``: ``out[to + i]`` is the sum of
-#: ``source[base + offsets[t] + i]`` over the taps ``begin`` to ``end - 1``.
+#: ``total(source, base, offsets, begin, end, out, to)``: see :func:`_plain_total`.
 total = _vector_total if _vectors else _plain_total
 
-#: ``largest(source, base, offsets, count, best, index, to, with_index)``: ``best[to + i]`` is the largest of
-#: ``source[base + offsets[t] + i]``, ``index[to + i]`` the first tap that has it, ``count`` where none is above LOWEST
-#: (or NaN); ``with_index`` is a constant.
+#: ``largest(source, base, offsets, count, best, index, to, with_index)``: see :func:`_plain_largest`.
 largest = _vector_largest if _vectors else _plain_largest

@@ -1,9 +1,14 @@
-"""The register tile: the one piece of code that convolution and inner product are loops around.
+"""The register tiles: the pieces of code that convolution is loops around, and the moving of blocks beside them.
 
-``out[m, v] = sum over k of x[offset(k) + offset(m)] * w[k, v]``, with m over a few rows and columns of positions
-and v over a few vectors of output channels, all sums held in registers. It is written as explicit vector
-instructions, so that nothing depends on the auto-vectorizer. The idea: Georganas et al., "High-Performance Deep
-Learning via a Single Building Block", 2019.
+``out[m, v] = sum over k of x[offset(k) + offset(m)] * w[k, v]``, with m over a few rows and columns of positions and v
+over a few vectors of output channels, all sums held in registers: that is ``tile``. In ``spread`` the lanes of the
+vectors are positions, and m output channels. They are written as explicit vector instructions, so that nothing depends
+on the auto-vectorizer; the loops in whose place they stand are the plain functions of the same arguments beside them,
+which run where the machine has no such vectors, and ``tile``, ``spread``, ``transpose`` and ``move`` of
+``tests/kernels/naive.py``. The idea: Georganas et al., "High-Performance Deep Learning via a Single Building Block",
+2019, where the building block is a product of small matrices whose blocks are given by their addresses.
+
+A shape is a tuple of constants: each gives machine code of its own.
 """
 
 from typing import Any
@@ -13,7 +18,19 @@ from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
 from caffelite.kernels.engine import settings
-from caffelite.kernels.tiles.vectors import I32, I64, WIDTH, at, element_of, joined, load, multiply_add, splat, store
+from caffelite.kernels.tiles.vectors import (
+    I32,
+    I64,
+    WIDTH,
+    at,
+    element_of,
+    joined,
+    load,
+    loop,
+    multiply_add,
+    splat,
+    store,
+)
 
 
 @intrinsic(prefer_literal=True)
@@ -30,47 +47,28 @@ def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_ba
         w_pointer = builder.gep(at(context, builder, sig.args[5], args[5]), [args[6]])
         out_pointer = builder.gep(at(context, builder, sig.args[7], args[7]), [args[8]])
         row_offsets = [builder.load(builder.gep(r_pointer, [I64(r)])) for r in range(rows)]
-        places = [(r, c, v) for r in range(rows) for c in range(columns) for v in range(vectors)]
+        count = rows * columns * vectors
         if accumulate:
-            start = [load(builder, builder.gep(out_pointer, [I64(i * width)]), vector) for i in range(len(places))]
+            start = [load(builder, builder.gep(out_pointer, [I64(i * width)]), vector) for i in range(count)]
         else:
-            start = [ir.Constant(vector, [0.0] * width)] * len(places)
+            start = [ir.Constant(vector, [0.0] * width)] * count
 
-        before = builder.block
-        loop = builder.append_basic_block("tile.k")
-        after = builder.append_basic_block("tile.end")
-        builder.cbranch(builder.icmp_signed(">", args[3], I64(0)), loop, after)
+        def step_of_k(k, *sums):
+            here = builder.gep(x_pointer, [builder.load(builder.gep(k_pointer, [k]))])
+            weights_here = builder.gep(w_pointer, [builder.mul(k, I64(vectors * width))])
+            weights = [load(builder, builder.gep(weights_here, [I64(v * width)]), vector) for v in range(vectors)]
+            results = []
+            for r in range(rows):
+                row = builder.gep(here, [row_offsets[r]])
+                for c in range(columns):
+                    value = splat(builder, builder.load(builder.gep(row, [I64(c * step)])), vector)
+                    for v in range(vectors):
+                        results.append(multiply_add(builder, value, weights[v], sums[len(results)]))
+            return [builder.add(k, I64(1)), *results]
 
-        builder.position_at_end(loop)
-        k = builder.phi(I64)
-        k.add_incoming(I64(0), before)
-        sums = []
-        for value in start:
-            phi = builder.phi(vector)
-            phi.add_incoming(value, before)
-            sums.append(phi)
-        here = builder.gep(x_pointer, [builder.load(builder.gep(k_pointer, [k]))])
-        weights_here = builder.gep(w_pointer, [builder.mul(k, I64(vectors * width))])
-        weights = [load(builder, builder.gep(weights_here, [I64(v * width)]), vector) for v in range(vectors)]
-        results = []
-        for r in range(rows):
-            row = builder.gep(here, [row_offsets[r]])
-            for c in range(columns):
-                value = splat(builder, builder.load(builder.gep(row, [I64(c * step)])), vector)
-                for v in range(vectors):
-                    results.append(multiply_add(builder, value, weights[v], sums[len(results)]))
-        following = builder.add(k, I64(1))
-        k.add_incoming(following, loop)
-        for phi, value in zip(sums, results, strict=True):
-            phi.add_incoming(value, loop)
-        builder.cbranch(builder.icmp_signed("<", following, args[3]), loop, after)
-
-        builder.position_at_end(after)
-        finals = [builder.phi(vector) for _ in places]
-        for i, (phi, value, result) in enumerate(zip(finals, start, results, strict=True)):
-            phi.add_incoming(value, before)
-            phi.add_incoming(result, loop)
-            store(builder, phi, builder.gep(out_pointer, [I64(i * width)]))
+        finals = loop(builder, [I64(0), *start], lambda k: builder.icmp_signed("<", k, args[3]), step_of_k)[1:]
+        for i, value in enumerate(finals):
+            store(builder, value, builder.gep(out_pointer, [I64(i * width)]))
         return context.get_dummy_value()
 
     return signature, generate
@@ -78,6 +76,19 @@ def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_ba
 
 @register_jitable
 def _plain_tile(x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base, shape):
+    """out[r, c, lane] (+)= sum over k of x[k_offsets[k] + r_offsets[r] + c * step] * w[k, lane].
+
+    Parameters
+    ----------
+    x : ndarray of float32 (or float64), one axis
+        Its offsets count from ``x_base``.
+    k_offsets : ndarray of int64, [count] or more
+    r_offsets : ndarray of int64, [rows] or more
+    w : ndarray, [count][vectors * WIDTH], from ``w_base``
+    out : ndarray, [rows][columns][vectors * WIDTH], from ``out_base``
+    shape : tuple of constants
+        ``rows, columns, vectors, step, WIDTH, accumulate``; without ``accumulate`` ``out`` is set.
+    """
     rows, columns, vectors, step, width, accumulate = shape
     lanes = vectors * width
     for r in range(rows):
@@ -129,20 +140,20 @@ def _plain_transpose(source, source_base, source_step, target, target_base, targ
 
 @intrinsic(prefer_literal=True)
 def _vector_move(typing_context, source, source_base, target, target_base, step, width):
-    many, lanes = int(step.literal_value), int(width.literal_value)
+    parts, lanes = int(step.literal_value), int(width.literal_value)
     signature = types.void(source, types.intp, target, types.intp, step, width)
 
     def generate(context, builder, sig, args):
         vector = ir.VectorType(element_of(context, sig.args[0]), lanes)
         read = builder.gep(at(context, builder, sig.args[0], args[0]), [args[1]])
         write = builder.gep(at(context, builder, sig.args[2], args[2]), [args[3]])
-        parts = [load(builder, builder.gep(read, [I64(i * lanes)]), vector) for i in range(many)]
-        value = parts[0]
-        for taken in range(many if many > 1 else 0):
+        loaded = [load(builder, builder.gep(read, [I64(i * lanes)]), vector) for i in range(parts)]
+        value = loaded[0]
+        for taken in range(parts if parts > 1 else 0):
             # Those of the elements wanted that lie in this vector; the others come from what there is already.
-            places = [i * many - taken * lanes for i in range(lanes)]
+            places = [i * parts - taken * lanes for i in range(lanes)]
             mask = [p + lanes if 0 <= p < lanes else i for i, p in enumerate(places)]
-            value = builder.shuffle_vector(value, parts[taken], ir.Constant(ir.VectorType(I32, lanes), mask))
+            value = builder.shuffle_vector(value, loaded[taken], ir.Constant(ir.VectorType(I32, lanes), mask))
         store(builder, value, write)
         return context.get_dummy_value()
 
@@ -161,81 +172,76 @@ def _vector_spread(
 ):
     # ``shape`` is a tuple of literals: outputs, vectors, width, piece.
     outputs, vectors, width, piece = (int(item.literal_value) for item in shape)
-    many = width // piece
+    of_vector = width // piece
     whole = types.intp
     signature = types.void(x, whole, k_offsets, whole, v_in, whole, w, whole, out, whole, whole, v_out, shape)
 
     def generate(context, builder, sig, args):
         element = element_of(context, sig.args[6])
-        part = ir.VectorType(element, piece)
-        vector = ir.VectorType(element, width)
-        undefined = ir.Constant(vector, ir.Undefined)
-        x, x_base, k_table, count, in_table, first, w, w_base, out, out_base, out_step, out_table, _ = args
+        part, vector = ir.VectorType(element, piece), ir.VectorType(element, width)
+        x_pointer, w_pointer, out_pointer = (at(context, builder, sig.args[i], args[i], args[i + 1]) for i in (0, 6, 8))
+        k_pointer = at(context, builder, sig.args[2], args[2])
 
-        def pointer(index: int, array: Any, *place: Any) -> Any:
-            start = at(context, builder, sig.args[index], array)
-            return builder.gep(start, list(place)) if place else start
-
-        x_pointer, k_pointer = pointer(0, x, x_base), pointer(2, k_table)
-        w_pointer, out_pointer = pointer(6, w, w_base), pointer(8, out, out_base)
-
-        def offsets(start: Any) -> list[Any]:
+        def offsets(index: int) -> list[Any]:
             # Of each piece of each vector.
-            return [builder.load(builder.gep(start, [I64(i)])) for i in range(vectors * many)]
+            start = at(context, builder, sig.args[index], args[index], args[5])
+            return [builder.load(builder.gep(start, [I64(i)])) for i in range(vectors * of_vector)]
 
-        def everywhere(start: Any) -> Any:
-            return splat(builder, builder.load(start), vector)
-
-        def gathered(start: Any, places: list[Any]) -> Any:
-            return joined(builder, [load(builder, builder.gep(start, [place]), part) for place in places])
-
-        sources, targets = offsets(pointer(4, in_table, first)), offsets(pointer(11, out_table, first))
-        rows = [builder.gep(out_pointer, [builder.mul(out_step, I64(m))]) for m in range(outputs)]
+        sources, targets = offsets(4), offsets(11)
+        rows = [builder.gep(out_pointer, [builder.mul(args[10], I64(m))]) for m in range(outputs)]
         places = [(m, v) for m in range(outputs) for v in range(vectors)]
-        start = [everywhere(builder.gep(w_pointer, [I64(m)])) for m in range(outputs)]
 
-        before = builder.block
-        loop, after = builder.append_basic_block("spread.k"), builder.append_basic_block("spread.end")
-        builder.cbranch(builder.icmp_signed(">", count, I64(0)), loop, after)
+        def weights_of(pointer: Any) -> list[Any]:
+            return [splat(builder, builder.load(builder.gep(pointer, [I64(m)])), vector) for m in range(outputs)]
 
-        builder.position_at_end(loop)
-        k = builder.phi(I64)
-        k.add_incoming(I64(0), before)
-        sums = [builder.phi(vector) for _ in places]
-        for phi, (m, _) in zip(sums, places, strict=True):
-            phi.add_incoming(start[m], before)
-        here = builder.gep(x_pointer, [builder.load(builder.gep(k_pointer, [k]))])
-        values = [gathered(here, sources[v * many : (v + 1) * many]) for v in range(vectors)]
-        following = builder.add(k, I64(1))
-        weights = builder.gep(w_pointer, [builder.mul(following, I64(outputs))])
-        results = []
-        for m in range(outputs):
-            weight = everywhere(builder.gep(weights, [I64(m)]))
-            for v in range(vectors):
-                results.append(multiply_add(builder, weight, values[v], sums[len(results)]))
-        k.add_incoming(following, loop)
-        for phi, value in zip(sums, results, strict=True):
-            phi.add_incoming(value, loop)
-        builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+        def step_of_k(k: Any, *sums: Any) -> list[Any]:
+            here = builder.gep(x_pointer, [builder.load(builder.gep(k_pointer, [k]))])
+            pieces = [load(builder, builder.gep(here, [source]), part) for source in sources]
+            values = [joined(builder, pieces[v * of_vector : (v + 1) * of_vector]) for v in range(vectors)]
+            following = builder.add(k, I64(1))
+            weights = weights_of(builder.gep(w_pointer, [builder.mul(following, I64(outputs))]))
+            pairs = zip(sums, places, strict=True)
+            return [following, *(multiply_add(builder, weights[m], values[v], total) for total, (m, v) in pairs)]
 
-        builder.position_at_end(after)
-        finals = [builder.phi(vector) for _ in sums]
-        for phi, result, (m, _) in zip(finals, results, places, strict=True):
-            phi.add_incoming(start[m], before)
-            phi.add_incoming(result, loop)
-        for i, phi in enumerate(finals):
-            m, v = places[i]
-            for j in range(many):
-                mask = ir.Constant(ir.VectorType(I32, piece), list(range(j * piece, (j + 1) * piece)))
-                value = phi if many == 1 else builder.shuffle_vector(phi, undefined, mask)
-                store(builder, value, builder.gep(rows[m], [targets[v * many + j]]))
+        start = weights_of(w_pointer)
+        sums = [I64(0), *(start[m] for m, _ in places)]
+        results = loop(builder, sums, lambda k: builder.icmp_signed("<", k, args[3]), step_of_k)[1:]
+        for value, (m, v) in zip(results, places, strict=True):
+            for j in range(of_vector):
+                piece_of = value if of_vector == 1 else _lanes(builder, value, j * piece, piece)
+                store(builder, piece_of, builder.gep(rows[m], [targets[v * of_vector + j]]))
         return context.get_dummy_value()
 
     return signature, generate
 
 
+def _lanes(builder: Any, value: Any, first: int, count: int) -> Any:
+    """Return ``count`` lanes of a vector, from ``first`` on, as a vector."""
+    mask = ir.Constant(ir.VectorType(I32, count), list(range(first, first + count)))
+    return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), mask)
+
+
 @register_jitable
 def _plain_spread(x, x_base, k_offsets, count, v_in, first, w, w_base, out, out_base, out_step, v_out, shape):
+    """out[m, v_out[j] + i] = w[0, m] + sum over k of w[1 + k, m] * x[k_offsets[k] + v_in[j] + i].
+
+    Here the lanes are positions that lie side by side, in pieces of ``piece`` of them: for m below ``outputs``, i below
+    ``piece``, and the pieces j, from ``first`` on, that fill the vectors.
+
+    Parameters
+    ----------
+    x : ndarray of float32 (or float64), one axis
+        Its offsets count from ``x_base``.
+    k_offsets : ndarray of int64, [count] or more
+    v_in, v_out : ndarrays of int64
+        Where each piece begins, in ``x`` and in ``out``.
+    w : ndarray, [1 + count][outputs], from ``w_base``
+        Before the weights is what the sums begin with.
+    out : ndarray, one axis
+        Its offsets count from ``out_base``; from one m to the next it is ``out_step``.
+    shape : tuple of constants
+        ``outputs, vectors, WIDTH, piece``.
+    """
     outputs, vectors, width, piece = shape
     for m in range(outputs):
         for j in range(first, first + vectors * (width // piece)):
@@ -254,16 +260,11 @@ REGISTERS = 32 if WIDTH == 16 else 16
 #: Vector registers that may hold sums: the machine's, less what the operands need.
 SUMS = 28 if WIDTH == 16 else 12
 
-#: ``tile(x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base, shape)`` with flat arrays of float32
-#: (or float64), int64 offset tables and ``shape = (rows, columns, vectors, step, WIDTH, accumulate)`` of constants.
-#: Writes (or with ``accumulate`` adds to) ``out[out_base:]``, laid out [rows][columns][vectors * WIDTH]; ``w`` from
-#: ``w_base`` is laid out [count][vectors * WIDTH].
+#: ``tile(x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base, shape)``: see :func:`_plain_tile`.
 tile = _vector_tile if settings.vector_width() else _plain_tile
 
-#: ``spread(x, x_base, k_offsets, count, v_in, first, w, w_base, out, out_base, out_step, v_out, shape)`` with
-#: ``shape = (outputs, vectors, WIDTH, piece)`` of constants: here the lanes are positions that lie side by side, in
-#: pieces of ``piece`` of them. For m below ``outputs`` and the pieces j, from ``first`` on, that fill the vectors,
-#: ``out[m * out_step + v_out[j] + i] = w[0, m] + sum over k of w[1 + k, m] * x[k_offsets[k] + v_in[j] + i]``.
+#: ``spread(x, x_base, k_offsets, count, v_in, first, w, w_base, out, out_base, out_step, v_out, shape)``: see
+#: :func:`_plain_spread`.
 spread = _vector_spread if settings.vector_width() else _plain_spread
 
 #: ``transpose(source, source_base, source_step, target, target_base, target_step, WIDTH)`` transposes one

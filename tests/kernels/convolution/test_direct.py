@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from agreement import check_convolution, check_with_vectors_of, close
 
-from caffelite.kernels.convolution.direct import Geometry, backward_data, forward
+from caffelite.kernels.convolution.direct import backward_data, forward
 from caffelite.kernels.convolution.direct_weights import backward_weights
+from caffelite.kernels.convolution.geometry import Geometry
 from caffelite.kernels.engine import settings
 
 # images, channels, outputs, size, kernel, stride, pad, dilation, group

@@ -3,7 +3,7 @@ import pytest
 from agreement import check_convolution, check_with_vectors_of
 
 from caffelite.kernels.convolution import depthwise
-from caffelite.kernels.convolution.direct import Geometry
+from caffelite.kernels.convolution.geometry import Geometry
 
 # images, channels, outputs, size, kernel, stride, pad, dilation, group
 CASES = [

@@ -12,7 +12,7 @@ from caffelite.kernels.convolution import (
     winograd,
     winograd_weights,
 )
-from caffelite.kernels.convolution.direct import Geometry
+from caffelite.kernels.convolution.geometry import Geometry
 from caffelite.kernels.convolution.winograd_tile import matrices
 from caffelite.kernels.engine import settings
 
