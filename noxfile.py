@@ -16,6 +16,13 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 OLDEST = ["numpy==1.26.0", "protobuf==5.26.1", "numba==0.61.0", "lmdb==1.4.1"]
 
 
+def install(session: nox.Session, *packages: str) -> None:
+    """Install packages, of which ``.`` is this checkout."""
+    # What an earlier build left there would be part of this one, modules that are gone since, too.
+    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)
+    session.install(*packages)
+
+
 def main_job(session: nox.Session) -> None:
     """Train, test and draw by the commands, in a folder where the checkout cannot be imported."""
     folder = Path(session.create_tmp())
@@ -37,14 +44,14 @@ def main_job(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run all tests, or those that are named behind ``--``."""
-    session.install(".[test]")
+    install(session, ".[test]")
     session.run("pytest", *session.posargs)
 
 
 @nox.session(python=PYTHONS)
 def quick(session: nox.Session) -> None:
     """Run the tests of the file formats, one training, its test and its diagram."""
-    session.install(".", "pytest", "pytest-xdist", "h5py")
+    install(session, ".", "pytest", "pytest-xdist", "h5py")
     session.run("python", "--version")
     session.run("pytest", "tests/schema")
     main_job(session)
@@ -53,7 +60,7 @@ def quick(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[0])
 def oldest(session: nox.Session) -> None:
     """Do the same, and test databases and kernels, with the oldest packages that are supported."""
-    session.install(".", "pytest", "pytest-xdist", "h5py", "pillow", *OLDEST)
+    install(session, ".", "pytest", "pytest-xdist", "h5py", "pillow", *OLDEST)
     session.run("pytest", "tests/schema", "tests/data/test_database.py")
     session.run("pytest", "tests/kernels", "-k", "not other_vector_widths")
     main_job(session)
@@ -63,7 +70,8 @@ def oldest(session: nox.Session) -> None:
 def build(session: nox.Session) -> None:
     """Build the sdist, and the wheel from it, into dist/."""
     session.install("build", "twine")
-    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    for folder in ("build/lib", "dist"):
+        shutil.rmtree(ROOT / folder, ignore_errors=True)
     session.run("python", "-m", "build")
     session.run("twine", "check", "--strict", *(str(path) for path in (ROOT / "dist").iterdir()))
 
@@ -79,12 +87,12 @@ def release(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation's pages into build/docs; a warning is an error."""
-    session.install(".[docs]")
+    install(session, ".[docs]")
     session.run("sphinx-build", "-W", "--keep-going", "-q", "docs", "build/docs")
 
 
 @nox.session
 def aarch64(session: nox.Session) -> None:
     """Hold a small net on an emulated aarch64 against this machine; some six minutes on two cores."""
-    session.install(".")
+    install(session, ".")
     session.run("python", "tools/aarch64.py", "--folder", str(ROOT / "build" / "aarch64"))

@@ -48,6 +48,9 @@ def check_convolution(
 
 def check_with_vectors_of(width: str, code: str) -> None:
     """Run code where the machine has other vectors, or none: in a process of its own, where the width is fixed."""
-    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    here = Path(__file__).parent
+    # The code imports a test of kernels, which is no package.
+    rooms = [here, *(path for path in (here / "kernels").rglob("*") if path.is_dir()), here / "kernels"]
+    paths = os.pathsep.join([*map(str, rooms), *sys.path])
     environment = {**os.environ, "CAFFELITE_VECTOR": width, "PYTHONPATH": paths}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)

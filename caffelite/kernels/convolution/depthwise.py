@@ -1,7 +1,7 @@
 """Depthwise convolution: each channel has filters of its own.
 
 ``y[o, i, j] = b[o] + sum over u, v of x[o // filters, i * s + u * d - p, j * s + v * d - p] * w[o, u, v]``; the plain
-loops are ``convolution`` and ``convolution_gradients`` in ``tests/kernels/naive.py``.
+loops are ``convolution`` and ``convolution_gradients`` in ``tests/naive.py``.
 
 A task is a channel (of an image, or of all where its weights are learned). Its map is copied into planes, where each
 tap is one long multiply-add (:mod:`.depthwise_planes`). Some sums lie between the rows of the output; they are left out

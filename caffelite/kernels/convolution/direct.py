@@ -1,7 +1,7 @@
 """Convolution by direct sums: forward, and the gradient to the data; both are correlations.
 
 ``y[o, i, j] = b[o] + sum over c, u, v of x[c, i * s + u * d - p, j * s + v * d - p] * w[o, c, u, v]``; the plain loops
-are ``convolution`` and ``convolution_gradients`` in ``tests/kernels/naive.py``. What is computed how stands in
+are ``convolution`` and ``convolution_gradients`` in ``tests/naive.py``. What is computed how stands in
 :mod:`.correlation_kernel`.
 """
 

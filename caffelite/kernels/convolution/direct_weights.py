@@ -2,7 +2,7 @@
 
 ``dw[o, c, u, v] += sum over n, i, j of dy[n, o, i, j] * x[n, c, i * s + u * d - p, j * s + v * d - p]`` and
 ``db[o] += sum over n, i, j of dy[n, o, i, j]``; the plain loops are ``convolution_gradients`` in
-``tests/kernels/naive.py``. The tile is :data:`caffelite.kernels.tiles.tile.tile`, where the idea's source stands.
+``tests/naive.py``. The tile is :data:`caffelite.kernels.tiles.tile.tile`, where the idea's source stands.
 
 Here the tile's positions are filter taps, its lanes output channels, and the sum runs over output pixels. A task is a
 band of output rows of one group of one image: its input rows are copied with their padding, its rows of dy turned so

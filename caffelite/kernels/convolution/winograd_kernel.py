@@ -4,7 +4,7 @@
 in :mod:`.winograd_tile`): filters g and tiles x are taken to 36 frequencies, where a convolution is a product of
 matrices for each frequency, filters times tiles, and the results are taken back (Lavin and Gray, "Fast Algorithms for
 Convolutional Neural Networks", 2016, section 4). 3 x 3 filters take 36 products for 16 pixels in place of 144, 5 x 5
-ones 36 for 4 in place of 100. The plain loop it replaces is ``convolution`` in ``tests/kernels/naive.py``.
+ones 36 for 4 in place of 100. The plain loop it replaces is ``convolution`` in ``tests/naive.py``.
 
 The lanes of all vectors are tiles (:class:`.winograd_tiling.Tiling`). A task is a block of tiles of one group, of
 several images or a band of one, for all output channels or a part of them: it deals the rows of an input channel out,

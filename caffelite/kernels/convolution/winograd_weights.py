@@ -3,7 +3,7 @@
 With ``y = A^T [(G g G^T) * (B^T x B)] A`` the gradient to ``g`` is ``G^T [(A dy A^T) * (B^T x B)] G``, summed over
 tiles: for each frequency a product of matrices, output channels times tiles times input channels. (The transpose of
 each step of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016; the matrices stand in
-:mod:`.winograd_tile`.) The plain loop it replaces is ``convolution_gradients`` in ``tests/kernels/naive.py``.
+:mod:`.winograd_tile`.) The plain loop it replaces is ``convolution_gradients`` in ``tests/naive.py``.
 
 A task is a block of tiles of one group. Its input channels are taken to frequencies, a vector of channels at a time,
 and turned so that the channels of a tile lie side by side: they are the lanes of the products. Then come its gradients,

@@ -4,7 +4,7 @@ A *run* is ``LANES`` elements, held in registers while a loop goes over *taps*: 
 run's inputs lie. A tap costs one load and no store, and the machine code is the same for any number of them.
 
 The loops in whose place the instructions stand are the plain functions beside them, which run where the machine has no
-vectors; ``deal`` of ``tests/kernels/naive.py`` is one more, and ``pooling`` there what all of them are used for.
+vectors; ``deal`` of ``tests/naive.py`` is one more, and ``pooling`` there what all of them are used for.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,7 @@ both operands along k, a vector of each at a time, and adds the lanes up at the 
 Rows beyond the last one are read as the last one, so that no operand needs padding. The idea of a tile of sums in
 registers, where k runs: Georganas et al., "High-Performance Deep Learning via a Single Building Block", 2019. The loops
 in whose place they stand are the plain functions beside them, and ``lanes_tile`` and ``dots_tile`` of
-``tests/kernels/naive.py``.
+``tests/naive.py``.
 
 Where an operand lies is a tuple of numbers beside its array: ``base`` is where it begins, ``row`` the distance of its
 rows, ``valid`` the number of rows there are.

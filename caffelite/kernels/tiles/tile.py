@@ -5,7 +5,7 @@ over a few vectors of output channels, all sums held in registers: that is ``til
 vectors are positions, and m output channels. They are written as explicit vector instructions, so that nothing depends
 on the auto-vectorizer; the loops in whose place they stand are the plain functions of the same arguments beside them,
 which run where the machine has no such vectors, and ``tile``, ``spread``, ``transpose`` and ``move`` of
-``tests/kernels/naive.py``. The idea: Georganas et al., "High-Performance Deep Learning via a Single Building Block",
+``tests/naive.py``. The idea: Georganas et al., "High-Performance Deep Learning via a Single Building Block",
 2019, where the building block is a product of small matrices whose blocks are given by their addresses.
 
 A shape is a tuple of constants: each gives machine code of its own.
