@@ -58,6 +58,8 @@ def _varint(record, position):
 def _parse(begin, end, worker, addresses, lengths, channels, height, width, pixels, labels, status):
     """Find the pixels and the label of each Datum, without a copy; a task is a record.
 
+    One long function, as it is one loop over the fields of the wire format, each a few lines.
+
     Parameters
     ----------
     addresses, lengths : ndarray of int64, [records]
