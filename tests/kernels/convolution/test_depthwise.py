@@ -46,7 +46,7 @@ def check(case: tuple, dtype: type = np.float32) -> None:
 
 @pytest.mark.parametrize("width", ["0", "4", "8"])
 def test_other_vector_widths_and_plain_loops(width: str) -> None:
-    check_with_vectors_of(width, "import test_depthwise as t\nfor i in (0, 2, 5, 9, 12, 13, 14): t.check(t.CASES[i])")
+    check_with_vectors_of(width, "import test_depthwise as t\nfor i in (2, 12, 14): t.check(t.CASES[i])")
 
 
 def test_without_bias() -> None:

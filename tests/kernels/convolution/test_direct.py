@@ -69,7 +69,7 @@ def test_two_runs_give_the_same_bits() -> None:
 
 @pytest.mark.parametrize("width", ["0", "4", "8"])
 def test_other_vector_widths_and_plain_loops(width: str) -> None:
-    check_with_vectors_of(width, "import test_direct as t\nfor i in (0, 2, 3, 5, 7, 12): t.check(t.CASES[i])")
+    check_with_vectors_of(width, "import test_direct as t\nfor i in (3, 7, 12): t.check(t.CASES[i])")
 
 
 @pytest.mark.parametrize("threads", [2, 3, 5])

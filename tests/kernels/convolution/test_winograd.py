@@ -51,7 +51,7 @@ def test_agrees_with_loops_in_float64() -> None:
 
 @pytest.mark.parametrize("width", ["0", "4", "8", "16"])
 def test_other_vector_widths_and_plain_loops(width: str) -> None:
-    check_with_vectors_of(width, "import test_winograd as t\nfor i in (0, 3): t.check(t.CASES[i])")
+    check_with_vectors_of(width, "import test_winograd as t\nt.check(t.CASES[0])")
 
 
 @pytest.mark.parametrize("size", [3, 5])
