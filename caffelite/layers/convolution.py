@@ -29,6 +29,7 @@ from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.elementwise import chain_of
 from caffelite.layers.shared.linear import Linear
 from caffelite.layers.shared.windows import stride_and_pad_text, window_text
+from caffelite.schema.messages import LayerParameter
 from caffelite.words import Shape, count, text_of
 
 
@@ -56,7 +57,7 @@ class Convolution(Linear):
     message = "convolution_param"
 
     @classmethod
-    def summary(cls, param: Any) -> list[str]:
+    def summary(cls, param: LayerParameter) -> list[str]:
         settings = getattr(param, cls.message)
         dilation = list(settings.dilation)
         told = [f"{window_text(settings)} → {settings.num_output}", *stride_and_pad_text(settings)]

@@ -351,7 +351,7 @@ class MultiBoxLoss(Loss):
         boxes, truth = np.ascontiguousarray(boxes), np.ascontiguousarray(truth)
         overlaps = np.zeros((len(boxes), len(truth)), boxes.dtype)
         kernels.overlaps(boxes, truth, overlaps)()
-        outside: np.ndarray = ((boxes < 0) | (boxes > 1)).any(axis=1) & p.ignore_cross_boundary_bbox
+        outside = np.any((boxes < 0) | (boxes > 1), axis=1) & p.ignore_cross_boundary_bbox
         return match(overlaps, outside, p.overlap_threshold if p.match_type == _PER_PREDICTION else None)
 
     def _mine(self) -> float:

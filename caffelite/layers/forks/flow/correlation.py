@@ -8,6 +8,7 @@ import numpy as np
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.calls import call
 from caffelite.kernels.engine.compiling import specialised
+from caffelite.kernels.engine.entry import Argument
 from caffelite.layers.contract.blobs import Blob, Step, with_gradient
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
@@ -177,7 +178,7 @@ class Correlation(Layer):
         self.inside = np.s_[:, :, pads[0] : pads[0] + h, pads[1] + more : pads[1] + more + w]
         self.padded = [arrays.zeros((images, channels, rows, pitch), x.data.dtype) for x in bottoms]
         moves = np.array([v * pitch + u for v in down for u in across], np.int64)
-        self.walk = (
+        self.walk: tuple[Argument, ...] = (
             channels,
             rows,
             pitch,
