@@ -10,7 +10,8 @@ from caffelite.kernels.engine.calls import call
 from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.registry import layer
-from caffelite.layers.convolution import Convolution, planes
+from caffelite.layers.convolution import Convolution
+from caffelite.layers.shared.planes import planes
 from caffelite.schema.messages import LayerParameter
 from caffelite.words import Shape, count, text_of
 
