@@ -63,6 +63,132 @@ def pooling(x, kind, kernel, stride, pad, out):
     return y, place
 
 
+def drawn_pooling(x, shares, kernel, stride):
+    """The place in its map of the element of each window at which the running sum reaches a share of the sum."""
+    place = np.zeros(shares.shape, int)
+    for n, c, oy, ox in np.ndindex(shares.shape):
+        y0, x0 = oy * stride[0], ox * stride[1]
+        window = x[n, c, y0 : y0 + kernel[0], x0 : x0 + kernel[1]].astype(np.float64)
+        sums = np.cumsum(window)
+        first = min(np.searchsorted(sums, shares[n, c, oy, ox] * sums[-1]), window.size - 1)
+        place[n, c, oy, ox] = (first // window.shape[1] + y0) * x.shape[3] + first % window.shape[1] + x0
+    return place
+
+
+def expected_pooling(x, dy, kernel, stride):
+    """y = sum of x² / sum of x of each window, and dx."""
+    y, dx = np.zeros(dy.shape), np.zeros(x.shape)
+    for oy in range(dy.shape[2]):
+        for ox in range(dy.shape[3]):
+            rows = slice(oy * stride[0], oy * stride[0] + kernel[0])
+            columns = slice(ox * stride[1], ox * stride[1] + kernel[1])
+            window = x[:, :, rows, columns].astype(np.float64)
+            total = window.sum(axis=(2, 3), keepdims=True)
+            mean = (window**2).sum(axis=(2, 3), keepdims=True) / total
+            y[:, :, oy, ox] = mean[:, :, 0, 0]
+            dx[:, :, rows, columns] += dy[:, :, oy : oy + 1, ox : ox + 1] * (2 * window - mean) / total
+    return y, dx
+
+
+def product(a, b, bias=0.0):
+    """bias[j] + the sum over k of a[i, k] * b[k, j]."""
+    return a.astype(np.float64) @ b + bias
+
+
+def batch_statistics(x):
+    """Mean and variance (divided by their number) of the channels of x, images x channels x length."""
+    exact = x.astype(np.float64)
+    return exact.mean(axis=(0, 2)), exact.var(axis=(0, 2))
+
+
+def batchnorm(x, eps, gamma=1.0, beta=0.0):
+    """y of a batch normalization by the statistics of the batch."""
+    mean, variance = batch_statistics(x)
+    z = (x - mean[:, None]) / np.sqrt(variance + eps)[:, None]
+    return z * np.reshape(gamma, (-1, 1)) + np.reshape(beta, (-1, 1))
+
+
+def batchnorm_gradients(x, dy, eps, gamma=1.0):
+    """dx, d_gamma, d_beta of the same."""
+    z, g = batchnorm(x, eps), dy.astype(np.float64)
+    inverse_std = 1 / np.sqrt(batch_statistics(x)[1] + eps)
+    dx = g - g.mean(axis=(0, 2), keepdims=True) - z * (g * z).mean(axis=(0, 2), keepdims=True)
+    return dx * (inverse_std * gamma)[:, None], (g * z).sum(axis=(0, 2)), g.sum(axis=(0, 2))
+
+
+def scale(x, factor=1.0, offset=0.0):
+    """y = x * factor + offset, x of outer x channels x length."""
+    return x * np.reshape(factor, (-1, 1)) + np.reshape(offset, (-1, 1))
+
+
+def scale_gradients(x, dy, factor):
+    """dx, d_factor, d_offset of the same."""
+    exact = dy.astype(np.float64)
+    return exact * factor[:, None], (x * exact).sum(axis=(0, 2)), exact.sum(axis=(0, 2))
+
+
+def softmax(x):
+    """Softmax over the middle axis."""
+    e = np.exp(x.astype(np.float64) - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def softmax_gradient(y, dy):
+    """dx of the same."""
+    return y * (dy - (dy * y).sum(axis=1, keepdims=True))
+
+
+def cross_entropy(x, t):
+    """The sigmoid cross entropy of each element."""
+    p = 1 / (1 + np.exp(-x.astype(np.float64)))
+    return -(t * np.log(p) + (1 - t) * np.log1p(-p))
+
+
+def cross_entropy_gradient(x, t):
+    """dx of the same."""
+    return 1 / (1 + np.exp(-x.astype(np.float64))) - t
+
+
+def difference(a, b):
+    """a - b, and the sum of squares of each row of it."""
+    d = a.astype(np.float64) - b
+    return d, (d**2).sum(axis=1)
+
+
+def masked(x, mask, scale):
+    """x * scale where the mask is set, else 0."""
+    return np.where(mask, x * scale, 0)
+
+
+def gather(table, index):
+    """The rows of a table that the index names."""
+    return np.stack([table[i] for i in index])
+
+
+def scatter(rows, index, table):
+    """The table after each row was added to where its index says."""
+    table = table.astype(np.float64)
+    for row, i in zip(rows, index, strict=True):
+        table[i] += row
+    return table
+
+
+def resize(x, rows, columns):
+    """Maps between whose rows and columns values lie: (low, high, share of high) along each axis."""
+    x = x.astype(np.float64)
+    low, high, share = rows
+    x = x[:, low] * (1 - share)[:, None] + x[:, high] * share[:, None]
+    low, high, share = columns
+    return x[:, :, low] * (1 - share) + x[:, :, high] * share
+
+
+def lstm_step(sums, cont, before):
+    """Cell and hidden values of a step; sums are streams x 4 x size, before is streams x size."""
+    i, f, o = (1 / (1 + np.exp(-sums[:, k].astype(np.float64))) for k in range(3))
+    cell = cont[:, None] * f * before + i * np.tanh(sums[:, 3].astype(np.float64))
+    return cell, o * np.tanh(cell)
+
+
 def tile(x, k_offsets, r_offsets, columns, step, w, start):
     """start[r, c, lane] + sum over k of x[k_offsets[k] + r_offsets[r] + c * step] * w[k, lane]."""
     out = start.astype(np.float64)

@@ -21,7 +21,9 @@ def steps_of(shape: tuple[int, ...]) -> dict[str, dict[str, Callable[[], None]]]
     """Return, for forward and backward, what is timed."""
     import torch
 
-    from caffelite.kernels import batchnorm
+    from caffelite.kernels.batchnorm import backward as batchnorm_backward
+    from caffelite.kernels.batchnorm import forward as batchnorm_forward
+    from caffelite.kernels.batchnorm.statistics import Constants
     from caffelite.kernels.engine.arrays import copy, zeros
     from caffelite.kernels.engine.calls import Row
 
@@ -30,7 +32,8 @@ def steps_of(shape: tuple[int, ...]) -> dict[str, dict[str, Callable[[], None]]]
     rng = np.random.default_rng(1)
     x, y, dy, dx = (zeros(size) for _ in range(4))
     x[...], dy[...] = rng.standard_normal((2, size), np.float32)
-    stored, inverse = (zeros(channels), zeros(channels), zeros(1)), zeros(channels)
+    stored, inverse_std = (zeros(channels), zeros(channels), zeros(1)), zeros(channels)
+    mean, constants = zeros(channels, np.float64), Constants(1e-5, 0.999)
     # A copy reads and writes an element; backward moves three.
     source, target = zeros(size * 3 // 2), zeros(size * 3 // 2)
     source.fill(1)  # Memory that was never written to is one page of zeros, which stays in the cache.
@@ -44,14 +47,12 @@ def steps_of(shape: tuple[int, ...]) -> dict[str, dict[str, Callable[[], None]]]
     return {
         "forward": {
             "copy": copy(source[:size], target[:size]),
-            "caffelite": Row(
-                batchnorm.forward(x, y, channels, length, 1e-5, 0.999, stored, zeros(channels, np.float64), inverse)
-            ),
+            "caffelite": Row(batchnorm_forward.by_batch(x, y, channels, length, constants, stored, mean, inverse_std)),
             "PyTorch": lambda: forward().detach_(),
         },
         "backward": {
             "copy": copy(source, target),
-            "caffelite": Row(batchnorm.backward(y, dy, dx, channels, length, inverse)),
+            "caffelite": Row(batchnorm_backward.by_batch(y, dy, dx, channels, length, inverse_std)),
             "PyTorch": lambda: torch.autograd.grad(out, leaf, gradient, retain_graph=True) and None,
         },
     }

@@ -28,7 +28,7 @@ class GpuBatchNorm(BatchNorm):
         return self.backward_with([], bottoms, tops)
 
     def _affine(self, followers: Sequence[Layer]) -> tuple[Blob | None, Blob | None]:
-        """Return the factor and the offset, of this layer or of one behind it."""
+        """Return gamma and beta, of this layer or of one behind it."""
         affine = [layer for layer in followers if layer.facts.activation is None]
         return learned_by(affine) if affine else self.own_affine()
 
@@ -36,16 +36,16 @@ class GpuBatchNorm(BatchNorm):
         assert isinstance(self.context.device, Gpu)
         channels, length = self.channels_and_length(bottoms[0].shape)
         shape = (-1, channels, length)
-        mean_sum, variance_sum, correction = (blob.data for blob in self.blobs[:STATISTICS])
-        factor, offset = (None if blob is None else blob.data for blob in self._affine(followers))
+        mean_sum, variance_sum, stored_count = (blob.data for blob in self.blobs[:STATISTICS])
+        gamma, beta = (None if blob is None else blob.data for blob in self._affine(followers))
         activation, slope = followers[-1].facts.activation or (None, 0.0) if followers else (None, 0.0)
         settings = HostBatchNormSettings(
             self.settings.eps,
             self.fraction,
-            (mean_sum, variance_sum, correction),
+            (mean_sum, variance_sum, stored_count),
             self.use_global_stats,
-            factor,
-            offset,
+            gamma,
+            beta,
             activation,
             slope,
         )
@@ -58,8 +58,8 @@ class GpuBatchNorm(BatchNorm):
         channels, length = self.channels_and_length(bottoms[0].shape)
         shape = (-1, channels, length)
         dx = None if bottoms[0].diff is None else bottoms[0].diff.reshape(shape)
-        d_factor, d_offset = (None if blob is None else blob.diff for blob in self._affine(followers))
-        return self.on_gpu.backward(tops[0].flat_diff.reshape(shape), dx, d_factor, d_offset)
+        d_gamma, d_beta = (None if blob is None else blob.diff for blob in self._affine(followers))
+        return self.on_gpu.backward(tops[0].flat_diff.reshape(shape), dx, d_gamma, d_beta)
 
 
 #: The classes that a net with a GPU takes in place of those of the CPU.

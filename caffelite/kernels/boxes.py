@@ -20,6 +20,7 @@ _F = np.float32
 
 @register_jitable
 def _area(a, i, edge):
+    """The area of the box at ``a[i]``; 0 where its corners have changed places."""
     if a[i + 2] < a[i] or a[i + 3] < a[i + 1]:
         return _F(0)
     return (a[i + 2] - a[i] + edge) * (a[i + 3] - a[i + 1] + edge)
@@ -38,17 +39,37 @@ def _overlap(a, i, b, j, edge):
 
 @kernel
 def _overlaps(begin, end, worker, a, b, out, pixels):
-    """out[i, j] = overlap of box i of a and box j of b; a task is a box of a."""
-    edge, many = _F(pixels), len(b) // 4
+    """out[i, j] = overlap of box i of a and box j of b; a task is a box of a.
+
+    Parameters
+    ----------
+    a, b : ndarray of float, [rows][4] and [columns][4]
+    out : ndarray of float, [rows][columns]
+        Is set.
+    pixels : int
+        1 where boxes name their last pixel.
+    """
+    edge, columns = _F(pixels), len(b) // 4
     for i in range(begin, end):
-        for j in range(many):
-            out[i * many + j] = _overlap(a, 4 * i, b, 4 * j, edge)
+        for j in range(columns):
+            out[i * columns + j] = _overlap(a, 4 * i, b, 4 * j, edge)
 
 
 @specialised
 def _decode(code: int, scaled: bool) -> Callable[..., None]:
+    """Make the kernel for locations that are written this way, and are to be multiplied by variances or not."""
+
     def decode(begin, end, worker, locations, priors, variances, out, classes):
-        """A task is a prior in an image: ``classes`` locations, four numbers each."""
+        """out = the boxes that locations make of priors: Liu et al., "SSD", 2016. A task is a prior in an image.
+
+        Parameters
+        ----------
+        locations, out : ndarray of float, [images][priors][classes][4]
+            ``out`` is set.
+        priors : ndarray of float, [priors][4] or [images][priors][4]
+        variances : ndarray of float, [priors][4]
+        classes : int
+        """
         one = _F(1)
         for task in range(begin, end):
             p = 4 * (task % (len(priors) // 4))
@@ -81,25 +102,43 @@ def _decode(code: int, scaled: bool) -> Callable[..., None]:
 
 
 @kernel
-def _suppress(begin, end, worker, boxes, order, counts, kept, found, width, room, threshold, eta, pixels):
-    """Of ``order``, take each box that overlaps none taken before by more than the threshold; a task is a list."""
+def _suppress(begin, end, worker, boxes, order, counts, kept, kept_counts, width, room, threshold, eta, pixels):
+    """Of a list, take each box that overlaps none taken before by more than the threshold; a task is a list.
+
+    Parameters
+    ----------
+    boxes : ndarray of float, [any number][4]
+    order : ndarray of int64, [lists][width]
+        Numbers of boxes, the best first.
+    counts : ndarray of int64, [lists]
+        How many of each list there are.
+    kept : ndarray of int64, [lists][room]
+    kept_counts : ndarray of int64, [lists]
+        Are set: the boxes taken, and how many they are.
+    width, room : int
+        Boxes that a list may name, and that are taken of it at most.
+    threshold, eta : float
+        The overlap from which on two boxes are one; its factor for each box taken while it is above one half.
+    pixels : int
+        1 where boxes name their last pixel.
+    """
     edge = _F(pixels)
     for task in range(begin, end):
-        limit, many = _F(threshold), 0
+        limit, taken = _F(threshold), 0
         for k in range(counts[task]):
-            if many == room:
+            if taken == room:
                 break
             box, alone = order[task * width + k], True
-            for j in range(many):
+            for j in range(taken):
                 if not _overlap(boxes, 4 * box, boxes, 4 * kept[task * room + j], edge) <= limit:
                     alone = False
                     break
             if alone:
-                kept[task * room + many] = box
-                many += 1
+                kept[task * room + taken] = box
+                taken += 1
                 if eta < 1 and limit > _F(0.5):
                     limit = _F(limit * eta)
-        found[task] = many
+        kept_counts[task] = taken
 
 
 def overlaps(a: np.ndarray, b: np.ndarray, out: np.ndarray, pixels: bool = False) -> Call:
@@ -183,7 +222,7 @@ class Suppression:
         To be filled with how many of each list count.
     kept : ndarray of int64, lists × room
         The boxes taken.
-    found : ndarray of int64
+    kept_counts : ndarray of int64
         How many of each list.
     """
 
@@ -200,7 +239,7 @@ class Suppression:
         self.order = np.zeros((lists, length), np.int64)
         self.counts = np.zeros(lists, np.int64)
         self.kept = np.zeros((lists, room), np.int64)
-        self.found = np.zeros(lists, np.int64)
+        self.kept_counts = np.zeros(lists, np.int64)
         self._call = call(
             _suppress,
             lists,
@@ -208,7 +247,7 @@ class Suppression:
             self.order.reshape(-1),
             self.counts,
             self.kept.reshape(-1),
-            self.found,
+            self.kept_counts,
             length,
             room,
             float(threshold),
@@ -223,5 +262,5 @@ class Suppression:
         self.order[index, : len(places)] = places
 
     def __call__(self) -> None:
-        """Fill ``kept`` and ``found``."""
+        """Fill ``kept`` and ``kept_counts``."""
         self._call()

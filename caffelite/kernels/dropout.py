@@ -1,4 +1,8 @@
-"""Dropout: a mask of random bits, and the two passes through it."""
+"""Dropout: a mask of random bits, and the two passes through it. A task is CHUNK elements.
+
+Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014. Plain NumPy:
+``naive.masked``.
+"""
 
 import numpy as np
 
@@ -10,7 +14,21 @@ from caffelite.kernels.functions import random32
 
 @kernel
 def _forward(begin, end, worker, x, y, mask, seed, passes, ratio, scale):
-    """mask = random number >= ratio, y = x * mask * scale; a task is CHUNK elements."""
+    """mask = random number >= ratio, y = x · mask · scale.
+
+    Parameters
+    ----------
+    x, y : ndarray of float, [elements]
+        ``y`` is set.
+    mask : ndarray of uint8, [elements]
+        Is set: 1 for what is kept.
+    seed : int
+    passes : ndarray of int64, [1]
+        The number of the pass; the mask at i depends on it, ``seed`` and i alone.
+    ratio : float
+        The share that is dropped, 0 to 1.
+    scale : float
+    """
     limit, factor = np.float32(ratio), np.float32(scale)
     for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
         kept = random32(seed, passes[0], i) >= limit
@@ -20,7 +38,7 @@ def _forward(begin, end, worker, x, y, mask, seed, passes, ratio, scale):
 
 @kernel
 def _backward(begin, end, worker, dy, dx, mask, scale):
-    """dx = dy * mask * scale; a task is CHUNK elements."""
+    """dx = dy · mask · scale, all [elements]; ``dx`` is set, ``mask`` is uint8."""
     factor = np.float32(scale)
     for i in range(begin * CHUNK, min(end * CHUNK, len(dy))):
         dx[i] = dy[i] * factor if mask[i] else np.float32(0)
@@ -28,7 +46,7 @@ def _backward(begin, end, worker, dy, dx, mask, scale):
 
 @kernel
 def _scaled(begin, end, worker, x, y, scale):
-    """y = x * scale; a task is CHUNK elements."""
+    """y = x · scale, both [elements]; ``y`` is set."""
     factor = np.float32(scale)
     for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
         y[i] = x[i] * factor

@@ -121,10 +121,11 @@ def chained(functions: Sequence[Function], constants: Sequence[float]) -> Chain:
 
 @specialised
 def _forward(*chain: str) -> Callable[..., None]:
+    """Make the kernel of a chain's values."""
     value, _ = composed(chain)
 
     def forward(begin, end, worker, x, y, p):
-        """y = f(x); a task is CHUNK elements."""
+        """y = f(x), both [elements], with constants p; a task is CHUNK elements."""
         for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
             y[i] = value(x[i], p)
 
@@ -133,10 +134,11 @@ def _forward(*chain: str) -> Callable[..., None]:
 
 @specialised
 def _backward(*chain: str) -> Callable[..., None]:
+    """Make the kernel of a chain's gradient from x."""
     _, slope = composed(chain)
 
     def backward(begin, end, worker, x, dy, dx, p):
-        """dx = dy * f'(x); a task is CHUNK elements."""
+        """dx = dy · f'(x), all [elements], with constants p; a task is CHUNK elements."""
         for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
             dx[i] = dy[i] * slope(x[i], p)
 
@@ -145,10 +147,11 @@ def _backward(*chain: str) -> Callable[..., None]:
 
 @specialised
 def _backward_from_top(key: str) -> Callable[..., None]:
+    """Make the kernel of one function's gradient from y."""
     gradient = _compiled(_FUNCTIONS[key].gradient)
 
     def backward(begin, end, worker, y, dy, dx, p):
-        """dx = dy * f'(.), the derivative from y; a task is CHUNK elements."""
+        """dx = dy · f'(.), the derivative from y, all [elements], with constants p; a task is CHUNK elements."""
         for i in range(begin * CHUNK, min(end * CHUNK, len(y))):
             dx[i] = dy[i] * gradient(y[i], y[i], p, 0)
 

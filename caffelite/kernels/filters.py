@@ -1,4 +1,7 @@
-"""Resizing of two-dimensional maps by a filter: each value is a weighted sum of neighbours along each axis."""
+"""Resizing of two-dimensional maps by a filter: each value is a weighted sum of neighbours along each axis.
+
+A task is a map. In plain NumPy: tests/layers/test_resample.py and tests/layers/test_flownet.py.
+"""
 
 from dataclasses import dataclass
 
@@ -33,15 +36,27 @@ def windows(centre: np.ndarray, reach: int, size: int) -> tuple[np.ndarray, np.n
 
     Windows are moved so that the places up to the last that exists lie in the axis.
     """
-    many = min(2 * reach + 1, size)
-    first = np.clip(centre - reach, 0, size - many).astype(np.int64)
-    places = first[:, None] + np.arange(many)
+    width = min(2 * reach + 1, size)
+    first = np.clip(centre - reach, 0, size - width).astype(np.int64)
+    places = first[:, None] + np.arange(width)
     return first, places, np.abs(places - centre[:, None]) <= reach
 
 
 @kernel
 def _smooth(begin, end, worker, x, y, h, w, top, down, left, across, rows):
-    """y = the sums of products of x and the weights of both axes; a task is a map."""
+    """y = the sums of products of x and the weights of both axes, first down, then across.
+
+    Parameters
+    ----------
+    x, y : ndarray of float, [maps][h][w] and [maps][height][width]
+        ``y`` is set.
+    h, w : int
+    top, left : ndarray of int64, [height] and [width]
+        The first neighbour of each value along each axis.
+    down, across : ndarray of float, [height][neighbours] and [width][neighbours]
+        The weights.
+    rows : ndarray of float, [threads][w]: scratch.
+    """
     row = rows[worker]
     height, width = len(top), len(left)
     for task in range(begin, end):
@@ -63,7 +78,10 @@ def _smooth(begin, end, worker, x, y, h, w, top, down, left, across, rows):
 
 @kernel
 def _smooth_known(begin, end, worker, x, y, h, w, top, down, left, across):
-    """The same over what is a number, divided by the weights of that; NaN where these are too few."""
+    """The same over what is a number, divided by the weights of that; NaN where these are too few.
+
+    The parameters are those of :func:`_smooth`.
+    """
     height, width = len(top), len(left)
     for task in range(begin, end):
         for i in range(height):

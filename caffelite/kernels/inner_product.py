@@ -1,6 +1,12 @@
-"""Products of matrices on register tiles: what an inner product does, forward and backward."""
+"""Products of matrices on register tiles: what an inner product does, forward and backward.
+
+A tile of the result stays in registers while k runs; the loops around it, over panels that stay in the caches, are
+those of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008. Where both operands have
+their k side by side the tile sums over vectors of k (dots), else its vectors are columns (lanes).
+"""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
@@ -21,6 +27,34 @@ _FLOATS = 4096
 _AGAIN = 1 << 16
 
 
+class Product(NamedTuple):
+    """A product of matrices, ``out[i, j] = sum over k of a[i, k] · b[k, j]``; :func:`product` computes it.
+
+    Attributes
+    ----------
+    m, n, k : int
+        Rows i, columns j, and elements of a sum.
+    a_row, a_step : int
+        Elements of ``a`` from a row i to the next, and from a k to the next.
+    b_row, b_step : int
+        Elements of ``b`` from a k to the next, and from a column j to the next.
+    add : int
+        1: add to ``out``; 0: set it.
+    across : int
+        1: a task is a run of columns; 0: of rows. Of tiles whose lanes are columns; for others 0.
+    """
+
+    m: int
+    n: int
+    k: int
+    a_row: int
+    a_step: int
+    b_row: int
+    b_step: int
+    add: int
+    across: int
+
+
 @register_jitable
 def _put(edges, edge, lanes, out, place, n, valid, filled, fresh, bias, j):
     """Bring the part of a tile that lies inside the result to its place."""
@@ -35,36 +69,67 @@ def _put(edges, edge, lanes, out, place, n, valid, filled, fresh, bias, j):
             out[goal + lane] = value
 
 
+def _packing(vectors: int) -> Callable[..., None]:
+    """Make the function that copies ``steps`` rows of ``b``, from column j on, into a panel of [steps][lanes]."""
+    lanes = vectors * WIDTH
+
+    @register_jitable
+    def pack(b, g, panels, panel, k, steps, j, filled):
+        for step in range(steps):
+            here, source = panel + step * lanes, (k + step) * g.b_row + j * g.b_step
+            if filled == lanes and g.b_step == 1:
+                for v in range(vectors):
+                    move(b, source + v * WIDTH, panels, here + v * WIDTH, 1, WIDTH)
+            else:
+                for lane in range(filled):
+                    panels[here + lane] = b[source + lane * g.b_step]
+                for lane in range(filled, lanes):
+                    panels[here + lane] = 0
+
+    return pack
+
+
 @specialised
 def _with_lanes(vectors: int) -> Callable[..., None]:
+    """Make the kernel whose tiles are ROWS rows × ``vectors`` vectors of columns.
+
+    One long function: with the body of its loop in another, it was 8% slower.
+    """
     shape = (ROWS, vectors, WIDTH)
     lanes = vectors * WIDTH
     depth = _FLOATS // lanes
+    pack = _packing(vectors)
 
-    def multiply(
-        begin, end, worker, a, a_row, a_step, b, b_row, b_step, bias, out, m, n, count, add, across, panels, edges
-    ):
-        """out[i, j] (+)= bias[j] + sum of a[i, k] * b[k, j]; a task is a run of ROWS rows, or (across) of lanes."""
+    def multiply(begin, end, worker, a, b, bias, out, g, panels, edges):
+        """out[i, j] (+)= bias[j] + sum of a[i, k] · b[k, j]; a task is a run of ROWS rows, or (across) of lanes.
+
+        For each run of k that fits into the first-level cache, columns of ``b`` are copied to a panel, and multiplied
+        with all rows. In plain NumPy: ``naive.product``.
+
+        Parameters
+        ----------
+        a, b : ndarray of float, one axis
+            [m][count] and [count][n], with the steps of ``g``.
+        bias : ndarray of float, [n] or [0]
+        out : ndarray of float, [m][n]
+            Is set, or added to.
+        g : Product
+        panels : ndarray of float, [threads][depth][lanes]: scratch.
+        edges : ndarray of float, [threads][ROWS + 1][lanes]
+            Scratch for a tile that goes beyond the result; its last row is zeros.
+        """
+        m, n, count, a_row, a_step = g.m, g.n, g.k, g.a_row, g.a_step
         panel, edge = worker * depth * lanes, worker * (ROWS + 1) * lanes
         nothing = edge + ROWS * lanes  # zeros
-        groups, many = (m + ROWS - 1) // ROWS, (n + lanes - 1) // lanes
-        first, last = (0, groups) if across else (begin, end)
-        left, right = (begin, end) if across else (0, many)
+        groups, strips = (m + ROWS - 1) // ROWS, (n + lanes - 1) // lanes
+        first, last = (0, groups) if g.across else (begin, end)
+        left, right = (begin, end) if g.across else (0, strips)
         for k in range(0, count, depth):
-            steps, fresh = min(depth, count - k), k == 0 and not add
-            for p in range(left, right):
-                j = p * lanes
+            steps, fresh = min(depth, count - k), k == 0 and not g.add
+            for strip in range(left, right):
+                j = strip * lanes
                 filled = min(lanes, n - j)
-                for step in range(steps):
-                    here, source = panel + step * lanes, (k + step) * b_row + j * b_step
-                    if filled == lanes and b_step == 1:
-                        for v in range(vectors):
-                            move(b, source + v * WIDTH, panels, here + v * WIDTH, 1, WIDTH)
-                    else:
-                        for lane in range(filled):
-                            panels[here + lane] = b[source + lane * b_step]
-                        for lane in range(filled, lanes):
-                            panels[here + lane] = 0
+                pack(b, g, panels, panel, k, steps, j, filled)
                 for group in range(first, last):
                     i = group * ROWS
                     place, valid = i * n + j, min(ROWS, m - i)
@@ -97,12 +162,31 @@ def _with_lanes(vectors: int) -> Callable[..., None]:
 
 @specialised
 def _with_dots(rows: int) -> Callable[..., None]:
+    """Make the kernel whose tiles are ``rows`` × DOT_COLUMNS sums over vectors of k.
+
+    One long function: with the body of its loop in another, it was 8% slower.
+    """
     columns = DOT_COLUMNS
     shape = (rows, columns, WIDTH)
     depth = _FLOATS // rows // WIDTH * WIDTH
 
-    def multiply(begin, end, worker, a, a_row, b, b_row, bias, out, m, n, count, add, edges):
-        """out[i, j] (+)= bias[j] + sum of a[i, k] * b[j, k]; a task is DOT_COLUMNS columns."""
+    def multiply(begin, end, worker, a, b, bias, out, g, edges):
+        """out[i, j] (+)= bias[j] + sum of a[i, k] · b[k, j], k side by side in both; a task is DOT_COLUMNS columns.
+
+        In plain NumPy: ``naive.product``.
+
+        Parameters
+        ----------
+        a, b : ndarray of float, one axis
+            Rows i of ``a`` and columns j of ``b``, each with its k side by side.
+        bias : ndarray of float, [n] or [0]
+        out : ndarray of float, [m][n]
+            Is set, or added to.
+        g : Product
+        edges : ndarray of float, [threads][rows + 1][DOT_COLUMNS]
+            Scratch for a tile that goes beyond the result; its last row is zeros.
+        """
+        m, n, count, a_row, b_row, add = g.m, g.n, g.k, g.a_row, g.b_step, g.add
         edge = worker * (rows + 1) * columns
         nothing = edge + rows * columns  # zeros
         for k in range(0, count, depth):
@@ -166,7 +250,7 @@ def product(
     bias: np.ndarray | None = None,
     add: bool = False,
 ) -> list[Call]:
-    """Return the calls that computes ``out[i, j] = bias[j] + sum over k of a[i, k] * b[k, j]``.
+    """Return the calls that compute ``out[i, j] = bias[j] + sum over k of a[i, k] * b[k, j]``.
 
     Parameters
     ----------
@@ -190,50 +274,17 @@ def product(
     a, b, out = a.reshape(-1), b.reshape(-1), out.reshape(-1)
     bias = np.empty(0, a.dtype) if bias is None else bias.reshape(-1)
     threads, work = settings.threads(), m * n * count / WIDTH
+    geometry = Product(m, n, count, *a_steps, *b_steps, int(add), 0)
     if a_steps[1] == b_steps[0] == 1 and count >= WIDTH:
         rows = min(m, DOT_ROWS)
         edges = arrays.zeros(threads * (rows + 1) * DOT_COLUMNS, a.dtype)
-        return [
-            call(
-                _with_dots(rows),
-                -(-n // DOT_COLUMNS),
-                a,
-                a_steps[0],
-                b,
-                b_steps[1],
-                bias,
-                out,
-                m,
-                n,
-                count,
-                int(add),
-                edges,
-                work=work,
-            )
-        ]
+        return [call(_with_dots(rows), -(-n // DOT_COLUMNS), a, b, bias, out, geometry, edges, work=work)]
     vectors = lane_vectors(n)
     lanes = vectors * WIDTH
-    groups, many = -(-m // ROWS), -(-n // lanes)
+    groups, strips = -(-m // ROWS), -(-n // lanes)
     # Each thread has rows of its own, so that it meets the same weights again in the next pass, unless they are few.
-    across = groups < 4 * threads and groups < many
+    across = groups < 4 * threads and groups < strips
     panels, edges = arrays.zeros(threads * _FLOATS, a.dtype), arrays.zeros(threads * (ROWS + 1) * lanes, a.dtype)
-    return [
-        call(
-            _with_lanes(vectors),
-            many if across else groups,
-            a,
-            *a_steps,
-            b,
-            *b_steps,
-            bias,
-            out,
-            m,
-            n,
-            count,
-            int(add),
-            int(across),
-            panels,
-            edges,
-            work=work,
-        )
-    ]
+    geometry = geometry._replace(across=int(across))
+    tasks = strips if across else groups
+    return [call(_with_lanes(vectors), tasks, a, b, bias, out, geometry, panels, edges, work=work)]

@@ -1,4 +1,7 @@
-"""Losses that compare two arrays element by element."""
+"""Losses that compare two arrays element by element. A task is a row of ``length`` elements.
+
+Plain NumPy: ``naive.cross_entropy``, ``naive.cross_entropy_gradient`` and ``naive.difference``.
+"""
 
 import numpy as np
 
@@ -11,7 +14,19 @@ _IGNORE_NOTHING = -(1 << 40)
 
 @kernel
 def _cross_entropy(begin, end, worker, x, t, losses, counts, length, ignore):
-    """losses[n] = sum of -(t log p + (1 - t) log(1 - p)) with p = sigmoid(x); a task is a row of ``length``."""
+    """losses[n] = sum of -(t log p + (1 - t) log(1 - p)) over row n, with p = sigmoid(x).
+
+    Parameters
+    ----------
+    x, t : ndarray of float, [rows][length]
+        Scores and targets.
+    losses : ndarray of float, [rows]
+    counts : ndarray of int64, [rows]
+        Are set; the latter to how many targets count.
+    length : int
+    ignore : int
+        The target that does not count.
+    """
     one = np.float32(1)
     for n in range(begin, end):
         total, count = np.float32(0), 0
@@ -28,7 +43,17 @@ def _cross_entropy(begin, end, worker, x, t, losses, counts, length, ignore):
 
 @kernel
 def _cross_entropy_gradient(begin, end, worker, x, t, dx, scale, length, ignore):
-    """dx = (sigmoid(x) - t) * scale[0]; a task is a row of ``length``."""
+    """dx = (sigmoid(x) - t) · scale[0], 0 where the target is ignored.
+
+    Parameters
+    ----------
+    x, t, dx : ndarray of float, [rows][length]
+        Scores and targets; ``dx`` is set.
+    scale : ndarray of float, [1]
+    length : int
+    ignore : int
+        The target that does not count.
+    """
     for i in range(begin * length, end * length):
         value = (sigmoid32(x[i]) - t[i]) * scale[0]
         dx[i] = value if np.int64(t[i]) != ignore else np.float32(0)
@@ -36,7 +61,16 @@ def _cross_entropy_gradient(begin, end, worker, x, t, dx, scale, length, ignore)
 
 @kernel
 def _difference(begin, end, worker, a, b, d, sums, length):
-    """d = a - b, sums[n] = sum of its squares; a task is a row of ``length``."""
+    """d = a - b, sums[n] = sum of its squares over row n.
+
+    Parameters
+    ----------
+    a, b, d : ndarray of float, [rows][length]
+        ``d`` is set.
+    sums : ndarray of float, [rows]
+        Is set.
+    length : int
+    """
     for n in range(begin, end):
         total = np.float32(0)
         for i in range(n * length, (n + 1) * length):
@@ -48,7 +82,15 @@ def _difference(begin, end, worker, a, b, d, sums, length):
 
 @kernel
 def _scaled_rows(begin, end, worker, d, factors, out, length):
-    """out = d * factors[n]; a task is a row of ``length``."""
+    """out = d · factors[n] for row n.
+
+    Parameters
+    ----------
+    d, out : ndarray of float, [rows][length]
+        ``out`` is set.
+    factors : ndarray of float, [rows]
+    length : int
+    """
     for n in range(begin, end):
         for i in range(n * length, (n + 1) * length):
             out[i] = d[i] * factors[n]

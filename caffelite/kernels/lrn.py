@@ -1,4 +1,20 @@
-"""Local response normalization, over neighbouring channels or over neighbouring pixels."""
+"""Local response normalization, over neighbouring channels or over neighbouring pixels.
+
+With sums over the n neighbours j of an element i, itself among them::
+
+    scale[i] = k + alpha / n · sum(x[j]²)        y[i] = x[i] · scale[i] ^ -beta
+    dx[i] = dy[i] · scale[i] ^ -beta - 2 · alpha · beta / n · x[i] · sum(dy[j] · y[j] / scale[j])
+
+Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012, section 3.3.
+Plain NumPy: ``naive_lrn``. What all kernels take:
+
+x, y, dy, dx, scale : ndarray of float
+    [images][channels][length], or [maps][h][w]; kernels of the forward pass set ``scale`` and ``y``.
+half : int
+    How many neighbours there are on each side.
+share : float
+    alpha / n.
+"""
 
 from collections.abc import Callable
 
@@ -25,12 +41,13 @@ def _minus_power(beta: float) -> Callable[..., float]:
 
 @specialised
 def _across_forward(beta: float) -> Callable[..., None]:
+    """Make the kernel for neighbouring channels."""
     minus_power = _minus_power(beta)
 
     def forward(begin, end, worker, x, y, scale, channels, length, parts, half, share, k):
-        """scale = k + share * sum of squares of the channels around; y = x * scale^-beta.
+        """scale = k + share · sum of squares of the channels around; y = x · scale^-beta.
 
-        A task is a part of the pixels of an image.
+        A task is one of ``parts`` runs of the ``length`` pixels of an image, in all of its ``channels``.
         """
         a, offset = np.float32(share), np.float32(k)
         for task in range(begin, end):
@@ -52,12 +69,14 @@ def _across_forward(beta: float) -> Callable[..., None]:
 
 @specialised
 def _across_backward(beta: float) -> Callable[..., None]:
+    """Make the kernel of the gradient for neighbouring channels."""
     minus_power = _minus_power(beta)
 
     def backward(begin, end, worker, x, y, dy, dx, scale, channels, length, half, share, ratios, sums):
-        """dx = dy * scale^-beta - 2 beta share * x * sum of dy * y / scale around; a task is an image.
+        """dx = dy · scale^-beta - 2 beta share · x · sum of dy · y / scale around; a task is an image.
 
-        The ratios of the channels around, each computed once, are in a ring of rows.
+        ``ratios``, [threads][channels around][length], is a ring of rows: dy · y / scale of each channel, computed
+        once. ``sums``, [threads][length], is scratch too.
         """
         a = np.float32(2 * beta * share)
         ring, total = ratios[worker], sums[worker]
@@ -85,7 +104,9 @@ def _across_backward(beta: float) -> Callable[..., None]:
 
 @register_jitable
 def _box(source, target, columns, h, w, half):
-    """target = the sum of source over a square around each pixel of a map, zero outside; ``columns`` is scratch.
+    """target = the sum of source over a square around each pixel of a map, zero outside.
+
+    All are [h · w]; ``columns`` is scratch.
 
     The map is taken as one long row, as its own rows are short: what is a row away is w elements away. Sums along a row
     then run on into the next row at its ends, and are computed anew there.
@@ -117,10 +138,14 @@ def _box(source, target, columns, h, w, half):
 
 @specialised
 def _within_forward(beta: float) -> Callable[..., None]:
+    """Make the kernel for neighbouring pixels."""
     minus_power = _minus_power(beta)
 
     def forward(begin, end, worker, x, y, scale, h, w, half, share, scratch):
-        """scale = 1 + share * sum of squares around; y = x * scale^-beta; a task is a map."""
+        """scale = 1 + share · sum of squares around; y = x · scale^-beta; a task is a map.
+
+        ``scratch`` is [threads][2][h · w].
+        """
         length = h * w
         a = np.float32(share)
         squares, columns = scratch[worker, 0], scratch[worker, 1]
@@ -139,10 +164,11 @@ def _within_forward(beta: float) -> Callable[..., None]:
 
 @specialised
 def _within_backward(beta: float) -> Callable[..., None]:
+    """Make the kernel of the gradient for neighbouring pixels."""
     minus_power = _minus_power(beta)
 
     def backward(begin, end, worker, x, y, dy, dx, scale, h, w, half, share, scratch):
-        """The gradient of :func:`_within_forward`; a task is a map."""
+        """dx as for neighbouring channels; a task is a map. ``scratch`` is [threads][3][h · w]."""
         length = h * w
         a = np.float32(2 * beta * share)
         ratio, total, columns = scratch[worker, 0], scratch[worker, 1], scratch[worker, 2]

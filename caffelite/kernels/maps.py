@@ -87,8 +87,8 @@ def _vector_sums(typing_context, first, second, start, length, pitch, rows, shif
 
         start = [I64(0), *[zeros] * (2 * _VECTORS)]
         _, *sums = loop(builder, start, lambda number: builder.icmp_signed("<", number, rows), row)
-        found = [total(builder, sums[0::2]), total(builder, sums[1::2])]
-        return context.make_tuple(builder, sig.return_type, found)
+        totals = [total(builder, sums[0::2]), total(builder, sums[1::2])]
+        return context.make_tuple(builder, sig.return_type, totals)
 
     whole = types.intp
     kind = types.UniTuple(first.dtype, 2)

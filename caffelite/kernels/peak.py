@@ -32,7 +32,18 @@ _LEAST, _MOST = 1 << 26, 1 << 27
 
 @kernel
 def _tiles(begin, end, worker, x, k_offsets, zero, w, out):
-    """out = x * w over and over, each thread with operands and sums of its own; a task is a tile."""
+    """out = x · w over and over, each thread with operands and sums of its own; a task is a tile.
+
+    Parameters
+    ----------
+    x : ndarray of float32, [threads][products][columns]
+    k_offsets : ndarray of int64, [products]
+        Where in ``x`` each product reads.
+    zero : ndarray of int64, [1]
+    w : ndarray of float32, [threads][products][lanes]
+    out : ndarray of float32, [threads][columns][lanes]
+        Is set.
+    """
     for _ in range(begin, end):
         tile(
             x,

@@ -1,4 +1,14 @@
-"""One time step of an LSTM or a plain recurrent net, forward and backward; a task is a stream."""
+"""One time step of an LSTM or a plain recurrent net, forward and backward; a task is a stream.
+
+With σ the sigmoid and sums of what comes in and of the hidden values before, in the order of Caffe::
+
+    i, f, o = σ(sums[0]), cont · σ(sums[1]), σ(sums[2])        g = tanh(sums[3])
+    cell = f · cell before + i · g                             hidden = o · tanh(cell)
+
+Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997; Donahue et al., "Long-term Recurrent Convolutional
+Networks", 2015, for ``cont``, which is 0 where a sequence begins. In plain NumPy: ``naive.lstm_step``. Arrays are of
+float and [streams][size], ``cont`` is [streams], unless it is said otherwise.
+"""
 
 from collections.abc import Callable
 
@@ -15,7 +25,7 @@ _COST = 60
 
 @kernel
 def _enter(begin, end, worker, hidden, cont, out, copy, size):
-    """out = copy = hidden * cont, which tells whether the sequence of a stream goes on."""
+    """out = copy = hidden · cont, which tells whether the sequence of a stream goes on."""
     for n in range(begin, end):
         for d in range(n * size, (n + 1) * size):
             value = hidden[d] * cont[n]
@@ -25,7 +35,7 @@ def _enter(begin, end, worker, hidden, cont, out, copy, size):
 
 @kernel
 def _return(begin, end, worker, dy, d_entered, cont, d_hidden, size):
-    """d_hidden = dy + d_entered * cont."""
+    """d_hidden = dy + d_entered · cont, the gradient of :func:`_enter` beside that of the top."""
     for n in range(begin, end):
         for d in range(n * size, (n + 1) * size):
             d_hidden[d] = dy[d] + d_entered[d] * cont[n]
@@ -33,7 +43,11 @@ def _return(begin, end, worker, dy, d_entered, cont, d_hidden, size):
 
 @kernel
 def _lstm_forward(begin, end, worker, sums, cont, before, gates, cell, hidden, size):
-    """gates = (i, f, o, g) of the sums, cell = f * before + i * g, hidden = o * tanh(cell)."""
+    """A step forward.
+
+    ``sums`` and ``gates`` are [streams][4][size]; ``before`` is the cell before. ``gates``, ``cell`` and ``hidden`` are
+    set.
+    """
     for n in range(begin, end):
         base, four = n * size, 4 * n * size
         for d in range(size):
@@ -52,8 +66,13 @@ def _lstm_forward(begin, end, worker, sums, cont, before, gates, cell, hidden, s
 
 @specialised
 def _lstm_backward(clipped: bool) -> Callable[..., None]:
+    """Make the kernel of a step back, whose gradients of the sums are cut off at a limit or not."""
+
     def backward(begin, end, worker, gates, before, cell, d_hidden, d_cell, d_sums, d_before, limit, size):
-        """d_sums and d_before from d_hidden and d_cell; d_sums between -limit and limit."""
+        """d_sums and d_before, which are set, from d_hidden and d_cell; d_sums between -limit and limit.
+
+        ``gates`` and ``d_sums`` are [streams][4][size].
+        """
         for n in range(begin, end):
             base, four = n * size, 4 * n * size
             for d in range(size):
@@ -85,7 +104,7 @@ def _lstm_backward(clipped: bool) -> Callable[..., None]:
 
 @kernel
 def _tanh_forward(begin, end, worker, sums, y, size):
-    """y = tanh(sums)."""
+    """y = tanh(sums), which is set."""
     for i in range(begin * size, end * size):
         y[i] = tanh32(sums[i])
 

@@ -1,7 +1,8 @@
 """Resizing of two-dimensional maps: each value lies between two of the bottom along each axis.
 
 A row of the result is made in two steps: the two rows of the bottom are combined, element by element, into one row in
-scratch memory, and that is read at the places of the columns. The gradient goes the same way back. A task is a map.
+scratch memory, and that is read at the places of the columns. The gradient goes the same way back. A task is a map. In
+plain NumPy: ``naive.resize``.
 """
 
 from dataclasses import dataclass
@@ -51,6 +52,21 @@ def at(index: np.ndarray, size: int, dtype: np.dtype) -> Places:
 
 @kernel
 def _forward(begin, end, worker, x, y, h, w, top, bottom, down, left, right, across, rows):
+    """y = between two rows and two columns of x.
+
+    Parameters
+    ----------
+    x, y : ndarray of float, [maps][h][w] and [maps][height][width]
+        ``y`` is set.
+    h, w : int
+    top, bottom : ndarray of int64, [height]
+        The rows of x that a row of y lies between.
+    down : ndarray of float, [height] or [0]
+        The share of ``bottom``; none where each row is that of ``top`` alone.
+    left, right, across
+        The same for columns, [width].
+    rows : ndarray of float, [threads][w]: scratch.
+    """
     row = rows[worker]
     height, width = len(top), len(left)
     for task in range(begin, end):
@@ -76,6 +92,10 @@ def _forward(begin, end, worker, x, y, h, w, top, bottom, down, left, right, acr
 
 @kernel
 def _backward(begin, end, worker, dy, dx, h, w, top, bottom, down, left, right, across, rows):
+    """dx = the sum of the shares that its values had in dy.
+
+    ``dy`` is [maps][height][width], ``dx``, [maps][h][w], is set; the rest is as in :func:`_forward`.
+    """
     row = rows[worker]
     height, width = len(top), len(left)
     for task in range(begin, end):

@@ -1,4 +1,4 @@
-"""Rows of a table, picked by index and put back."""
+"""Rows of a table, picked by index and put back. Plain NumPy: ``naive.gather`` and ``naive.scatter``."""
 
 import numpy as np
 
@@ -8,7 +8,17 @@ from caffelite.kernels.engine.compiling import kernel
 
 @kernel
 def _gather(begin, end, worker, table, index, out, length):
-    """out[i] = table[index[i]]; a task is an i."""
+    """out[i] = table[index[i]]; a task is an i.
+
+    Parameters
+    ----------
+    table : ndarray of float, [any number][length]
+    index : ndarray of any type, [rows]
+        From 0 to the rows of the table less 1.
+    out : ndarray of float, [rows][length]
+        Is set.
+    length : int
+    """
     for i in range(begin, end):
         source = np.int64(index[i]) * length
         for j in range(length):
@@ -17,7 +27,16 @@ def _gather(begin, end, worker, table, index, out, length):
 
 @kernel
 def _scatter(begin, end, worker, rows, index, table, length):
-    """table[index[i]] += rows[i]; a task is a column, so that no two threads add to one element."""
+    """table[index[i]] += rows[i]; a task is a column, so that no two threads add to one element.
+
+    Parameters
+    ----------
+    rows : ndarray of float, [rows][length]
+    index : ndarray of any type, [rows]
+    table : ndarray of float, [any number][length]
+        Is added to.
+    length : int
+    """
     for i in range(len(index)):
         target = np.int64(index[i]) * length
         for j in range(begin, end):

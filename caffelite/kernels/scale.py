@@ -1,6 +1,8 @@
 """A factor and an offset for each channel: forward, and the gradients to all three.
 
-Arrays are [outer][channels][length].
+``y = x · factor + offset``; with sums over all but the channels, ``d_factor = sum(dy · x)``, ``d_offset = sum(dy)`` and
+``dx = dy · factor``. Arrays are [outer][channels][length] on one axis; those without ``length`` are for a length of 1,
+where vectors run over channels. Plain NumPy: ``naive.scale`` and ``naive.scale_gradients``.
 """
 
 import numpy as np
@@ -16,7 +18,15 @@ _NOTHING = np.empty(0, np.float32)
 
 @kernel
 def _forward(begin, end, worker, x, y, factor, offset, channels, length):
-    """y = x * factor + offset; either may be empty; a task is a channel of an outer index."""
+    """y = x · factor + offset; a task is a channel of an outer index.
+
+    Parameters
+    ----------
+    x, y : ndarray of float, [outer][channels][length]
+        ``y`` is set.
+    factor, offset : ndarray of float, [channels] or [0]
+    channels, length : int
+    """
     c = begin % channels
     for task in range(begin, end):
         f = factor[c] if len(factor) else np.float32(1)
@@ -29,7 +39,15 @@ def _forward(begin, end, worker, x, y, factor, offset, channels, length):
 
 @kernel
 def _forward_rows(begin, end, worker, x, y, factor, offset, channels):
-    """The same for length 1; a task is an outer index."""
+    """y = x · factor + offset; a task is an outer index.
+
+    Parameters
+    ----------
+    x, y : ndarray of float, [outer][channels]
+        ``y`` is set.
+    factor, offset : ndarray of float, [channels] or [0], not both of them empty
+    channels : int
+    """
     for n in range(begin, end):
         row = n * channels
         if len(factor) and len(offset):
@@ -45,7 +63,21 @@ def _forward_rows(begin, end, worker, x, y, factor, offset, channels):
 
 @kernel
 def _backward(begin, end, worker, x, dy, dx, factor, channels, length, add, d_factor, d_offset):
-    """dx = dy * factor, d_factor = sum of dy * x, d_offset += sum of dy; empty ones are not; a task is a channel."""
+    """All gradients in one pass; sums in float64 over the outer indices. A task is a channel.
+
+    Parameters
+    ----------
+    x, dy : ndarray of float, [outer][channels][length]
+    dx : ndarray of float, [outer][channels][length] or [0]
+        Is set.
+    factor : ndarray of float, [channels]
+    channels, length : int
+    add : int
+        1: add to ``d_factor``; 0: set it.
+    d_factor : ndarray of float, [channels] or [0]
+    d_offset : ndarray of float, [channels] or [0]
+        Is added to.
+    """
     outer = len(dy) // (channels * length)
     for c in range(begin, end):
         product, total = 0.0, 0.0
@@ -73,7 +105,21 @@ def _backward(begin, end, worker, x, dy, dx, factor, channels, length, add, d_fa
 
 @kernel
 def _backward_rows(begin, end, worker, x, dy, dx, factor, channels, add, d_factor, d_offset):
-    """The same for length 1; a task is _BLOCK channels."""
+    """All gradients in one pass; a task is _BLOCK channels.
+
+    Parameters
+    ----------
+    x, dy : ndarray of float, [outer][channels]
+    dx : ndarray of float, [outer][channels] or [0]
+        Is set.
+    factor : ndarray of float, [channels]
+    channels : int
+    add : int
+        1: add to ``d_factor``; 0: set it.
+    d_factor : ndarray of float, [channels] or [0]
+    d_offset : ndarray of float, [channels] or [0]
+        Is added to.
+    """
     first, last = begin * _BLOCK, min(end * _BLOCK, channels)
     if not add:
         for c in range(first, last if len(d_factor) else first):
@@ -94,7 +140,16 @@ def _backward_rows(begin, end, worker, x, dy, dx, factor, channels, add, d_facto
 
 @kernel
 def _sums(begin, end, worker, dy, channels, length, add, d_offset):
-    """d_offset = sum of dy for each channel; a task is a channel."""
+    """d_offset = sum of dy for each channel; a task is a channel.
+
+    Parameters
+    ----------
+    dy : ndarray of float, [outer][channels][length]
+    channels, length : int
+    add : int
+        1: add to ``d_offset``; 0: set it.
+    d_offset : ndarray of float, [channels]
+    """
     for c in range(begin, end):
         total = 0.0
         for n in range(len(dy) // (channels * length)):

@@ -1,4 +1,8 @@
-"""Softmax over one axis, and the loss on it. Arrays are [outer][channels][inner]."""
+"""Softmax over one axis, and the loss on it. A task is an outer index.
+
+``y = exp(x - max) / sum(exp(x - max))`` over the channels; the loss of a label is ``-log y[label]``, its gradient to x
+is y less 1 at the label. Plain NumPy: ``naive.softmax`` and what follows it there.
+"""
 
 import numpy as np
 
@@ -11,7 +15,14 @@ _IGNORE_NOTHING = -(1 << 40)
 
 @kernel
 def _forward(begin, end, worker, x, y, channels, inner):
-    """y = exp(x - max) / sum; a task is an outer index."""
+    """y = exp(x - max) / sum.
+
+    Parameters
+    ----------
+    x, y : ndarray of float, [outer][channels][inner]
+        ``y`` is set.
+    channels, inner : int
+    """
     for n in range(begin, end):
         base = n * channels * inner
         for i in range(inner):
@@ -29,7 +40,14 @@ def _forward(begin, end, worker, x, y, channels, inner):
 
 @kernel
 def _backward(begin, end, worker, y, dy, dx, channels, inner):
-    """dx = (dy - sum of dy * y) * y; a task is an outer index."""
+    """dx = (dy - sum of dy · y) · y.
+
+    Parameters
+    ----------
+    y, dy, dx : ndarray of float, [outer][channels][inner]
+        ``dx`` is set.
+    channels, inner : int
+    """
     for n in range(begin, end):
         base = n * channels * inner
         for i in range(inner):
@@ -43,7 +61,23 @@ def _backward(begin, end, worker, y, dy, dx, channels, inner):
 
 @kernel
 def _loss(begin, end, worker, p, labels, losses, counts, wrong, channels, inner, ignore):
-    """losses[n] = -sum of log p[label], counts[n] = labels that count; a task is an outer index."""
+    """The sum of -log p[label], and how many labels count.
+
+    Parameters
+    ----------
+    p : ndarray of float, [outer][channels][inner]
+        Probabilities; below the smallest normal number they count as that.
+    labels : ndarray of float, [outer][inner]
+        Whole numbers.
+    losses : ndarray of float, [outer]
+    counts : ndarray of int64, [outer]
+        Are set.
+    wrong : ndarray of int64, [1]
+        Is set to 1 + the index of a label that is no class, if there is one.
+    channels, inner : int
+    ignore : int
+        The label that does not count.
+    """
     for n in range(begin, end):
         total, count = np.float32(0), 0
         for i in range(inner):
@@ -61,7 +95,18 @@ def _loss(begin, end, worker, p, labels, losses, counts, wrong, channels, inner,
 
 @kernel
 def _gradient(begin, end, worker, p, labels, dx, scale, channels, inner, ignore):
-    """dx = (p - one at the label) * scale[0], 0 where the label is ignored; a task is an outer index."""
+    """dx = (p - 1 at the label) · scale[0], 0 where the label is ignored.
+
+    Parameters
+    ----------
+    p, dx : ndarray of float, [outer][channels][inner]
+        ``dx`` is set.
+    labels : ndarray of float, [outer][inner]
+    scale : ndarray of float, [1]
+    channels, inner : int
+    ignore : int
+        The label that does not count.
+    """
     for n in range(begin, end):
         base = n * channels * inner
         for i in range(channels * inner):

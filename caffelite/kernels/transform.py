@@ -56,7 +56,22 @@ def _varint(record, position):
 
 @kernel
 def _parse(begin, end, worker, addresses, lengths, channels, height, width, pixels, labels, status):
-    """Find the pixels and the label of each Datum; a task is a record."""
+    """Find the pixels and the label of each Datum, without a copy; a task is a record.
+
+    One long function, as it is one loop over the fields of the wire format, each a few lines.
+
+    Parameters
+    ----------
+    addresses, lengths : ndarray of int64, [records]
+        Where the records lie in memory, in bytes.
+    channels, height, width : int
+        What a record should have.
+    pixels : ndarray of int64, [records]
+        Is set to the addresses of the pixels; 0 where there are none.
+    labels : ndarray of float32, [records]
+    status : ndarray of int64, [records]
+        Is set to RAW, BROKEN, OTHER_SHAPE or NOT_RAW.
+    """
     for n in range(begin, end):
         record = carray(_bytes_at(addresses[n]), (lengths[n],))
         shape = (np.int64(0), np.int64(0), np.int64(0))
@@ -114,10 +129,27 @@ def _parse(begin, end, worker, addresses, lengths, channels, height, width, pixe
 
 @specialised
 def _transform(kind: str) -> Callable[..., None]:
+    """Make the kernel for pixels of a kind, ``"uint8"`` or ``"float32"``."""
     at = _bytes_at if kind == "uint8" else _floats_at
 
     def transform(begin, end, worker, pixels, mean, out, out_h, out_w, scale, train, mirror, seed, first):
-        """out = (pixel - mean) * scale of a crop, mirrored or not; a task is an image; ``first`` is its number."""
+        """out = (pixel - mean) · scale of a crop, mirrored or not; a task is an image.
+
+        Parameters
+        ----------
+        pixels : ndarray of int64, [images]
+            Addresses of [channels][h][w].
+        mean : ndarray of float32, [channels][h][w]
+        out : ndarray of float32, [images][channels][out_h][out_w]
+            Is set.
+        out_h, out_w : int
+        scale : float
+        train, mirror : int
+            1: crop anywhere, not in the middle; 1: turn every second image, at random.
+        seed : int
+        first : ndarray of int64, [1]
+            The number of the first image in the run, which chance depends on.
+        """
         channels, h, w = mean.shape
         factor = np.float32(scale)
         for n in range(begin, end):

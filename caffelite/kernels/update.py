@@ -1,7 +1,7 @@
 """The update of all parameters in one pass over the flat arrays: regularisation, rule and step.
 
 A task is what a thread has of the parameters, in chunks of one blob each. ``settings`` holds what may change between
-iterations.
+iterations. In plain NumPy: ``NAIVE`` in tests/kernels/test_update.py.
 """
 
 from collections.abc import Callable
@@ -69,10 +69,26 @@ _RULES = {
 
 @specialised
 def _update(rule: str, l1: bool) -> Callable[..., None]:
+    """Make the kernel of a rule, with L1 or L2 regularisation."""
     step = _RULES[rule]
 
     def update(begin, end, worker, data, diff, history, bounds, order, firsts, multipliers, settings):
-        """diff = the step, data -= diff; multipliers[chunk] = (of the rate, of the decay)."""
+        """diff = the step, data -= diff.
+
+        Parameters
+        ----------
+        data, diff : ndarray of float32, [parameters]
+        history : ndarray of float32, [parameters] or [2 · parameters]
+            What the rule keeps.
+        bounds : ndarray of int64, [chunks + 1]
+        order : ndarray of int64, [chunks]
+        firsts : ndarray of int64, [tasks + 1]
+            How parameters are dealt out: :class:`caffelite.kernels.engine.arrays.Shares`.
+        multipliers : ndarray of float32, [chunks][2]
+            Of rate and decay.
+        settings : ndarray of float32, [7]
+            By the places above.
+        """
         n = len(data)
         s = settings
         for chunk in order[firsts[begin] : firsts[end]]:
@@ -90,7 +106,7 @@ def _update(rule: str, l1: bool) -> Callable[..., None]:
 
 @kernel
 def _squares(begin, end, worker, diff, bounds, order, firsts, sums):
-    """sums[chunk] = sum of squares of a chunk of gradients."""
+    """sums[chunk] = sum of squares of a chunk of gradients; arrays as in :func:`_update`."""
     for chunk in order[firsts[begin] : firsts[end]]:
         total = np.float32(0)
         for i in range(bounds[chunk], bounds[chunk + 1]):

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.errors import WeightsError
-from caffelite.kernels import batchnorm, scale
+from caffelite.kernels import scale
+from caffelite.kernels.batchnorm import backward, forward
+from caffelite.kernels.batchnorm.statistics import Constants
 from caffelite.kernels.engine.arrays import zeros
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.facts import Facts
@@ -23,7 +25,7 @@ from caffelite.layers.shared.normalizing import (
 from caffelite.schema.messages import BatchNormParameter, FillerParameter, LayerParameter, ParamSpec
 from caffelite.words import TRAIN, Shape, count
 
-#: Blobs that are no parameters: mean, variance, factor.
+#: Blobs that are no parameters: the sums of means and of variances, and their count.
 STATISTICS = 3
 _ONE = FillerParameter(type="constant", value=1)
 
@@ -174,11 +176,11 @@ class BatchNorm(Normalizing):
         return Statistics(mean / factor[0], variance / factor[0], None, "") if factor[0] else None
 
     def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
-        mean_sum, variance_sum, count, *learned = (blob.data for blob in self.blobs)
-        correction = 0 if count[0] == 0 else 1 / count[0]
-        inverse = 1 / np.sqrt(variance_sum * correction + self.settings.eps)
-        factor *= inverse
-        offset[...] = (offset - mean_sum * correction) * inverse
+        mean_sum, variance_sum, stored_count, *learned = (blob.data for blob in self.blobs)
+        share = 0 if stored_count[0] == 0 else 1 / stored_count[0]
+        inverse_std = 1 / np.sqrt(variance_sum * share + self.settings.eps)
+        factor *= inverse_std
+        offset[...] = (offset - mean_sum * share) * inverse_std
         if learned:
             factor *= learned[0]
             offset[...] = offset * learned[0] + learned[1]
@@ -193,36 +195,35 @@ class BatchNorm(Normalizing):
         if not self.use_global_stats:
             return self._forward(bottoms, tops, *self.own_affine())
         stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
-        self.inverse = np.zeros(channels, x.dtype)
+        self.inverse_std = np.zeros(channels, x.dtype)
         mean = np.zeros(channels, x.dtype)
         self.normal = zeros(x.size, x.dtype) if self.scale_bias else y
         steps: list[Step] = [
-            *batchnorm.forward_global(x, self.normal, channels, length, self.settings.eps, stored, mean, self.inverse)
+            *forward.by_stored(x, self.normal, channels, length, self.settings.eps, stored, mean, self.inverse_std)
         ]
         if self.scale_bias:
             steps.append(scale.forward(self.normal, y, self.blobs[3].data, self.blobs[4].data, channels, length))
         return steps
 
     def _forward(
-        self, bottoms: Sequence[Blob], tops: Sequence[Blob], factor: Blob | None, offset: Blob | None
+        self, bottoms: Sequence[Blob], tops: Sequence[Blob], gamma: Blob | None, beta: Blob | None
     ) -> list[Step]:
         x, y = bottoms[0].flat, tops[0].flat
         channels, length = self.channels_and_length(bottoms[0].shape)
         stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
-        self.mean, self.inverse = np.zeros(channels), np.zeros(channels, x.dtype)
+        self.mean, self.inverse_std = np.zeros(channels), np.zeros(channels, x.dtype)
         return [
-            *batchnorm.forward(
+            *forward.by_batch(
                 x,
                 y,
                 channels,
                 length,
-                self.settings.eps,
-                self.fraction,
+                Constants(self.settings.eps, self.fraction),
                 stored,
                 self.mean,
-                self.inverse,
-                None if factor is None else factor.data,
-                None if offset is None else offset.data,
+                self.inverse_std,
+                None if gamma is None else gamma.data,
+                None if beta is None else beta.data,
             )
         ]
 
@@ -235,7 +236,7 @@ class BatchNorm(Normalizing):
                 return self._backward(bottoms, tops, *self.own_affine())
             if dx is None:
                 return []
-            return [*batchnorm.backward(tops[0].flat, dy, dx, channels, length, self.inverse)]
+            return [*backward.by_batch(tops[0].flat, dy, dx, channels, length, self.inverse_std)]
         steps: list[Step] = []
         if self.scale_bias:
             steps.append(
@@ -252,25 +253,25 @@ class BatchNorm(Normalizing):
                 )
             )
         if dx is not None:
-            steps.append(batchnorm.backward_global(dx if self.scale_bias else dy, dx, channels, length, self.inverse))
+            steps.append(backward.by_stored(dx if self.scale_bias else dy, dx, channels, length, self.inverse_std))
         return steps
 
     def _backward(
-        self, bottoms: Sequence[Blob], tops: Sequence[Blob], factor: Blob | None, offset: Blob | None
+        self, bottoms: Sequence[Blob], tops: Sequence[Blob], gamma: Blob | None, beta: Blob | None
     ) -> list[Step]:
         channels, length = self.channels_and_length(bottoms[0].shape)
         return [
-            *batchnorm.backward(
+            *backward.by_batch(
                 bottoms[0].flat,
                 tops[0].flat_diff,
                 None if bottoms[0].diff is None else bottoms[0].flat_diff,
                 channels,
                 length,
-                self.inverse,
+                self.inverse_std,
                 self.mean,
-                None if factor is None else factor.data,
-                None if factor is None else factor.diff,
-                None if offset is None else offset.diff,
+                None if gamma is None else gamma.data,
+                None if gamma is None else gamma.diff,
+                None if beta is None else beta.diff,
             )
         ]
 
@@ -282,7 +283,7 @@ class BatchNorm(Normalizing):
 
 
 def learned_by(followers: Sequence[Layer]) -> tuple[Blob | None, Blob | None]:
-    """Return the factor and the offset that the one layer behind learns."""
+    """Return gamma and beta, which the one layer behind learns."""
     (follower,) = followers
     affine = follower.learned_affine()
     assert affine is not None

@@ -113,7 +113,7 @@ class Pooling(Layer):
         if kernel[0] * kernel[1] > _LARGEST:
             self.shape_error(f"a window of {text_of(kernel)} is larger than the {_LARGEST} elements it may have")
         counts_padding = self.settings.pool == _AVE and self.settings.avg_include_pad
-        return Windows(size, kernel, stride, self.pad, (output[0], output[1]), counts_padding)
+        return Windows(*size, *kernel, *stride, *self.pad, output[0], output[1], counts_padding)
 
     def _output(self, size: int, kernel: int, stride: int, pad: int) -> int:
         room = size + 2 * pad - kernel
@@ -128,7 +128,8 @@ class Pooling(Layer):
         return windows
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        return [(*bottoms[0][:2], *self._windows(bottoms[0]).output_size)] * len(self.param.top)
+        g = self._windows(bottoms[0])
+        return [(*bottoms[0][:2], g.out_h, g.out_w)] * len(self.param.top)
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0], tops[0]

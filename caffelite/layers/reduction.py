@@ -18,8 +18,10 @@ _SUM, _ABSOLUTE, _SQUARES, _MEAN = 1, 2, 3, 4
 
 @specialised
 def _reduce(operation: int) -> Callable[..., None]:
+    """Make the kernel of an operation."""
+
     def reduce(begin, end, worker, x, y, length, coeff):
-        """y[n] = coeff * sum over row n; a task is a row."""
+        """y[n] = coeff · sum over row n of x, [rows][length]; a task is a row."""
         for n in range(begin, end):
             total = _F(0)
             for i in range(n * length, (n + 1) * length):
@@ -36,8 +38,10 @@ def _reduce(operation: int) -> Callable[..., None]:
 
 @specialised
 def _spread(operation: int) -> Callable[..., None]:
+    """Make the kernel of an operation's gradient."""
+
     def spread(begin, end, worker, x, dy, dx, length, coeff):
-        """The gradient; a task is a row."""
+        """dx = dy[n] · coeff · the slope at x, both [rows][length]; a task is a row."""
         for n in range(begin, end):
             factor = dy[n] * coeff
             for i in range(n * length, (n + 1) * length):

@@ -1,3 +1,4 @@
+import naive
 import numpy as np
 import pytest
 
@@ -35,6 +36,6 @@ def test_product(size: tuple[int, int, int], a_turned: bool, b_turned: bool) -> 
         *product(a, a_steps, b, b_steps, added, size, add=True),
     ]:
         call()
-    expected = (a.T if a_turned else a).astype(np.float64) @ (b.T if b_turned else b)
+    expected = naive.product(a.T if a_turned else a, b.T if b_turned else b)
     np.testing.assert_allclose(out, expected + bias, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(added, expected + 1, rtol=1e-4, atol=1e-4)

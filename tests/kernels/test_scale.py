@@ -1,3 +1,4 @@
+import naive
 import numpy as np
 import pytest
 
@@ -20,7 +21,7 @@ def random(shape: tuple[int, int, int]) -> tuple[np.ndarray, ...]:
 def test_forward(given: str, in_place: bool, shape: tuple[int, int, int]) -> None:
     x, _, factor, offset = random(shape)
     f, b = factor if "factor" in given else None, offset if "offset" in given else None
-    expected = x * (1 if f is None else f[:, None]) + (0 if b is None else b[:, None])
+    expected = naive.scale(x, 1 if f is None else f, 0 if b is None else b)
     y = x if in_place else np.zeros_like(x)
     scale.forward(x.reshape(-1), y.reshape(-1), f, b, shape[1], shape[2])()
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
@@ -31,8 +32,7 @@ def test_forward(given: str, in_place: bool, shape: tuple[int, int, int]) -> Non
 @pytest.mark.parametrize("add", [True, False])
 def test_backward(add: bool, wanted: str, shape: tuple[int, int, int]) -> None:
     x, dy, factor, _ = random(shape)
-    expected = dy * factor[:, None]
-    sums = (x * dy).sum(axis=(0, 2)), dy.sum(axis=(0, 2))
+    expected, *sums = naive.scale_gradients(x, dy, factor)
     for in_place in (False, True):
         grad = dy.copy()
         dx = grad if in_place else np.zeros_like(dy)

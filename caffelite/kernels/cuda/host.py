@@ -81,7 +81,7 @@ class HostBatchNormSettings:
     ----------
     eps, fraction : float
     stored : three ndarrays of float32
-        As for ``kernels.batchnorm``; all of its arrays are read anew in each pass.
+        Caffe's blobs, as for ``kernels.batchnorm``; all of its arrays are read anew in each pass.
     use_stored : bool
         Whether statistics are the stored ones, and not those of the batch.
     factor, offset : ndarray of float32, [channels], optional

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from agreement import check_with_vectors_of
 
+from caffelite.kernels.functions import random32
 from caffelite.kernels.pooling import planes as pooling_planes
-from caffelite.kernels.pooling import pooling
+from caffelite.kernels.pooling import pooling, stochastic
 from caffelite.kernels.pooling.windows import Windows
 
 # maps, size, kernel, stride, pad, output
@@ -34,6 +35,11 @@ def test_agrees_with_loops(case: tuple, dtype: type) -> None:
     check(case, dtype)
 
 
+def windows(case: tuple) -> Windows:
+    """The windows of a case: all of it but the number of maps."""
+    return Windows(*(n for pair in case[1:] for n in pair))
+
+
 def guarded(shape: tuple[int, ...], dtype: type) -> tuple[np.ndarray, np.ndarray]:
     """An array, and the memory around it, which nothing may be written to."""
     memory = np.full(np.prod(shape, dtype=int) + 256, 7, dtype)
@@ -42,7 +48,7 @@ def guarded(shape: tuple[int, ...], dtype: type) -> tuple[np.ndarray, np.ndarray
 
 def check(case: tuple, dtype: type = np.float32) -> None:
     maps, size, kernel, stride, pad, out = case
-    g = Windows(size, kernel, stride, pad, out)
+    g = windows(case)
     rng = np.random.default_rng(4)
     values = rng.integers(-4, 5, (1, maps, *size)).astype(dtype)  # with ties
     gradients = rng.standard_normal((1, maps, *out)).astype(dtype)
@@ -87,10 +93,10 @@ def test_other_vector_widths_and_plain_loops(width: str) -> None:
 
 
 def test_what_planes_are_for() -> None:
-    assert all(pooling_planes.fits(Windows(*case[1:])) for case in CASES if case[1] == (8, 8))
-    assert not pooling_planes.fits(Windows((7, 7), (7, 7), (1, 1), (0, 0), (1, 1)))
-    assert not pooling_planes.fits(Windows((60, 60), (10, 10), (10, 10), (0, 0), (6, 6)))
-    assert not pooling_planes.fits(Windows((20, 20), (17, 17), (1, 1), (0, 0), (4, 4)))
+    assert all(pooling_planes.fits(windows(case)) for case in CASES if case[1] == (8, 8))
+    assert not pooling_planes.fits(Windows(7, 7, 7, 7, 1, 1, 0, 0, 1, 1))
+    assert not pooling_planes.fits(Windows(60, 60, 10, 10, 10, 10, 0, 0, 6, 6))
+    assert not pooling_planes.fits(Windows(20, 20, 17, 17, 1, 1, 0, 0, 4, 4))
 
 
 @pytest.mark.parametrize("pad", [0, 1])
@@ -100,7 +106,7 @@ def test_windows_without_a_largest(pad: int, step: int) -> None:
     size, kernel, stride, out = (2 * step,) * 2, (2, 2), (step, step), (3, 3)
     if pad:
         size, kernel, stride = (6, 6), (3, 3), (2, 2)
-    g = Windows(size, kernel, stride, (pad, pad), out)
+    g = Windows(*size, *kernel, *stride, pad, pad, *out)
     x = np.full((1, 1, *size), np.nan if pad else 1, np.float32)
     y, mask, index = np.zeros((1, 1, *out), np.float32), np.zeros((1, 1, *out), np.float32), pooling.index_array(g, 1)
     memory = np.zeros(3 * x.size, np.float32)
@@ -116,3 +122,39 @@ def test_windows_without_a_largest(pad: int, step: int) -> None:
     if not pad:
         pooling.average_forward(g, x, y)()
         np.testing.assert_array_equal(np.isnan(y[0, 0]), ~inside)
+
+
+def draws(case: tuple) -> bool:
+    """Whether there is no padding, and something in each window."""
+    _, size, _, stride, pad, out = case
+    return pad == (0, 0) and all((n - 1) * s < m for n, s, m in zip(out, stride, size, strict=True))
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if draws(c)], ids=str)
+def test_random_elements(case: tuple) -> None:
+    maps, size, kernel, stride, _, out = case
+    g = windows(case)
+    rng = np.random.default_rng(6)
+    x = rng.random((1, maps, *size)).astype(np.float32)
+    dy = rng.standard_normal((1, maps, *out)).astype(np.float32)
+    y, dx, chosen = np.zeros_like(dy), np.zeros_like(x), np.zeros(dy.size, np.int64)
+    with np.errstate(over="ignore"):
+        shares = np.array([random32(5, 2, i) for i in range(dy.size)], np.float64).reshape(dy.shape)
+    stochastic.draw(g, x, y, chosen, 5, np.int64([2]))()
+    stochastic.draw_backward(g, dy, chosen, dx)()
+    place = naive.drawn_pooling(x, shares, kernel, stride)
+    # Where rounding decides which of two neighbours it is, the sums in float64 may take the other one.
+    assert (chosen.reshape(place.shape) == place).mean() > 0.99
+    np.testing.assert_array_equal(
+        y.reshape(maps, -1), np.take_along_axis(x.reshape(maps, -1), chosen.reshape(maps, -1), 1)
+    )
+    expected = np.zeros((maps, size[0] * size[1]))
+    for plane, (places, values) in enumerate(zip(chosen.reshape(maps, -1), dy.reshape(maps, -1), strict=True)):
+        np.add.at(expected[plane], places, values)
+    np.testing.assert_allclose(dx.reshape(maps, -1), expected, atol=1e-5)
+
+    stochastic.expect(g, x, y)()
+    stochastic.expect_backward(g, x, y, dy, dx)()
+    expected_y, expected_dx = naive.expected_pooling(x, dy, kernel, stride)
+    np.testing.assert_allclose(y, expected_y, rtol=1e-4)
+    np.testing.assert_allclose(dx, expected_dx, rtol=1e-4, atol=1e-4)

@@ -1,13 +1,14 @@
 """DeformableConvolution: a convolution whose filters look where a second bottom says."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.calls import call
-from caffelite.kernels.engine.compiling import kernel, specialised
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.convolution import Convolution
@@ -30,109 +31,125 @@ def _between(start, tap, offset, size):
     return start + near, start + near + 1, tap + offset - near
 
 
-@specialised
-def _sample(gradient: bool) -> Callable[..., None]:
-    def sample(
-        begin,
-        end,
-        worker,
-        x,
-        offsets,
-        columns,
-        channels,
-        groups,
-        height,
-        width,
-        kernel_h,
-        kernel_w,
-        stride_h,
-        stride_w,
-        pad_h,
-        pad_w,
-        dilation_h,
-        dilation_w,
-        out_h,
-        out_w,
-    ):
-        """columns = what each tap sees of x; or, as ``gradient``, x = the sum of what was seen of it.
+class Taps(NamedTuple):
+    """How the taps of a filter lie in the maps, in elements; ``DeformableConvolution`` computes it.
 
-        A task is a channel of an image.
-        """
-        taps, size = kernel_h * kernel_w, out_h * out_w
-        for task in range(begin, end):
-            plane = task * height * width
-            group = task // channels * groups + task % channels // (channels // groups)
-            if gradient:
-                for i in range(plane, plane + height * width):
-                    x[i] = 0
-            for tap in range(taps):
-                down, across = tap // kernel_w * dilation_h, tap % kernel_w * dilation_w
-                for h in range(out_h):
-                    for w in range(out_w):
-                        place = h * out_w + w
-                        k = (group * 2 * taps + 2 * tap) * size + place
-                        target = (task * taps + tap) * size + place
-                        top, bottom, b = _between(h * stride_h - pad_h, down, offsets[k], height)
-                        left, right, d = _between(w * stride_w - pad_w, across, offsets[k + size], width)
-                        if top < 0 or left < 0:
-                            if not gradient:
-                                columns[target] = 0
-                            continue
-                        above, below = plane + top * width, plane + bottom * width
-                        a, c = 1 - b, 1 - d
-                        if gradient:
-                            value = columns[target]
-                            x[above + left] += a * c * value
-                            x[above + right] += a * d * value
-                            x[below + left] += b * c * value
-                            x[below + right] += b * d * value
-                        else:
-                            columns[target] = a * (c * x[above + left] + d * x[above + right]) + b * (
-                                c * x[below + left] + d * x[below + right]
-                            )
+    Attributes
+    ----------
+    channels, groups : int
+        Of an image; the channels of a group share their offsets.
+    height, width : int
+        Of a map.
+    kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w : int
+        As in Convolution.
+    out_h, out_w : int
+        Of the top.
+    """
 
-    return sample
+    channels: int
+    groups: int
+    height: int
+    width: int
+    kernel_h: int
+    kernel_w: int
+    stride_h: int
+    stride_w: int
+    pad_h: int
+    pad_w: int
+    dilation_h: int
+    dilation_w: int
+    out_h: int
+    out_w: int
 
 
 @kernel
-def _offset_gradient(
-    begin,
-    end,
-    worker,
-    x,
-    offsets,
-    columns,
-    gradient,
-    channels,
-    groups,
-    height,
-    width,
-    kernel_h,
-    kernel_w,
-    stride_h,
-    stride_w,
-    pad_h,
-    pad_w,
-    dilation_h,
-    dilation_w,
-    out_h,
-    out_w,
-):
-    """The gradient of the offsets from that of ``columns``; a task is a tap of a group of an image."""
-    taps, size, many = kernel_h * kernel_w, out_h * out_w, channels // groups
+def _sample(begin, end, worker, x, offsets, columns, g):
+    """columns = what each tap sees of x, between four values; 0 outside. A task is a channel of an image.
+
+    Parameters
+    ----------
+    x : ndarray of float, [images][channels][height][width]
+    offsets : ndarray of float, [images][groups][taps][2][out_h][out_w]
+        Down, then to the right.
+    columns : ndarray of float, [images][channels][taps][out_h][out_w]
+        Is set.
+    g : Taps
+    """
+    taps, size, width = g.kernel_h * g.kernel_w, g.out_h * g.out_w, g.width
+    for task in range(begin, end):
+        plane = task * g.height * width
+        group = task // g.channels * g.groups + task % g.channels // (g.channels // g.groups)
+        for tap in range(taps):
+            down, across = tap // g.kernel_w * g.dilation_h, tap % g.kernel_w * g.dilation_w
+            for h in range(g.out_h):
+                for w in range(g.out_w):
+                    place = h * g.out_w + w
+                    k = (group * 2 * taps + 2 * tap) * size + place
+                    target = (task * taps + tap) * size + place
+                    top, bottom, b = _between(h * g.stride_h - g.pad_h, down, offsets[k], g.height)
+                    left, right, d = _between(w * g.stride_w - g.pad_w, across, offsets[k + size], width)
+                    if top < 0 or left < 0:
+                        columns[target] = 0
+                        continue
+                    above, below = plane + top * width, plane + bottom * width
+                    a, c = 1 - b, 1 - d
+                    columns[target] = a * (c * x[above + left] + d * x[above + right]) + b * (
+                        c * x[below + left] + d * x[below + right]
+                    )
+
+
+@kernel
+def _sample_gradient(begin, end, worker, dx, offsets, columns, g):
+    """dx = the sum over taps of the shares that its values had in columns; a task is a channel of an image.
+
+    ``dx`` is set, ``columns`` are gradients; arrays as in :func:`_sample`.
+    """
+    taps, size, width = g.kernel_h * g.kernel_w, g.out_h * g.out_w, g.width
+    for task in range(begin, end):
+        plane = task * g.height * width
+        group = task // g.channels * g.groups + task % g.channels // (g.channels // g.groups)
+        for i in range(plane, plane + g.height * width):
+            dx[i] = 0
+        for tap in range(taps):
+            down, across = tap // g.kernel_w * g.dilation_h, tap % g.kernel_w * g.dilation_w
+            for h in range(g.out_h):
+                for w in range(g.out_w):
+                    place = h * g.out_w + w
+                    k = (group * 2 * taps + 2 * tap) * size + place
+                    top, bottom, b = _between(h * g.stride_h - g.pad_h, down, offsets[k], g.height)
+                    left, right, d = _between(w * g.stride_w - g.pad_w, across, offsets[k + size], width)
+                    if top < 0 or left < 0:
+                        continue
+                    above, below = plane + top * width, plane + bottom * width
+                    a, c = 1 - b, 1 - d
+                    value = columns[(task * taps + tap) * size + place]
+                    dx[above + left] += a * c * value
+                    dx[above + right] += a * d * value
+                    dx[below + left] += b * c * value
+                    dx[below + right] += b * d * value
+
+
+@kernel
+def _offset_gradient(begin, end, worker, x, offsets, columns, gradient, g):
+    """The gradient of the offsets from that of ``columns``; a task is a tap of a group of an image.
+
+    ``gradient``, of the shape of ``offsets``, is set; arrays as in :func:`_sample`.
+    """
+    taps, size, each = g.kernel_h * g.kernel_w, g.out_h * g.out_w, g.channels // g.groups
+    height, width = g.height, g.width
     for task in range(begin, end):
         group, tap = task // taps, task % taps
-        first = group // groups * channels + group % groups * many
-        down, across = tap // kernel_w * dilation_h, tap % kernel_w * dilation_w
-        for h in range(out_h):
-            for w in range(out_w):
-                place = h * out_w + w
+        first = group // g.groups * g.channels + group % g.groups * each
+        down, across = tap // g.kernel_w * g.dilation_h, tap % g.kernel_w * g.dilation_w
+        for h in range(g.out_h):
+            for w in range(g.out_w):
+                place = h * g.out_w + w
                 k = 2 * task * size + place
-                top, bottom, b = _between(h * stride_h - pad_h, down, offsets[k], height)
-                left, right, d = _between(w * stride_w - pad_w, across, offsets[k + size], width)
+                top, bottom, b = _between(h * g.stride_h - g.pad_h, down, offsets[k], height)
+                left, right, d = _between(w * g.stride_w - g.pad_w, across, offsets[k + size], width)
                 along, aside = _ZERO * b, _ZERO * b
                 if top >= 0 and left >= 0:
-                    for channel in range(first, first + many):
+                    for channel in range(first, first + each):
                         value = columns[(channel * taps + tap) * size + place]
                         above, below = (channel * height + top) * width, (channel * height + bottom) * width
                         from_left = x[below + left] - x[above + left]
@@ -187,16 +204,10 @@ class DeformableConvolution(Convolution):
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         return super().parameters(bottoms[0])
 
-    def _geometry(self, x: Blob, y: Blob) -> tuple[int, ...]:
-        """Return the numbers that the kernels take."""
+    def _geometry(self, x: Blob, y: Blob) -> Taps:
         _, channels, (spatial, *settings) = self._sizes(x.shape)
-        return (
-            channels,
-            self.settings.deformable_group,
-            *spatial,
-            *(n for pair in settings for n in pair),
-            *y.shape[2:],
-        )
+        pairs = (n for pair in settings for n in pair)
+        return Taps(channels, self.settings.deformable_group, *spatial, *pairs, *y.shape[2:])
 
     def _product(self, x: Blob, y: Blob) -> tuple[np.ndarray, list[np.ndarray | None]]:
         """Return the filters and their gradients, each as one of a single tap."""
@@ -218,12 +229,12 @@ class DeformableConvolution(Convolution):
         )
         bias = self.blobs[1].data if len(self.blobs) > 1 else None
         sample = call(
-            _sample(False),
+            _sample,
             images * channels,
             x.flat,
             offsets.flat,
             self.columns.reshape(-1),
-            *self._geometry(x, y),
+            self._geometry(x, y),
             work=20 * self.columns.size,
         )
         return [sample, *self.plane.forward(self.columns, self._product(x, y)[0], bias, y.data)]
@@ -249,14 +260,20 @@ class DeformableConvolution(Convolution):
                     offsets.flat,
                     flat,
                     offsets.flat_diff,
-                    *geometry,
+                    geometry,
                     work=20 * columns.size,
                 )
             )
         if x.diff is not None:
             steps.append(
                 call(
-                    _sample(True), images * channels, x.flat_diff, offsets.flat, flat, *geometry, work=20 * columns.size
+                    _sample_gradient,
+                    images * channels,
+                    x.flat_diff,
+                    offsets.flat,
+                    flat,
+                    geometry,
+                    work=20 * columns.size,
                 )
             )
         return steps

@@ -1,22 +1,51 @@
 """DeformablePSROIPooling: PSROIPooling whose bins are moved by a third bottom."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.engine.calls import call
-from caffelite.kernels.engine.compiling import specialised
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.registry import layer
-from caffelite.layers.forks.detection.regions import PSROIPooling, rounded
+from caffelite.layers.forks.detection.psroi_pooling import PSROIPooling
+from caffelite.layers.forks.detection.regions import rounded
 from caffelite.words import Shape, count, text_of
 
 _ZERO, _HALF = np.float32(0), np.float32(0.5)
-#: What a kernel computes.
-_VALUES, _FEATURES, _SHIFTS = range(3)
+
+
+class Bins(NamedTuple):
+    """How the bins lie in channels, map and shifts; :class:`DeformablePSROIPooling` computes it.
+
+    Attributes
+    ----------
+    outputs, group : int
+        D outputs of G × G bins each, so D·G·G channels.
+    height, width : int
+        Of a map, in elements.
+    regions : int
+        How many there are.
+    classes : int
+        K classes of shifts, each for D / K outputs; 1 without shifts.
+    part_size : int
+        Shifts along each axis of a region, P; 0 without shifts.
+    points : int
+        Points of a bin along each axis.
+    """
+
+    outputs: int
+    group: int
+    height: int
+    width: int
+    regions: int
+    classes: int
+    part_size: int
+    points: int
 
 
 @register_jitable
@@ -29,105 +58,181 @@ def _between(position, size):
     return near, int(np.ceil(position)), position - near
 
 
-@specialised
-def _pool(what: int) -> Callable[..., None]:
-    def pool(
-        begin,
-        end,
-        worker,
-        x,
-        y,
-        shifts,
-        shift_gradient,
-        image,
-        boxes,
-        parts,
-        scale,
-        outputs,
-        classes,
-        height,
-        width,
-        regions,
-        group,
-        part_size,
-        points,
-    ):
-        """y = the mean of the points of each bin that lie in the map, or a gradient of it.
+@register_jitable
+def _shift_of(g, parts, r, d, ph, pw):
+    """The place of a bin's shift to the right; that of its shift down lies part_size² further on."""
+    k = 2 * (r * g.classes + d // (g.outputs // g.classes)) * g.part_size * g.part_size
+    return k + parts[ph] * g.part_size + parts[pw]
 
-        A task is an output of a region; for the gradient of x a channel of an image, for that of the shifts a class
-        of a region. ``boxes`` has left, top, width and height of each region in places of the map.
-        """
-        channels, each = outputs * group * group, outputs // classes
-        for task in range(begin, end):
-            first, last, first_d, last_d = task // outputs, task // outputs + 1, task % outputs, task % outputs + 1
-            first_h, last_h, first_w, last_w = 0, group, 0, group
-            if what == _FEATURES:
-                first, last, first_d = 0, regions, task % channels // (group * group)
-                first_h, first_w = task // group % group, task % group
-                last_d, last_h, last_w = first_d + 1, first_h + 1, first_w + 1
-                for i in range(task * height * width, (task + 1) * height * width):
-                    x[i] = 0
-            if what == _SHIFTS:
-                first, last, first_d = task // classes, task // classes + 1, task % classes * each
-                last_d = first_d + each
-                for i in range(2 * task * part_size * part_size, 2 * (task + 1) * part_size * part_size):
-                    shift_gradient[i] = 0
-            for r in range(first, last):
-                if what == _FEATURES and image[r] != task // channels:
+
+@register_jitable
+def _inside(g, start_h, start_w, bin_h, bin_w):
+    """How many points of a bin lie in the map."""
+    count = 0
+    for i in range(g.points):
+        above, _, _ = _between(start_h + i * (bin_h / g.points), g.height)
+        for j in range(g.points):
+            near, _, _ = _between(start_w + j * (bin_w / g.points), g.width)
+            count += above >= 0 and near >= 0
+    return count
+
+
+@kernel
+def _values(begin, end, worker, x, y, shifts, image, boxes, parts, scale, g):
+    """y = the mean of the points of each bin that lie in the map, each between four values; 0 where none does.
+
+    A task is an output of a region.
+
+    Parameters
+    ----------
+    x : ndarray of float, [images][outputs · group · group][height][width]
+        Channel ``(d · group + ph) · group + pw`` is that of bin (ph, pw) of output d.
+    y : ndarray of float, [regions][outputs][group][group]
+        Is set.
+    shifts : ndarray of float, [regions][2 · classes][part_size][part_size]
+        For each class to the right, then down, in sizes of the region; not read where ``part_size`` is 0.
+    image : ndarray of int64, [regions]
+    boxes : ndarray of float, [regions][4]
+        Left, top, width and height of each region in places of the map.
+    parts : ndarray of int64, [group]
+        The row or column of the shifts that each row or column of bins is moved by.
+    scale : ndarray of float, [1]
+        What shifts are multiplied by.
+    g : Bins
+    """
+    for task in range(begin, end):
+        r, d = task // g.outputs, task % g.outputs
+        left, top, wide, high = boxes[4 * r], boxes[4 * r + 1], boxes[4 * r + 2], boxes[4 * r + 3]
+        bin_h, bin_w = high / g.group, wide / g.group
+        for ph in range(g.group):
+            for pw in range(g.group):
+                k = _shift_of(g, parts, r, d, ph, pw)
+                start_w, start_h = pw * bin_w + left, ph * bin_h + top
+                if g.part_size > 0:
+                    start_w += shifts[k] * scale[0] * wide
+                    start_h += shifts[k + g.part_size * g.part_size] * scale[0] * high
+                channel = image[r] * g.outputs * g.group * g.group + (d * g.group + ph) * g.group + pw
+                plane = channel * g.height * g.width
+                target = (task * g.group + ph) * g.group + pw
+                inside = _inside(g, start_h, start_w, bin_h, bin_w)
+                if inside == 0:
+                    y[target] = 0
                     continue
-                left, top, wide, high = boxes[4 * r], boxes[4 * r + 1], boxes[4 * r + 2], boxes[4 * r + 3]
-                bin_h, bin_w = high / group, wide / group
-                for d in range(first_d, last_d):
-                    for ph in range(first_h, last_h):
-                        for pw in range(first_w, last_w):
-                            k = 2 * (r * classes + d // each) * part_size * part_size
-                            k += parts[ph] * part_size + parts[pw]
-                            start_w, start_h = pw * bin_w + left, ph * bin_h + top
-                            if part_size > 0:
-                                start_w += shifts[k] * scale[0] * wide
-                                start_h += shifts[k + part_size * part_size] * scale[0] * high
-                            plane = (image[r] * channels + (d * group + ph) * group + pw) * height * width
-                            target = ((r * outputs + d) * group + ph) * group + pw
-                            total, many = _ZERO * left, 0
-                            for i in range(points):
-                                above, _, _ = _between(start_h + i * (bin_h / points), height)
-                                for j in range(points):
-                                    near, _, _ = _between(start_w + j * (bin_w / points), width)
-                                    many += above >= 0 and near >= 0
-                            if many == 0:
-                                if what == _VALUES:
-                                    y[target] = 0
-                                continue
-                            share = _ZERO * left if what == _VALUES else y[target] / many
-                            along, aside = _ZERO * left, _ZERO * left
-                            for i in range(points):
-                                above, below, b = _between(start_h + i * (bin_h / points), height)
-                                for j in range(points):
-                                    near, far, e = _between(start_w + j * (bin_w / points), width)
-                                    if above < 0 or near < 0:
-                                        continue
-                                    upper, lower = plane + above * width, plane + below * width
-                                    a, c = 1 - b, 1 - e
-                                    if what == _FEATURES:
-                                        x[upper + near] += a * c * share
-                                        x[upper + far] += a * e * share
-                                        x[lower + near] += b * c * share
-                                        x[lower + far] += b * e * share
-                                    elif what == _VALUES:
-                                        total += a * (c * x[upper + near] + e * x[upper + far])
-                                        total += b * (c * x[lower + near] + e * x[lower + far])
-                                    else:
-                                        aside += a * (x[upper + far] - x[upper + near])
-                                        aside += b * (x[lower + far] - x[lower + near])
-                                        along += c * (x[lower + near] - x[upper + near])
-                                        along += e * (x[lower + far] - x[upper + far])
-                            if what == _VALUES:
-                                y[target] = total / many
-                            if what == _SHIFTS:
-                                shift_gradient[k] += aside * share * scale[0] * wide
-                                shift_gradient[k + part_size * part_size] += along * share * scale[0] * high
+                total = x.dtype.type(0)
+                for i in range(g.points):
+                    above, below, b = _between(start_h + i * (bin_h / g.points), g.height)
+                    for j in range(g.points):
+                        near, far, e = _between(start_w + j * (bin_w / g.points), g.width)
+                        if above < 0 or near < 0:
+                            continue
+                        upper, lower = plane + above * g.width, plane + below * g.width
+                        a, c = 1 - b, 1 - e
+                        total += a * (c * x[upper + near] + e * x[upper + far])
+                        total += b * (c * x[lower + near] + e * x[lower + far])
+                y[target] = total / inside
 
-    return pool
+
+@kernel
+def _gradient_of_features(begin, end, worker, dx, dy, shifts, image, boxes, parts, scale, g):
+    """dx = the sum over bins of the shares that its values had in dy; a task is a channel of an image.
+
+    Parameters
+    ----------
+    dx : ndarray of float, [images][outputs · group · group][height][width]
+        Is set.
+    dy : ndarray of float, [regions][outputs][group][group]
+    shifts, image, boxes, parts, scale, g
+        As in :func:`_values`.
+    """
+    channels = g.outputs * g.group * g.group
+    for task in range(begin, end):
+        d, ph, pw = task % channels // (g.group * g.group), task // g.group % g.group, task % g.group
+        plane = task * g.height * g.width
+        for i in range(plane, plane + g.height * g.width):
+            dx[i] = 0
+        for r in range(g.regions):
+            if image[r] != task // channels:
+                continue
+            left, top, wide, high = boxes[4 * r], boxes[4 * r + 1], boxes[4 * r + 2], boxes[4 * r + 3]
+            bin_h, bin_w = high / g.group, wide / g.group
+            k = _shift_of(g, parts, r, d, ph, pw)
+            start_w, start_h = pw * bin_w + left, ph * bin_h + top
+            if g.part_size > 0:
+                start_w += shifts[k] * scale[0] * wide
+                start_h += shifts[k + g.part_size * g.part_size] * scale[0] * high
+            inside = _inside(g, start_h, start_w, bin_h, bin_w)
+            if inside == 0:
+                continue
+            share = dy[((r * g.outputs + d) * g.group + ph) * g.group + pw] / inside
+            for i in range(g.points):
+                above, below, b = _between(start_h + i * (bin_h / g.points), g.height)
+                for j in range(g.points):
+                    near, far, e = _between(start_w + j * (bin_w / g.points), g.width)
+                    if above < 0 or near < 0:
+                        continue
+                    upper, lower = plane + above * g.width, plane + below * g.width
+                    a, c = 1 - b, 1 - e
+                    dx[upper + near] += a * c * share
+                    dx[upper + far] += a * e * share
+                    dx[lower + near] += b * c * share
+                    dx[lower + far] += b * e * share
+
+
+@register_jitable
+def _slopes(x, g, plane, start_h, start_w, bin_h, bin_w):
+    """How much the sum over a bin's points grows when they move down, and to the right."""
+    along, aside = x.dtype.type(0), x.dtype.type(0)
+    for i in range(g.points):
+        above, below, b = _between(start_h + i * (bin_h / g.points), g.height)
+        for j in range(g.points):
+            near, far, e = _between(start_w + j * (bin_w / g.points), g.width)
+            if above < 0 or near < 0:
+                continue
+            upper, lower = plane + above * g.width, plane + below * g.width
+            a, c = 1 - b, 1 - e
+            aside += a * (x[upper + far] - x[upper + near])
+            aside += b * (x[lower + far] - x[lower + near])
+            along += c * (x[lower + near] - x[upper + near])
+            along += e * (x[lower + far] - x[upper + far])
+    return along, aside
+
+
+@kernel
+def _gradient_of_shifts(begin, end, worker, x, dy, shifts, d_shifts, image, boxes, parts, scale, g):
+    """d_shifts = the sum of dy · how a bin's mean changes with its shift; a task is a class of a region.
+
+    Parameters
+    ----------
+    x : ndarray of float, [images][outputs · group · group][height][width]
+    dy : ndarray of float, [regions][outputs][group][group]
+    d_shifts : ndarray of float, [regions][2 · classes][part_size][part_size]
+        Is set.
+    shifts, image, boxes, parts, scale, g
+        As in :func:`_values`.
+    """
+    each, size = g.outputs // g.classes, g.part_size * g.part_size
+    for task in range(begin, end):
+        r = task // g.classes
+        left, top, wide, high = boxes[4 * r], boxes[4 * r + 1], boxes[4 * r + 2], boxes[4 * r + 3]
+        bin_h, bin_w = high / g.group, wide / g.group
+        for i in range(2 * task * size, 2 * (task + 1) * size):
+            d_shifts[i] = 0
+        for d in range(task % g.classes * each, (task % g.classes + 1) * each):
+            for ph in range(g.group):
+                for pw in range(g.group):
+                    k = _shift_of(g, parts, r, d, ph, pw)
+                    start_w, start_h = pw * bin_w + left, ph * bin_h + top
+                    if g.part_size > 0:
+                        start_w += shifts[k] * scale[0] * wide
+                        start_h += shifts[k + g.part_size * g.part_size] * scale[0] * high
+                    inside = _inside(g, start_h, start_w, bin_h, bin_w)
+                    if inside == 0:
+                        continue
+                    channel = image[r] * g.outputs * g.group * g.group + (d * g.group + ph) * g.group + pw
+                    share = dy[((r * g.outputs + d) * g.group + ph) * g.group + pw] / inside
+                    along, aside = _slopes(x, g, channel * g.height * g.width, start_h, start_w, bin_h, bin_w)
+                    d_shifts[k] += aside * share * scale[0] * wide
+                    d_shifts[k + size] += along * share * scale[0] * high
 
 
 @layer("DeformablePSROIPooling")
@@ -207,45 +312,30 @@ class DeformablePSROIPooling(PSROIPooling):
             end = (corners[:, 2:] + 1) * kind(self.scale) - kind(0.5)
             self.boxes[:, 2:] = np.maximum(end - self.boxes[:, :2], kind(0.1))
 
-        tasks = len(regions) * self.outputs
-        return [locate, self._call(_VALUES, bottoms, x.flat, tops[0].flat, tasks)]
+        shifts = np.zeros(2, kind) if self.settings.no_trans else bottoms[2].flat
+        self.places = shifts, self.image, self.boxes.reshape(-1), self.parts, np.array([self.settings.trans_std], kind)
+        self.bins = self._bins(bottoms)
+        tasks, y = len(regions) * self.outputs, tops[0].flat
+        return [locate, call(_values, tasks, x.flat, y, *self.places, self.bins, work=self._work(y))]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        x, steps = bottoms[0], []
+        x, dy, bins = bottoms[0], tops[0].flat_diff, self.bins
+        steps: list[Step] = []
         if x.diff is not None:
-            steps.append(self._call(_FEATURES, bottoms, x.flat_diff, tops[0].flat_diff, count(x.shape[:2])))
+            values = x.flat_diff, dy, *self.places, bins
+            steps.append(call(_gradient_of_features, count(x.shape[:2]), *values, work=self._work(dy)))
         if len(bottoms) > 2 and bottoms[2].diff is not None:
-            tasks = len(self.image) * (bottoms[2].shape[1] // 2)
-            steps.append(self._call(_SHIFTS, bottoms, x.flat, tops[0].flat_diff, tasks))
+            shifts, *places = self.places
+            values = x.flat, dy, shifts, bottoms[2].flat_diff, *places, bins
+            steps.append(call(_gradient_of_shifts, bins.regions * bins.classes, *values, work=self._work(dy)))
         return steps
 
-    def _call(self, what: int, bottoms: Sequence[Blob], x: np.ndarray, y: np.ndarray, tasks: int) -> Step:
-        p, kind = self.settings, x.dtype
-        _, _, height, width = bottoms[0].shape
-        shifts = shift_gradient = np.zeros(2, kind)
-        classes, part_size = 1, 0
-        if not p.no_trans:
-            shifts, classes, part_size = bottoms[2].flat, bottoms[2].shape[1] // 2, p.part_size
-            if what == _SHIFTS:
-                shift_gradient = bottoms[2].flat_diff
-        return call(
-            _pool(what),
-            tasks,
-            x,
-            y,
-            shifts,
-            shift_gradient,
-            self.image,
-            self.boxes.reshape(-1),
-            self.parts,
-            np.array([p.trans_std], kind),
-            self.outputs,
-            classes,
-            height,
-            width,
-            len(self.image),
-            self.pooled[0],
-            part_size,
-            p.sample_per_part,
-            work=20 * y.size * p.sample_per_part**2,
-        )
+    def _bins(self, bottoms: Sequence[Blob]) -> Bins:
+        p = self.settings
+        classes, part_size = (1, 0) if p.no_trans else (bottoms[2].shape[1] // 2, p.part_size)
+        height, width = bottoms[0].shape[2:]
+        regions = len(self.image)
+        return Bins(self.outputs, self.pooled[0], height, width, regions, classes, part_size, p.sample_per_part)
+
+    def _work(self, y: np.ndarray) -> float:
+        return 20 * y.size * self.settings.sample_per_part**2

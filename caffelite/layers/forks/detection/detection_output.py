@@ -144,7 +144,7 @@ class DetectionOutput(Layer):
         """Return the detections of an image, one a row."""
         _, priors, located, _ = self.boxes.shape
         mine = slice(image * len(self.classes), (image + 1) * len(self.classes))
-        kept, number = self.suppression.kept[mine], self.suppression.found[mine]
+        kept, number = self.suppression.kept[mine], self.suppression.kept_counts[mine]
         which, place = np.nonzero(np.arange(kept.shape[1]) < number[:, None])
         box, label = kept[which, place], np.array(self.classes)[which]
         score = self.scores[image, label, box // located % priors]

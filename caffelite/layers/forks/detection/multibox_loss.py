@@ -288,7 +288,7 @@ class MultiBoxLoss(Loss):
         suppression = kernels.Suppression(boxes, 1, len(order), len(order), nms.nms_threshold)
         suppression.fill(0, order)
         suppression()
-        return suppression.kept[0, : suppression.found[0]]
+        return suppression.kept[0, : suppression.kept_counts[0]]
 
     def _location_losses(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the location loss of each match, and its slopes with respect to the four numbers."""

@@ -141,7 +141,7 @@ class Proposal(Layer):
             best = kernels.ranked(scores[n], most=self._limits(regions)[0])
             self.suppression.fill(n, n * regions + best)
         self.suppression()
-        box = np.concatenate([self.suppression.kept[n, : self.suppression.found[n]] for n in range(images)])
+        box = np.concatenate([self.suppression.kept[n, : self.suppression.kept_counts[n]] for n in range(images)])
         self.rows = np.column_stack([box // regions, self.boxes[box]])
         self.best = scores.reshape(-1)[box]
         return self._tops(len(box))

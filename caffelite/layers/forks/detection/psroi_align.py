@@ -1,79 +1,105 @@
 """PSROIAlign: the mean of some points of each bin of a region, each bin in channels of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from caffelite.kernels.engine.calls import call
-from caffelite.kernels.engine.compiling import specialised
+from caffelite.kernels.engine.compiling import Kernel, kernel
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
-from caffelite.layers.forks.detection.regions import PSROIPooling
+from caffelite.layers.forks.detection.psroi_pooling import PSROIPooling
 from caffelite.words import count
 
 _ZERO = np.float32(0)
 
 
-@specialised
-def _sample(gradient: bool) -> Callable[..., None]:
-    def sample(
-        begin,
-        end,
-        worker,
-        x,
-        y,
-        image,
-        rows,
-        row_shares,
-        columns,
-        column_shares,
-        outputs,
-        height,
-        width,
-        regions,
-        group,
-        points,
-    ):
-        """y = the mean of x at the points of each bin; or, as ``gradient``, x = the sum of the shares of y.
+class Points(NamedTuple):
+    """How the points lie in bins, channels and map; ``PSROIAlign`` computes it.
 
-        A task is an output of a region, or (gradient) a channel of an image.
-        """
-        channels = outputs * group * group
-        for task in range(begin, end):
-            first, last, d = task // outputs, task // outputs + 1, task % outputs
-            first_h, last_h, first_w, last_w = 0, group, 0, group
-            if gradient:
-                first, last, d = 0, regions, task % channels // (group * group)
-                first_h, first_w = task // group % group, task % group
-                last_h, last_w = first_h + 1, first_w + 1
-                for i in range(task * height * width, (task + 1) * height * width):
-                    x[i] = 0
-            for r in range(first, last):
-                if gradient and image[r] != task // channels:
-                    continue
-                for ph in range(first_h, last_h):
-                    for pw in range(first_w, last_w):
-                        start = (image[r] * channels + (d * group + ph) * group + pw) * height * width
-                        target = ((r * outputs + d) * group + ph) * group + pw
-                        part, total = y[target] / (points * points), _ZERO
-                        for k in range((r * group + ph) * points, (r * group + ph + 1) * points):
-                            above, below = start + rows[2 * k] * width, start + rows[2 * k + 1] * width
-                            a, b = row_shares[2 * k], row_shares[2 * k + 1]
-                            for m in range((r * group + pw) * points, (r * group + pw + 1) * points):
-                                left, right = columns[2 * m], columns[2 * m + 1]
-                                c, e = column_shares[2 * m], column_shares[2 * m + 1]
-                                if gradient:
-                                    x[above + left] += a * c * part
-                                    x[above + right] += a * e * part
-                                    x[below + left] += b * c * part
-                                    x[below + right] += b * e * part
-                                else:
-                                    total += a * (c * x[above + left] + e * x[above + right])
-                                    total += b * (c * x[below + left] + e * x[below + right])
-                        if not gradient:
-                            y[target] = total / (points * points)
+    Attributes
+    ----------
+    outputs, group : int
+        D outputs of G × G bins each, so D·G·G channels.
+    height, width : int
+        Of a map, in elements.
+    regions : int
+        How many there are.
+    points : int
+        Points of a bin along each axis.
+    """
 
-    return sample
+    outputs: int
+    group: int
+    height: int
+    width: int
+    regions: int
+    points: int
+
+
+@kernel
+def _means(begin, end, worker, x, y, image, rows, row_shares, columns, column_shares, g):
+    """y = the mean of x at the points of each bin, each between four values; a task is an output of a region.
+
+    Parameters
+    ----------
+    x : ndarray of float, [images][outputs · group · group][height][width]
+    y : ndarray of float, [regions][outputs][group][group]
+        Is set.
+    image : ndarray of int64, [regions]
+    rows, columns : ndarray of int64, [regions][group · points][2]
+        The two rows, or columns, that the points of a bin lie between.
+    row_shares, column_shares : ndarray of float, of the same shapes
+        The share of each.
+    g : Points
+    """
+    group, points, width = g.group, g.points, g.width
+    channels = g.outputs * group * group
+    for task in range(begin, end):
+        r, d = task // g.outputs, task % g.outputs
+        for ph in range(group):
+            for pw in range(group):
+                start = (image[r] * channels + (d * group + ph) * group + pw) * g.height * width
+                total = _ZERO
+                for k in range((r * group + ph) * points, (r * group + ph + 1) * points):
+                    above, below = start + rows[2 * k] * width, start + rows[2 * k + 1] * width
+                    a, b = row_shares[2 * k], row_shares[2 * k + 1]
+                    for m in range((r * group + pw) * points, (r * group + pw + 1) * points):
+                        left, right = columns[2 * m], columns[2 * m + 1]
+                        c, e = column_shares[2 * m], column_shares[2 * m + 1]
+                        total += a * (c * x[above + left] + e * x[above + right])
+                        total += b * (c * x[below + left] + e * x[below + right])
+                y[(task * group + ph) * group + pw] = total / (points * points)
+
+
+@kernel
+def _means_gradient(begin, end, worker, dx, dy, image, rows, row_shares, columns, column_shares, g):
+    """dx = the sum over bins of the shares that its values had in dy; a task is a channel of an image.
+
+    ``dx`` is set; arrays as in :func:`_means`.
+    """
+    group, points, width = g.group, g.points, g.width
+    channels = g.outputs * group * group
+    for task in range(begin, end):
+        d, ph, pw = task % channels // (group * group), task // group % group, task % group
+        start = task * g.height * width
+        for i in range(start, start + g.height * width):
+            dx[i] = 0
+        for r in range(g.regions):
+            if image[r] != task // channels:
+                continue
+            part = dy[((r * g.outputs + d) * group + ph) * group + pw] / (points * points)
+            for k in range((r * group + ph) * points, (r * group + ph + 1) * points):
+                above, below = start + rows[2 * k] * width, start + rows[2 * k + 1] * width
+                a, b = row_shares[2 * k], row_shares[2 * k + 1]
+                for m in range((r * group + pw) * points, (r * group + pw + 1) * points):
+                    left, right = columns[2 * m], columns[2 * m + 1]
+                    c, e = column_shares[2 * m], column_shares[2 * m + 1]
+                    dx[above + left] += a * c * part
+                    dx[above + right] += a * e * part
+                    dx[below + left] += b * c * part
+                    dx[below + right] += b * e * part
 
 
 @layer("PSROIAlign")
@@ -114,10 +140,11 @@ class PSROIAlign(PSROIPooling):
         self.shares[axis][:, :, 1] = further * inside
         self.shares[axis][:, :, 0] = (1 - further) * inside
 
-    def _call(self, x: Blob, data: np.ndarray, top: np.ndarray, tasks: int, gradient: bool) -> Step:
+    def _call(self, x: Blob, data: np.ndarray, top: np.ndarray, tasks: int, kernel: Kernel) -> Step:
         _, _, height, width = x.shape
+        points = Points(self.outputs, self.pooled[0], height, width, len(self.image), self.points)
         return call(
-            _sample(gradient),
+            kernel,
             tasks,
             data,
             top,
@@ -126,12 +153,7 @@ class PSROIAlign(PSROIPooling):
             self.shares[0].reshape(-1),
             self.columns.reshape(-1),
             self.shares[1].reshape(-1),
-            self.outputs,
-            height,
-            width,
-            len(self.image),
-            self.pooled[0],
-            self.points,
+            points,
             work=10 * top.size * self.points**2,
         )
 
@@ -139,10 +161,10 @@ class PSROIAlign(PSROIPooling):
         x = bottoms[0]
         locate = self._locating(bottoms, self.points)
         self.shares = tuple(np.zeros(bins.shape, x.data.dtype) for bins in (self.rows, self.columns))
-        return [locate, self._call(x, x.flat, tops[0].flat, len(self.image) * self.outputs, False)]
+        return [locate, self._call(x, x.flat, tops[0].flat, len(self.image) * self.outputs, _means)]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x = bottoms[0]
         if x.diff is None:
             return []
-        return [self._call(x, x.flat_diff, tops[0].flat_diff, count(x.shape[:2]), True)]
+        return [self._call(x, x.flat_diff, tops[0].flat_diff, count(x.shape[:2]), _means_gradient)]

@@ -18,8 +18,13 @@ _F = np.float32
 
 @specialised
 def _forward(weights: int) -> Callable[..., None]:
+    """Make the kernel for none, one or both of the weights. Girshick, "Fast R-CNN", 2015, section 2.3."""
+
     def forward(begin, end, worker, x, t, inside, outside, d, sums, sigma2):
-        """d = inside * (x - t), sums[task] = sum of outside * f(d); a task is a chunk."""
+        """d = inside · (x - t), sums[task] = sum of outside · f(d); a task is CHUNK elements.
+
+        ``x, t, inside, outside, d`` are [elements], ``sums``, float64, is [tasks]; ``d`` and ``sums`` are set.
+        """
         half, factor = _F(0.5), _F(sigma2)
         for task in range(begin, end):
             total = 0.0
@@ -40,8 +45,10 @@ def _forward(weights: int) -> Callable[..., None]:
 
 @specialised
 def _backward(weights: int) -> Callable[..., None]:
+    """Make the kernel of the gradient of :func:`_forward`."""
+
     def backward(begin, end, worker, d, inside, outside, dx, scale, sigma2):
-        """dx = scale[0] * outside * inside * f'(d); a task is a chunk."""
+        """dx = scale[0] · outside · inside · f'(d), all [elements]; a task is CHUNK elements."""
         factor = _F(sigma2)
         for i in range(begin * CHUNK, min(end * CHUNK, len(d))):
             value = d[i] * factor

@@ -82,7 +82,7 @@ class _Yolo(Layer):
         suppression = kernels.Suppression(boxes, 1, len(rows), len(rows), limit)
         suppression.fill(0, kernels.ranked(rows[:, 2]))
         suppression()
-        return rows[suppression.kept[0, : suppression.found[0]]]
+        return rows[suppression.kept[0, : suppression.kept_counts[0]]]
 
     def _rows_of(self, x: np.ndarray, anchors: np.ndarray, scale: float) -> np.ndarray:
         """Return the rows of a map of one image, before those that overlap a better one are left out."""

@@ -1,6 +1,7 @@
 """Local: a convolution with filters of its own at each place."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
@@ -15,17 +16,55 @@ from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
 
 
+class Sizes(NamedTuple):
+    """What a layer computes on, in elements.
+
+    Attributes
+    ----------
+    outputs, channels : int
+        Maps of top and bottom.
+    height, width : int
+        Of a map of the bottom.
+    size, stride, pad : int
+        Of a window; the same along both axes.
+    out_h, out_w : int
+        Of a map of the top.
+    """
+
+    outputs: int
+    channels: int
+    height: int
+    width: int
+    size: int
+    stride: int
+    pad: int
+    out_h: int
+    out_w: int
+
+
 @register_jitable
-def _inside(tap, pad, stride, size, many):
-    """Return the first place of the top whose tap lies in the bottom, and the one behind the last."""
+def _inside(tap, pad, stride, size, places):
+    """Return the first of the top's places along an axis whose tap lies in the bottom, and the one behind the last."""
     first = max((pad - tap + stride - 1) // stride, 0)
-    last = min((size - 1 + pad - tap) // stride + 1, many)
+    last = min((size - 1 + pad - tap) // stride + 1, places)
     return first, max(last, first)
 
 
 @kernel
-def _forward(begin, end, worker, x, w, bias, y, outputs, channels, height, width, size, stride, pad, out_h, out_w):
-    """y = sum over taps of x * w + bias; a task is a map of the top."""
+def _forward(begin, end, worker, x, w, bias, y, g):
+    """y = sum over channels and taps of x · w + bias; a task is a map of the top.
+
+    Parameters
+    ----------
+    x : ndarray of float, [images][channels][height][width]
+    w : ndarray of float, [outputs][channels][size][size][out_h · out_w]
+    bias : ndarray of float, [outputs][out_h · out_w] or [0]
+    y : ndarray of float, [images][outputs][out_h · out_w]
+        Is set.
+    g : Sizes
+    """
+    outputs, channels, height, width, out_h, out_w = g.outputs, g.channels, g.height, g.width, g.out_h, g.out_w
+    size, stride, pad = g.size, g.stride, g.pad
     places = out_h * out_w
     for task in range(begin, end):
         n, m = task // outputs, task % outputs
@@ -45,8 +84,10 @@ def _forward(begin, end, worker, x, w, bias, y, outputs, channels, height, width
 
 
 @kernel
-def _to_bottom(begin, end, worker, dy, w, dx, outputs, channels, height, width, size, stride, pad, out_h, out_w):
-    """dx = sum over taps of dy * w; a task is a map of the bottom."""
+def _to_bottom(begin, end, worker, dy, w, dx, g):
+    """dx = sum over outputs and taps of dy · w, arrays as in :func:`_forward`; a task is a map of the bottom."""
+    outputs, channels, height, width, out_h, out_w = g.outputs, g.channels, g.height, g.width, g.out_h, g.out_w
+    size, stride, pad = g.size, g.stride, g.pad
     places = out_h * out_w
     for task in range(begin, end):
         n, c = task // channels, task % channels
@@ -66,8 +107,10 @@ def _to_bottom(begin, end, worker, dy, w, dx, outputs, channels, height, width, 
 
 
 @kernel
-def _to_weights(begin, end, worker, x, dy, dw, outputs, channels, height, width, size, stride, pad, out_h, out_w):
-    """dw += sum over images of x * dy; a task is a channel of an output's filters."""
+def _to_weights(begin, end, worker, x, dy, dw, g):
+    """dw += sum over images of x · dy, arrays as in :func:`_forward`; a task is a channel of an output's filters."""
+    outputs, channels, height, width, out_h, out_w = g.outputs, g.channels, g.height, g.width, g.out_h, g.out_w
+    size, stride, pad = g.size, g.stride, g.pad
     places = out_h * out_w
     for task in range(begin, end):
         m, c = task // channels, task % channels
@@ -103,8 +146,7 @@ class Local(Layer):
             if getattr(p, name) < 1:
                 self.error(f"local_param needs {name} of at least 1", name)
 
-    def _sizes(self, x: Shape) -> tuple[int, ...]:
-        """Return outputs, channels, height, width, kernel, stride, pad, and the height and width of the top."""
+    def _sizes(self, x: Shape) -> Sizes:
         p = self.settings
         if len(x) != 4:
             self.shape_error(f"takes a bottom of 4 axes (images × channels × height × width), not {text_of(x)}")
@@ -113,18 +155,18 @@ class Local(Layer):
                 f"a kernel of {p.kernel_size} does not fit into {text_of(x[2:])} with pad {p.pad}", "kernel_size"
             )
         top = ((n + 2 * p.pad - p.kernel_size) // p.stride + 1 for n in x[2:])
-        return (p.num_output, *x[1:], p.kernel_size, p.stride, p.pad, *top)
+        return Sizes(p.num_output, *x[1:], p.kernel_size, p.stride, p.pad, *top)
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        sizes = self._sizes(bottoms[0])
-        return [(bottoms[0][0], sizes[0], *sizes[-2:])]
+        g = self._sizes(bottoms[0])
+        return [(bottoms[0][0], g.outputs, g.out_h, g.out_w)]
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
-        outputs, channels, *_, down, across = self._sizes(bottoms[0])
-        p = self.settings
-        parameters = [Parameter((outputs, 1, channels * p.kernel_size**2, down * across), p.weight_filler)]
+        g, p = self._sizes(bottoms[0]), self.settings
+        places = g.out_h * g.out_w
+        parameters = [Parameter((g.outputs, 1, g.channels * g.size**2, places), p.weight_filler)]
         if p.bias_term:
-            parameters.append(Parameter((1, 1, outputs, down * across), p.bias_filler))
+            parameters.append(Parameter((1, 1, g.outputs, places), p.bias_filler))
         return parameters
 
     def _work(self, x: Blob, y: Blob) -> int:
@@ -141,7 +183,7 @@ class Local(Layer):
                 self.blobs[0].flat,
                 bias,
                 y.flat,
-                *self._sizes(x.shape),
+                self._sizes(x.shape),
                 work=self._work(x, y),
             )
         ]
@@ -151,11 +193,11 @@ class Local(Layer):
         dy, sizes, work = y.flat_diff, self._sizes(x.shape), self._work(x, y)
         steps: list[Step] = []
         if w.diff is not None:
-            steps.append(call(_to_weights, sizes[0] * sizes[1], x.flat, dy, w.flat_diff, *sizes, work=work))
+            steps.append(call(_to_weights, sizes.outputs * sizes.channels, x.flat, dy, w.flat_diff, sizes, work=work))
         if len(self.blobs) > 1 and self.blobs[1].diff is not None:
             steps.append(add_rows(dy, dy.size // y.shape[0], self.blobs[1].flat_diff))
         if x.diff is not None:
-            steps.append(call(_to_bottom, x.shape[0] * x.shape[1], dy, w.flat, x.flat_diff, *sizes, work=work))
+            steps.append(call(_to_bottom, x.shape[0] * x.shape[1], dy, w.flat, x.flat_diff, sizes, work=work))
         return steps
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.calls import call
 from caffelite.kernels.engine.compiling import specialised
-from caffelite.kernels.engine.entry import Argument
 from caffelite.layers.contract.blobs import Blob, Step, with_gradient
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
@@ -16,12 +16,57 @@ from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
 
 
+class Walk(NamedTuple):
+    """Where neighbourhoods lie in the padded maps, in elements; ``Correlation.forward`` computes it.
+
+    Attributes
+    ----------
+    channels : int
+    rows, pitch : int
+        Of a padded map: how many rows, and from one to the next.
+    top, left : int
+        The first element of the first neighbourhood.
+    kernel : int
+        Elements of a neighbourhood along each axis.
+    step : int
+        From a neighbourhood to the next one.
+    height, width : int
+        Of the top.
+    """
+
+    channels: int
+    rows: int
+    pitch: int
+    top: int
+    left: int
+    kernel: int
+    step: int
+    height: int
+    width: int
+
+
 @specialised
 def _forward(subtract: bool) -> Callable[..., None]:
-    def forward(
-        begin, end, worker, a, b, y, channels, rows, pitch, top, left, kernel, step, height, width, moves, scale, sums
-    ):
-        """A task is a row of the output of one image; ``moves`` are the displacements, as distances in memory."""
+    """Make the kernel of the means of products, or of ``|a - b|``."""
+
+    def forward(begin, end, worker, a, b, y, g, moves, scale, sums):
+        """y = the mean over channels and neighbourhood for each displacement; a task is a row of an image's top.
+
+        Parameters
+        ----------
+        a, b : ndarray of float, [images][channels][rows][pitch]
+            The padded bottoms.
+        y : ndarray of float, [images][moves][height][width]
+            Is set.
+        g : Walk
+        moves : ndarray of int64, [moves]
+            The displacements, as distances in memory.
+        scale : float
+            1 / (channels · kernel²).
+        sums : ndarray of float, [threads][moves · width]: scratch.
+        """
+        channels, rows, pitch, height, width, step = g.channels, g.rows, g.pitch, g.height, g.width, g.step
+        top, left, kernel = g.top, g.left, g.kernel
         total = sums[worker]
         for task in range(begin, end):
             image, line = task // height, task % height
@@ -52,28 +97,23 @@ def _forward(subtract: bool) -> Callable[..., None]:
 
 @specialised
 def _backward(subtract: bool) -> Callable[..., None]:
-    def backward(
-        begin,
-        end,
-        worker,
-        a,
-        b,
-        dy,
-        da,
-        db,
-        channels,
-        rows,
-        pitch,
-        top,
-        left,
-        kernel,
-        step,
-        height,
-        width,
-        moves,
-        scale,
-    ):
-        """A task is a channel of an image."""
+    """Make the kernel of the gradient of :func:`_forward`."""
+
+    def backward(begin, end, worker, a, b, dy, da, db, g, moves, scale):
+        """The gradients to both bottoms; a task is a channel of an image.
+
+        Parameters
+        ----------
+        a, b : ndarray of float, [images][channels][rows][pitch]
+            The padded bottoms.
+        dy : ndarray of float, [images][moves][height][width]
+        da, db : ndarray of float, [images][channels][rows][pitch]
+            Are set.
+        g, moves, scale
+            As in :func:`_forward`.
+        """
+        channels, rows, pitch, height, width, step = g.channels, g.rows, g.pitch, g.height, g.width, g.step
+        top, left, kernel = g.top, g.left, g.kernel
         for task in range(begin, end):
             image, plane = task // channels, task * rows * pitch
             for i in range(plane, plane + rows * pitch):
@@ -178,18 +218,10 @@ class Correlation(Layer):
         self.inside = np.s_[:, :, pads[0] : pads[0] + h, pads[1] + more : pads[1] + more + w]
         self.padded = [arrays.zeros((images, channels, rows, pitch), x.data.dtype) for x in bottoms]
         moves = np.array([v * pitch + u for v in down for u in across], np.int64)
-        self.walk: tuple[Argument, ...] = (
-            channels,
-            rows,
-            pitch,
-            starts[0],
-            starts[1] + more,
-            p.kernel_size,
-            p.stride_1,
-            *y.shape[2:],
-            moves,
-            1 / (p.kernel_size**2 * channels),
-        )
+        height, width = y.shape[2:]
+        top, left = starts[0], starts[1] + more
+        walk = Walk(channels, rows, pitch, top, left, p.kernel_size, p.stride_1, height, width)
+        self.walk = walk, moves, 1 / (p.kernel_size**2 * channels)
         steps: list[Step] = [
             partial(np.copyto, padded[self.inside], x.data) for padded, x in zip(self.padded, bottoms, strict=True)
         ]

@@ -51,12 +51,25 @@ def _signs(begin, end, worker, difference, dx, length, factor, plateau, lenient)
 
 @specialised
 def _places(p: float, q: float) -> Callable[..., None]:
+    """Make the kernel of the loss of places, with these powers."""
     inner, outer, slope = np.float32(p), np.float32(q), np.float32(q - 1)
 
     def places(begin, end, worker, difference, sums, factors, channels, length, share, shift, outer_shift, plateau):
-        """sums = sum over places of (share * sum over channels of (|d| + shift)^p + outer_shift)^q.
+        """sums = sum over places of (share · sum over channels of (|d| + shift)^p + outer_shift)^q.
 
-        factors = the derivative of a place's value by the sum over its channels. A task is an image.
+        A task is an image.
+
+        Parameters
+        ----------
+        difference : ndarray of float, [images][channels][length]
+            What is no number counts as 0.
+        sums : ndarray of float64, [images]
+        factors : ndarray of float, [images][length]
+            Are set; the latter to the derivative of a place's value by the sum over its channels.
+        channels, length : int
+        share, shift, outer_shift : float
+        plateau : float
+            Values below it count as 0.
         """
         for n in range(begin, end):
             first = n * length
@@ -81,6 +94,7 @@ def _places(p: float, q: float) -> Callable[..., None]:
 
 @specialised
 def _places_gradient(p: float) -> Callable[..., None]:
+    """Make the kernel of the gradient of :func:`_places`."""
     power, slope = np.float32(p), np.float32(p - 1)
 
     def gradient(begin, end, worker, difference, factors, dx, channels, length, shift, factor):

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffelite.kernels import batchnorm
 from caffelite.kernels import scale as scaling
+from caffelite.kernels.batchnorm import backward, forward
+from caffelite.kernels.batchnorm.statistics import Constants
 from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.facts import Facts
@@ -119,9 +120,9 @@ class BN(Normalizing):
         scale, shift, *statistics = (blob.data.reshape(-1).astype(factor.dtype) for blob in self.blobs)
         if self.stored:
             mean, variance = statistics
-            inverse = 1 / np.sqrt(variance + self.eps)
-            factor *= inverse
-            offset[:] = (offset - mean) * inverse
+            inverse_std = 1 / np.sqrt(variance + self.eps)
+            factor *= inverse_std
+            offset[:] = (offset - mean) * inverse_std
         factor *= scale
         offset[:] = offset * scale + shift
 
@@ -154,27 +155,24 @@ class BN(Normalizing):
         # The gradient needs the normalised values; where there is none they take the place of the top.
         learns = bottoms[0].diff is not None or any(blob.diff is not None for blob in self.blobs)
         self.normalised = arrays.zeros(x.size, dtype) if learns else y
-        self.inverse = np.zeros(channels, dtype)
+        self.inverse_std = np.zeros(channels, dtype)
         steps: list[Step] = []
         if self.stored:
-            one, mean = np.ones(1, dtype), np.zeros(channels, dtype)
-            statistics = (self.blobs[2].flat, self.blobs[3].flat, one)
-            steps += batchnorm.forward_global(
-                x, self.normalised, channels, length, self.eps, statistics, mean, self.inverse
-            )
+            stored_count, mean = np.ones(1, dtype), np.zeros(channels, dtype)
+            stored = (self.blobs[2].flat, self.blobs[3].flat, stored_count)
+            steps += forward.by_stored(x, self.normalised, channels, length, self.eps, stored, mean, self.inverse_std)
         else:
-            mean, variance, one = np.zeros(channels, dtype), np.zeros(channels, dtype), np.zeros(1, dtype)
+            mean, variance, stored_count = np.zeros(channels, dtype), np.zeros(channels, dtype), np.zeros(1, dtype)
             # With a share of 0 for what was there, the kernel leaves the statistics of this batch alone.
-            steps += batchnorm.forward(
+            steps += forward.by_batch(
                 x,
                 self.normalised,
                 channels,
                 length,
-                self.eps,
-                0.0,
-                (mean, variance, one),
+                Constants(self.eps, 0.0),
+                (mean, variance, stored_count),
                 np.zeros(channels),
-                self.inverse,
+                self.inverse_std,
             )
             values = x.size // channels
             if self.updates or len(tops) > 1:
@@ -208,5 +206,5 @@ class BN(Normalizing):
         if dx is None or self.only_scales:
             return steps
         if self.stored:
-            return [*steps, batchnorm.backward_global(dx, dx, channels, length, self.inverse)]
-        return [*steps, *batchnorm.backward(source, dx, dx, channels, length, self.inverse)]
+            return [*steps, backward.by_stored(dx, dx, channels, length, self.inverse_std)]
+        return [*steps, *backward.by_batch(source, dx, dx, channels, length, self.inverse_std)]

@@ -19,8 +19,22 @@ _PLAIN_EPS = 1e-6
 
 @specialised
 def _forward(across: bool, shared: bool, absolute: bool = False) -> Callable[..., None]:
+    """Make the kernel for norms of images or (not ``across``) of places; one scale for all channels (``shared``)."""
+
     def forward(begin, end, worker, x, y, scale, norms, channels, length, eps):
-        """y = scale * x / norm (absolute: that of L1); a task is an image of ``channels`` maps of ``length``."""
+        """y = scale · x / norm (absolute: that of L1); a task is an image.
+
+        Parameters
+        ----------
+        x, y : ndarray of float, [images][channels][length]
+            ``y`` is set.
+        scale : ndarray of float, [1] or [channels]
+        norms : ndarray of float, [images] or [images][length]
+            Is set.
+        channels, length : int
+        eps : float
+            Added to the sum of squares.
+        """
         for n in range(begin, end):
             start = n * channels * length
             if across:
@@ -48,8 +62,13 @@ def _forward(across: bool, shared: bool, absolute: bool = False) -> Callable[...
 
 @specialised
 def _backward(across: bool, shared: bool) -> Callable[..., None]:
+    """Make the kernel of the gradient of :func:`_forward` to x."""
+
     def backward(begin, end, worker, x, dy, dx, scale, norms, products, channels, length):
-        """dx = scale / norm * (dy - x * sum(x * dy) / norm²); a task is an image."""
+        """dx = scale / norm · (dy - x · sum(x · dy) / norm²), which is set; a task is an image.
+
+        ``products`` is scratch of the shape of ``norms``; the others are as in :func:`_forward`.
+        """
         for n in range(begin, end):
             start = n * channels * length
             if across:
@@ -77,8 +96,10 @@ def _backward(across: bool, shared: bool) -> Callable[..., None]:
 
 @specialised
 def _scale_gradient(across: bool) -> Callable[..., None]:
+    """Make the kernel of the gradient of :func:`_forward` to the scale."""
+
     def scale_gradient(begin, end, worker, x, dy, norms, sums, images, length, channels):
-        """sums[c] = sum of x / norm * dy; a task is a channel."""
+        """sums[c] = sum of x / norm · dy, [channels], which is set; a task is a channel."""
         for c in range(begin, end):
             total = 0.0
             for n in range(images):
@@ -93,7 +114,10 @@ def _scale_gradient(across: bool) -> Callable[..., None]:
 
 @kernel
 def _absolute_gradient(begin, end, worker, x, dy, dx, norms, shares, channels, length):
-    """dx = (dy - sign(x) * sum(x * dy) / norm) / norm; a task is an image."""
+    """dx = (dy - sign(x) · sum(x · dy) / norm) / norm, which is set; a task is an image.
+
+    ``norms`` is [images][length], ``shares`` scratch of that shape; the others are [images][channels][length].
+    """
     for n in range(begin, end):
         for i in range(n * length, (n + 1) * length):
             shares[i] = np.float32(0)
@@ -112,8 +136,10 @@ def _absolute_gradient(begin, end, worker, x, dy, dx, norms, shares, channels, l
 
 @specialised
 def _norm_gradient(absolute: bool) -> Callable[..., None]:
+    """Make the kernel of the gradient that comes by the second top, the norms."""
+
     def norm_gradient(begin, end, worker, x, dx, norms, d_norms, channels, length):
-        """dx += the gradient of the norms; a task is an image."""
+        """dx += the gradient of the norms, whose own is ``d_norms``, [images][length]; a task is an image."""
         for n in range(begin, end):
             for c in range(channels):
                 row = (n * channels + c) * length

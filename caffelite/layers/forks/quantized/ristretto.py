@@ -25,11 +25,23 @@ _STOCHASTIC = 1
 
 @specialised
 def _quantise(form: int, stochastic: bool) -> Callable[..., None]:
+    """Make the kernel of a form of numbers, rounded to the nearest or (``stochastic``) at random.
+
+    Gysel et al., "Hardware-oriented Approximation of Convolutional Neural Networks", 2016.
+    """
+
     def quantise(begin, end, worker, x, y, seed, passes, one, other):
         """y = the number of few bits next to x; a task is CHUNK elements.
 
-        The two settings are: bits and fractional bits (fixed), bits of mantissa and exponent (float), least and
-        largest exponent (power).
+        Parameters
+        ----------
+        x, y : ndarray of float, [elements]
+            ``y`` is set.
+        seed : int
+        passes : ndarray of int64, [1]
+            The number of the pass, which chance depends on.
+        one, other : int
+            Bits and fractional bits (fixed), bits of mantissa and exponent (float), least and largest exponent (power).
         """
         unit = 2.0**-other if form == _FIXED else 2.0**one
         for i in range(begin * CHUNK, min(end * CHUNK, len(x))):

@@ -66,7 +66,7 @@ def test_suppression(eta: float, room: int, pixels: bool) -> None:
         order = sorted((i for i in range(40) if scores[t, i] > 0.2), key=lambda i: (-scores[t, i], i))  # noqa: B023
         expected = suppress(boxes[t], order, 0.55, eta, float(pixels), room)
         assert len(expected) < len(order)
-        assert (step.kept[t, : step.found[t]] - 40 * t).tolist() == expected
+        assert (step.kept[t, : step.kept_counts[t]] - 40 * t).tolist() == expected
 
 
 def test_ranked() -> None:

@@ -1,0 +1,215 @@
+"""Batch normalization, forward: by the statistics of the batch, or by the stored ones.
+
+``y = (x - mean) / sqrt(variance + eps) · gamma + beta`` for each channel; gamma and beta are a scale and a shift that a
+layer behind it learns, or none. Ioffe and Szegedy, "Batch Normalization", 2015, algorithm 1.
+
+The statistics have read x from its beginning; it is normalised from its end, where what was read last is still in the
+nearest cache.
+"""
+
+import numpy as np
+from numba.extending import register_jitable
+
+from caffelite.kernels.batchnorm import statistics
+from caffelite.kernels.batchnorm.statistics import Constants, Stored, extent
+from caffelite.kernels.engine import arrays
+from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.compiling import kernel
+from caffelite.kernels.maps import combine
+
+#: Channels a task takes where there are no spatial axes, so that vectors run over channels.
+BLOCK = 16
+
+
+@register_jitable
+def _statistics_of_rows(x, channels, first, last, centre, squares, rest):
+    """Set ``centre`` to the mean of channels first to last - 1, nearly; then ``squares`` to sum((x - centre)²).
+
+    ``rest`` is set to sum(x - centre), what rounding lost. All in the type of the values.
+    """
+    images = len(x) // channels
+    for c in range(first, last):
+        centre[c] = np.float32(0)
+        squares[c] = np.float32(0)
+        rest[c] = np.float32(0)
+    for n in range(images):
+        row = n * channels
+        for c in range(first, last):
+            centre[c] += x[row + c] - x[c]
+    for c in range(first, last):
+        centre[c] = x[c] + centre[c] / np.float32(images)
+    for n in range(images):
+        row = n * channels
+        for c in range(first, last):
+            d = x[row + c] - centre[c]
+            squares[c] += d * d
+            rest[c] += d
+
+
+@kernel
+def _forward_rows(
+    begin,
+    end,
+    worker,
+    x,
+    y,
+    channels,
+    constants,
+    mean_sum,
+    variance_sum,
+    stored_count,
+    mean,
+    inverse_std,
+    gamma,
+    beta,
+    scratch,
+):
+    """All of it where a channel has one value an image; a task is BLOCK channels. In plain NumPy: ``naive.batchnorm``.
+
+    Parameters
+    ----------
+    x, y : ndarray of float, [images][channels]
+        ``y`` is set.
+    channels : int
+    constants : Constants
+    mean_sum, variance_sum : ndarray of float, [channels]
+    stored_count : ndarray of float, [1]
+        Caffe's blobs, which are updated.
+    mean : ndarray of float64, [channels]
+    inverse_std : ndarray of float, [channels]
+        Are set to the mean and to 1 / sqrt(variance + eps).
+    gamma, beta : ndarray of float, [channels] or [0]
+    scratch : ndarray of float, [3][channels]
+    """
+    images = len(x) // channels
+    centre, squares, rest = scratch[0], scratch[1], scratch[2]
+    first, last = begin * BLOCK, min(end * BLOCK, channels)
+    eps, fraction = np.float32(constants.eps), np.float32(constants.fraction)
+    _statistics_of_rows(x, channels, first, last, centre, squares, rest)
+    for c in range(first, last):
+        # What the first pass over the rows lost to rounding.
+        rest[c] /= np.float32(images)
+        squares[c] = max(squares[c] - np.float32(images) * rest[c] * rest[c], np.float32(0))
+        centre[c] += rest[c]
+        variance = squares[c] / np.float32(images)
+        unbiased = squares[c] / np.float32(images - 1) if images > 1 else variance
+        mean_sum[c] = mean_sum[c] * fraction + centre[c]
+        variance_sum[c] = variance_sum[c] * fraction + unbiased
+        mean[c] = centre[c]
+        inverse_std[c] = np.float32(1) / np.sqrt(variance + eps)
+    if begin == 0:
+        stored_count[0] = stored_count[0] * fraction + np.float32(1)
+    slope, constant = scratch[1], scratch[2]
+    for c in range(first, last):
+        slope[c] = inverse_std[c] * gamma[c] if len(gamma) else inverse_std[c]
+        constant[c] = beta[c] if len(beta) else np.float32(0)
+    for n in range(images):
+        row = n * channels
+        for c in range(first, last):
+            y[row + c] = (x[row + c] - centre[c]) * slope[c] + constant[c]
+
+
+@kernel
+def _normalise(begin, end, worker, x, y, channels, length, mean, inverse_std, gamma, beta):
+    """y = (x - mean) · inverse_std · gamma + beta for given statistics; a task is a channel of an image.
+
+    In plain NumPy: ``naive.batchnorm``.
+
+    Parameters
+    ----------
+    x, y : ndarray of float, [images][channels][length]
+        ``y`` is set.
+    channels, length : int
+    mean : ndarray of float or float64, [channels]
+        What the type of x loses of it is taken off as well.
+    inverse_std : ndarray of float, [channels]
+    gamma, beta : ndarray of float, [channels] or [0]
+    """
+    for n in range((end - 1) // channels, begin // channels - 1, -1):
+        for task in range(max(begin, n * channels), min(end, (n + 1) * channels)):
+            c = task - n * channels
+            middle = x.dtype.type(mean[c])
+            rest = x.dtype.type(mean[c] - middle)
+            slope = inverse_std[c] * gamma[c] if len(gamma) else inverse_std[c]
+            constant = beta[c] if len(beta) else x.dtype.type(0)
+            combine(x, None, y, task * length, length, middle, rest, rest, slope, constant)
+
+
+@kernel
+def _normalise_rows(begin, end, worker, x, y, channels, mean, inverse_std):
+    """y = (x - mean) · inverse_std for given statistics and x, y of [images][channels]; a task is an image.
+
+    ``mean`` and ``inverse_std`` are [channels].
+    """
+    for n in range(begin, end):
+        row = n * channels
+        for c in range(channels):
+            y[row + c] = (x[row + c] - mean[c]) * inverse_std[c]
+
+
+def or_nothing(values: np.ndarray | None, like: np.ndarray) -> np.ndarray:
+    """Return the values on one axis; for None an empty array of the type of ``like``."""
+    return np.empty(0, like.dtype) if values is None else values.reshape(-1)
+
+
+def by_batch(
+    x: np.ndarray,
+    y: np.ndarray,
+    channels: int,
+    length: int,
+    constants: Constants,
+    stored: Stored,
+    mean: np.ndarray,
+    inverse_std: np.ndarray,
+    gamma: np.ndarray | None = None,
+    beta: np.ndarray | None = None,
+) -> list[Call]:
+    """Return the calls that normalise by the statistics of the batch and add them to the stored ones.
+
+    Parameters
+    ----------
+    x, y : ndarray of float32, one axis
+        [images][channels][length]; ``y`` may be ``x``.
+    channels, length : int
+    constants : Constants
+    stored : three ndarrays of float32
+        Caffe's blobs, which are updated: mean sum [channels], variance sum [channels] and their count [1].
+    mean : ndarray of float64, [channels]
+    inverse_std : ndarray of float32, [channels]
+        Are set to the mean and to 1 / sqrt(variance + eps), for the gradient.
+    gamma, beta : ndarray of float32, [channels], optional
+        Of a scale and a shift behind it.
+    """
+    learned = or_nothing(gamma, x), or_nothing(beta, x)
+    if length == 1:
+        scratch = arrays.zeros((3, channels), x.dtype)
+        values = x, y, channels, constants, *stored, mean, inverse_std, *learned, scratch
+        return [call(_forward_rows, -(-channels // BLOCK), *values, work=x.size)]
+    return [
+        *statistics.of_batch(x, extent(x.size, channels, length), constants, stored, mean, inverse_std),
+        call(_normalise, x.size // length, x, y, channels, length, mean, inverse_std, *learned, work=x.size),
+    ]
+
+
+def by_stored(
+    x: np.ndarray,
+    y: np.ndarray,
+    channels: int,
+    length: int,
+    eps: float,
+    stored: Stored,
+    mean: np.ndarray,
+    inverse_std: np.ndarray,
+) -> list[Call]:
+    """Return the calls that normalise by the stored statistics; the parameters are those of :func:`by_batch`.
+
+    ``mean`` may be of the type of ``x``; it and ``inverse_std`` are set.
+    """
+    prepared = statistics.of_stored(eps, stored, mean, inverse_std)
+    if length == 1:
+        return [prepared, call(_normalise_rows, x.size // channels, x, y, channels, mean, inverse_std, work=x.size)]
+    learned = [np.empty(0, x.dtype)] * 2
+    return [
+        prepared,
+        call(_normalise, x.size // length, x, y, channels, length, mean, inverse_std, *learned, work=x.size),
+    ]
