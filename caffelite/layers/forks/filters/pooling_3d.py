@@ -114,8 +114,8 @@ class Pooling3D(_Volumes):
     pooling = _EveryWindow
 
     def setup(self) -> None:
-        given = self.param
-        p = given.pooling3d_param if given.HasField("pooling3d_param") else given.pooling_param
+        own = self.param.HasField("pooling3d_param")
+        p = self.param.pooling3d_param if own else self.param.pooling_param
         self.pool = p.pool
         if p.pool not in (_MAX, _AVE):
             self.error("pool must be MAX or AVE", "pool")
