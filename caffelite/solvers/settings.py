@@ -127,18 +127,29 @@ class Settings:
         """The seed of the run."""
         return int(self.param.random_seed) if self.param.random_seed >= 0 else DEFAULT_SEED
 
+    @property
+    def gpu(self) -> int | None:
+        """The number of the GPU that the file asks for; Caffe's own default is a GPU, ours is none."""
+        asked = self.param.HasField("solver_mode") and self.param.solver_mode == _GPU
+        return self.param.device_id if asked else None
+
     def chosen_gpu(self, asked: int | None) -> tuple[Gpu | None, str]:
         """Return the GPU to run on, and a note where there is to be one but it runs on the CPU.
 
         Parameters
         ----------
         asked : int or None
-            Its number; None is what the file asks for. (Caffe's own default is a GPU, ours is none.)
+            Its number; None is what the file asks for.
+
+        Raises
+        ------
+        GpuError
+            There are GPUs, but none of this number.
         """
-        in_file = self.param.HasField("solver_mode") and self.param.solver_mode == _GPU
-        if asked is None and not in_file:
+        number = self.gpu if asked is None else asked
+        if number is None:
             return None, ""
-        gpu, reason = gpu_or_reason(self.param.device_id if asked is None else asked)
+        gpu, reason = gpu_or_reason(number)
         if gpu is not None:
             return gpu, ""
         who = f"{self.document.setting('solver_mode')}: solver_mode is GPU" if asked is None else f"GPU {asked}"
