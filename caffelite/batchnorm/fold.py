@@ -1,7 +1,6 @@
 """BatchNorm and Scale folded into the layers beside them: the net that is deployed."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +26,7 @@ class _Item:
     """A layer of the new net, with its blobs in float64."""
 
     node: Node
-    param: Any
+    param: LayerParameter
     blobs: list[np.ndarray] = field(default_factory=list)
 
 
@@ -125,7 +124,7 @@ def _labels(net: Net) -> set[Version]:
     return {version for version in tops if _is_label(version)}
 
 
-def _deployed(node: Node, bottoms: list[str]) -> Any:
+def _deployed(node: Node, bottoms: list[str]) -> LayerParameter:
     """Return what stands in the new net for a layer: the layer without what is for training, or what it leaves."""
     layer = node.layer
     param = LayerParameter()

@@ -4,7 +4,6 @@ import io
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from caffelite.data.draws import draws
 from caffelite.data.transform import Transformer
 from caffelite.errors import DataError, MissingExtraError
 from caffelite.kernels.engine import arrays
+from caffelite.schema.messages import ImageDataParameter, TransformationParameter
 from caffelite.words import Shape, quoted
 
 _LARGEST_LABEL = (1 << 31) - 1
@@ -115,8 +115,8 @@ class ImageStream:
 
     Parameters
     ----------
-    settings : ImageDataParameter message
-    param : TransformationParameter message
+    settings : ImageDataParameter
+    param : TransformationParameter
     phase, seed : int
     where : callable
         ``where(setting)`` gives the place for errors.
@@ -127,7 +127,14 @@ class ImageStream:
         Channels, height and width of the first image, resized.
     """
 
-    def __init__(self, settings: Any, param: Any, phase: int, seed: int, where: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        settings: ImageDataParameter,
+        param: TransformationParameter,
+        phase: int,
+        seed: int,
+        where: Callable[[str], str],
+    ) -> None:
         self.settings, self.seed = settings, seed
         self.batch_size: int = settings.batch_size
         self._items = read_list(settings.source)

@@ -1,6 +1,6 @@
 """The records of a database as batches: decoded, transformed, in the order of their keys."""
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -11,7 +11,7 @@ from caffelite.data.transform import Transformer
 from caffelite.errors import DataError
 from caffelite.kernels import transform as kernels
 from caffelite.kernels.engine import arrays
-from caffelite.schema.messages import Datum
+from caffelite.schema.messages import Datum, TransformationParameter
 from caffelite.words import Shape, text_of
 
 
@@ -101,7 +101,7 @@ class RecordStream:
     ----------
     database : Database
     batch_size : int
-    param : TransformationParameter message
+    param : TransformationParameter
     phase, seed : int
     where : callable
         ``where(setting)`` gives the place for errors.
@@ -112,7 +112,15 @@ class RecordStream:
         Channels, height and width of the records.
     """
 
-    def __init__(self, database: Database, batch_size: int, param: Any, phase: int, seed: int, where: Any) -> None:
+    def __init__(
+        self,
+        database: Database,
+        batch_size: int,
+        param: TransformationParameter,
+        phase: int,
+        seed: int,
+        where: Callable[[str], str],
+    ) -> None:
         self.database, self.batch_size, self.seed = database, batch_size, seed
         self.epoch_size = len(database)
         self.color = True if param.force_color else False if param.force_gray else None

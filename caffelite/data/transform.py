@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
 from caffelite.data.draws import below
 from caffelite.errors import DataError
 from caffelite.schema.blobs import read_blob
+from caffelite.schema.messages import TransformationParameter
 from caffelite.words import TRAIN, text_of
 
 
@@ -17,7 +18,7 @@ class Transformer:
 
     Parameters
     ----------
-    param : TransformationParameter message
+    param : TransformationParameter
         ``scale``, ``mirror``, ``crop_size``, ``mean_file`` or ``mean_value`` (one, or one a channel).
     shape : (int, int, int)
         Channels, height and width of the images.
@@ -33,7 +34,9 @@ class Transformer:
         Height and width of what comes out.
     """
 
-    def __init__(self, param: Any, shape: tuple[int, int, int], phase: int, where: Callable[[str], str]) -> None:
+    def __init__(
+        self, param: TransformationParameter, shape: tuple[int, int, int], phase: int, where: Callable[[str], str]
+    ) -> None:
         self.scale, self.mirror, self.random_crop = param.scale, param.mirror, phase == TRAIN
         self._where = where
         crop = param.crop_size

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from caffelite.data.draws import below
 from caffelite.data.images import ItemBatch, decode_image, resize
 from caffelite.errors import DataError
 from caffelite.schema.blobs import read_blob
+from caffelite.schema.messages import TransformationParameter, WindowDataParameter
 from caffelite.words import Shape, quoted, text_of
 
 _F = np.float32
@@ -78,7 +79,7 @@ def place_window(box: tuple[int, int, int, int], size: tuple[int, int], crop: in
     return Place(x1, y1, x2, y2, width, height, left, right, _round(_F(outside[1]) * scale_y))
 
 
-def _round(value: Any) -> int:
+def _round(value: float | np.floating) -> int:
     """Round as C does, halves away from 0."""
     return int(math.copysign(math.floor(abs(float(value)) + 0.5), value))
 
@@ -88,8 +89,8 @@ class WindowStream:
 
     Parameters
     ----------
-    settings : WindowDataParameter message
-    param : TransformationParameter message
+    settings : WindowDataParameter
+    param : TransformationParameter
     seed : int
     where : callable
         ``where(setting)`` gives the place for errors.
@@ -98,7 +99,9 @@ class WindowStream:
     #: Windows are drawn, never counted through.
     epoch_size = 0
 
-    def __init__(self, settings: Any, param: Any, seed: int, where: Callable[[str], str]) -> None:
+    def __init__(
+        self, settings: WindowDataParameter, param: TransformationParameter, seed: int, where: Callable[[str], str]
+    ) -> None:
         self.settings, self.seed, self._where = settings, seed, where
         self.batch_size: int = settings.batch_size
         self.crop: int = param.crop_size
@@ -165,7 +168,7 @@ class WindowStream:
     def _broken(self, number: int, text: str) -> NoReturn:
         raise DataError(f"{self.settings.source}:{number}: {text}")
 
-    def _mean(self, param: Any) -> np.ndarray:
+    def _mean(self, param: TransformationParameter) -> np.ndarray:
         """Return what is subtracted, channels x crop x crop."""
         mean = np.zeros((3, self.crop, self.crop), _F)
         if param.HasField("mean_file"):

@@ -118,10 +118,8 @@ def prepare(
     anew = bool(source) or again
     if present and not anew and not (present.builtin and os.access(folder, os.W_OK)):
         return _use(present, say)
-    _, ours = _read_marker(folder, data)
-    theirs = {file for file in data.files if (folder / file).exists() and file not in ours}
-    if theirs and anew:
-        raise DataError(f"{folder / min(theirs)} was not made by caffelite; move it away to have one made")
+    if anew:
+        _check_all_ours(folder, data)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}.") as scratch:
@@ -129,15 +127,10 @@ def prepare(
             unpacked.mkdir()
             built.mkdir()
             originals = _local(data, source, unpacked, say)
-            if originals is None and present and not again:
-                return _use(present, say)
             if originals is None:
-                try:
-                    originals = _downloaded(data, unpacked, say)
-                except DataError as error:
-                    if present and not present.builtin:
-                        raise
-                    say(f"{name}: {error}; making the {_BUILTIN} in {folder}: {_disclaimer(data)}")
+                if present and not again:
+                    return _use(present, say)
+                originals = _downloaded_if_possible(data, folder, unpacked, present, say)
             splits, origin = originals or (data.builtin, f"{_BUILTIN} of drawn images")
             train, test = data.build(splits, built)
             _install(data, built, folder, origin)
@@ -146,6 +139,27 @@ def prepare(
     if originals:
         say(f"{name}: {folder}/{name}_* {origin}, {train} training and {test} test images")
     return Prepared(name, folder, origin, not originals)
+
+
+def _check_all_ours(folder: Path, data: DataSet) -> None:
+    """Raise DataError where somebody else put one of the files there."""
+    _, ours = _read_marker(folder, data)
+    theirs = {file for file in data.files if (folder / file).exists() and file not in ours}
+    if theirs:
+        raise DataError(f"{folder / min(theirs)} was not made by caffelite; move it away to have one made")
+
+
+def _downloaded_if_possible(
+    data: DataSet, folder: Path, unpacked: Path, present: Prepared | None, say: Callable[[str], None]
+) -> tuple[Splits, str] | None:
+    """Return the originals; None, and say so, where they cannot be had and the built-in set is to stand in for them."""
+    try:
+        return _downloaded(data, unpacked, say)
+    except DataError as error:
+        if present and not present.builtin:
+            raise
+        say(f"{data.name}: {error}; making the {_BUILTIN} in {folder}: {_disclaimer(data)}")
+        return None
 
 
 def _use(present: Prepared, say: Callable[[str], None]) -> Prepared:

@@ -3,20 +3,22 @@
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from caffelite.errors import Error
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.registry import registry
 from caffelite.layers.contract.summary import plain_summary
 from caffelite.net.graph import Graph, Node, included
+from caffelite.schema.documents import NetDocument
+from caffelite.schema.messages import LayerParameter
 from caffelite.words import TEST, TRAIN, Shape, count, text_of
 
 PHASES = {"TRAIN": TRAIN, "TEST": TEST}
 
 
 @dataclass(slots=True)
-class Row:
+class BoxRow:
     """A layer.
 
     Attributes
@@ -52,7 +54,7 @@ class Row:
 class Box:
     """A layer and the layers that run in place behind it."""
 
-    rows: list[Row]
+    rows: list[BoxRow]
 
 
 @dataclass(slots=True)
@@ -86,7 +88,7 @@ class Diagram:
     parameters: int | None
 
 
-def build(document: Any, phase: str = "ALL", allow_python: bool = False) -> Diagram:
+def build(document: NetDocument, phase: str = "ALL", allow_python: bool = False) -> Diagram:
     """Make the diagram of a net.
 
     Parameters
@@ -102,25 +104,30 @@ def build(document: Any, phase: str = "ALL", allow_python: bool = False) -> Diag
     Shapes and parameters are left out where they cannot be known: without the data, behind a Python layer that may not
     run, or with a layer type that is not known. Unknown layers are drawn all the same.
     """
-    wanted = {phase} if phase in PHASES else set(PHASES)
-    known = {
-        name: _measure(document, PHASES[name], allow_python) for name in sorted(wanted, key=lambda n: n != "TRAIN")
+    drawn = {phase} if phase in PHASES else set(PHASES)
+    measured = {
+        name: _measure(document, PHASES[name], allow_python) for name in sorted(drawn, key=lambda n: n != "TRAIN")
     }
-    maker = _Maker(wanted, known)
+    maker = _Maker(drawn, measured)
     for i, layer in enumerate(document.message.layer):
         place = partial(document.place, i)
         stages = [s for rule in (*layer.include, *layer.exclude) for s in rule.stage]
-        phases = {name for name in wanted if included(layer, PHASES[name], 0, stages, place())}
+        phases = {name for name in drawn if included(layer, PHASES[name], 0, stages, place())}
         if phases:
             maker.add(layer, phases)
-    parameters = maker.total if all(complete for _, _, complete in known.values()) else None
+    parameters = maker.total if all(one.complete for one in measured.values()) else None
     return Diagram(document.message.name, maker.boxes, maker.edges, maker.layers, parameters)
 
 
-def _measure(
-    document: Any, phase: int, allow_python: bool
-) -> tuple[dict[tuple[str, str], Shape], dict[str, int], bool]:
-    """Return the shapes of tops by (layer, blob) and the parameters of layers by name, and whether these are all."""
+class _Measured(NamedTuple):
+    """The shapes of tops by (layer, blob) and the parameters of layers by name, and whether these are all."""
+
+    shapes: dict[tuple[str, str], Shape]
+    parameters: dict[str, int]
+    complete: bool
+
+
+def _measure(document: NetDocument, phase: int, allow_python: bool) -> _Measured:
     shapes: dict[tuple[str, str], Shape] = {}
     sizes: dict[str, int] = {}
     complete, graph = True, None
@@ -148,21 +155,22 @@ def _measure(
     finally:
         for node in graph.nodes if graph is not None else []:
             node.layer.close()
-    return shapes, sizes, complete
+    return _Measured(shapes, sizes, complete)
 
 
 class _Maker:
-    def __init__(self, wanted: set[str], known: dict[str, Any]) -> None:
-        self.wanted, self.known = wanted, known
+    def __init__(self, drawn: set[str], measured: dict[str, _Measured]) -> None:
+        #: The phases that are drawn, and what is known of the net in each.
+        self.drawn, self.measured = drawn, measured
         self.boxes: list[Box] = []
         self.edges: list[Edge] = []
         self.layers = 0
         self.total = 0
         self._counted: set[str] = set()
         self._producer: dict[tuple[str, str], int] = {}  # (phase, blob) -> box
-        self._last: tuple[Any, Row, int] | None = None
+        self._last: tuple[LayerParameter, BoxRow, int] | None = None
 
-    def add(self, layer: Any, phases: set[str]) -> None:
+    def add(self, layer: LayerParameter, phases: set[str]) -> None:
         self.layers += 1
         row = self._row(layer, phases)
         in_place = len(layer.bottom) == 1 and list(layer.bottom) == list(layer.top)
@@ -180,7 +188,7 @@ class _Maker:
         if not in_place:
             self._connect(layer, box, phases)
 
-    def _twin(self, layer: Any, row: Row, phases: set[str]) -> int | None:
+    def _twin(self, layer: LayerParameter, row: BoxRow, phases: set[str]) -> int | None:
         """Return the box of the layer before, if this is the same one for the other phase; its row then tells both."""
         if self._last is None:
             return None
@@ -192,7 +200,7 @@ class _Maker:
         first.phases = ""
         return box
 
-    def _connect(self, layer: Any, box: int, phases: set[str]) -> None:
+    def _connect(self, layer: LayerParameter, box: int, phases: set[str]) -> None:
         for blob in dict.fromkeys(layer.bottom):
             sources: dict[int, set[str]] = {}
             for p in sorted(phases):
@@ -200,7 +208,7 @@ class _Maker:
                     sources.setdefault(self._producer[p, blob], set()).add(p)
             for source, through in sources.items():
                 known = next((e for e in self.edges if (e.source, e.target, e.blob) == (source, box, blob)), None)
-                mark = "" if through == self.wanted else next(iter(through))
+                mark = "" if through == self.drawn else next(iter(through))
                 if known is None:
                     self.edges.append(Edge(source, box, blob, self._shape(blob, source, through), mark))
                 elif known.phases != mark:
@@ -211,22 +219,22 @@ class _Maker:
 
     def _shape(self, blob: str, source: int, phases: set[str]) -> str:
         name = self.boxes[source].rows[0].name
-        shapes = [self.known[p][0].get((name, blob)) for p in ("TRAIN", "TEST") if p in phases]
+        shapes = [self.measured[p].shapes.get((name, blob)) for p in ("TRAIN", "TEST") if p in phases]
         return next((text_of(shape) for shape in shapes if shape is not None), "")
 
-    def _row(self, layer: Any, phases: set[str]) -> Row:
-        sizes = [self.known[p][1].get(layer.name) for p in sorted(phases)]
+    def _row(self, layer: LayerParameter, phases: set[str]) -> BoxRow:
+        sizes = [self.measured[p].parameters.get(layer.name) for p in sorted(phases)]
         parameters = next((size for size in sizes if size), None)
-        mark = "" if phases == self.wanted else next(iter(phases))
+        mark = "" if phases == self.drawn else next(iter(phases))
         shared = [spec.name for spec in layer.param if spec.name]
         names = {layer.name, *shared}
         if parameters and not names & self._counted:
             self.total += parameters
         self._counted |= names
-        return Row(layer.name, layer.type, _settings(layer), mark, parameters, shared)
+        return BoxRow(layer.name, layer.type, _settings(layer), mark, parameters, shared)
 
 
-def _settings(layer: Any) -> list[str]:
+def _settings(layer: LayerParameter) -> list[str]:
     known = registry().get(layer.type)
     return plain_summary(layer) if known is None else known.summary(layer)
 

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 from caffelite.draw import graphviz_process
-from caffelite.draw.boxes import Box, Diagram, Row, build, short_number
+from caffelite.draw.boxes import Box, BoxRow, Diagram, build, short_number
 from caffelite.errors import Error, MissingExtraError
 from caffelite.schema.files import atomic_write
 from caffelite.schema.text import read_net
@@ -159,7 +159,7 @@ def _table(box: Box) -> str:
     return f'<table border="1" cellborder="0" cellspacing="0" cellpadding="4" color="{border}">{rows}</table>'
 
 
-def _html_row(row: Row, in_place: bool) -> str:
+def _html_row(row: BoxRow, in_place: bool) -> str:
     fill = _COLOURS[row.kind][0]
     name = html.escape(row.name)
     head = (
@@ -174,7 +174,7 @@ def _html_row(row: Row, in_place: bool) -> str:
     return f'<tr><td bgcolor="{fill}" align="center">{"<br/>".join(lines)}</td></tr>'
 
 
-def _facts(row: Row) -> list[str]:
+def _facts(row: BoxRow) -> list[str]:
     facts = [f"{short_number(row.parameters)} parameters"] if row.parameters else []
     return facts + ([f"shares {', '.join(row.shared)}"] if row.shared else [])
 
@@ -212,7 +212,7 @@ def _markdown_text(text: str) -> str:
     return re.sub(r"[\\`*\[\]#~|$]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", line)
 
 
-def _mermaid_row(row: Row) -> str:
+def _mermaid_row(row: BoxRow) -> str:
     words = [
         f"<b>{_mermaid_text(row.name)}</b> {_mermaid_text(row.type)}" + (f" <i>{row.phases}</i>" if row.phases else "")
     ]

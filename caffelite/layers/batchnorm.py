@@ -1,7 +1,6 @@
 """BatchNorm: zero mean and unit variance for each channel."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from caffelite.layers.shared.normalizing import (
     Statistics,
     layout_of,
 )
-from caffelite.schema.messages import FillerParameter, ParamSpec
+from caffelite.schema.messages import BatchNormParameter, FillerParameter, LayerParameter, ParamSpec
 from caffelite.words import TRAIN, Shape, count
 
 #: Blobs that are no parameters: the sums of means and of variances, and their count.
@@ -31,12 +30,12 @@ STATISTICS = 3
 _ONE = FillerParameter(type="constant", value=1)
 
 
-def _rate(spec: Any) -> float:
+def _rate(spec: ParamSpec) -> float:
     """Return the rate that is given, not the default one."""
     return float(spec.lr_mult) if spec.HasField("lr_mult") else 0.0
 
 
-def _has_scale(settings: Any) -> bool:
+def _has_scale(settings: BatchNormParameter) -> bool:
     return bool(settings.scale_bias or settings.HasField("scale_filler") or settings.HasField("bias_filler"))
 
 
@@ -122,7 +121,7 @@ class BatchNorm(Normalizing):
         return facts.but(backward_reads=frozenset({"bottom"})) if self.scale_bias else facts
 
     @staticmethod
-    def of_statistics(param: Any) -> range:
+    def of_statistics(param: LayerParameter) -> range:
         """Return which of the ``param`` fields of a BatchNorm layer are those of its statistics."""
         given = param.param
         first = 2 if _has_scale(param.batch_norm_param) and any(_rate(spec) for spec in given[:2]) else 0
@@ -141,7 +140,7 @@ class BatchNorm(Normalizing):
             parameters += [Parameter((channels,), filler), Parameter((channels,), self.settings.bias_filler)]
         return parameters
 
-    def specs(self) -> list[Any]:
+    def specs(self) -> list[ParamSpec]:
         given = super().specs()
         if not self.scale_first:
             return given

@@ -1,11 +1,10 @@
 """Data: images and labels from a database."""
 
-from typing import Any
-
 from caffelite.data.database import open_database
 from caffelite.data.records import RecordStream
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.streamed import Streamed
+from caffelite.schema.messages import LayerParameter
 
 
 @layer("Data")
@@ -26,7 +25,7 @@ class Data(Streamed):
     facts = Streamed.facts.but(tops=(1, 2), kind="data", settings=("data_param", "transform_param"))
 
     @classmethod
-    def summary(cls, param: Any) -> list[str]:
+    def summary(cls, param: LayerParameter) -> list[str]:
         return [f"{param.data_param.source}, batch {param.data_param.batch_size}"]
 
     def setup(self) -> None:

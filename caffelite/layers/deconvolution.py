@@ -7,7 +7,8 @@ import numpy as np
 from caffelite.kernels import scale
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.registry import layer
-from caffelite.layers.convolution import Convolution, planes
+from caffelite.layers.convolution import Convolution
+from caffelite.layers.shared.planes import Planes, planes
 from caffelite.words import Shape, count, text_of
 
 
@@ -56,7 +57,7 @@ class Deconvolution(Convolution):
         parts = weights.reshape(groups, -1, *weights.shape[1:])
         return (parts * factor.reshape(groups, 1, -1, *[1] * (weights.ndim - 2))).reshape(weights.shape)
 
-    def _reversed(self, x: Blob, y: Blob):
+    def _reversed(self, x: Blob, y: Blob) -> Planes:
         """Return the convolution from the top to the bottom."""
         images, channels, sizes = self._sizes(x.shape)
         spatial = y.shape[len(y.shape) - len(sizes[0]) :]

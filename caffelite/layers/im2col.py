@@ -3,14 +3,14 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.contract.summary import plain_summary
 from caffelite.layers.convolution import Convolution
+from caffelite.schema.messages import LayerParameter
 from caffelite.words import Shape
 
 
@@ -32,7 +32,7 @@ class Im2col(Convolution):
     )
 
     @classmethod
-    def summary(cls, param: Any) -> list[str]:
+    def summary(cls, param: LayerParameter) -> list[str]:
         return plain_summary(param, cls.facts.settings)
 
     def setup(self) -> None:
@@ -47,7 +47,7 @@ class Im2col(Convolution):
         )
         return [(*bottoms[0][:axis], channels * int(np.prod(kernel)), *sizes)]
 
-    def parameters(self, *bottoms: Shape) -> list:
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
         return []
 
     def _taps(self, x: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -57,8 +57,8 @@ class Im2col(Convolution):
         result = y.shape[len(y.shape) - len(spatial) :]
         target = y.reshape(images, channels, -1, *result)
         for tap, place in enumerate(itertools.product(*map(range, kernel))):
-            reads: list[Any] = [slice(None), slice(None)]
-            writes: list[Any] = [slice(None), slice(None), tap]
+            reads = [slice(None), slice(None)]
+            writes: list[slice | int] = [slice(None), slice(None), tap]
             for n, m, k, s, p, d in zip(spatial, result, place, stride, pad, dilation, strict=True):
                 shift = k * d - p
                 first = max(0, -(shift // s))

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.linear import Linear
+from caffelite.schema.messages import LayerParameter
 from caffelite.words import Shape, count, text_of
 
 
@@ -34,7 +34,7 @@ class InnerProduct(Linear):
     message = "inner_product_param"
 
     @classmethod
-    def summary(cls, param: Any) -> list[str]:
+    def summary(cls, param: LayerParameter) -> list[str]:
         return [f"→ {param.inner_product_param.num_output}"]
 
     def setup(self) -> None:

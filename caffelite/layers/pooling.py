@@ -1,7 +1,6 @@
 """Pooling: the largest, the mean or a random element of each window."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.windows import stride_and_pad_text, window_text
+from caffelite.schema.messages import LayerParameter
 from caffelite.words import TRAIN, Shape, text_of
 
 _MAX, _AVE, _STOCHASTIC = 0, 1, 2
@@ -46,7 +46,7 @@ class Pooling(Layer):
     facts = Facts(tops=(1, 2), backward_reads=frozenset(), kind="pooling", settings=("pooling_param",))
 
     @classmethod
-    def summary(cls, param: Any) -> list[str]:
+    def summary(cls, param: LayerParameter) -> list[str]:
         settings = param.pooling_param
         pool = settings.DESCRIPTOR.fields_by_name["pool"].enum_type.values_by_number[settings.pool].name
         if settings.global_pooling:

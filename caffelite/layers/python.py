@@ -10,6 +10,7 @@ from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer, provided
+from caffelite.schema.messages import LayerParameter
 from caffelite.user_code import classes
 from caffelite.user_code.calls import UserCode, is_there
 from caffelite.user_code.classes import BlobList, LayerBlob, Phase
@@ -43,7 +44,7 @@ class PythonLayer(Layer):
     facts = Facts(bottoms=(0, None), tops=(0, None), dynamic=True, kind="data", settings=("python_param",))
 
     @classmethod
-    def resolve(cls, param: Any, context: Context) -> type[Layer]:
+    def resolve(cls, param: LayerParameter, context: Context) -> type[Layer]:
         settings = param.python_param
         theirs = provided(settings.module, settings.layer)
         if theirs is None or context.phase != TEST:

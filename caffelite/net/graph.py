@@ -7,13 +7,14 @@ maps to the last one, so no layer has to survive being in place and fan-out need
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from caffelite.errors import NetError, ShapeError
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer_class
 from caffelite.schema.blobs import LARGEST_BLOB
+from caffelite.schema.documents import NetDocument
+from caffelite.schema.messages import LayerParameter, NetStateRule
 from caffelite.words import Shape, count, did_you_mean, quoted, text_of
 
 
@@ -99,7 +100,7 @@ class Graph:
         A bottom that nothing produces, a top that is produced twice, an unknown type, a wrong number of blobs.
     """
 
-    def __init__(self, document: Any, context: Context, level: int = 0, stages: Sequence[str] = ()) -> None:
+    def __init__(self, document: NetDocument, context: Context, level: int = 0, stages: Sequence[str] = ()) -> None:
         self.name: str = document.message.name
         self.nodes: list[Node] = []
         self.names: dict[str, Version] = {}
@@ -289,7 +290,7 @@ class Graph:
         return node.layer.facts.differentiable and (bottom >= len(asked) or asked[bottom])
 
 
-def included(param: Any, phase: int, level: int, stages: Sequence[str], place: str) -> bool:
+def included(param: LayerParameter, phase: int, level: int, stages: Sequence[str], place: str) -> bool:
     """Return whether a layer belongs to a state, by its ``include`` and ``exclude`` rules.
 
     Any matching ``include`` rule lets the layer in; without ``include`` rules, any matching ``exclude`` rule keeps
@@ -302,7 +303,7 @@ def included(param: Any, phase: int, level: int, stages: Sequence[str], place: s
     return not any(_matches(rule, phase, level, stages) for rule in param.exclude)
 
 
-def _matches(rule: Any, phase: int, level: int, stages: Sequence[str]) -> bool:
+def _matches(rule: NetStateRule, phase: int, level: int, stages: Sequence[str]) -> bool:
     return (
         (not rule.HasField("phase") or rule.phase == phase)
         and (not rule.HasField("min_level") or level >= rule.min_level)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -19,6 +18,8 @@ from caffelite.net.parameters import Parameters
 from caffelite.net.plan import Plan
 from caffelite.net.timing import LayerTime, LayerWork, profile, work_of
 from caffelite.net.transfer import Transfer, transfer
+from caffelite.schema.documents import NetDocument
+from caffelite.schema.messages import NetParameter
 from caffelite.schema.text import read_net
 from caffelite.schema.weights import LayerWeights, read_weights, write_caffemodel, write_hdf5
 from caffelite.words import TRAIN, quoted, text_of
@@ -86,7 +87,7 @@ class Net:
 
     def __init__(
         self,
-        source: Any,
+        source: str | Path | NetDocument,
         phase: int = TRAIN,
         *,
         weights: str | Path | None = None,
@@ -284,7 +285,7 @@ class Net:
         else:
             write_caffemodel(path, self._message(), self.weights())
 
-    def _message(self) -> Any:
+    def _message(self) -> NetParameter:
         """Return the net as it is run: the layers of this phase."""
         message = type(self.document.message)()
         message.name = self.name

@@ -8,7 +8,6 @@ one after the other in one flat array, and so do their gradients: a solver's upd
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Parameter
 from caffelite.layers.shared.fillers import fill
 from caffelite.net.graph import Graph, Node
+from caffelite.schema.messages import ParamSpec
 from caffelite.words import count, quoted, text_of
 
 _PERMISSIVE = 1  # ParamSpec.DimCheckMode
@@ -108,30 +108,29 @@ class Parameters:
         if lender is not None and parameters and node.name in lender.by_layer:
             return _borrow(node, parameters, lender)
         return [
-            self._own_or_share(node, j, parameter, specs[j] if j < len(specs) else None, shared)
+            self._own_or_share(node, j, parameter, specs[j] if j < len(specs) else ParamSpec(), shared)
             for j, parameter in enumerate(parameters)
         ]
 
     def _own_or_share(
-        self, node: Node, j: int, parameter: Parameter, spec: Any, shared: dict[str, Learnable]
+        self, node: Node, j: int, parameter: Parameter, spec: ParamSpec, shared: dict[str, Learnable]
     ) -> Learnable:
         """Return the blob of ``param { name }``, which has a place in ``shared``, or a new one."""
         name = f"{node.name}/{j}"
-        lr_mult = (spec.lr_mult if spec is not None else 1.0) if parameter.learned else 0.0
-        decay_mult = (spec.decay_mult if spec is not None else 1.0) if parameter.learned else 0.0
-        share_name = spec.name if spec is not None else ""
-        if share_name and share_name in shared:
-            owner = shared[share_name]
+        lr_mult = spec.lr_mult if parameter.learned else 0.0
+        decay_mult = spec.decay_mult if parameter.learned else 0.0
+        if spec.name in shared:
+            owner = shared[spec.name]
             _check_shared(node, j, parameter, spec, owner)
             _join_multipliers(node, j, spec, owner, lr_mult, decay_mult)
             owner.names.append(name)
             return owner
         # The memory comes later, when the size of all parameters is known.
         blob = Blob(name, np.broadcast_to(np.float32(0), parameter.shape))
-        own = Learnable(blob, lr_mult, decay_mult, [name], share_name)
+        own = Learnable(blob, lr_mult, decay_mult, [name], spec.name)
         self.learnable.append(own)
-        if share_name:
-            shared[share_name] = own
+        if spec.name:
+            shared[spec.name] = own
         return own
 
     def _allocate(self, dtype: np.dtype, gradients: bool) -> None:
@@ -218,7 +217,7 @@ def _borrow(node: Node, parameters: Sequence[Parameter], lender: Parameters) -> 
     return [owners.get(id(blob)) or Learnable(blob, 0, 0, []) for blob in blobs]
 
 
-def _check_shared(node: Node, j: int, parameter: Parameter, spec: Any, owner: Learnable) -> None:
+def _check_shared(node: Node, j: int, parameter: Parameter, spec: ParamSpec, owner: Learnable) -> None:
     """Raise ShapeError where a blob does not fit this layer; with ``share_mode: PERMISSIVE`` its size is enough."""
     shape = owner.blob.shape
     if shape == parameter.shape or (spec.share_mode == _PERMISSIVE and count(shape) == count(parameter.shape)):
@@ -231,7 +230,7 @@ def _check_shared(node: Node, j: int, parameter: Parameter, spec: Any, owner: Le
     )
 
 
-def _join_multipliers(node: Node, j: int, spec: Any, owner: Learnable, lr_mult: float, decay_mult: float) -> None:
+def _join_multipliers(node: Node, j: int, spec: ParamSpec, owner: Learnable, lr_mult: float, decay_mult: float) -> None:
     """Let this layer say what the owner leaves open; raise NetError where they say different things."""
     for setting, mine, theirs in (
         ("lr_mult", lr_mult, owner.lr_mult),

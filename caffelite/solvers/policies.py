@@ -17,48 +17,48 @@ Caffe computes them in float32; here the result is rounded to it.
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from caffelite.errors import SolverError
 from caffelite.schema.documents import SolverDocument
+from caffelite.schema.messages import SolverParameter
 from caffelite.words import did_you_mean, quoted
 
-Policy = Callable[[Any, int, int], tuple[float, int]]
+Policy = Callable[[SolverParameter, int, int], tuple[float, int]]
 
 
-def _fixed(solver: Any, t: int, s: int) -> tuple[float, int]:
+def _fixed(solver: SolverParameter, t: int, s: int) -> tuple[float, int]:
     return solver.base_lr, s
 
 
-def _step(solver: Any, t: int, s: int) -> tuple[float, int]:
+def _step(solver: SolverParameter, t: int, s: int) -> tuple[float, int]:
     s = t // solver.stepsize
     return solver.base_lr * solver.gamma**s, s
 
 
-def _exp(solver: Any, t: int, s: int) -> tuple[float, int]:
+def _exp(solver: SolverParameter, t: int, s: int) -> tuple[float, int]:
     return solver.base_lr * solver.gamma**t, s
 
 
-def _inv(solver: Any, t: int, s: int) -> tuple[float, int]:
+def _inv(solver: SolverParameter, t: int, s: int) -> tuple[float, int]:
     return solver.base_lr * (1 + solver.gamma * t) ** -solver.power, s
 
 
-def _multistep(solver: Any, t: int, s: int) -> tuple[float, int]:
+def _multistep(solver: SolverParameter, t: int, s: int) -> tuple[float, int]:
     # At most one step an iteration, as in Caffe: two equal stepvalues take effect one after the other.
     if s < len(solver.stepvalue) and t >= solver.stepvalue[s]:
         s += 1
     return solver.base_lr * solver.gamma**s, s
 
 
-def _poly(solver: Any, t: int, s: int) -> tuple[float, int]:
+def _poly(solver: SolverParameter, t: int, s: int) -> tuple[float, int]:
     # Past max_iter (a run that is stepped by hand) the rate stays where it ended.
     left = max(1 - t / solver.max_iter, 0.0)
     return solver.base_lr * left**solver.power, s
 
 
-def _sigmoid(solver: Any, t: int, s: int) -> tuple[float, int]:
+def _sigmoid(solver: SolverParameter, t: int, s: int) -> tuple[float, int]:
     # Written with tanh, which cannot overflow.
     return solver.base_lr * 0.5 * (1 + math.tanh(0.5 * solver.gamma * (t - solver.stepsize))), s
 
@@ -75,12 +75,12 @@ POLICIES: dict[str, tuple[Policy, tuple[str, ...]]] = {
 }
 
 
-def learning_rate(solver: Any, iteration: int, step: int) -> tuple[np.float32, int]:
+def learning_rate(solver: SolverParameter, iteration: int, step: int) -> tuple[np.float32, int]:
     """Return the learning rate of an iteration, and the step that the policy has come to.
 
     Parameters
     ----------
-    solver : SolverParameter message
+    solver : SolverParameter
         Checked by :func:`check_policy`.
     iteration : int
     step : int

@@ -6,12 +6,13 @@ The loops are in ``caffelite.kernels.update``.
 """
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from caffelite.kernels.update import CORRECTION, DECAY, DELTA, MOMENTUM, RATE, SCALE, SECOND, Update
 from caffelite.net import Net
+from caffelite.schema.messages import SolverParameter
 from caffelite.words import count
 
 
@@ -52,7 +53,7 @@ class UpdateRule:
     shares: ClassVar[tuple[str, ...]] = ()
     second: ClassVar[str] = "momentum2"
 
-    def __init__(self, solver: Any, net: Net) -> None:
+    def __init__(self, solver: SolverParameter, net: Net) -> None:
         self.solver = solver
         self.shapes = [own.blob.shape for own in net.learnable]
         sizes = [count(shape) for shape in self.shapes]

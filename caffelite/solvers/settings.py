@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from caffelite.errors import SolverError
+from caffelite.gpu.choice import Gpu, gpu_or_reason
 from caffelite.net.graph import included
 from caffelite.schema import messages
 from caffelite.schema.documents import Document, NetDocument, SolverDocument
@@ -34,12 +35,12 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def load_solver(source: Any) -> SolverDocument:
+def load_solver(source: str | Path | SolverDocument | messages.SolverParameter) -> SolverDocument:
     """Return a solver as a document of its own.
 
     Parameters
     ----------
-    source : path, Document or SolverParameter message
+    source : path, SolverDocument or SolverParameter
         A message or a document is copied, so that what is changed later does not change this solver.
 
     Raises
@@ -59,7 +60,7 @@ def load_solver(source: Any) -> SolverDocument:
     return document
 
 
-def _set_prefix(solver: Any, file: Path) -> None:
+def _set_prefix(solver: messages.SolverParameter, file: Path) -> None:
     """Name snapshots after the solver file where no prefix is given, or only a folder."""
     if not solver.HasField("snapshot_prefix"):
         solver.snapshot_prefix = str(file.with_suffix(""))
@@ -130,7 +131,29 @@ class Settings:
     def gpu(self) -> int | None:
         """The number of the GPU that the file asks for; Caffe's own default is a GPU, ours is none."""
         asked = self.param.HasField("solver_mode") and self.param.solver_mode == _GPU
-        return int(self.param.device_id) if asked else None
+        return self.param.device_id if asked else None
+
+    def chosen_gpu(self, asked: int | None) -> tuple[Gpu | None, str]:
+        """Return the GPU to run on, and a note where there is to be one but it runs on the CPU.
+
+        Parameters
+        ----------
+        asked : int or None
+            Its number; None is what the file asks for.
+
+        Raises
+        ------
+        GpuError
+            There are GPUs, but none of this number.
+        """
+        number = self.gpu if asked is None else asked
+        if number is None:
+            return None, ""
+        gpu, reason = gpu_or_reason(number)
+        if gpu is not None:
+            return gpu, ""
+        who = f"{self.document.setting('solver_mode')}: solver_mode is GPU" if asked is None else f"GPU {asked}"
+        return None, f"{who}: {reason}; it runs on the CPU"
 
     def rate(self, iteration: int, current_step: int) -> tuple[float, int]:
         """Return the learning rate of an iteration, and the step that the policy has come to."""

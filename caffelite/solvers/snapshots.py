@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -172,7 +171,7 @@ def _is_weights(content: bytes) -> bool:
         return False
 
 
-def _array(entry: Any, path: str | Path) -> np.ndarray:
+def _array(entry: messages.CaffeliteState.Entry, path: str | Path) -> np.ndarray:
     what = f"{path}: state {quoted(entry.name)}"
     if entry.dtype not in _DTYPES:
         raise WeightsError(f"{what} is of a kind that is not known, {quoted(entry.dtype)}")

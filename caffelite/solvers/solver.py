@@ -8,24 +8,17 @@ from time import perf_counter
 from typing import Any
 
 from caffelite.errors import SolverError
-from caffelite.gpu.choice import Gpu, cost, gpu_or_reason
+from caffelite.gpu.choice import cost
 from caffelite.net import Net
 from caffelite.net.machine import together
 from caffelite.net.transfer import Transfer
+from caffelite.schema.documents import SolverDocument
+from caffelite.schema.messages import SolverParameter
 from caffelite.schema.printer import to_text
+from caffelite.solvers import snapshots
 from caffelite.solvers.logs import LogListener
 from caffelite.solvers.rules import RULES
 from caffelite.solvers.settings import Settings, load_solver
-from caffelite.solvers.snapshots import (
-    State,
-    check_folder,
-    check_history,
-    extra_of,
-    find_model,
-    load_extra,
-    read_state,
-    write_state,
-)
 from caffelite.solvers.sources import NetSource, check_loss
 from caffelite.solvers.testing import outputs_of, records_per_pass, run_test
 
@@ -41,7 +34,7 @@ class Solver:
 
     Parameters
     ----------
-    source : path, Document or SolverParameter message, or Settings made of one
+    source : path, SolverDocument or SolverParameter, or Settings made of one
         ``test_iter: 0`` stands for the whole test set.
     listener : Listener, optional
         Is told how it goes (any object will do that has some of a Listener's methods); by default lines in
@@ -61,7 +54,7 @@ class Solver:
     ----------
     settings : Settings
     gpu : Gpu or None
-    param : SolverParameter message
+    param : SolverParameter
         A copy of the one given; that of the settings, where these are given.
     net : Net
     test_nets : list of Net
@@ -81,7 +74,7 @@ class Solver:
 
     def __init__(
         self,
-        source: Any,
+        source: str | Path | SolverDocument | SolverParameter | Settings,
         listener: Any = None,
         *,
         keep: bool = False,
@@ -99,7 +92,9 @@ class Solver:
         self._tell("on_log", "solver.cpp:45", f"Initializing solver from parameters: \n{to_text(p).rstrip()}")
         for note in self.settings.notes:
             self._tell("on_say", note)
-        self.gpu = self._the_gpu(gpu)
+        self.gpu, note = self.settings.chosen_gpu(gpu)
+        if note:
+            self._tell("on_say", note)
         #: Iterations on the GPU, until what it costs is told.
         self._on_gpu = 0
         self.iteration = self.current_step = 0
@@ -126,17 +121,6 @@ class Solver:
                 self.close()
                 raise
         self._tell("on_log", "solver.cpp:57", "Solver scaffolding done.")
-
-    def _the_gpu(self, asked: int | None) -> Gpu | None:
-        number = self.settings.gpu if asked is None else asked
-        if number is None:
-            return None
-        gpu, reason = gpu_or_reason(number)
-        if gpu is None:
-            place = self.settings.document.setting("solver_mode")
-            who = f"{place}: solver_mode is GPU" if asked is None else f"GPU {asked}"
-            self._tell("on_say", f"{who}: {reason}; it runs on the CPU")
-        return gpu
 
     def _build(self, source: NetSource, keep: bool, share: Net | None) -> Net:
         return source.net(
@@ -211,7 +195,7 @@ class Solver:
         if not p.HasField("max_iter"):
             raise SolverError(f"{self.settings.document.filename}: max_iter, the number of iterations, is not given")
         check_loss(self.net)
-        check_folder(self.settings.document)
+        snapshots.check_folder(self.settings.document)
         self._tell("on_start", self.net.name, p.lr_policy)
         self._stop = False
         if resume is not None:
@@ -263,12 +247,7 @@ class Solver:
         if self.param.display and self.iteration % self.param.display == 0:
             now = perf_counter()
             self._tell(
-                "on_display",
-                self.iteration,
-                self.smoothed_loss,
-                outputs_of(self.net),
-                self.rate,
-                now - self._shown,
+                "on_display", self.iteration, self.smoothed_loss, outputs_of(self.net), self.rate, now - self._shown
             )
             self._shown = now
         if step != self.current_step and self.param.lr_policy == "multistep":
@@ -330,8 +309,10 @@ class Solver:
             self._tell("on_snapshot", model, f"Snapshotting to {kind} file")
             self.net.save(model)
             self._tell("on_snapshot", state, f"Snapshotting solver state to {kind} file")
-            extra = extra_of(self._nets(), self.param.type, self._losses)
-            write_state(state, State(self.iteration, self.current_step, model, self.rule.history, extra))
+            extra = snapshots.extra_of(self._nets(), self.param.type, self._losses)
+            snapshots.write_state(
+                state, snapshots.State(self.iteration, self.current_step, model, self.rule.history, extra)
+            )
         except OSError as error:
             place = error.filename or base
             raise SolverError(f"{place}: the snapshot cannot be written: {error.strerror}") from None
@@ -349,14 +330,14 @@ class Solver:
         WeightsError
             The files cannot be read, or were written by another type of solver or for another net.
         """
-        state = read_state(path)
-        check_history(state, self.rule.shapes, self.param.type, path)
-        self.net.copy_from(find_model(state, path))
+        state = snapshots.read_state(path)
+        snapshots.check_history(state, self.rule.shapes, self.param.type, path)
+        self.net.copy_from(snapshots.find_model(state, path))
         for own, saved in zip(self.rule.history, state.history, strict=True):
             own[...] = saved.reshape(own.shape)
         self.iteration, self.current_step = state.iteration, state.current_step
         self._losses.clear()
-        self._losses.extend(load_extra(state.extra, self._nets()))
+        self._losses.extend(snapshots.load_extra(state.extra, self._nets()))
         self._snapshot_at = None
 
     def close(self) -> None:

@@ -185,7 +185,7 @@ def _trained_beside(file: Path) -> Path | None:
     return next((path for path in candidates if path and path.is_file() and path.resolve() != file.resolve()), None)
 
 
-def _source(net: NetDocument, described: str, phase: int, solver_state: Any) -> NetSource:
+def _source(net: NetDocument, described: str, phase: int, solver_state: messages.NetState | None) -> NetSource:
     # What the solver says of the state goes before what the net says, and that before the phase.
     state = messages.NetState(phase=phase)
     state.MergeFrom(net.message.state)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from caffelite.errors import NetError
+from caffelite.schema.messages import LayerParameter
 from caffelite.user_code.classes import Layer
 from caffelite.words import quoted
 
@@ -46,7 +47,7 @@ class UserCode:
     def __init__(self, home: Path, where: Callable[[str], str]) -> None:
         self._folders, self._where = folders(home), where
 
-    def make(self, module_name: str, class_name: str, param: Any) -> Layer:
+    def make(self, module_name: str, class_name: str, param: LayerParameter) -> Layer:
         """Return an object of the user's class; raise NetError where there is none or its code fails."""
         cls = self._class(module_name, class_name)
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from caffelite.draw.boxes import Row, build, short_number
+from caffelite.draw.boxes import BoxRow, build, short_number
 from caffelite.draw.diagram import dot, draw, mermaid
 from caffelite.errors import Error, MissingExtraError
 from caffelite.schema.text import net_from_text, read_net
@@ -80,8 +80,8 @@ def test_unknown_layers_and_missing_data_are_drawn_all_the_same() -> None:
     ],
 )
 def test_the_kind_of_a_layer(type_name: str, kind: str) -> None:
-    assert Row("name", type_name).kind == kind
-    assert Row("name", "AnnotatedData").kind == "data"
+    assert BoxRow("name", type_name).kind == kind
+    assert BoxRow("name", "AnnotatedData").kind == "data"
 
 
 @pytest.mark.parametrize(

@@ -90,14 +90,14 @@ def _compiled(kind: str, width: int) -> tuple[Callable[..., Any], Callable[..., 
             result = ir.LiteralStructType([word] * words) if words > 1 else word
             text = f"ld.global.{suffix} {listed(0)}, [${words}];"
             assembly = ir.InlineAsm(ir.FunctionType(result, [i64]), text, f"{f'={letter},' * words}l", True)
-            found = builder.call(assembly, [address(builder, *args)])
+            loaded = builder.call(assembly, [address(builder, *args)])
             if words > 1:
-                taken = [builder.extract_value(found, k) for k in range(words)]
-                found = ir.Constant(whole, ir.Undefined)
+                taken = [builder.extract_value(loaded, k) for k in range(words)]
+                loaded = ir.Constant(whole, ir.Undefined)
                 for k, value in enumerate(taken):
-                    found = builder.insert_element(found, value, i32(k))
-            found = builder.bitcast(found, parts)
-            values = [widened(builder, builder.extract_element(found, i32(k))) for k in range(width)]
+                    loaded = builder.insert_element(loaded, value, i32(k))
+            loaded = builder.bitcast(loaded, parts)
+            values = [widened(builder, builder.extract_element(loaded, i32(k))) for k in range(width)]
             return context.make_tuple(builder, sig.return_type, values)
 
         return vector(pointer, types.int64), generate

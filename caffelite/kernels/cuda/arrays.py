@@ -76,24 +76,24 @@ def array_on_gpu(
         raise GpuError(
             f"{name} is of type {type(value).__name__}, expected an array on a GPU, which has __cuda_array_interface__"
         )
-    found = _TYPES.get(facts["typestr"])
-    if found not in kinds:
+    kind = _TYPES.get(facts["typestr"])
+    if kind not in kinds:
         expected = kinds[0] if len(kinds) == 1 else f"{', '.join(kinds[:-1])} or {kinds[-1]}"
-        raise GpuError(f"{name} has elements of type {found or facts['typestr']}, expected {expected}")
+        raise GpuError(f"{name} has elements of type {kind or facts['typestr']}, expected {expected}")
     size = tuple(facts["shape"])
     if shape is not None and size != shape:
         raise GpuError(f"{name} has shape {_text(size)}, expected {_text(shape)}")
     if not math.prod(size):
         raise GpuError(f"{name} has shape {_text(size)}, expected at least one element")
     strides = facts.get("strides")
-    if strides is not None and not _contiguous(size, tuple(strides), KINDS[found]):
+    if strides is not None and not _contiguous(size, tuple(strides), KINDS[kind]):
         raise GpuError(f"{name} is not contiguous (its strides are {_text(strides, ', ')} bytes); make a copy that is")
     if facts.get("mask") is not None:
         raise GpuError(f"{name} has a mask, expected an array without one")
     address, read_only = facts["data"]
     if written and read_only:
         raise GpuError(f"{name} is read-only, expected an array that can be written to")
-    return GpuArray(value, name, int(address), size, found, int(facts.get("stream") or 0))
+    return GpuArray(value, name, int(address), size, kind, int(facts.get("stream") or 0))
 
 
 def device_of(arrays: list[GpuArray]) -> int:
@@ -116,8 +116,8 @@ def device_of(arrays: list[GpuArray]) -> int:
 def _number(array: GpuArray) -> int:
     from cuda.bindings import driver
 
-    wanted = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-    error, number = driver.cuPointerGetAttribute(wanted, driver.CUdeviceptr(array.address))
+    ordinal = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    error, number = driver.cuPointerGetAttribute(ordinal, driver.CUdeviceptr(array.address))
     if error != driver.CUresult.CUDA_SUCCESS:
         raise GpuError(f"{array.name} is not in the memory of a GPU")
     return int(number)

@@ -23,7 +23,7 @@ from caffelite.kernels.cuda.walk import added_in_block, ahead, back, first, mapp
 _FLOATS = types.CPointer(types.float32)
 _WALK = types.UniTuple(types.int64, 7)
 
-#: Bits of ``wanted``: which gradients are, and whether those of parameters are added to what is there.
+#: Bits of ``asked``: which gradients are, and whether those of parameters are added to what is there.
 D_FACTOR, D_OFFSET, DX, ADD = 1, 2, 4, 8
 
 
@@ -104,7 +104,7 @@ def sums(kind: str, width: int, activation: str) -> tuple[Callable[..., Any], An
 
 def _from_partial(kind: str, width: int, activation: str) -> Callable[..., Any]:
     @cuda.jit(device=True)
-    def found(x, dy, partial, c, channel, inside, walk, splits, lanes):
+    def channel_sums(x, dy, partial, c, channel, inside, walk, splits, lanes):
         channels = walk[0]
         s = p = np.float32(0)
         if inside:
@@ -113,26 +113,26 @@ def _from_partial(kind: str, width: int, activation: str) -> Callable[..., Any]:
                 p += partial[(splits + split) * channels + c]
         return added_in_block(s, p, lanes)
 
-    return found
+    return channel_sums
 
 
 def _from_data(kind: str, width: int, activation: str) -> Callable[..., Any]:
     summed = _summed(kind, width, activation)
 
     @cuda.jit(device=True)
-    def found(x, dy, partial, c, channel, inside, walk, splits, lanes):
+    def channel_sums(x, dy, partial, c, channel, inside, walk, splits, lanes):
         s, p = summed(x, dy, cuda.threadIdx.y, walk[2] if inside else 0, c, channel, walk)
         return added_in_block(s, p, cuda.blockDim.y)
 
-    return found
+    return channel_sums
 
 
 def _from_nothing(kind: str, width: int, activation: str) -> Callable[..., Any]:
     @cuda.jit(device=True)
-    def found(x, dy, partial, c, channel, inside, walk, splits, lanes):
+    def channel_sums(x, dy, partial, c, channel, inside, walk, splits, lanes):
         return np.float32(0), np.float32(0)
 
-    return found
+    return channel_sums
 
 
 #: Where ``gradient`` has the sums from: the last one is for statistics that do not depend on the data, and no
@@ -147,7 +147,7 @@ def gradient(kind: str, width: int, activation: str, source: str) -> tuple[Calla
     ``share`` is 1 over the number of values of a channel, or 0 where the statistics do not depend on the data.
     """
     load, store = access(kind, width)
-    found = SOURCES[source](kind, width, activation)
+    channel_sums = SOURCES[source](kind, width, activation)
     _, derivative = ACTIVATIONS[activation]
 
     @cuda.jit(device=True)
@@ -159,7 +159,7 @@ def gradient(kind: str, width: int, activation: str, source: str) -> tuple[Calla
     each = mapped(moved, width)
 
     def gradient(
-        x, dy, dx, partial, saved, factor, offset, d_factor, d_offset, walk, lanes, share, slope, present, wanted
+        x, dy, dx, partial, saved, factor, offset, d_factor, d_offset, walk, lanes, share, slope, present, asked
     ):
         channels, vectors, count, per, hop, far, wrap = walk
         splits = cuda.gridDim.y
@@ -167,18 +167,18 @@ def gradient(kind: str, width: int, activation: str, source: str) -> tuple[Calla
         c = (cuda.gridDim.x - 1 - cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
         inside = c < channels
         channel = _of_channel(c if inside else 0, channels, saved, factor, offset, present, slope)
-        s, p = found(x, dy, partial, c, channel, inside, walk, splits, lanes)
+        s, p = channel_sums(x, dy, partial, c, channel, inside, walk, splits, lanes)
         if not inside:
             return
         if split == 0 and cuda.threadIdx.y == 0:
-            if wanted & D_FACTOR:
-                d_factor[c] = d_factor[c] + p if wanted & ADD else p
-            if wanted & D_OFFSET:
-                d_offset[c] = d_offset[c] + s if wanted & ADD else s
+            if asked & D_FACTOR:
+                d_factor[c] = d_factor[c] + p if asked & ADD else p
+            if asked & D_OFFSET:
+                d_offset[c] = d_offset[c] + s if asked & ADD else s
         down = cuda.blockDim.y
         i = split * per + cuda.threadIdx.y
         end = min(split * per + per, count)
-        if i >= end or not wanted & DX:
+        if i >= end or not asked & DX:
             return
         mean, rest, inverse, gain, shift, _ = channel
         numbers = mean, rest, inverse, gain, shift, slope, s * share, p * share, inverse * gain

@@ -230,11 +230,11 @@ def backward(
     d_factor = call.small("d_factor", d_factor, written=True)
     d_offset = call.small("d_offset", d_offset, written=True)
     present = _bits((factor, forward_kernels.FACTOR), (offset, forward_kernels.OFFSET))
-    wanted = _bits((d_factor, kernels.D_FACTOR), (d_offset, kernels.D_OFFSET))
+    asked = _bits((d_factor, kernels.D_FACTOR), (d_offset, kernels.D_OFFSET))
     source = "partial" if division.splits > 1 else "data"
-    if global_statistics and not wanted:
+    if global_statistics and not asked:
         source = "nothing"
-    wanted |= _bits((output, kernels.DX)) | (kernels.ADD if add else 0)
+    asked |= _bits((output, kernels.DX)) | (kernels.ADD if add else 0)
     partial = None
     launches: list[tuple[Any, tuple[str, ...], list[Any]]] = []
     if source == "partial":
@@ -266,7 +266,7 @@ def backward(
                 share,
                 call.slope,
                 present,
-                wanted,
+                asked,
             ],
         )
     )

@@ -69,16 +69,16 @@ def count() -> int:
     except ImportError as error:
         raise GpuError(f"numba-cuda cannot be imported ({_one_line(error)}): {_INSTALL}") from None
     try:
-        found = len(cuda.gpus)
+        number = len(cuda.gpus)
     except Exception as error:
         if "cannot be found" in str(error):
             raise GpuError("this machine has no NVIDIA driver, or it is not where libraries are looked for") from None
         raise GpuError(f"the NVIDIA driver does not start: {_one_line(error)}") from None
-    if not found:
+    if not number:
         raise GpuError("the driver finds no GPU")
     if not nvvm.is_available():
         raise GpuError(f"libNVVM, the compiler for GPUs, is not installed: {_INSTALL}")
-    return found
+    return number
 
 
 @cache
@@ -95,9 +95,9 @@ def find(number: int) -> Device:
     GpuError
         There is no such GPU, or it cannot be used; says why.
     """
-    found = count()
-    if not 0 <= number < found:
-        known = "GPU 0 only" if found == 1 else f"GPUs 0 to {found - 1}"
+    gpus = count()
+    if not 0 <= number < gpus:
+        known = "GPU 0 only" if gpus == 1 else f"GPUs 0 to {gpus - 1}"
         raise GpuError(f"there is no GPU {number}: this machine has {known}")
     if SIMULATED:
         return Device(number, "numba's simulator of a GPU", "0.0", 0, MULTIPROCESSORS, "none")

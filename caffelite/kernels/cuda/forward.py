@@ -119,7 +119,7 @@ def statistics(kind: str, width: int) -> tuple[Callable[..., Any], Any]:
 
 def _from_partial(kind: str, width: int) -> Callable[..., Any]:
     @cuda.jit(device=True)
-    def found(x, partial, mean_sum, variance_sum, factor_sum, c, inside, walk, splits, lanes, share):
+    def channel_statistics(x, partial, mean_sum, variance_sum, factor_sum, c, inside, walk, splits, lanes, share):
         channels = walk[0]
         n = mean = square = middle = np.float32(0)
         if inside:
@@ -138,7 +138,7 @@ def _from_partial(kind: str, width: int) -> Callable[..., Any]:
         mean, rest = _exact_sum(middle, mean)
         return mean, rest, square * share
 
-    return found
+    return channel_statistics
 
 
 def _from_data(kind: str, width: int) -> Callable[..., Any]:
@@ -146,7 +146,7 @@ def _from_data(kind: str, width: int) -> Callable[..., Any]:
     measured = _measured(kind, width)
 
     @cuda.jit(device=True)
-    def found(x, partial, mean_sum, variance_sum, factor_sum, c, inside, walk, splits, lanes, share):
+    def channel_statistics(x, partial, mean_sum, variance_sum, factor_sum, c, inside, walk, splits, lanes, share):
         middle = np.float32(0)
         if inside:
             middle = load(x, c * walk[1] * width)[0]
@@ -156,12 +156,12 @@ def _from_data(kind: str, width: int) -> Callable[..., Any]:
         mean, rest = _exact_sum(middle, mean)
         return mean, rest, square * share
 
-    return found
+    return channel_statistics
 
 
 def _from_stored(kind: str, width: int) -> Callable[..., Any]:
     @cuda.jit(device=True)
-    def found(x, partial, mean_sum, variance_sum, factor_sum, c, inside, walk, splits, lanes, share):
+    def channel_statistics(x, partial, mean_sum, variance_sum, factor_sum, c, inside, walk, splits, lanes, share):
         if not inside:
             return np.float32(0), np.float32(0), np.float32(0)
         scale = np.float32(0)
@@ -169,7 +169,7 @@ def _from_stored(kind: str, width: int) -> Callable[..., Any]:
             scale = np.float32(1) / factor_sum[0]
         return mean_sum[c] * scale, np.float32(0), variance_sum[c] * scale
 
-    return found
+    return channel_statistics
 
 
 #: Where ``normalise`` has mean and variance from.
@@ -185,7 +185,7 @@ def normalise(kind: str, width: int, activation: str, source: str) -> tuple[Call
     are added. ``share`` is 1 over the number of values of a channel.
     """
     load, store = access(kind, width)
-    found = SOURCES[source](kind, width)
+    channel_statistics = SOURCES[source](kind, width)
     value, _ = ACTIVATIONS[activation]
     updates = source != "stored"
 
@@ -220,7 +220,7 @@ def normalise(kind: str, width: int, activation: str, source: str) -> tuple[Call
         split = splits - 1 - cuda.blockIdx.y
         c = (cuda.gridDim.x - 1 - cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
         inside = c < channels
-        mean, rest, variance = found(
+        mean, rest, variance = channel_statistics(
             x, partial, mean_sum, variance_sum, factor_sum, c, inside, walk, splits, lanes, share
         )
         if not inside:

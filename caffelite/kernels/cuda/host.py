@@ -174,14 +174,14 @@ class HostBatchNorm:
         """Return the steps of the gradients: ``dx`` is written, the others are added to; None: it is left out."""
         from caffelite.kernels.cuda import batchnorm
 
-        wanted = [(d_factor, 0), (d_offset, 1)]
+        d_rows = [(d_factor, 0), (d_offset, 1)]
         if dx is None and d_factor is None and d_offset is None:
             return []
         gpu, channels = self._gpu, self._channels
         gradients = np.zeros((2, channels), np.float32)
         with gpu.current():
             there = empty(gradients.shape)
-            d_there = [None if array is None else _Part(there, row * channels, channels) for array, row in wanted]
+            d_there = [None if array is None else _Part(there, row * channels, channels) for array, row in d_rows]
             launch = batchnorm.backward(
                 self._there,
                 self._work,
@@ -204,7 +204,7 @@ class HostBatchNorm:
                         self._work.copy_to_host(dx)
                     there.copy_to_host(gradients)
             gpu.bytes += dy.nbytes + gradients.nbytes + (0 if dx is None else dx.nbytes)
-            for array, row in wanted:
+            for array, row in d_rows:
                 if array is not None:
                     array += gradients[row]
 

@@ -16,7 +16,7 @@ from typing import Any
 from numba.core import types
 
 from caffelite.kernels.engine import entry, keeping, private, settings
-from caffelite.kernels.engine.entry import Version
+from caffelite.kernels.engine.entry import KernelVersion
 
 _listener: Callable[[str], None] | None = None
 
@@ -54,23 +54,23 @@ class Kernel:
         self.function = function
         self.name = name
         self.__doc__ = function.__doc__
-        self._versions: dict[Version, tuple[int, Any]] = {}
+        self._versions: dict[KernelVersion, tuple[int, Any]] = {}
 
-    def address(self, version: Version) -> int:
+    def address(self, version: KernelVersion) -> int:
         """Return the address of the machine code, compiling it if it is not kept."""
         if version not in self._versions:
             key = self._key(version)
             self._versions[version] = keeping.load(key, _symbol(key)) or self._compile(version, key)
         return self._versions[version][0]
 
-    def kept(self, version: Version) -> bool:
+    def kept(self, version: KernelVersion) -> bool:
         """Whether the machine code is in this process or on disk."""
         return version in self._versions or os.path.isfile(keeping.code_file(self._key(version)))
 
-    def _key(self, version: Version) -> str:
+    def _key(self, version: KernelVersion) -> str:
         return hashlib.sha256(f"{self.name} {version}".encode()).hexdigest()[:32]
 
-    def _compile(self, version: Version, key: str) -> tuple[int, Any]:
+    def _compile(self, version: KernelVersion, key: str) -> tuple[int, Any]:
         if _listener is not None:
             _listener(self.name)
         library = private.compiled(

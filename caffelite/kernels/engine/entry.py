@@ -17,7 +17,7 @@ from caffelite.kernels.engine import private
 Argument = np.ndarray | int | float | tuple[int | float, ...]
 
 
-class Version(NamedTuple):
+class KernelVersion(NamedTuple):
     """What of the arguments the machine code depends on.
 
     Attributes
@@ -34,7 +34,7 @@ class Version(NamedTuple):
     same: tuple[int, ...]
 
 
-def version_of(arguments: tuple[Argument, ...]) -> Version:
+def version_of(arguments: tuple[Argument, ...]) -> KernelVersion:
     """Return the version that is compiled for arguments like these.
 
     Raises
@@ -42,7 +42,7 @@ def version_of(arguments: tuple[Argument, ...]) -> Version:
     TypeError
         An array is not C-contiguous.
     """
-    return Version(tuple(_type_of(argument) for argument in arguments), _same(arguments))
+    return KernelVersion(tuple(_type_of(argument) for argument in arguments), _same(arguments))
 
 
 def _type_of(argument: Argument) -> types.Type:
@@ -85,7 +85,7 @@ def _words(kind: types.Type) -> int:
     return len(kind) if isinstance(kind, types.BaseAnonymousTuple | types.BaseNamedTuple) else 1
 
 
-def add(compiled: Any, version: Version, symbol: str) -> None:
+def add(compiled: Any, version: KernelVersion, symbol: str) -> None:
     """Add the entry to a compiled function, and make machine code of both.
 
     Arguments that are the same array are read once: LLVM then sees one pointer.
@@ -93,7 +93,7 @@ def add(compiled: Any, version: Version, symbol: str) -> None:
     Parameters
     ----------
     compiled : numba's result of compiling, up to LLVM's code
-    version : Version
+    version : KernelVersion
     symbol : str
         What the entry is called.
     """

@@ -8,10 +8,10 @@ from typing import NoReturn
 
 from caffelite.kernels.engine import keeping, private, settings
 from caffelite.kernels.engine.compiling import Kernel, listening
-from caffelite.kernels.engine.entry import Version
+from caffelite.kernels.engine.entry import KernelVersion
 
 
-def compile_missing(missing: Sequence[tuple[Kernel, Version]]) -> None:
+def compile_missing(missing: Sequence[tuple[Kernel, KernelVersion]]) -> None:
     """Compile kernels that are not kept, where that is faster on several cores than on one.
 
     A kernel takes at least a tenth of a second, a process about as long to start and to end. What a copy has compiled
@@ -42,14 +42,14 @@ def compile_missing(missing: Sequence[tuple[Kernel, Version]]) -> None:
         os.close(fill)
 
 
-def _work(queue: int, missing: Sequence[tuple[Kernel, Version]]) -> None:
+def _work(queue: int, missing: Sequence[tuple[Kernel, KernelVersion]]) -> None:
     with suppress(BlockingIOError):
         while True:
             kernel, version = missing[int.from_bytes(os.read(queue, 2), "little")]
             kernel.address(version)
 
 
-def _work_as_copy(queue: int, missing: Sequence[tuple[Kernel, Version]]) -> NoReturn:
+def _work_as_copy(queue: int, missing: Sequence[tuple[Kernel, KernelVersion]]) -> NoReturn:
     # What goes wrong here is told where it goes wrong again: in the process that needs the kernel.
     try:
         with listening(None):

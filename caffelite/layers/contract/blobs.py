@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
+from caffelite.schema.messages import FillerParameter
 from caffelite.words import Shape
 
 #: One thing to do in a pass: a bound kernel call, or any callable.
@@ -64,7 +65,7 @@ class Parameter:
     Attributes
     ----------
     shape : tuple of int
-    filler : FillerParameter message or None
+    filler : FillerParameter or None
         How it starts; None is zero.
     learned : bool
         False for what the layer keeps itself (statistics): never touched by a solver, no gradient.
@@ -73,7 +74,7 @@ class Parameter:
     """
 
     shape: Shape
-    filler: Any = None
+    filler: FillerParameter | None = None
     learned: bool = True
     values: np.ndarray | None = None
 

@@ -1,7 +1,7 @@
 """The contract of a layer: its facts, its shapes, its parameters, and the calls that compute forward and gradient."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, NoReturn, TypeAlias
+from typing import ClassVar, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.summary import plain_summary
+from caffelite.schema.messages import LayerParameter, ParamSpec
 from caffelite.words import Shape, count, text_of
 
 LayerClass: TypeAlias = "type[Layer]"
@@ -35,7 +36,7 @@ class Layer:
     #: What is true of the type; of a layer, what :meth:`specific_facts` returned.
     facts: Facts = Facts()
 
-    def __init__(self, param: Any, context: Context, place: Callable[..., str]) -> None:
+    def __init__(self, param: LayerParameter, context: Context, place: Callable[..., str]) -> None:
         self.param = param
         self.name: str = param.name
         self.context = context
@@ -50,12 +51,12 @@ class Layer:
     # What a layer type defines.
 
     @classmethod
-    def resolve(cls, param: Any, context: Context) -> "LayerClass":
+    def resolve(cls, param: LayerParameter, context: Context) -> "LayerClass":
         """Return the class that a layer of this type with these settings is made of."""
         return context.variants.get(cls, cls)
 
     @classmethod
-    def summary(cls, param: Any) -> list[str]:
+    def summary(cls, param: LayerParameter) -> list[str]:
         """Return what a diagram tells of a layer with this prototxt, a line each."""
         return plain_summary(param, cls.facts.settings)
 
@@ -83,7 +84,7 @@ class Layer:
         """Whether the top is the bottoms' values, one bottom after the other."""
         return False
 
-    def specs(self) -> list[Any]:
+    def specs(self) -> list[ParamSpec]:
         """Return the ``param`` fields in the order of the parameter blobs; dialects of Caffe can differ in it."""
         return list(self.param.param)
 

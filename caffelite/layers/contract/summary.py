@@ -1,20 +1,21 @@
 """What a diagram tells of a layer that has no words of its own for it: the plain settings of its prototxt."""
 
 from collections.abc import Container
-from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
+
+from caffelite.schema.messages import LayerParameter, Message
 
 #: How many settings of a message, and how many values of one, are worth a line.
 _MOST_SETTINGS, _MOST_VALUES = 5, 4
 
 
-def plain_summary(param: Any, messages: Container[str] | None = None) -> list[str]:
+def plain_summary(param: LayerParameter, messages: Container[str] | None = None) -> list[str]:
     """Return the settings of these messages that were set, on a line, and the loss weights, on one each.
 
     Parameters
     ----------
-    param : LayerParameter message
+    param : LayerParameter
     messages : container of str, optional
         The names of the messages to read; all by default. How images are prepared (``transform_param``) is never told.
     """
@@ -27,7 +28,7 @@ def plain_summary(param: Any, messages: Container[str] | None = None) -> list[st
     return ([", ".join(settings)] if settings else []) + weights
 
 
-def _told(message: Any) -> list[str]:
+def _told(message: Message) -> list[str]:
     """Return the plain settings of a message that were set, a few of them."""
     text = []
     for descriptor, value in message.ListFields():

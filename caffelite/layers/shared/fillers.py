@@ -1,24 +1,24 @@
 """Fillers: how a parameter blob starts."""
 
 import math
-from typing import Any
 
 import numpy as np
 
 from caffelite.errors import NetError
+from caffelite.schema.messages import FillerParameter
 from caffelite.words import did_you_mean
 
 TYPES = ("constant", "uniform", "gaussian", "xavier", "msra", "positive_unitball", "bilinear")
 _FAN_IN, _FAN_OUT = 0, 1
 
 
-def fill(array: np.ndarray, filler: Any, rng: np.random.Generator, where: str) -> None:
+def fill(array: np.ndarray, filler: FillerParameter | None, rng: np.random.Generator, where: str) -> None:
     """Fill an array as a FillerParameter says.
 
     Parameters
     ----------
     array : ndarray of float32
-    filler : FillerParameter message or None
+    filler : FillerParameter or None
         None: zeros.
     rng : numpy.random.Generator
     where : str
@@ -36,11 +36,13 @@ def fill(array: np.ndarray, filler: Any, rng: np.random.Generator, where: str) -
     2015). ``sparse`` keeps about that many inputs of each output. positive_unitball makes each row positive with sum
     1; bilinear makes filters that interpolate.
     """
-    kind = filler.type if filler is not None else "constant"
-    if filler is not None:
-        _check(filler, where)
+    if filler is None:
+        array.fill(0)
+        return
+    _check(filler, where)
+    kind = filler.type
     if kind == "constant":
-        array.fill(filler.value if filler is not None else 0)
+        array.fill(filler.value)
     elif kind == "uniform":
         array[...] = rng.uniform(filler.min, filler.max, array.shape)
     elif kind == "gaussian":
@@ -64,7 +66,7 @@ def fill(array: np.ndarray, filler: Any, rng: np.random.Generator, where: str) -
         raise NetError(f'{where}: there is no filler type "{kind}"{hint}')
 
 
-def _check(filler: Any, where: str) -> None:
+def _check(filler: FillerParameter, where: str) -> None:
     if filler.sparse != -1 and filler.type in TYPES and filler.type != "gaussian":
         raise NetError(f'{where}: sparse goes with a gaussian filler, not with "{filler.type}"')
     if filler.sparse < -1:
@@ -75,7 +77,7 @@ def _check(filler: Any, where: str) -> None:
         raise NetError(f"{where}: std is {filler.std:g}, expected 0 or more")
 
 
-def _fan(array: np.ndarray, filler: Any) -> float:
+def _fan(array: np.ndarray, filler: FillerParameter) -> float:
     shape = array.shape
     fan_in = array.size / shape[0] if shape else 1
     # Caffe's shape(1) of a vector is an error there; its fan-out is taken as its size.

@@ -1,7 +1,7 @@
 """What losses share: what their sum is divided by, and what their labels must be."""
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class Loss(Layer):
 
     def normalization(self, default: int) -> int:
         """Return the mode, where ``default`` holds if nothing is set."""
-        settings: Any = self.param.loss_param
+        settings = self.param.loss_param
         if settings.HasField("normalization"):
             return int(settings.normalization)
         if settings.HasField("normalize"):
@@ -36,7 +36,7 @@ class Loss(Layer):
     @property
     def ignored(self) -> int | None:
         """The label that does not count."""
-        settings: Any = self.param.loss_param
+        settings = self.param.loss_param
         return int(settings.ignore_label) if settings.HasField("ignore_label") else None
 
     def label_error(self, label: float, classes: int) -> NoReturn:

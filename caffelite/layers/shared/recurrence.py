@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from caffelite.kernels.engine import arrays
 from caffelite.kernels.inner_product import product
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.layer import Layer
+from caffelite.schema.messages import LSTMParameter, RecurrentParameter
 from caffelite.words import Shape, count
 
 
@@ -77,7 +78,7 @@ class Recurrence(Layer):
         """Return a hidden value before step t."""
         return self.steps[which][t - 1] if t else self.start[which]
 
-    def matrices(self, settings: Any, **inputs: int) -> list[Parameter]:
+    def matrices(self, settings: RecurrentParameter | LSTMParameter, **inputs: int) -> list[Parameter]:
         """Return the parameters, a matrix for each that has a number of inputs, in their order."""
         rows = self.gates * self.size
         return [

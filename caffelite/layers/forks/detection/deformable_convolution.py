@@ -1,7 +1,7 @@
 """DeformableConvolution: a convolution whose filters look where a second bottom says."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
@@ -11,7 +11,9 @@ from caffelite.kernels.engine.calls import call
 from caffelite.kernels.engine.compiling import kernel
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.registry import layer
-from caffelite.layers.convolution import Convolution, planes
+from caffelite.layers.convolution import Convolution
+from caffelite.layers.shared.planes import planes
+from caffelite.schema.messages import LayerParameter
 from caffelite.words import Shape, count, text_of
 
 _ZERO = np.float32(0)
@@ -178,7 +180,7 @@ class DeformableConvolution(Convolution):
     message = "deformable_convolution_param"
 
     @classmethod
-    def summary(cls, param: Any) -> list[str]:
+    def summary(cls, param: LayerParameter) -> list[str]:
         (told,) = super().summary(param)
         return [f"{told}, deformable group {param.deformable_convolution_param.deformable_group}"]
 

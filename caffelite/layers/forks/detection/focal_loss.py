@@ -23,15 +23,15 @@ _ONE_ADD_P = 2
 def _forward(begin, end, worker, p, labels, losses, counts, channels, inner, ignore, offset, sign, gamma):
     """losses = -sum of (offset + sign * p)^gamma log p, counts = labels that count; a task is an outer index."""
     for n in range(begin, end):
-        total, many = 0.0, 0
+        total, counted = 0.0, 0
         for i in range(inner):
             label = np.int64(labels[n * inner + i])
             if label != ignore:
                 value = p[(n * channels + label) * inner + i]
                 total -= (_F(offset) + _F(sign) * value) ** _F(gamma) * log32(max(value, FLT_MIN))
-                many += 1
+                counted += 1
         losses[n] = total
-        counts[n] = many
+        counts[n] = counted
 
 
 @kernel

@@ -1,144 +1,25 @@
 """MultiBoxLoss: what a single shot detector learns from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from caffelite.errors import DataError
 from caffelite.kernels import boxes as kernels
 from caffelite.kernels.engine.calls import call
-from caffelite.kernels.engine.compiling import kernel
-from caffelite.kernels.functions import FLT_MIN, exp32, log32, sigmoid32
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
+from caffelite.layers.forks.detection import class_losses
 from caffelite.layers.forks.detection.detection_output import check_predictions
+from caffelite.layers.forks.detection.matching import NOTHING, Matches, Truth, match
 from caffelite.layers.shared.loss import VALID, Loss
 from caffelite.words import Shape, count, text_of
 
 _F = np.float32
 _L2, _LOGISTIC, _PER_PREDICTION = 0, 1, 1
 _NO_MINING, _HARD_EXAMPLE = 0, 2
-#: Two boxes that overlap by less do not overlap, and a smaller box is none.
-_LEAST_OVERLAP, _LEAST_AREA = 1e-6, 1e-5
-_NOTHING, _OUTSIDE = -1, -2
-
-
-@kernel
-def _softmax_losses(begin, end, worker, x, labels, losses, classes):
-    """losses[row] = -log of the softmax of its label; a task is a row of ``classes`` scores."""
-    for row in range(begin, end):
-        start = row * classes
-        largest = x[start]
-        for c in range(start + 1, start + classes):
-            largest = max(largest, x[c])
-        total = _F(0)
-        for c in range(start, start + classes):
-            total += exp32(x[c] - largest)
-        losses[row] = -log32(max(exp32(x[start + labels[row]] - largest) / total, FLT_MIN))
-
-
-@kernel
-def _softmax_gradient(begin, end, worker, x, labels, used, dx, scale, classes):
-    """dx = scale[0] * (softmax(x) - [c = label]) for the rows that are used, else 0; a task is a row."""
-    for row in range(begin, end):
-        start = row * classes
-        if not used[row]:
-            for c in range(start, start + classes):
-                dx[c] = 0
-            continue
-        largest = x[start]
-        for c in range(start + 1, start + classes):
-            largest = max(largest, x[c])
-        total = _F(0)
-        for c in range(start, start + classes):
-            dx[c] = exp32(x[c] - largest)
-            total += dx[c]
-        factor = scale[0] / total
-        for c in range(start, start + classes):
-            dx[c] *= factor
-        dx[start + labels[row]] -= scale[0]
-
-
-@kernel
-def _logistic_losses(begin, end, worker, x, targets, losses, classes):
-    """losses[row] = sum of the sigmoid cross entropies of a row."""
-    for row in range(begin, end):
-        total = _F(0)
-        for c in range(row * classes, (row + 1) * classes):
-            total += max(x[c], _F(0)) - x[c] * targets[c] + log32(_F(1) + exp32(-abs(x[c])))
-        losses[row] = total
-
-
-@kernel
-def _logistic_gradient(begin, end, worker, x, targets, used, dx, scale, classes):
-    """dx = scale[0] * (sigmoid(x) - targets) for the rows that are used, else 0."""
-    for row in range(begin, end):
-        factor = scale[0] if used[row] else scale[0] * _F(0)
-        for c in range(row * classes, (row + 1) * classes):
-            dx[c] = (sigmoid32(x[c]) - targets[c]) * factor
-
-
-@dataclass(slots=True)
-class Truth:
-    """The boxes that are in one image."""
-
-    boxes: np.ndarray
-    labels: np.ndarray
-
-
-@dataclass(slots=True)
-class Matches:
-    """Predictions and the true boxes they are matched to, one a row.
-
-    Attributes
-    ----------
-    image, prior, place : ndarray of int
-        The prediction; ``place`` is the class, or 0 where all classes share one location.
-    truth : ndarray of int
-        The true box of that image.
-    """
-
-    image: np.ndarray
-    prior: np.ndarray
-    place: np.ndarray
-    truth: np.ndarray
-
-
-def match(overlaps: np.ndarray, outside: np.ndarray, threshold: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Match predictions to true boxes.
-
-    Parameters
-    ----------
-    overlaps : ndarray, predictions × true boxes
-    outside : ndarray of bool
-        Predictions that are not to be matched.
-    threshold : float or None
-        Each true box first gets the prediction that overlaps it most, the best pair first. Of the other predictions
-        those that overlap a true box by so much are matched to it, too; None: none of them.
-
-    Returns
-    -------
-    matches : ndarray of int
-        For each prediction the number of its true box, -1 (none) or -2 (outside).
-    best : ndarray
-        For each prediction, its largest overlap.
-    """
-    matches = np.where(outside, _OUTSIDE, _NOTHING)
-    overlaps = np.where((overlaps > _LEAST_OVERLAP) & ~outside[:, None], overlaps, 0)
-    best = overlaps.max(axis=1)
-    left = overlaps.copy()
-    for _ in range(overlaps.shape[1]):
-        i, j = divmod(int(left.argmax()), overlaps.shape[1])
-        if not left[i, j] > 0:
-            break
-        matches[i], best[i] = j, left[i, j]
-        left[i], left[:, j] = 0, 0
-    if threshold is not None:
-        largest = overlaps.max(axis=1)
-        more = (matches == _NOTHING) & (largest > 0) & (largest >= threshold)
-        matches[more] = overlaps.argmax(axis=1)[more]
-    return matches, best
+#: A smaller box is none.
+_LEAST_AREA = 1e-5
 
 
 @layer("MultiBoxLoss")
@@ -260,7 +141,7 @@ class MultiBoxLoss(Loss):
         self.targets = np.zeros((images, number, p.num_classes) if self.logistic else 0, scores.dtype)
         target = self.targets.reshape(-1) if self.logistic else self.labels.reshape(-1)
         losses = call(
-            _logistic_losses if self.logistic else _softmax_losses,
+            class_losses.logistic_losses if self.logistic else class_losses.softmax_losses,
             images * number,
             scores.reshape(-1),
             target,
@@ -336,8 +217,8 @@ class MultiBoxLoss(Loss):
             matches, best = self._fit(self.priors[n], truth.boxes)
             if self.located == 1:
                 return [(0, matches, best)]
-            label = np.where(matches >= 0, truth.labels[matches], _NOTHING)
-            return [(c, np.where(label == c, matches, _NOTHING), best) for c in places]
+            label = np.where(matches >= 0, truth.labels[matches], NOTHING)
+            return [(c, np.where(label == c, matches, NOTHING), best) for c in places]
         result = []
         for c in places:
             mine = np.arange(len(truth.labels)) if self.located == 1 else np.flatnonzero(truth.labels == c)
@@ -351,7 +232,7 @@ class MultiBoxLoss(Loss):
         boxes, truth = np.ascontiguousarray(boxes), np.ascontiguousarray(truth)
         overlaps = np.zeros((len(boxes), len(truth)), boxes.dtype)
         kernels.overlaps(boxes, truth, overlaps)()
-        outside: np.ndarray = ((boxes < 0) | (boxes > 1)).any(axis=1) & p.ignore_cross_boundary_bbox
+        outside = np.any((boxes < 0) | (boxes > 1), axis=1) & p.ignore_cross_boundary_bbox
         return match(overlaps, outside, p.overlap_threshold if p.match_type == _PER_PREDICTION else None)
 
     def _mine(self) -> float:
@@ -372,7 +253,7 @@ class MultiBoxLoss(Loss):
             chosen = self._chosen(n, *matched, losses[n])
             if hard:
                 self.used[n] &= chosen
-            self.used[n] |= chosen & (matched[0] == _NOTHING)
+            self.used[n] |= chosen & (matched[0] == NOTHING)
         kept = self.used[m.image, m.prior]
         self.matches = Matches(m.image[kept], m.prior[kept], m.place[kept], m.truth[kept])
         self.slopes = self.slopes[kept]
@@ -384,7 +265,7 @@ class MultiBoxLoss(Loss):
         if p.mining_type == _HARD_EXAMPLE:
             able, most = np.ones(len(matches), np.bool_), p.sample_size
         else:
-            able = (matches == _NOTHING) & (best < _F(p.neg_overlap))
+            able = (matches == NOTHING) & (best < _F(p.neg_overlap))
             most = int(_F((matches >= 0).sum()) * _F(p.neg_pos_ratio))
         if self.objectness is not None:
             able &= self.objectness[n] >= p.objectness_score
@@ -452,7 +333,7 @@ class MultiBoxLoss(Loss):
             steps += [
                 prepare,
                 call(
-                    _logistic_gradient if self.logistic else _softmax_gradient,
+                    class_losses.logistic_gradient if self.logistic else class_losses.softmax_gradient,
                     self.used.size,
                     bottoms[1].flat,
                     target,

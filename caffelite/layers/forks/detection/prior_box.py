@@ -123,6 +123,6 @@ class PriorBox(Layer):
         x, image, y = bottoms[0].shape, bottoms[1].shape, tops[0].data
         values = np.empty(y.shape, y.dtype)
         values[0, 0] = self.boxes((x[2], x[3]), self.image or (image[2], image[3])).reshape(-1)
-        values[0, 1].reshape(-1, 4)[:] = list(self.settings.variance) or [_F(0.1)]
+        values[0, 1].reshape(-1, 4)[:] = list(self.settings.variance) or [float(_F(0.1))]
         # The memory of the top may serve other blobs between passes.
         return [partial(np.copyto, y, values)]

@@ -58,6 +58,8 @@ class Proposal(Layer):
     facts = Facts(bottoms=3, tops=(1, 2), differentiable=False, dynamic=True, settings=("proposal_param",))
     #: Whether regions that are too small are left out; else they only have score 0.
     drops_small = False
+    #: Pixels between two places.
+    stride: float
 
     def setup(self) -> None:
         p = self.param.proposal_param

@@ -1,7 +1,6 @@
 """What layers of regions of interest share: where the bins of a region are."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -9,6 +8,12 @@ from caffelite.errors import DataError
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
+from caffelite.schema.messages import (
+    DeformablePSROIPoolingParameter,
+    PSROIAlignParameter,
+    PSROIPoolingParameter,
+    ROIPoolingParameter,
+)
 from caffelite.words import Shape, count, text_of
 
 #: Coordinates this far out are a mistake.
@@ -33,10 +38,13 @@ class Regions(Layer):
     pooled: tuple[int, int]
     scale: float
 
-    def _check_scale(self, settings: Any) -> None:
+    def _check_scale(
+        self,
+        settings: ROIPoolingParameter | PSROIPoolingParameter | PSROIAlignParameter | DeformablePSROIPoolingParameter,
+    ) -> None:
         if not 0 < settings.spatial_scale <= _FAR:
             self.error(f"spatial_scale is {settings.spatial_scale:g}, expected above 0", "spatial_scale")
-        if "pad_ratio" in settings.DESCRIPTOR.fields_by_name and not 0 <= settings.pad_ratio <= _FAR:
+        if isinstance(settings, ROIPoolingParameter) and not 0 <= settings.pad_ratio <= _FAR:
             self.error(f"pad_ratio is {settings.pad_ratio:g}, expected at least 0", "pad_ratio")
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:

@@ -1,7 +1,6 @@
 """YoloDetectionOutput and Yolov3DetectionOutput: from the numbers of a YOLO net to its detections."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
+from caffelite.schema.messages import YoloDetectionOutputParameter, Yolov3DetectionOutputParameter
 from caffelite.words import Shape, text_of
 
 
@@ -23,7 +23,7 @@ class _Yolo(Layer):
     """The detections of maps that have, for each anchor, x, y, log width, log height, objectness and classes."""
 
     facts = Facts(differentiable=False, dynamic=True)
-    settings: Any
+    settings: YoloDetectionOutputParameter | Yolov3DetectionOutputParameter
     #: For each bottom its anchors (width, height), and the size of a place of its map in their unit.
     anchors: list[np.ndarray]
     scales: list[float]

@@ -11,6 +11,7 @@ from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.detection.yolo_detection_output import sigmoid
 from caffelite.layers.shared.loss import Loss
+from caffelite.schema.messages import RegionLossParameter, Yolov3Parameter
 from caffelite.words import Shape, count, text_of
 
 _MSE = 2
@@ -30,7 +31,7 @@ class _YoloLoss(Loss):
     """A loss that is given by its gradient, ``delta``: the sum of its squares over the number of images."""
 
     facts = Loss.facts.but(bottoms=2, tops=(0, 1), without_gradient=(1,), backward_reads=frozenset(), derivative=False)
-    settings: Any
+    settings: RegionLossParameter | Yolov3Parameter
     #: The anchors of the map: width and height, in parts of a place of the map times ``unit``.
     anchors: np.ndarray
     unit = 1.0
@@ -197,6 +198,7 @@ class RegionLoss(_YoloLoss):
     """
 
     facts = _YoloLoss.facts.but(settings=("region_loss_param",))
+    settings: RegionLossParameter
 
     def setup(self) -> None:
         p = self.settings = self.param.region_loss_param
@@ -266,6 +268,7 @@ class Yolov3(_YoloLoss):
     """
 
     facts = _YoloLoss.facts.but(settings=("yolov3_param",))
+    settings: Yolov3Parameter
 
     def setup(self) -> None:
         p = self.settings = self.param.yolov3_param

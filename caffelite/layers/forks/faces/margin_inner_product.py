@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numba.extending import register_jitable
@@ -14,6 +13,7 @@ from caffelite.kernels.inner_product import product
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.loss import Loss
+from caffelite.schema.messages import LargeMarginInnerProductParameter, MarginInnerProductParameter
 from caffelite.words import Shape, count
 
 _F = np.float32
@@ -126,7 +126,7 @@ class _MarginInnerProduct(Loss):
         without_gradient=(1,),
         refuses_gradient=False,
     )
-    settings: Any
+    settings: LargeMarginInnerProductParameter | MarginInnerProductParameter
 
     def setup(self) -> None:
         if not self.settings.num_output:

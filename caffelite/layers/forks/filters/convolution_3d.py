@@ -1,7 +1,6 @@
 """Convolution3D and NdConvolution: forks' names for a convolution over volumes."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -9,11 +8,11 @@ from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.contract.summary import plain_summary
 from caffelite.layers.convolution import Convolution
-from caffelite.schema.messages import LayerParameter
+from caffelite.schema.messages import Convolution3DParameter, ConvolutionParameter, LayerParameter, PoolingParameter
 from caffelite.words import Shape, text_of
 
 
-def per_axis(owner: Layer, given: Any) -> dict[str, tuple[int, ...]]:
+def per_axis(owner: Layer, given: ConvolutionParameter | PoolingParameter) -> dict[str, tuple[int, ...]]:
     """Return kernel, stride and pad for each spatial axis, from ``kernel_shape``, ``stride_shape``, ``pad_shape``."""
     kernel = tuple(given.kernel_shape.dim)
     sizes = {"kernel": kernel}
@@ -34,10 +33,16 @@ class _Renamed(Convolution):
     facts = Convolution.facts.but(folds=frozenset())
 
     @classmethod
-    def summary(cls, param: Any) -> list[str]:
+    def summary(cls, param: LayerParameter) -> list[str]:
         return plain_summary(param, cls.facts.settings)
 
-    def _use(self, given: Any, kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> None:
+    def _use(
+        self,
+        given: ConvolutionParameter | Convolution3DParameter,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        pad: Sequence[int],
+    ) -> None:
         """Give the settings the names that Convolution knows."""
         self.settings = LayerParameter().convolution_param
         self.settings.num_output, self.settings.bias_term = given.num_output, given.bias_term

@@ -9,7 +9,7 @@ from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.filters.convolution_3d import per_axis
 from caffelite.layers.pooling import Pooling
-from caffelite.schema.messages import LayerParameter
+from caffelite.schema.messages import LayerParameter, Pooling3DParameter
 from caffelite.words import Shape, count, text_of
 
 _MAX, _AVE = 0, 1
@@ -127,7 +127,7 @@ class Pooling3D(_Volumes):
             self.error(
                 f"stride and temporal_stride are {p.stride} and {p.temporal_stride}, expected at least 1", "stride"
             )
-        depth_pad = p.temporal_pad if own else 0
+        depth_pad = p.temporal_pad if isinstance(p, Pooling3DParameter) else 0
         self.pad = (depth_pad, p.pad, p.pad)
         if any(self.pad) and p.pool != _AVE:
             self.error("a pad goes with pool AVE", "pad" if p.pad else "temporal_pad")

@@ -11,6 +11,7 @@ from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.loss import Loss
+from caffelite.schema.messages import L1LossParameter, LpqLossParameter
 from caffelite.words import Shape, count, text_of
 
 
@@ -123,7 +124,7 @@ class _DifferenceLoss(Loss):
     facts = Loss.facts.but(bottoms=(1, 2), tops=(0, 1), backward_reads=frozenset())
     p, q = 2.0, 0.5
     shift, outer_shift, plateau = 0.0, 0.0, 0.0
-    settings: Any
+    settings: L1LossParameter | LpqLossParameter
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x = bottoms[0]
@@ -230,6 +231,7 @@ class L1Loss(_DifferenceLoss):
     """
 
     facts = _DifferenceLoss.facts.but(settings=("l1_loss_param",))
+    settings: L1LossParameter
 
     def setup(self) -> None:
         p = self.settings = self.param.l1_loss_param

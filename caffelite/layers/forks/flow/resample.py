@@ -1,7 +1,7 @@
 """Resample and Downsample: resize maps by a filter."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -102,7 +102,15 @@ class Resample(_Resized):
         return [filters.smooth(x.data, y.data, vertical, horizontal)]
 
     @staticmethod
-    def _filter(at: np.ndarray, scale: float, size: int, wider: bool, shape, support: int, dtype: np.dtype) -> Filter:
+    def _filter(
+        at: np.ndarray,
+        scale: float,
+        size: int,
+        wider: bool,
+        shape: Callable[[np.ndarray], np.ndarray],
+        support: int,
+        dtype: np.dtype,
+    ) -> Filter:
         narrow = _F(1) / _F(scale if wider else 1)
         reach = 2 if scale < 1 else math.ceil(_F(support) / narrow)
         first, places, exist = filters.windows(_round(at), reach, size)
