@@ -20,6 +20,8 @@ from turns import machine, timed, use_threads
 #: Shape of a batch, deviation of its values.
 SHAPES = {
     "cifar10_quick": ((100, 3, 32, 32), 60.0),
+    "cifar10_bn": ((100, 3, 32, 32), 60.0),
+    "lenet": ((64, 1, 28, 28), 0.3),
     "mnist_mlp": ((60, 1, 28, 28), 0.3),
 }
 

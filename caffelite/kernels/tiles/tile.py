@@ -191,19 +191,23 @@ def _vector_spread(
         rows = [builder.gep(out_pointer, [builder.mul(args[10], I64(m))]) for m in range(outputs)]
         places = [(m, v) for m in range(outputs) for v in range(vectors)]
 
-        def weights_of(pointer: Any) -> list[Any]:
-            return [splat(builder, builder.load(builder.gep(pointer, [I64(m)])), vector) for m in range(outputs)]
+        def weight_of(pointer: Any, m: int) -> Any:
+            return splat(builder, builder.load(builder.gep(pointer, [I64(m)])), vector)
 
         def step_of_k(k: Any, *sums: Any) -> list[Any]:
             here = builder.gep(x_pointer, [builder.load(builder.gep(k_pointer, [k]))])
             pieces = [load(builder, builder.gep(here, [source]), part) for source in sources]
             values = [joined(builder, pieces[v * of_vector : (v + 1) * of_vector]) for v in range(vectors)]
             following = builder.add(k, I64(1))
-            weights = weights_of(builder.gep(w_pointer, [builder.mul(following, I64(outputs))]))
-            pairs = zip(sums, places, strict=True)
-            return [following, *(multiply_add(builder, weights[m], values[v], total) for total, (m, v) in pairs)]
+            weights = builder.gep(w_pointer, [builder.mul(following, I64(outputs))])
+            results: list[Any] = []
+            # One weight after the other: with all of them at once, sums would have to leave the registers.
+            for m in range(outputs):
+                weight = weight_of(weights, m)
+                results += [multiply_add(builder, weight, values[v], sums[m * vectors + v]) for v in range(vectors)]
+            return [following, *results]
 
-        start = weights_of(w_pointer)
+        start = [weight_of(w_pointer, m) for m in range(outputs)]
         sums = [I64(0), *(start[m] for m, _ in places)]
         results = loop(builder, sums, lambda k: builder.icmp_signed("<", k, args[3]), step_of_k)[1:]
         for value, (m, v) in zip(results, places, strict=True):
