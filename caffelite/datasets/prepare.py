@@ -87,10 +87,10 @@ def prepare(
 ) -> Prepared:
     """Make the databases and the mean file of a data set, if they are not there.
 
-    The originals are taken from ``source``, else from the folder that $CAFFELITE_DATA names, else from the
-    cache, else they are downloaded into it; if they cannot be had, the built-in set stands in for them. What
-    is complete stays, unless ``source`` or ``again`` is given, or it is the built-in set and originals are
-    now at hand. Files that somebody else put there are never replaced.
+    The originals are taken from ``source``, else from the folder that $CAFFELITE_DATA names, else from the cache, else
+    they are downloaded into it; if they cannot be had, the built-in set stands in for them. What is complete stays,
+    unless ``source`` or ``again`` is given, or it is the built-in set and originals are now at hand. Files that
+    somebody else put there are never replaced.
 
     Parameters
     ----------
@@ -101,15 +101,15 @@ def prepare(
     source : Path, optional
         A folder of originals; nothing else will do then.
     say : callable
-        Takes lines for the user: one about the data that is used, and one for each download.
+        Takes lines for the user: about the data that is used, and about each download.
     again : bool
         Make it anew, with all ways tried.
 
     Raises
     ------
     DataError
-        There is no such data set, ``source`` does not hold it, originals are damaged, the folder cannot be
-        written, or a file that was asked for anew is somebody else's.
+        There is no such data set, ``source`` does not hold it, originals are damaged, the folder cannot be written, or
+        a file that was asked for anew is somebody else's.
     """
     if name not in DATASETS:
         raise DataError(f'there is no data set "{name}"; there are {" and ".join(DATASETS)}')

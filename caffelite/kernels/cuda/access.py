@@ -44,6 +44,7 @@ def access(kind: str, width: int) -> tuple[Callable[..., Any], Callable[..., Any
 
 
 def _compiled(kind: str, width: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the intrinsics that load and store ``width`` numbers at once; one function, all of one type."""
     from llvmlite import ir
     from numba.cuda.extending import intrinsic
 

@@ -200,6 +200,8 @@ def backward(
 ) -> Launch:
     """Compute the gradients to x, to the factor and to the offset.
 
+    Half of its lines are what it takes: these are the names of a public function, as :func:`forward` has them.
+
     Parameters
     ----------
     x, dy, dx, saved, factor, offset, activation, negative_slope, stream, run
