@@ -94,8 +94,7 @@ def prepare(
 
     Parameters
     ----------
-    name : str
-        "cifar10" or "mnist".
+    name : {"cifar10", "mnist"}
     folder : Path
         Where the files go. Each is there whole or not at all.
     source : Path, optional
@@ -108,8 +107,8 @@ def prepare(
     Raises
     ------
     DataError
-        There is no such data set, ``source`` does not hold it, originals are damaged, the folder cannot be written, or
-        a file that was asked for anew is somebody else's.
+        No such data set, none of it in ``source``, damaged originals, a folder that cannot be written, or files asked
+        for anew that are somebody else's.
     """
     if name not in DATASETS:
         raise DataError(f'there is no data set "{name}"; there are {" and ".join(DATASETS)}')
