@@ -15,7 +15,7 @@ from caffelite.kernels.engine.calls import Call, call
 from caffelite.kernels.engine.compiling import kernel
 
 
-class Extent(NamedTuple):
+class CtcExtent(NamedTuple):
     """How large it all is; :class:`Work` computes it.
 
     Attributes
@@ -73,7 +73,7 @@ def _forward(begin, end, worker, logs, states, lengths, fits, alphas, cost, g):
         Is set: the logarithm of what all ways to state s at t weigh.
     cost : ndarray of float64, [streams]
         Is set: -log of the probability of the labels; 0 where they do not fit.
-    g : Extent
+    g : CtcExtent
     """
     time, streams, size, most = g.time, g.streams, g.size, g.most
     for n in range(begin, end):
@@ -156,7 +156,7 @@ class Work:
     """
 
     def __init__(self, time: int, streams: int, size: int, most: int) -> None:
-        self.extent = Extent(time, streams, size, 2 * most + 1)
+        self.extent = CtcExtent(time, streams, size, 2 * most + 1)
         self.states = np.zeros((streams, 2 * most + 1), np.int64)
         self.lengths, self.fits = (np.zeros(streams, np.int64) for _ in range(2))
         self.cost = np.zeros(streams)

@@ -13,7 +13,7 @@ from caffelite.kernels.engine.compiling import kernel
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class TriangularFilter:
     """The weights along one axis.
 
     Attributes
@@ -99,7 +99,7 @@ def _smooth_known(begin, end, worker, x, y, h, w, top, down, left, across):
                 y[(task * height + i) * width + j] = total / known if unknown <= 0.5 * known else np.nan
 
 
-def smooth(x: np.ndarray, y: np.ndarray, vertical: Filter, horizontal: Filter) -> Call:
+def smooth(x: np.ndarray, y: np.ndarray, vertical: TriangularFilter, horizontal: TriangularFilter) -> Call:
     """Return the call that filters the last two axes of ``x``."""
     h, w = vertical.size, horizontal.size
     return call(
@@ -118,7 +118,7 @@ def smooth(x: np.ndarray, y: np.ndarray, vertical: Filter, horizontal: Filter) -
     )
 
 
-def smooth_known(x: np.ndarray, y: np.ndarray, vertical: Filter, horizontal: Filter) -> Call:
+def smooth_known(x: np.ndarray, y: np.ndarray, vertical: TriangularFilter, horizontal: TriangularFilter) -> Call:
     """Return the call that filters what is a number.
 
     A value is the mean of its neighbours that are numbers, by their weights; it is NaN where the weights of those that

@@ -12,7 +12,7 @@ from caffelite.kernels.tiles.vectors import WIDTH
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
+class RegisterTile:
     """What a tile computes at a time.
 
     Attributes
@@ -38,14 +38,14 @@ class Tile:
         return self.vectors * (WIDTH // self.piece)
 
 
-def tile_for(lines: int, width: int, outputs: int, count: int) -> Tile:
+def tile_for(lines: int, width: int, outputs: int, count: int) -> RegisterTile:
     """Choose the tile for a map of ``lines`` lines of ``width`` pixels: the least predicted time.
 
     ``count`` is the number of products of a result: channels times taps. A step of k takes as long as its
     multiply-adds, its loads (two a cycle; a vector of pixels counts for more, because it often lies across two cache
     lines and comes from the second cache), or the latency of a sum, whichever is longest.
     """
-    best = Tile(1, 1, WIDTH, float("inf"))
+    best = RegisterTile(1, 1, WIDTH, float("inf"))
     for piece in (WIDTH, WIDTH // 2, WIDTH // 4):
         pieces = lines * -(-width // piece) if piece >= 4 else 0
         of_vector = WIDTH // piece if piece else 1
@@ -58,12 +58,12 @@ def tile_for(lines: int, width: int, outputs: int, count: int) -> Tile:
                 tiles = -(-pieces // (of_vector * vectors)) * -(-outputs // per_panel)
                 time = tiles * (count * step + per_panel * vectors * of_vector + 20)
                 if time < best.time:
-                    best = Tile(per_panel, vectors, piece, time)
+                    best = RegisterTile(per_panel, vectors, piece, time)
     return best
 
 
 def bands_for(
-    images: int, tile: Tile, lines: int, pieces: int, panels: int, fits: Callable[[int], bool], whole: int
+    images: int, tile: RegisterTile, lines: int, pieces: int, panels: int, fits: Callable[[int], bool], whole: int
 ) -> tuple[int, int]:
     """Choose into how many bands of lines a map is cut, and its panels into how many parts.
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffelite.kernels import elementwise
-from caffelite.kernels.convolution.blocking import Tile, bands_for, tile_for
-from caffelite.kernels.convolution.correlation_kernel import Correlation, correlation, pack
+from caffelite.kernels.convolution.blocking import RegisterTile, bands_for, tile_for
+from caffelite.kernels.convolution.correlation_kernel import CorrelationExtent, correlation, pack
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.calls import Call, call
 from caffelite.kernels.tiles.vectors import WIDTH
@@ -117,7 +117,7 @@ def _reads_the_image(x: np.ndarray, view: View) -> bool:
 
 def _geometry(
     x: np.ndarray, out: np.ndarray, groups: int, count: int, view: View, copied: bool
-) -> tuple[Correlation, Tile, _Layout]:
+) -> tuple[CorrelationExtent, RegisterTile, _Layout]:
     """Choose tile, bands and parts; return them as what the kernel and its tables are made with.
 
     ``count`` is the number of k; ``copied``: the rows of a band are copied.
@@ -133,7 +133,7 @@ def _geometry(
 
     bands, parts = bands_for(images * groups, tile, lines, pieces, panels, fits, 1 if copied else 2)
     tall = -(-lines // bands)
-    g = Correlation(
+    g = CorrelationExtent(
         groups=groups,
         channels=channels,
         outputs=outputs,
@@ -160,7 +160,7 @@ def _geometry(
 
 
 def _tables(
-    g: Correlation, tile: Tile, layout: _Layout, view: View, out_pitch: int, copied: bool
+    g: CorrelationExtent, tile: RegisterTile, layout: _Layout, view: View, out_pitch: int, copied: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return ``k_offsets`` and ``places`` as the kernel reads them."""
     if copied:

@@ -25,7 +25,7 @@ from caffelite.kernels.tiles.tile import spread
 from caffelite.kernels.tiles.vectors import WIDTH
 
 
-class Correlation(NamedTuple):
+class CorrelationExtent(NamedTuple):
     """The geometry of one correlation, as its kernel reads it; :mod:`.correlation` computes it.
 
     Attributes
@@ -176,7 +176,7 @@ def correlation(
 
         Parameters
         ----------
-        g : Correlation
+        g : CorrelationExtent
         x : ndarray, [images][groups * channels][height][width]; w : ndarray, packed by :func:`pack`
         out : ndarray, [images][groups * outputs][map]
         k_offsets : ndarray of int64, [channels * taps]

@@ -45,7 +45,7 @@ def _forward(taps: int, step: int) -> Callable[..., None]:
 
         Parameters
         ----------
-        g : Planes
+        g : DepthwisePlanes
         x : ndarray, [images][channels][height][width]
         w : ndarray, [channels * filters][taps]
         bias : ndarray, [channels * filters], or empty
@@ -89,7 +89,7 @@ def _backward_data(begin, end, worker, g, dy, w, dx, offsets, order, phases, row
 
     Parameters
     ----------
-    g : Planes
+    g : DepthwisePlanes
     dy : ndarray, [images][channels * filters][out_height][out_width]
     w : ndarray, [channels * filters][taps]
     dx : ndarray, [images][channels][height][width]
@@ -130,7 +130,7 @@ def _backward_weights(begin, end, worker, g, x, dy, dw, offsets, planes, rows, s
 
     Parameters
     ----------
-    g : Planes
+    g : DepthwisePlanes
     x : ndarray, [images][channels][height][width]
     dy : ndarray, [images][channels * filters][out_height][out_width]
     dw : ndarray, [channels * filters][taps]

@@ -21,7 +21,7 @@ _RUN = 2048
 WHOLE = 64
 
 
-class Planes(NamedTuple):
+class DepthwisePlanes(NamedTuple):
     """The geometry of a depthwise convolution, as its kernels read it; :func:`planes_of` computes it.
 
     Attributes
@@ -62,7 +62,7 @@ class Planes(NamedTuple):
     margin: int
 
 
-def planes_of(g: Geometry) -> tuple[Planes, np.ndarray, np.ndarray]:
+def planes_of(g: Geometry) -> tuple[DepthwisePlanes, np.ndarray, np.ndarray]:
     """Return the planes, and for each tap the plane it reads and the distance within the plane (int64, [taps])."""
     rows, pitch = (-(-(n + 2 * p) // s) for n, p, s in zip(g.size, g.pad, g.stride, strict=True))
     down, across = np.divmod(np.arange(g.kernel[0] * g.kernel[1], dtype=np.int64), g.kernel[1])
@@ -70,7 +70,7 @@ def planes_of(g: Geometry) -> tuple[Planes, np.ndarray, np.ndarray]:
     phase = down % g.stride[0] * g.stride[1] + across % g.stride[1]
     offset = down // g.stride[0] * pitch + across // g.stride[1]
     sums = (g.output_size[0] - 1) * pitch + g.output_size[1]
-    planes = Planes(
+    planes = DepthwisePlanes(
         *g.size,
         *g.pad,
         *g.stride,

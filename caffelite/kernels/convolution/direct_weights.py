@@ -30,7 +30,7 @@ _BAND_PIXELS = 512
 _BAND_INPUT = 1 << 17
 
 
-class Walk(NamedTuple):
+class WeightsWalk(NamedTuple):
     """The geometry of the sums, as their kernels read it; :func:`_walk` computes it.
 
     Attributes
@@ -137,7 +137,7 @@ def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., 
 
         Parameters
         ----------
-        g : Walk
+        g : WeightsWalk
         x : ndarray, [images][groups * channels][height][width]
         dy : ndarray, [images][groups * outputs][out_height][out_width]
         pixel_offsets : ndarray of int64, [pixels of a band]
@@ -180,7 +180,7 @@ def _reduce(begin, end, worker, g, sums, workers, dw):
 
     Parameters
     ----------
-    g : Walk
+    g : WeightsWalk
     sums : ndarray, [threads][groups][panels][row_groups][positions][lanes]; the first ``workers`` of them were used
     dw : ndarray, [groups * outputs][per_output]
     """
@@ -206,7 +206,7 @@ def _reduce_bias(begin, end, worker, g, sums, workers, db):
 
     Parameters
     ----------
-    g : Walk
+    g : WeightsWalk
     sums : ndarray, [threads][groups * panels + 1][lanes]; the first ``workers`` of them were used
     db : ndarray, [groups * outputs]
     """
@@ -243,7 +243,7 @@ def _bands(g: Geometry, channels: int, result: tuple[int, int], pitch: int) -> i
     return bands
 
 
-def _walk(g: Geometry) -> tuple[Walk, tuple[int, int, int]]:
+def _walk(g: Geometry) -> tuple[WeightsWalk, tuple[int, int, int]]:
     """Return the geometry of the sums, and the tap rows, their taps and the vectors of a tile."""
     channels, outputs = g.channels // g.group, g.outputs // g.group
     size, result = g.size, g.output_size
@@ -255,7 +255,7 @@ def _walk(g: Geometry) -> tuple[Walk, tuple[int, int, int]]:
     rows, vectors = _tile_sizes(tap_rows, row_length, outputs)
     pitch = (result[1] - 1) * g.stride[1] + g.extent[1]
     bands = _bands(g, channels, result, pitch)
-    walk = Walk(
+    walk = WeightsWalk(
         groups=g.group,
         channels=channels,
         outputs=outputs,
@@ -278,7 +278,7 @@ def _walk(g: Geometry) -> tuple[Walk, tuple[int, int, int]]:
     return walk, (rows, row_length, vectors)
 
 
-def _tables(g: Geometry, walk: Walk, rows: int, row_length: int) -> tuple[np.ndarray, np.ndarray]:
+def _tables(g: Geometry, walk: WeightsWalk, rows: int, row_length: int) -> tuple[np.ndarray, np.ndarray]:
     """Return ``pixel_offsets`` and ``row_offsets`` as the kernel reads them."""
     down, across = np.arange(-(-walk.out_height // walk.bands)), np.arange(walk.out_width)
     pixel_offsets = down[:, None] * g.stride[0] * walk.pitch + across[None, :] * g.stride[1]

@@ -6,7 +6,7 @@ What is computed, the source, and the picture of a task stand in :mod:`.winograd
 import numpy as np
 
 from caffelite.kernels import elementwise
-from caffelite.kernels.convolution.blocking import Tile, tile_for
+from caffelite.kernels.convolution.blocking import RegisterTile, tile_for
 from caffelite.kernels.convolution.geometry import Geometry
 from caffelite.kernels.convolution.winograd_kernel import Winograd, convolution, filters
 from caffelite.kernels.convolution.winograd_tile import FREQUENCIES, TILE, spectrum
@@ -53,7 +53,7 @@ def fits(g: Geometry) -> bool:
 
 def _geometry(
     x: np.ndarray, out: np.ndarray, groups: int, size: int, pads: tuple[int, int]
-) -> tuple[Winograd, Tiling, Tile]:
+) -> tuple[Winograd, Tiling, RegisterTile]:
     """Choose the tiling, the register tile and the parts of a correlation."""
     images, channels, outputs = x.shape[0], x.shape[1] // groups, out.shape[1] // groups
     t = tiling(images, size, x.shape[3], pads[1], (out.shape[2], out.shape[3]), _lanes(channels))

@@ -29,7 +29,7 @@ _LARGEST_STRIDE = 4
 _LARGEST_WASTE = 4
 
 
-class Planes(NamedTuple):
+class PoolingPlanes(NamedTuple):
     """How maps are cut into tasks, and how those lie in the planes; :func:`_cut` computes it.
 
     Attributes
@@ -87,7 +87,7 @@ def fits(g: Windows) -> bool:
     return g.stride_w <= _LARGEST_STRIDE and lanes <= _LARGEST_WASTE * g.out_h * g.out_w
 
 
-def _cut(g: Windows, maps: int, all_rows: int) -> tuple[Planes, np.ndarray]:
+def _cut(g: Windows, maps: int, all_rows: int) -> tuple[PoolingPlanes, np.ndarray]:
     """Return the cut of maps that have ``all_rows`` rows of windows, and where the taps are.
 
     The latter, int64, has for each tap, in the order of the window, the distance in the planes of what it reads.
@@ -108,7 +108,7 @@ def _cut(g: Windows, maps: int, all_rows: int) -> tuple[Planes, np.ndarray]:
     across += first
     phase = down % g.stride_h * g.stride_w + across % g.stride_w
     offsets = phase * size + down // g.stride_h * row + across // g.stride_w
-    return Planes(maps, stack, bands, rows, over, left, row, size), offsets
+    return PoolingPlanes(maps, stack, bands, rows, over, left, row, size), offsets
 
 
 @specialised
@@ -124,7 +124,7 @@ def _forward(mean: bool, step: int) -> Callable[..., None]:
         x, y : ndarray of float, [maps][height][width] and [maps][out_h][out_w]
         index : ndarray of uint8 or int32, [maps][out_h][pitch] or [0]
             Place of the largest in its window, the first of equals; its area where nothing is above the lowest number.
-        g, p : Windows and Planes
+        g, p : Windows and PoolingPlanes
         offsets : ndarray of int64, [taps]
         divisors : ndarray of float, [stack · (out_h + over) · pitch and some more] or [0]: for each lane.
         planes, results, places : scratch, [threads][stride_h · stride_w · size], [threads][size], [threads][size or 0]
@@ -178,7 +178,7 @@ def _mean_backward(step: int) -> Callable[..., None]:
         Parameters
         ----------
         dy, dx : ndarray of float, [maps][out_h][out_w] and [maps][height][width]
-        g, p : Windows and Planes
+        g, p : Windows and PoolingPlanes
         offsets : ndarray of int64, [taps]
             How far back the window is that a tap belongs to, sorted by the taps' phases.
         phases : ndarray of int64, [stride_h · stride_w + 1]
@@ -228,7 +228,7 @@ def index_type(g: Windows) -> type:
     return np.uint8 if g.area <= 255 else np.int32
 
 
-def _divisors(g: Windows, p: Planes, ahead: int, rows: int, dtype: np.dtype) -> np.ndarray:
+def _divisors(g: Windows, p: PoolingPlanes, ahead: int, rows: int, dtype: np.dtype) -> np.ndarray:
     """Return what to divide runs by: for each map ``rows`` rows, the first ``ahead`` of which have no windows."""
     lanes = np.ones((rows, p.pitch), dtype)
     lanes[ahead : ahead + g.out_h, : g.out_w] = np.outer(g.divisors(0), g.divisors(1))

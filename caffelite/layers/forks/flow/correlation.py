@@ -16,7 +16,7 @@ from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
 
 
-class Walk(NamedTuple):
+class DisplacementWalk(NamedTuple):
     """Where neighbourhoods lie in the padded maps, in elements; ``Correlation.forward`` computes it.
 
     Attributes
@@ -58,7 +58,7 @@ def _forward(subtract: bool) -> Callable[..., None]:
             The padded bottoms.
         y : ndarray of float, [images][moves][height][width]
             Is set.
-        g : Walk
+        g : DisplacementWalk
         moves : ndarray of int64, [moves]
             The displacements, as distances in memory.
         scale : float
@@ -220,7 +220,7 @@ class Correlation(Layer):
         moves = np.array([v * pitch + u for v in down for u in across], np.int64)
         height, width = y.shape[2:]
         top, left = starts[0], starts[1] + more
-        walk = Walk(channels, rows, pitch, top, left, p.kernel_size, p.stride_1, height, width)
+        walk = DisplacementWalk(channels, rows, pitch, top, left, p.kernel_size, p.stride_1, height, width)
         self.walk = walk, moves, 1 / (p.kernel_size**2 * channels)
         steps: list[Step] = [
             partial(np.copyto, padded[self.inside], x.data) for padded, x in zip(self.padded, bottoms, strict=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from caffelite.kernels import filters, resize
 from caffelite.kernels.engine.arrays import copy
-from caffelite.kernels.filters import Filter
+from caffelite.kernels.filters import TriangularFilter
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
@@ -110,14 +110,14 @@ class Resample(_Resized):
         shape: Callable[[np.ndarray], np.ndarray],
         support: int,
         dtype: np.dtype,
-    ) -> Filter:
+    ) -> TriangularFilter:
         narrow = _F(1) / _F(scale if wider else 1)
         reach = 2 if scale < 1 else math.ceil(_F(support) / narrow)
         first, places, exist = filters.windows(_round(at), reach, size)
         weights = shape(narrow * (at[:, None] - places)) * exist
         total = weights.sum(1, keepdims=True)
         weights = np.divide(weights, total, out=np.zeros_like(weights), where=total != 0)
-        return Filter(first, weights.astype(dtype), size)
+        return TriangularFilter(first, weights.astype(dtype), size)
 
 
 @layer("Downsample")
@@ -153,9 +153,9 @@ class Downsample(_Resized):
         return [filters.smooth_known(x.data, y.data, vertical, horizontal)]
 
     @staticmethod
-    def _filter(size: int, number: int, dtype: np.dtype) -> Filter:
+    def _filter(size: int, number: int, dtype: np.dtype) -> TriangularFilter:
         at = np.arange(number, dtype=_F) / _F(number - 1) * _F(size - 1)
         scale = _F(size - 1) / _F(number - 1)
         first, places, exist = filters.windows(_round(at), math.ceil(scale), size)
         weights = _triangle((places - at[:, None]) / scale) * exist
-        return Filter(first, weights.astype(dtype), size)
+        return TriangularFilter(first, weights.astype(dtype), size)
