@@ -73,7 +73,7 @@ class BatchNorm(Normalizing):
     of its orders: mean, variance, correction, scale, bias (from 0.16 on), and scale, bias, mean, variance, reserved
     (before). So is ``param``: where the first or the second has a rate, these are those of scale and bias.
 
-    On a GPU, where the net has one: ``docs/gpu.md``.
+    On a GPU, where the net has one: ``docs/gpu.md``. Most of its many methods are the contract's.
 
     Ioffe and Szegedy, "Batch Normalization", 2015. Numbers as BVLC Caffe 1.0.
     """

@@ -55,6 +55,9 @@ class MultiBoxLoss(Loss):
 
     From the SSD and RefineDet forks; Liu et al., "SSD: Single Shot MultiBox Detector", 2016; Zhang et al.,
     "Single-Shot Refinement Neural Network for Object Detection", 2018.
+
+    It has many attributes, because a pass has many steps, which are bound once: each is what one of them leaves for
+    those behind it and for the gradient (boxes, matches, slopes, labels, losses), or a setting that several read.
     """
 
     facts = Loss.facts.but(

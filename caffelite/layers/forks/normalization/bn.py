@@ -51,6 +51,8 @@ class BN(Normalizing):
     The gradient goes through mean and variance where they are the batch's. PSPNet's layer takes that formula in TEST
     too, where the statistics are stored; here the gradient is that of what is computed.
 
+    Its attributes are many because the families differ in so much: each is what one of their settings comes to.
+
     Ioffe and Szegedy, "Batch Normalization", 2015.
     """
 
