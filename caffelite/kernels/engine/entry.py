@@ -4,6 +4,7 @@ The table has the arguments, laid out in words of 8 bytes by :func:`pack`; the e
 language reads them, and calls the function, which is inlined into it.
 """
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numba
@@ -45,11 +46,17 @@ def version_of(arguments: tuple[Argument, ...]) -> KernelVersion:
     return KernelVersion(tuple(_type_of(argument) for argument in arguments), _same(arguments))
 
 
+@cache
+def _array(dtype: np.dtype, axes: int) -> types.Type:
+    # Each call of a net asks twice, and numba makes a type anew each time.
+    return types.Array(numba.from_dtype(dtype), axes, "C")
+
+
 def _type_of(argument: Argument) -> types.Type:
     if isinstance(argument, np.ndarray):
         if not argument.flags.c_contiguous:
             raise TypeError("a kernel takes C-contiguous arrays")
-        return types.Array(numba.from_dtype(argument.dtype), argument.ndim, "C")
+        return _array(argument.dtype, argument.ndim)
     if isinstance(argument, tuple):
         kinds = [_type_of(number) for number in argument]
         if len(set(kinds)) == 1:
