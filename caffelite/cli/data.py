@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from caffelite.cli.terminal import say, status
-from caffelite.datasets.prepare import prepare
+from caffelite.datasets.prepare import DATA_FOLDER, prepare
 
 EXAMPLES = """examples:
   caffelite data cifar10
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to",
         type=Path,
-        default=Path("data"),
+        default=DATA_FOLDER,
         metavar="DIR",
         help="folder to write to (data, where the example nets look)",
     )

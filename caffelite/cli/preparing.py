@@ -39,10 +39,7 @@ def nets_of(
         return [_given(document, phase, level, stages)]
     settings = Settings(load_solver(document), files)
     tested = settings.test_nets() if phase == TEST else []
-    return [
-        net._replace(phase=phase, level=max(net.level, level), stages=(*net.stages, *stages))
-        for net in tested or [settings.train_net()]
-    ]
+    return [_in_state(net, level, stages)._replace(phase=phase) for net in tested or [settings.train_net()]]
 
 
 def nets_and_solver(
@@ -75,13 +72,11 @@ def nets_and_solver(
         solver = solver_beside(file)
         if solver is None:
             return _given(document, TRAIN, level, stages), [], None
-        if solver.message.HasField("net"):
-            solver.message.net = str(file)
     else:
         solver = load_solver(document)
     settings = Settings(solver, files)
     nets = [settings.train_net(), *settings.test_nets()]
-    train, *tests = (net._replace(level=max(net.level, level), stages=(*net.stages, *stages)) for net in nets)
+    train, *tests = (_in_state(net, level, stages) for net in nets)
     return train, tests, solver
 
 
@@ -90,13 +85,25 @@ def _given(net: NetDocument, phase: int, level: int, stages: Sequence[str]) -> N
     return NetSource(net, level, tuple(stages), phase, f"net file: {net.filename}")
 
 
+def _in_state(net: NetSource, level: int, stages: Sequence[str]) -> NetSource:
+    """Return a net that a solver names, with what the command line adds to the solver's state."""
+    return net._replace(level=max(net.level, level), stages=(*net.stages, *stages))
+
+
 def solver_beside(file: Path) -> SolverDocument | None:
     """Return the solver beside a net: ``NET_solver.prototxt``, or by the names that Caffe's examples have.
 
     One that names another net is not this net's: Caffe's ``lenet_solver.prototxt`` beside ``lenet.prototxt``, which is
     deployed, trains ``lenet_train_test.prototxt``. Names are compared without their folders, because Caffe's files
-    name theirs from the folder that Caffe is started in.
+    name theirs from the folder that Caffe is started in. Its ``net`` is then this file, wherever that is.
     """
+    solver = _solver_that_names(file)
+    if solver is not None and solver.message.HasField("net"):
+        solver.message.net = str(file)
+    return solver
+
+
+def _solver_that_names(file: Path) -> SolverDocument | None:
     own = own_solver(file)
     if own.is_file():
         document = load_solver(own)

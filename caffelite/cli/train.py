@@ -99,8 +99,6 @@ def solver_for(file: Path, files: PrototxtFiles) -> SolverDocument:
         return given
     document = solver_beside(file)
     if document is not None:
-        if document.message.HasField("net"):
-            document.message.net = str(file)
         say(f"training {file} with {document.filename}")
         return document
     if own_solver(file).is_file():

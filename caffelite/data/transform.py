@@ -45,14 +45,17 @@ class Transformer:
         self.size = (crop, crop) if crop else shape[1:]
         self.mean = np.zeros(shape, np.float32)
         self._one_size = bool(param.HasField("mean_file")) or not crop
+        mean = read_mean(param, shape[0], where)
         if param.HasField("mean_file"):
-            if param.mean_value:
-                self._fail("mean_value", "give either mean_file or mean_value, not both")
-            self._read_mean(param.mean_file, shape)
-        elif param.mean_value:
-            if len(param.mean_value) not in (1, shape[0]):
-                self._fail("mean_value", f"mean_value is given {len(param.mean_value)} times for {shape[0]} channels")
-            self.mean += np.array(param.mean_value, np.float32)[:, None, None]
+            bare = mean.shape[1:] if mean.ndim == 4 and mean.shape[0] == 1 else mean.shape
+            if bare != shape:
+                self._fail(
+                    "mean_file",
+                    f'mean file "{param.mean_file}" has shape {text_of(mean.shape)}, but the images are '
+                    f"{text_of(shape)}",
+                )
+            mean = mean.reshape(shape)
+        self.mean[...] = mean
 
     def apply(self, image: np.ndarray, bits: np.ndarray, out: np.ndarray, what: str) -> None:
         """Make one image into what the net gets.
@@ -81,16 +84,38 @@ class Transformer:
         np.subtract(image[window], self.mean[window] if self._one_size else self.mean[:, :1, :1], out=target)
         target *= np.float32(self.scale)
 
-    def _read_mean(self, path: str, shape: tuple[int, int, int]) -> None:
-        if not Path(path).exists():
-            self._fail("mean_file", f'mean file "{path}" does not exist')
-        mean = read_blob(path)
-        bare = mean.shape[1:] if mean.ndim == 4 and mean.shape[0] == 1 else mean.shape
-        if bare != shape:
-            self._fail(
-                "mean_file", f'mean file "{path}" has shape {text_of(mean.shape)}, but the images are {text_of(shape)}'
-            )
-        self.mean[...] = mean.reshape(shape)
-
     def _fail(self, setting: str, text: str) -> NoReturn:
         raise DataError(f"{self._where(setting)}: {text}")
+
+
+def read_mean(param: TransformationParameter, channels: int, where: Callable[[str], str]) -> np.ndarray:
+    """Return what is subtracted from images.
+
+    Parameters
+    ----------
+    param : TransformationParameter
+    channels : int
+        Of the images.
+    where : callable
+        ``where(setting)`` gives the place for errors.
+
+    Returns
+    -------
+    ndarray of float32
+        The mean file in the shape that it has; else 1 or ``channels`` values x 1 x 1: ``mean_value``, or 0.
+
+    Raises
+    ------
+    DataError
+        Both are given, the file does not exist, or the number of values is neither 1 nor that of the channels.
+    """
+    if param.HasField("mean_file"):
+        if param.mean_value:
+            raise DataError(f"{where('mean_value')}: give either mean_file or mean_value, not both")
+        if not Path(param.mean_file).exists():
+            raise DataError(f'{where("mean_file")}: mean file "{param.mean_file}" does not exist')
+        return read_blob(param.mean_file)
+    values = list(param.mean_value) or [0.0]
+    if len(values) not in (1, channels):
+        raise DataError(f"{where('mean_value')}: mean_value is given {len(values)} times for {channels} channels")
+    return np.array(values, np.float32)[:, None, None]

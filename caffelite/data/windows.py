@@ -10,8 +10,8 @@ import numpy as np
 
 from caffelite.data.draws import below
 from caffelite.data.images import ItemBatch, decode_image, resize
+from caffelite.data.transform import read_mean
 from caffelite.errors import DataError
-from caffelite.schema.blobs import read_blob
 from caffelite.schema.messages import TransformationParameter, WindowDataParameter
 from caffelite.words import Shape, quoted, text_of
 
@@ -170,13 +170,8 @@ class WindowStream:
 
     def _mean(self, param: TransformationParameter) -> np.ndarray:
         """Return what is subtracted, channels x crop x crop."""
-        mean = np.zeros((3, self.crop, self.crop), _F)
+        mean, whole = np.zeros((3, self.crop, self.crop), _F), read_mean(param, 3, self._where)
         if param.HasField("mean_file"):
-            if param.mean_value:
-                raise DataError(f"{self._where('mean_value')}: give either mean_file or mean_value, not both")
-            if not Path(param.mean_file).exists():
-                raise DataError(f'{self._where("mean_file")}: mean file "{param.mean_file}" does not exist')
-            whole = read_blob(param.mean_file)
             # Caffe takes the margin of the width for the height too.
             first = (whole.shape[-1] - self.crop) // 2
             if whole.size != 3 * math.prod(whole.shape[-2:]) or first < 0 or whole.shape[-2] < first + self.crop:
@@ -185,12 +180,8 @@ class WindowStream:
                     f"which {text_of(mean.shape)} cannot be taken"
                 )
             middle = slice(first, first + self.crop)
-            mean[...] = whole.reshape(3, *whole.shape[-2:])[:, middle, middle]
-        elif param.mean_value:
-            if len(param.mean_value) not in (1, 3):
-                text = f"mean_value is given {len(param.mean_value)} times for 3 channels"
-                raise DataError(f"{self._where('mean_value')}: {text}")
-            mean += np.array(param.mean_value, _F)[:, None, None]
+            whole = whole.reshape(3, *whole.shape[-2:])[:, middle, middle]
+        mean[...] = whole
         return mean
 
     def window(self, foreground: bool, bits: np.ndarray) -> np.ndarray:
