@@ -7,6 +7,7 @@ import numpy as np
 import published_nets as nets
 import published_weights as weights
 import pytest
+from published import Model, Published, find
 
 from caffelite.errors import Error
 from caffelite.net import Net
@@ -28,8 +29,8 @@ def test_a_checkout_is_found_whatever_it_is_called(tmp_path, checkout) -> None:
     file = tmp_path / checkout / "a" / "net.prototxt"
     file.parent.mkdir(parents=True)
     file.write_text(INPUT)
-    assert nets.find(tmp_path, "someone/nets", "a/net.prototxt") == file
-    assert nets.find(tmp_path, "someone/nets", "a/other.prototxt") is None
+    assert find(tmp_path, "someone/nets", "a/net.prototxt") == file
+    assert find(tmp_path, "someone/nets", "a/other.prototxt") is None
 
 
 def test_parameters_without_fillers_come_alive(tmp_path) -> None:
@@ -119,16 +120,13 @@ def test_weights_are_read_into_their_net(tmp_path) -> None:
     folder.mkdir()
     prototxt = write(folder, INPUT + CONVOLUTION)
     Net(prototxt, TEST).save(folder / "net.caffemodel")
-    model = weights.Model("small", "someone/nets", "net.caffemodel", "net.prototxt")
+    model = Model("small", "someone/nets", "net.caffemodel", "net.prototxt")
     row = weights.run(model, tmp_path, None)
     assert (row["trouble"], row["taken"], row["input"]) == ("", 2, "2×3×8×8")
     more = CONVOLUTION.replace('name: "', 'name: "second_').replace('"c"', '"e"').replace('"data"', '"c"')
     write(folder, INPUT + CONVOLUTION + more)
     assert weights.run(model, tmp_path, None)["trouble"] == "layers without weights in the file: second_c, second_b"
-    assert (
-        "is not there"
-        in weights.run(weights.Model("gone", "someone/nets", "a", "net.prototxt"), tmp_path, None)["trouble"]
-    )
+    assert "is not there" in weights.run(Model("gone", "someone/nets", "a", "net.prototxt"), tmp_path, None)["trouble"]
 
 
 def test_a_net_is_tested_without_its_data_layers(tmp_path) -> None:
@@ -157,4 +155,4 @@ def write(folder: Path, text: str) -> Path:
 
 
 def published(output: tuple[int, ...]):
-    return nets.Published("small", "someone/nets", "net.prototxt", output)
+    return Published("small", "someone/nets", "net.prototxt", output)
