@@ -1,17 +1,18 @@
 """The tools that run published nets and read published weights, on small stand-ins."""
 
-import importlib
 from pathlib import Path
-from types import ModuleType
 
+import mtcnn
 import numpy as np
+import published_nets as nets
+import published_weights as weights
 import pytest
+from published import Model, Published, find
 
 from caffelite.errors import Error
 from caffelite.net import Net
 from caffelite.words import TEST
 
-TOOLS = Path(__file__).parent.parent / "tools"
 INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }\n'
 CONVOLUTION = (
     'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 4 kernel_size: 3 } }\n'
@@ -23,47 +24,31 @@ SPATIAL = (
 )
 
 
-def tool(name: str) -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(TOOLS)
-        return importlib.import_module(name)
-
-
-@pytest.fixture(scope="module")
-def nets():
-    return tool("published_nets")
-
-
-@pytest.fixture(scope="module")
-def weights(nets):
-    return tool("published_weights")
-
-
 @pytest.mark.parametrize("checkout", ["someone/nets", "someone+nets", "nets"])
-def test_a_checkout_is_found_whatever_it_is_called(nets, tmp_path, checkout) -> None:
+def test_a_checkout_is_found_whatever_it_is_called(tmp_path, checkout) -> None:
     file = tmp_path / checkout / "a" / "net.prototxt"
     file.parent.mkdir(parents=True)
     file.write_text(INPUT)
-    assert nets.find(tmp_path, "someone/nets", "a/net.prototxt") == file
-    assert nets.find(tmp_path, "someone/nets", "a/other.prototxt") is None
+    assert find(tmp_path, "someone/nets", "a/net.prototxt") == file
+    assert find(tmp_path, "someone/nets", "a/other.prototxt") is None
 
 
-def test_parameters_without_fillers_come_alive(nets, tmp_path) -> None:
+def test_parameters_without_fillers_come_alive(tmp_path) -> None:
     net = Net(write(tmp_path, INPUT + CONVOLUTION), TEST)
     nets.enliven(net, 1)
     assert net.params["c"][0].data.std() == pytest.approx((2 / 27) ** 0.5, rel=0.3)
     assert [float(blob.data.max()) for blob in net.params["b"]] == [0, 1, 1]
 
 
-def test_what_a_filler_set_stays(nets, tmp_path) -> None:
+def test_what_a_filler_set_stays(tmp_path) -> None:
     text = INPUT + CONVOLUTION.replace("kernel_size", 'weight_filler { type: "constant" value: 2 } kernel_size')
     net = Net(write(tmp_path, text), TEST)
     nets.enliven(net, 1)
     assert (net.params["c"][0].data == 2).all()
 
 
-def test_a_net_is_run(nets, tmp_path) -> None:
-    row = nets.run(published(nets, (0, 4, 6, 6)), write(tmp_path, INPUT + CONVOLUTION + SPATIAL), None, False)
+def test_a_net_is_run(tmp_path) -> None:
+    row = nets.run(published((0, 4, 6, 6)), write(tmp_path, INPUT + CONVOLUTION + SPATIAL), None, False)
     assert row["trouble"] == ""
     assert (row["layers"], row["parameters"]) == (4, 4 * 27 + 4 + 9)
     assert (row["input"], row["output"]) == ("2×3×8×8", "2×4×6×6")
@@ -71,8 +56,8 @@ def test_a_net_is_run(nets, tmp_path) -> None:
     assert line.startswith("| small | someone/nets | 4 | 121 | 2×3×8×8 | 2×4×6×6 | ")
 
 
-def test_another_batch(nets, tmp_path) -> None:
-    row = nets.run(published(nets, (0, 4, 6, 6)), write(tmp_path, INPUT + CONVOLUTION), 1, False)
+def test_another_batch(tmp_path) -> None:
+    row = nets.run(published((0, 4, 6, 6)), write(tmp_path, INPUT + CONVOLUTION), 1, False)
     assert (row["trouble"], row["input"]) == ("", "1×3×8×8")
 
 
@@ -89,13 +74,13 @@ def test_another_batch(nets, tmp_path) -> None:
         ('layer { name: "x" type: "Nothing" bottom: "data" top: "x" }', (0,), "there is no layer type"),
     ],
 )
-def test_trouble_is_told(nets, tmp_path, text, output, trouble) -> None:
+def test_trouble_is_told(tmp_path, text, output, trouble) -> None:
     with np.errstate(all="ignore"):
-        row = nets.run(published(nets, output), write(tmp_path, INPUT + text), None, False)
+        row = nets.run(published(output), write(tmp_path, INPUT + text), None, False)
     assert trouble in row["trouble"]
 
 
-def test_detections_are_compared_in_any_order(nets) -> None:
+def test_detections_are_compared_in_any_order() -> None:
     rows = np.zeros((1, 1, 4, 7), np.float32)
     rows[0, 0, :3, 1], rows[0, 0, :3, 2] = (2, 1, 1), (0.9, 0.3, 0.6)
     found = nets._detections(rows)
@@ -107,7 +92,7 @@ def test_detections_are_compared_in_any_order(nets) -> None:
     assert nets._apart(found, found[[0, 1, 1]]) == pytest.approx(0.3)
 
 
-def test_a_difference_is_over_the_largest_value(nets, tmp_path) -> None:
+def test_a_difference_is_over_the_largest_value(tmp_path) -> None:
     assert nets.difference(np.float32([1, -4]), np.float32([2, -4]), "y") == pytest.approx(0.25)
     assert nets.difference(np.zeros(2), np.zeros(2), "y") == 0
     with pytest.raises(Error, match="y has shape 2, but 3 is computed too"):
@@ -121,7 +106,7 @@ def test_a_difference_is_over_the_largest_value(nets, tmp_path) -> None:
     assert nets.against_kept(kept, fused) > 0.01
 
 
-def test_a_softmax_that_nobody_reads_is_left_out(nets, tmp_path) -> None:
+def test_a_softmax_that_nobody_reads_is_left_out(tmp_path) -> None:
     def softmax(name: str, bottom: str) -> str:
         return f'layer {{ name: "{name}" type: "Softmax" bottom: "{bottom}" top: "{name}" }}\n'
 
@@ -130,24 +115,21 @@ def test_a_softmax_that_nobody_reads_is_left_out(nets, tmp_path) -> None:
     assert [layer.name for layer in document.message.layer] == ["data", "c", "b", "q", "e", "b"]
 
 
-def test_weights_are_read_into_their_net(weights, tmp_path) -> None:
+def test_weights_are_read_into_their_net(tmp_path) -> None:
     folder = tmp_path / "someone+nets"
     folder.mkdir()
     prototxt = write(folder, INPUT + CONVOLUTION)
     Net(prototxt, TEST).save(folder / "net.caffemodel")
-    model = weights.Model("small", "someone/nets", "net.caffemodel", "net.prototxt")
+    model = Model("small", "someone/nets", "net.caffemodel", "net.prototxt")
     row = weights.run(model, tmp_path, None)
     assert (row["trouble"], row["taken"], row["input"]) == ("", 2, "2×3×8×8")
     more = CONVOLUTION.replace('name: "', 'name: "second_').replace('"c"', '"e"').replace('"data"', '"c"')
     write(folder, INPUT + CONVOLUTION + more)
     assert weights.run(model, tmp_path, None)["trouble"] == "layers without weights in the file: second_c, second_b"
-    assert (
-        "is not there"
-        in weights.run(weights.Model("gone", "someone/nets", "a", "net.prototxt"), tmp_path, None)["trouble"]
-    )
+    assert "is not there" in weights.run(Model("gone", "someone/nets", "a", "net.prototxt"), tmp_path, None)["trouble"]
 
 
-def test_a_net_is_tested_without_its_data_layers(weights, tmp_path) -> None:
+def test_a_net_is_tested_without_its_data_layers(tmp_path) -> None:
     ends = [
         f'layer {{ name: "{t}" type: "{t}" bottom: "c" bottom: "label" top: "{t}" }}\n'
         for t in ("Accuracy", "SoftmaxWithLoss")
@@ -162,7 +144,6 @@ def test_a_net_is_tested_without_its_data_layers(weights, tmp_path) -> None:
 
 def test_boxes_that_overlap_a_better_one_go() -> None:
     boxes = np.array([[0, 0, 9, 9, 0.5], [1, 1, 10, 10, 0.9], [50, 50, 59, 59, 0.1], [2, 2, 5, 5, 0.3]])
-    mtcnn = tool("mtcnn")
     assert mtcnn.suppress(boxes, 0.5) == [1, 3, 2]
     assert mtcnn.suppress(boxes, 0.5, by_smaller=True) == [1, 2]
 
@@ -173,5 +154,5 @@ def write(folder: Path, text: str) -> Path:
     return file
 
 
-def published(nets: ModuleType, output: tuple[int, ...]):
-    return nets.Published("small", "someone/nets", "net.prototxt", output)
+def published(output: tuple[int, ...]):
+    return Published("small", "someone/nets", "net.prototxt", output)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from published_nets import find
+from published import find
 
 from caffelite.net import Net
 from caffelite.words import TEST

@@ -1,6 +1,6 @@
 """The published nets: each is read, drawn, planned and run forward on random input, in a process of its own.
 
-FOLDER holds checkouts of the repositories in ``NETS`` (or only the files named there), as ``OWNER/NAME``,
+FOLDER holds checkouts of the repositories in ``published.NETS`` (or only the files named there), as ``OWNER/NAME``,
 ``OWNER+NAME`` or ``NAME``. No weights are needed: parameters are drawn by their fillers, and where a file for
 deployment has none, so that values neither vanish nor grow.
 
@@ -22,11 +22,11 @@ import time
 import types
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from published import NETS, Published, find
 
 from caffelite.draw.diagram import draw
 from caffelite.errors import Error
@@ -35,103 +35,8 @@ from caffelite.pycaffe.layer import Layer
 from caffelite.schema.text import net_from_text, read_text
 from caffelite.words import TEST, text_of
 
-SENET = "hujie-frank/SENet"
-KPZHANG = "kpzhang93/MTCNN_face_detection_alignment"
 #: Above this another program computes something else.
 DIFFERENT = 1e-3
-OPENPOSE = "CMU-Perceptual-Computing-Lab/openpose"
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A net as its authors, or those who trained it, put it online.
-
-    Attributes
-    ----------
-    name : str
-    repository, path : str
-        Where its prototxt is.
-    output : tuple of int or None
-        The shape of its first output; 0 stands for the batch, -1 for any number.
-    words : dict of str to int
-        Inputs that are whole numbers below the one given; all others are uniform between -1 and 1.
-    """
-
-    name: str
-    repository: str
-    path: str
-    output: tuple[int, ...]
-    words: dict[str, int] = field(default_factory=dict)
-
-
-def _lrcn(name: str, path: str, output: tuple[int, ...]) -> Published:
-    words = {"cont_sentence": 2, "input_sentence": 8801}
-    return Published(name, "jeffdonahue/caffe", f"examples/coco_caption/{path}", output, words)
-
-
-NETS = (
-    Published("AlexNet", "BVLC/caffe", "models/bvlc_alexnet/deploy.prototxt", (0, 1000)),
-    Published("CaffeNet", "BVLC/caffe", "models/bvlc_reference_caffenet/deploy.prototxt", (0, 1000)),
-    Published("GoogLeNet", "BVLC/caffe", "models/bvlc_googlenet/deploy.prototxt", (0, 1000)),
-    Published(
-        "VGG-16",
-        "foss-for-synopsys-dwc-arc-processors/synopsys-caffe-models",
-        "caffe_models/vgg16/caffe_model/VGG_ILSVRC_16_layers_deploy.prototxt",
-        (0, 1000),
-    ),
-    Published("VGG-19", "Semionn/deep_style", "VGG_ILSVRC_19_layers_deploy.prototxt", (0, 1000)),
-    *(
-        Published(f"ResNet-{n}", "KaimingHe/deep-residual-networks", f"prototxt/ResNet-{n}-deploy.prototxt", (0, 1000))
-        for n in (50, 101, 152)
-    ),
-    *(
-        Published(f"SqueezeNet {v}", "forresti/SqueezeNet", f"SqueezeNet_v{v}/deploy.prototxt", (0, 1000, 1, 1))
-        for v in ("1.0", "1.1")
-    ),
-    Published("MobileNet v1", "shicai/MobileNet-Caffe", "mobilenet_deploy.prototxt", (0, 1000, 1, 1)),
-    Published("MobileNet v2", "shicai/MobileNet-Caffe", "mobilenet_v2_deploy.prototxt", (0, 1000, 1, 1)),
-    Published("DenseNet-121", "shicai/DenseNet-Caffe", "DenseNet_121.prototxt", (0, 1000, 1, 1)),
-    Published("Inception-v3", "soeaver/caffe-model", "cls/inception/deploy_inception-v3.prototxt", (0, 1000)),
-    Published("Inception-v4", "soeaver/caffe-model", "cls/inception/deploy_inception-v4.prototxt", (0, 1000)),
-    Published("SE-ResNet-50", SENET, "models/SE-ResNet-50.prototxt", (0, 1000)),
-    Published("SSD300", "xzgz/caffe-ssd", "models/VGGNet/VOC0712/SSD_300x300/deploy.prototxt", (1, 1, -1, 7)),
-    Published("MobileNet-SSD", "chuanqi305/MobileNet-SSD", "voc/MobileNetSSD_deploy.prototxt", (1, 1, -1, 7)),
-    Published("FCN-8s", "shelhamer/fcn.berkeleyvision.org", "voc-fcn8s/deploy.prototxt", (0, 21, 500, 500)),
-    Published(
-        "SegNet",
-        "alexgkendall/SegNet-Tutorial",
-        "Example_Models/segnet_model_driving_webdemo.prototxt",
-        (0, 1, 360, 480),
-    ),
-    Published("PSPNet-50", "hszhao/PSPNet", "evaluation/prototxt/pspnet50_ADE20K_473.prototxt", (0, 150, 473, 473)),
-    Published("ENet", "TimoSaemann/ENet", "prototxts/enet_deploy.prototxt", (0, 19, 512, 1024)),
-    Published("ENet, BatchNorm merged", "TimoSaemann/ENet", "prototxts/enet_deploy_final.prototxt", (0, 19, 512, 1024)),
-    Published("OpenPose body 25", OPENPOSE, "models/pose/body_25/pose_deploy.prototxt", (0, 78, 2, 2)),
-    *(
-        Published(f"MTCNN {name}", KPZHANG, f"code/codes/MTCNNv1/model/{file}.prototxt", output)
-        for name, file, output in (
-            ("P-Net", "det1", (0, 4, 1, 1)),
-            ("R-Net", "det2", (0, 4)),
-            ("O-Net", "det3", (0, 4)),
-        )
-    ),
-    _lrcn("LRCN captioner", "lrcn_word_to_preds.deploy.prototxt", (1, 1000, 8801)),
-    _lrcn("LSTM language model", "lstm_lm.deploy.prototxt", (1, 1, 8801)),
-    Published(
-        "LRCN activity",
-        "LisaAnne/lisa-caffe-public",
-        "examples/LRCN_activity_recognition/deploy_lstm.prototxt",
-        (16, 10, 101),
-        {"clip_markers": 2},
-    ),
-)
-
-
-def find(folder: Path, repository: str, path: str) -> Path | None:
-    """Return the file of a repository, whatever its checkout is called."""
-    owner, name = repository.split("/")
-    places = (folder / place / path for place in (repository, f"{owner}+{name}", name))
-    return next((place for place in places if place.is_file()), None)
 
 
 def enliven(net: Net, seed: int) -> None:

@@ -1,9 +1,10 @@
 """Published weights: each file is read into its net, and what the net computes is held against what is known of it.
 
-FOLDER holds checkouts of the repositories in ``MODELS`` as ``OWNER/NAME``, ``OWNER+NAME`` or ``NAME``. Nets with a test
-set are tested on all of it (``--data``, the original files); the others, on random input, against their ONNX twin in
-ONNX Runtime or against OpenCV's reader of Caffe's files, or where that does not read a net, against PyTorch in float64
-(``pip install .[bench]``). Every other weights file under FOLDER is read, and what cannot be read is told.
+FOLDER holds checkouts of the repositories in ``published.MODELS`` as ``OWNER/NAME``, ``OWNER+NAME`` or ``NAME``. Nets
+with a test set are tested on all of it (``--data``, the original files); the others, on random input, against their
+ONNX twin in ONNX Runtime or against OpenCV's reader of Caffe's files, or where that does not read a net, against
+PyTorch in float64 (``pip install .[bench]``).
+Every other weights file under FOLDER is read, and what cannot be read is told.
 """
 
 import argparse
@@ -13,12 +14,12 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from published_nets import DIFFERENT, against_kept, against_opencv, feed, find, without_softmax
+from published import MNIST, MODELS, Model, find
+from published_nets import DIFFERENT, against_kept, against_opencv, feed, without_softmax
 
 from caffelite.datasets import cifar10, mnist
 from caffelite.errors import Error
@@ -26,169 +27,6 @@ from caffelite.net import Net
 from caffelite.schema.text import net_from_text, read_text
 from caffelite.schema.weights import read_weights
 from caffelite.words import TEST, text_of
-
-LINZAER = "Linzaer/Ultra-Light-Fast-Generic-Face-Detector-1MB"
-MTCNN = "imistyrain/MTCNN"
-SURGERY = "yiwenguo/Dynamic-Network-Surgery"
-ARM = "ARM-software/ML-examples"
-LANDMARKS = "luoyetx/mini-caffe"
-YU = "ShiqiYu/libfacedetection"
-MNIST, CIFAR10 = "MNIST", "CIFAR-10"
-#: Where a weights file came without a prototxt.
-LENET = ("BVLC/caffe", "examples/mnist/lenet.prototxt")
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A weights file with the net that it is for.
-
-    Attributes
-    ----------
-    name : str
-    repository, weights : str
-    net : str
-        The prototxt, in the same repository or as ``owner/name:path``.
-    data : str
-        The data set it is tested on; else it is compared.
-    published : str
-        What its authors say of its accuracy.
-    onnx : str
-        Its ONNX twin in the same repository.
-    names : tuple of (str, str)
-        Layers of the net that are called otherwise in the weights file.
-    """
-
-    name: str
-    repository: str
-    weights: str
-    net: str
-    data: str = ""
-    published: str = ""
-    onnx: str = ""
-    names: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def prototxt(self) -> tuple[str, str]:
-        repository, _, path = self.net.rpartition(":")
-        return repository or self.repository, path
-
-
-def _mtcnn(name: str, net: str, weights: str = "") -> Model:
-    return Model(f"MTCNN {name}", MTCNN, f"model/{weights or net}.caffemodel", f"model/{net}.prototxt")
-
-
-def _ultra(name: str) -> Model:
-    path = f"caffe/model/{name}/{name.replace('Slim', 'slim')}"
-    twin = f"models/onnx/version-{name.replace('Slim', 'slim')}_without_postprocessing.onnx"
-    return Model(f"Ultra-Light {name}", LINZAER, f"{path}.caffemodel", f"{path}.prototxt", onnx=twin)
-
-
-def _surgery(name: str, folder: str, kind: str, published: str) -> Model:
-    path = f"models/{folder}"
-    weights = f"{path}/caffe_{folder}_{kind}.caffemodel"
-    return Model(name, SURGERY, weights, f"{path}/{folder}.prototxt", MNIST, published)
-
-
-_LENET = ":".join(LENET)
-_CIFAR = "cmsisnn-cifar10/models/cifar10"
-MODELS = (
-    _surgery("LeNet-5", "lenet5", "original", "99.09%"),
-    _surgery("LeNet-5, pruned", "lenet5", "sparse", "99.09%"),
-    _surgery("LeNet-300-100", "lenet300100", "original", "97.72%"),
-    _surgery("LeNet-300-100, pruned", "lenet300100", "sparse", "98.01%"),
-    Model(
-        "LeNet",
-        "ethereon/caffe-tensorflow",
-        "examples/mnist/lenet_iter_10000.caffemodel",
-        "examples/mnist/lenet.prototxt",
-        MNIST,
-        "about 99.1%",
-    ),
-    Model(
-        "LeNet",
-        "may0324/DeepCompression-caffe",
-        "examples/mnist/models/lenet_iter_10000.caffemodel",
-        _LENET,
-        MNIST,
-        "about 99.1%",
-        names=(("ip1", "fc1"), ("ip2", "fc2")),
-    ),
-    Model("LeNet", ARM, "armnn-mnist/model/lenet_iter_9000.caffemodel", _LENET, MNIST, "about 99.1%"),
-    Model(
-        "CMSIS-NN CIFAR-10, M7",
-        ARM,
-        f"{_CIFAR}_m7_iter_300000.caffemodel.h5",
-        f"{_CIFAR}_m7_train_test.prototxt",
-        CIFAR10,
-        "80.3%",
-    ),
-    Model(
-        "CMSIS-NN CIFAR-10, M4",
-        ARM,
-        f"{_CIFAR}_m4_iter_70000.caffemodel.h5",
-        f"{_CIFAR}_m4_train_test.prototxt",
-        CIFAR10,
-    ),
-    _ultra("RFB-320"),
-    _ultra("Slim-320"),
-    *(
-        _mtcnn(name, f"caffe/{file}")
-        for name, file in (("P-Net", "det1"), ("R-Net", "det2"), ("O-Net", "det3"), ("L-Net", "det4"))
-    ),
-    _mtcnn("P-Net, depthwise", "fast/det1_"),
-    _mtcnn("R-Net, half", "caffe/det2", "fast/det2_half"),
-    _mtcnn("O-Net, half", "fast/det3-half"),
-    _mtcnn("O-Net, fast", "fast/det3"),
-    *(
-        Model(
-            f"MTCNN {name}, ReLU",
-            "nwesem/mtcnn_facenet_cpp_tensorRT",
-            f"mtcnn_facenet_cpp_tensorRT/mtCNNModels/{file}.caffemodel",
-            f"mtcnn_facenet_cpp_tensorRT/mtCNNModels/{file}.prototxt",
-        )
-        for name, file in (("P-Net", "det1_relu"), ("R-Net", "det2_relu"), ("O-Net", "det3_relu"))
-    ),
-    Model(
-        "SqueezeNet 1.1, cats and dogs",
-        "mrgloom/kaggle-dogs-vs-cats-solution",
-        "demo/SqeezeNet_v1.1/model.caffemodel",
-        "demo/SqeezeNet_v1.1/deploy.prototxt",
-    ),
-    *(
-        Model(
-            f"YuFaceDetectNet {v}",
-            YU,
-            f"models/caffe/yufacedetectnet-open-{v}.caffemodel",
-            f"models/caffe/yufacedetectnet-open-{v}.prototxt",
-        )
-        for v in ("v1", "v2")
-    ),
-    Model("VDSR", "huangzehao/caffe-vdsr", "Train/VDSR_Adam.caffemodel", "Train/VDSR_net_deploy.prototxt"),
-    Model(
-        "VanFace landmarks", "lsy17096535/face-landmark", "model/VanFace.caffemodel", "model/landmark_deploy.prototxt"
-    ),
-    Model(
-        "Landmarks",
-        "xialuxi/arcface-caffe",
-        "landmark_and_pose/new_model/landmark.caffemodel",
-        "landmark_and_pose/new_model/landmark.prototxt",
-    ),
-    *(
-        Model(
-            f"Deep landmarks {file}",
-            LANDMARKS,
-            f"example/models/deeplandmark/{file}.caffemodel",
-            f"example/models/deeplandmark/{file}.prototxt",
-        )
-        for file in ("1_F", "2_LE1", "2_N1")
-    ),
-    Model(
-        "MobileNet-YOLO v3 lite",
-        "eric612/MobileNet-YOLO",
-        "models/tusimple/mobilenet_yolov3_lite_deploy_iter_50000.caffemodel",
-        "models/tusimple/mobilenet_yolov3_lite_deploy.prototxt",
-    ),
-)
 
 
 def run(model: Model, folder: Path, data: Path | None) -> dict[str, Any]:

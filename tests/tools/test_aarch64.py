@@ -2,34 +2,22 @@
 
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
+import aarch64
 import numpy as np
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "aarch64.py"
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = spec_from_file_location("aarch64", TOOL)
-    assert spec and spec.loader
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.mark.parametrize(("value", "agree"), [(2.000001, True), (2.00001, False), (np.nan, False)])
-def test_six_digits(tool: ModuleType, tmp_path: Path, value: float, agree: bool) -> None:
+def test_six_digits(tmp_path: Path, value: float, agree: bool) -> None:
     here, there = tmp_path / "here.npz", tmp_path / "there.npz"
     np.savez(here, x=np.array([1.0, 2.0]), zero=np.zeros(2))
     np.savez(there, x=np.array([1.0, value]), zero=np.zeros(2))
-    assert tool.compare(here, there) is agree
+    assert aarch64.compare(here, there) is agree
 
 
 def test_it_is_left_out_without_an_emulator(tmp_path: Path) -> None:
-    command = [sys.executable, str(TOOL)]
+    command = [sys.executable, aarch64.__file__]
     done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("left out: it takes a Debian or Ubuntu with QEMU"), done

@@ -1,7 +1,5 @@
 """The ONNX twin of a net computes what the net computes (skipped without the extra ``bench``)."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,8 +9,6 @@ from caffelite.words import TEST
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
-
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
 NET = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 4 dim: 12 dim: 11 } } }
@@ -44,8 +40,7 @@ POOLS = [
 ]
 
 
-def _twin(monkeypatch, net):
-    monkeypatch.syspath_prepend(TOOLS)
+def _twin(net):
     from onnx_twin import twin
 
     inputs = {name: net.blobs[name].data.copy() for name in net.inputs}
@@ -62,13 +57,13 @@ def _filled(text):
     return net, rng
 
 
-def test_every_type_is_computed_alike(monkeypatch):
+def test_every_type_is_computed_alike():
     net, rng = _filled(NET)
     mean, variance, factor = (blob.data for blob in net.params["bn"])
     factor[...] = 2
     mean[...] = rng.standard_normal(mean.shape)
     variance[...] = rng.uniform(1, 3, variance.shape)
-    expected, found = _twin(monkeypatch, net)
+    expected, found = _twin(net)
     assert set(found) == {"flat", "global", "prob"}
     for name, values in expected.items():
         assert found[name].shape == values.shape
@@ -76,19 +71,18 @@ def test_every_type_is_computed_alike(monkeypatch):
 
 
 @pytest.mark.parametrize("pool", ["MAX", "AVE"])
-def test_windows_are_those_of_caffe(monkeypatch, pool):
+def test_windows_are_those_of_caffe(pool):
     layers = [
         f'layer {{ name: "p{j}" type: "Pooling" bottom: "data" top: "p{j}" pooling_param {{ pool: {pool} {windows} }} }}'
         for j, windows in enumerate(POOLS)
     ]
     net, _ = _filled("\n".join([NET.split("\n")[1], *layers]))
-    expected, found = _twin(monkeypatch, net)
+    expected, found = _twin(net)
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_what_has_no_twin_is_named(monkeypatch):
-    monkeypatch.syspath_prepend(TOOLS)
+def test_what_has_no_twin_is_named():
     from onnx_twin import NoTwinError, twin
 
     net, _ = _filled(NET.split("\n")[1] + '\nlayer { name: "odd" type: "TanH" bottom: "data" top: "odd" }')
