@@ -1,5 +1,6 @@
 """What layers of regions of interest share: where the bins of a region are, and values between places of the map."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ def rounded(x: np.ndarray) -> np.ndarray:
     return whole + np.sign(x) * (np.abs(x - whole) >= 0.5)
 
 
-class Regions(Layer):
+class Regions(Layer, ABC):
     """A layer of features and regions; the regions get no gradient.
 
     Its steps begin with one that finds, for each region, the places of the map that belong to each bin: ``image``,
@@ -92,9 +93,9 @@ class Regions(Layer):
 
         return locate
 
+    @abstractmethod
     def locate_along(self, axis: int, bins: np.ndarray, low: np.ndarray, high: np.ndarray, size: int) -> None:
         """Set the bins along one axis (0: rows) for regions from ``low`` to ``high`` of a map of this size."""
-        raise NotImplementedError
 
     def _cut(self, bins: np.ndarray, start: np.ndarray, length: np.ndarray, offset: np.ndarray, size: int) -> None:
         """Set where the bins of ``length`` begin and end, ``start`` added before rounding and ``offset`` after."""
@@ -113,9 +114,9 @@ class Interpolated(Regions):
     #: Points of a bin along each axis.
     points = 1
 
+    @abstractmethod
     def _record(self, shape: Shape) -> NamedTuple:
         """Return what the kernels are to know of features of this shape."""
-        raise NotImplementedError
 
     def _share(self, axis: int, further: np.ndarray, inside: np.ndarray) -> None:
         """Set the shares along one axis of points so far behind their first place; those outside have none."""
