@@ -9,10 +9,15 @@ A small net is a file ``nets/TYPE_WHAT.prototxt``: Input layers ``x0``, ``x1`` â
     # phase: TEST
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+
+from caffelite.layers.contract.context import Context
+from caffelite.net.graph import Graph
+from caffelite.schema.text import net_from_text
+from caffelite.words import TEST, TRAIN
 
 GOLDEN = Path(__file__).parent / "golden"
 NETS = Path(__file__).parent / "layers" / "nets"
@@ -48,3 +53,11 @@ def net_cases() -> Iterator[tuple[str, str, Case]]:
             if line.startswith("# ") and colon and key[:1] in "xw" and key[1:].isdigit():
                 case[key] = np.array(values.split(), np.float32)
         yield kind, what, case
+
+
+def graph_of(case: Case, variants: Mapping[type, type] | None = None) -> Graph:
+    """Return the layers of a case, which need not be planned to be asked what they are."""
+    phase = TRAIN if str(case["phase"]) == "TRAIN" else TEST
+    return Graph(
+        net_from_text(str(case["prototxt"]), "case"), Context(phase, allow_python=True, variants=variants or {})
+    )

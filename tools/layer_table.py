@@ -7,16 +7,12 @@ from collections import Counter
 from pathlib import Path
 
 from caffelite.errors import Error
-from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import fork_types, forks, registry
-from caffelite.net.graph import Graph
-from caffelite.schema.text import net_from_text
-from caffelite.words import TEST, TRAIN
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-from cases import Case, golden_cases, net_cases  # noqa: E402
+from cases import Case, golden_cases, graph_of, net_cases  # noqa: E402
 
 TARGET = ROOT / "docs" / "layers.md"
 HEAD = """# Layer types
@@ -45,8 +41,7 @@ def amount(number: int | tuple[int, int | None]) -> str:
 
 
 def blobs_of(case: Case) -> int:
-    phase = TRAIN if str(case["phase"]) == "TRAIN" else TEST
-    graph = Graph(net_from_text(str(case["prototxt"]), "case"), Context(phase, allow_python=True))
+    graph = graph_of(case)
     graph.infer_shapes()
     last = graph.nodes[-1]
     return len(last.layer.parameters(*[version.shape for version in last.bottoms]))

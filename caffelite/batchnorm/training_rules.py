@@ -57,7 +57,7 @@ def slow_average(subject: Subject) -> Iterator[Finding]:
         return
     last = subject.solver.message.max_iter * max(subject.solver.message.iter_size, 1)
     for _, layer in normalizing(graph) if last else ():
-        if not isinstance(layer, BatchNorm) or layer.use_global_stats:
+        if not isinstance(layer, BatchNorm) or layer.uses_stored:
             continue
         keep = layer.settings.moving_average_fraction
         half = keep ** (last / 2) if keep < 1 else 1.0

@@ -87,8 +87,7 @@ def draw(
             )
     with atomic_write(target) as temporary:
         temporary.write_bytes(content)
-    total = "" if diagram.parameters is None else f", {short_number(diagram.parameters)} parameters"
-    return f"{diagram.layers} layers{total}"
+    return _title(diagram)
 
 
 def _render(source: bytes, kind: str, output: str | Path) -> bytes:
@@ -161,12 +160,8 @@ def _table(box: Box) -> str:
 
 def _html_row(row: BoxRow, in_place: bool) -> str:
     fill = _COLOURS[row.kind][0]
-    name = html.escape(row.name)
-    head = (
-        f'{name}  <font color="{_SOFT}">{html.escape(row.type)}</font>'
-        if in_place
-        else (f'<b>{name}</b>  <font color="{_SOFT}">{html.escape(row.type)}</font>')
-    )
+    name = html.escape(row.name) if in_place else f"<b>{html.escape(row.name)}</b>"
+    head = f'{name}  <font color="{_SOFT}">{html.escape(row.type)}</font>'
     lines = [head + (f"  <i>{row.phases}</i>" if row.phases else "")]
     small = '<font point-size="9" color="{}">{}</font>'
     lines += [small.format(_TEXT, html.escape(text)) for text in row.settings]

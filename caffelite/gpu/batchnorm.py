@@ -15,7 +15,7 @@ class GpuBatchNorm(BatchNorm):
     def specific_facts(self) -> Facts:
         return self.facts.but(
             affine=False,
-            absorbs_affine=not self.scale_bias,
+            absorbs_affine=not self.scales,
             absorbs_activation=True,
             # What was in the bottom stays on the GPU.
             backward_reads=frozenset(),
@@ -40,10 +40,10 @@ class GpuBatchNorm(BatchNorm):
         gamma, beta = (None if blob is None else blob.data for blob in self._affine(followers))
         activation, slope = followers[-1].facts.activation or (None, 0.0) if followers else (None, 0.0)
         settings = HostBatchNormSettings(
-            self.settings.eps,
+            self.eps,
             self.fraction,
             (mean_sum, variance_sum, stored_count),
-            self.use_global_stats,
+            self.uses_stored,
             gamma,
             beta,
             activation,

@@ -85,8 +85,8 @@ class BatchNorm(Normalizing):
     def setup(self) -> None:
         self.settings = p = self.param.batch_norm_param
         self.eps: float = p.eps
-        self.scales = self.scale_bias = _has_scale(p)
-        self.layout = NVCAFFE if self.scale_bias else CAFFE
+        self.scales = _has_scale(p)
+        self.layout = NVCAFFE if self.scales else CAFFE
         indices = self.of_statistics(self.param)
         self.scale_first: bool = indices.start > 0
         for i in indices:
@@ -110,15 +110,13 @@ class BatchNorm(Normalizing):
             use = self.settings.use_global_stats
         if self.context.global_stats is not None:
             use = self.context.global_stats
-        self.uses_stored = self.use_global_stats = use
+        self.uses_stored = use
 
     def specific_facts(self) -> Facts:
-        facts = self.facts.but(
-            affine=self.use_global_stats, absorbs_affine=not self.use_global_stats and not self.scale_bias
-        )
-        if self.use_global_stats:
+        facts = self.facts.but(affine=self.uses_stored, absorbs_affine=not self.uses_stored and not self.scales)
+        if self.uses_stored:
             return facts.but(backward_reads=frozenset())
-        return facts.but(backward_reads=frozenset({"bottom"})) if self.scale_bias else facts
+        return facts.but(backward_reads=frozenset({"bottom"})) if self.scales else facts
 
     @staticmethod
     def of_statistics(param: LayerParameter) -> range:
@@ -135,7 +133,7 @@ class BatchNorm(Normalizing):
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         channels, _ = self.channels_and_length(bottoms[0])
         parameters = [Parameter(shape, learned=False) for shape in ((channels,), (channels,), (1,))]
-        if self.scale_bias:
+        if self.scales:
             filler = self.settings.scale_filler if self.settings.HasField("scale_filler") else _ONE
             parameters += [Parameter((channels,), filler), Parameter((channels,), self.settings.bias_filler)]
         return parameters
@@ -157,7 +155,7 @@ class BatchNorm(Normalizing):
                 "net takes them"
             )
         by_name = {"correction": np.ones(1, np.float32)} | dict(zip(layout.blobs, blobs, strict=True))
-        return [by_name[name] for name in (NVCAFFE.blobs if self.scale_bias else NVCAFFE.blobs[:STATISTICS])]
+        return [by_name[name] for name in (NVCAFFE.blobs if self.scales else NVCAFFE.blobs[:STATISTICS])]
 
     def takes(self, blobs: Sequence[np.ndarray]) -> bool:
         layout = layout_of(blobs)
@@ -165,7 +163,7 @@ class BatchNorm(Normalizing):
             return layout is CAFFE
         by_name = dict(zip(layout.blobs, blobs, strict=True))
         # A scale of 1 and a bias of 0 need no place.
-        return self.scale_bias or bool((by_name["scale"] == 1).all() and not by_name["bias"].any())
+        return self.scales or bool((by_name["scale"] == 1).all() and not by_name["bias"].any())
 
     @property
     def batch_setting(self) -> BatchSetting:
@@ -178,7 +176,7 @@ class BatchNorm(Normalizing):
     def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
         mean_sum, variance_sum, stored_count, *learned = (blob.data for blob in self.blobs)
         share = 0 if stored_count[0] == 0 else 1 / stored_count[0]
-        inverse_std = 1 / np.sqrt(variance_sum * share + self.settings.eps)
+        inverse_std = 1 / np.sqrt(variance_sum * share + self.eps)
         factor *= inverse_std
         offset[...] = (offset - mean_sum * share) * inverse_std
         if learned:
@@ -187,21 +185,21 @@ class BatchNorm(Normalizing):
 
     def own_affine(self) -> tuple[Blob | None, Blob | None]:
         """Return the scale and the bias inside, or None twice."""
-        return (self.blobs[3], self.blobs[4]) if self.scale_bias else (None, None)
+        return (self.blobs[3], self.blobs[4]) if self.scales else (None, None)
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0].flat, tops[0].flat
         channels, length = self.channels_and_length(bottoms[0].shape)
-        if not self.use_global_stats:
+        if not self.uses_stored:
             return self._forward(bottoms, tops, *self.own_affine())
         stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
         self.inverse_std = np.zeros(channels, x.dtype)
         mean = np.zeros(channels, x.dtype)
-        self.normal = zeros(x.size, x.dtype) if self.scale_bias else y
+        self.normal = zeros(x.size, x.dtype) if self.scales else y
         steps: list[Step] = [
-            *forward.by_stored(x, self.normal, channels, length, self.settings.eps, stored, mean, self.inverse_std)
+            *forward.by_stored(x, self.normal, channels, length, self.eps, stored, mean, self.inverse_std)
         ]
-        if self.scale_bias:
+        if self.scales:
             steps.append(scale.forward(self.normal, y, self.blobs[3].data, self.blobs[4].data, channels, length))
         return steps
 
@@ -218,7 +216,7 @@ class BatchNorm(Normalizing):
                 y,
                 channels,
                 length,
-                Constants(self.settings.eps, self.fraction),
+                Constants(self.eps, self.fraction),
                 stored,
                 self.mean,
                 self.inverse_std,
@@ -231,14 +229,14 @@ class BatchNorm(Normalizing):
         channels, length = self.channels_and_length(bottoms[0].shape)
         dy = tops[0].flat_diff
         dx = None if bottoms[0].diff is None else bottoms[0].flat_diff
-        if not self.use_global_stats:
-            if self.scale_bias:
+        if not self.uses_stored:
+            if self.scales:
                 return self._backward(bottoms, tops, *self.own_affine())
             if dx is None:
                 return []
             return [*backward.by_batch(tops[0].flat, dy, dx, channels, length, self.inverse_std)]
         steps: list[Step] = []
-        if self.scale_bias:
+        if self.scales:
             steps.append(
                 scale.backward(
                     self.normal,
@@ -253,7 +251,7 @@ class BatchNorm(Normalizing):
                 )
             )
         if dx is not None:
-            steps.append(backward.by_stored(dx if self.scale_bias else dy, dx, channels, length, self.inverse_std))
+            steps.append(backward.by_stored(dx if self.scales else dy, dx, channels, length, self.inverse_std))
         return steps
 
     def _backward(

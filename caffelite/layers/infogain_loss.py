@@ -9,12 +9,9 @@ from caffelite.kernels import softmax as kernels
 from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
-from caffelite.layers.shared.loss import VALID, SoftmaxLoss
+from caffelite.layers.shared.loss import LEAST_PROBABILITY, VALID, SoftmaxLoss
 from caffelite.schema.blobs import read_blob
 from caffelite.words import Shape, count, text_of
-
-#: Caffe's kLOG_THRESHOLD.
-_LEAST = 1e-20
 
 
 @layer("InfogainLoss")
@@ -71,7 +68,7 @@ class InfogainLoss(SoftmaxLoss):
             total = 0.0
             for n in range(outer):
                 rows = self.h[np.where(self.valid[n], index[n], 0).astype(np.int64)]
-                parts = (rows.T * np.log(np.maximum(p[n], _LEAST))).sum(axis=0, dtype=np.float64)
+                parts = (rows.T * np.log(np.maximum(p[n], LEAST_PROBABILITY))).sum(axis=0, dtype=np.float64)
                 total -= float(parts[self.valid[n]].sum())
             self.divided_by = self.divisor(mode, outer, inner, int(self.valid.sum()))
             out[0] = total / self.divided_by

@@ -6,11 +6,8 @@ import numpy as np
 
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.registry import layer
-from caffelite.layers.shared.loss import Loss
+from caffelite.layers.shared.loss import LEAST_PROBABILITY, Loss
 from caffelite.words import Shape
-
-#: Caffe's kLOG_THRESHOLD.
-_LEAST = 1e-20
 
 
 @layer("MultinomialLogisticLoss")
@@ -32,7 +29,7 @@ class MultinomialLogisticLoss(Loss):
         each = np.arange(images)
 
         def forward() -> None:
-            chosen = np.maximum(p[each, labels.astype(np.int64)], _LEAST)
+            chosen = np.maximum(p[each, labels.astype(np.int64)], LEAST_PROBABILITY)
             out[0] = -np.log(chosen).sum(dtype=np.float64) / images
 
         return [self.class_checker(labels, p.shape[1]), forward]
@@ -48,6 +45,6 @@ class MultinomialLogisticLoss(Loss):
         def backward() -> None:
             gradient.fill(0)
             chosen = labels.astype(np.int64)
-            gradient[each, chosen] = -weight[0] / images / np.maximum(p[each, chosen], _LEAST)
+            gradient[each, chosen] = -weight[0] / images / np.maximum(p[each, chosen], LEAST_PROBABILITY)
 
         return [backward]

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
+from cases import golden_cases, graph_of, net_cases
 
+from caffelite.gpu.batchnorm import VARIANTS
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import registry
 
@@ -23,6 +26,13 @@ OTHERS = {
         "AdaptiveBiasChannel BiasChannel BoxAnnotatorOHEM ContinuationIndicator UniqueLabel"
     ),
     "makes boxes": "DetectionOutput PriorBox Proposal YoloDetectionOutput Yolov3DetectionOutput",
+}
+#: The methods that no layer has by itself, and the facts of a layer that is asked for them.
+ASKED_WHERE = {
+    "resize": ("dynamic",),
+    "to_affine": ("affine",),
+    "forward_with": ("absorbs", "absorbs_affine", "absorbs_activation", "elementwise"),
+    "backward_with": ("absorbs_affine", "absorbs_activation", "elementwise"),
 }
 
 
@@ -81,3 +91,25 @@ def test_every_type_is_of_a_kind() -> None:
     kinds = {kind: cls.facts.kind for kind, cls in registry().items()}
     assert set(kinds.values()) == KINDS | {"other"}
     assert {kind for kind in kinds if kinds[kind] == "other"} == set(" ".join(OTHERS.values()).split())
+
+
+@cache
+def declared() -> list[tuple[type[Layer], Facts]]:
+    """Return the facts of all types and of all layers of the cases, with the classes that they are of."""
+    layers = [
+        node.layer
+        for _, _, case in [*golden_cases(), *net_cases()]
+        for variants in ({}, VARIANTS)
+        for node in graph_of(case, variants).nodes
+    ]
+    return [*((cls, cls.facts) for cls in registry().values()), *((type(layer), layer.facts) for layer in layers)]
+
+
+@pytest.mark.parametrize("name", ASKED_WHERE)
+@pytest.mark.filterwarnings("ignore")
+def test_a_layer_has_the_methods_that_its_facts_promise_and_no_others(name: str) -> None:
+    lacking = getattr(Layer, name)
+    promising = {cls for cls, facts in declared() if any(getattr(facts, fact) for fact in ASKED_WHERE[name])}
+    assert not [cls for cls in promising if getattr(cls, name) is lacking]
+    defined = {getattr(cls, name) for cls, _ in declared()} - {lacking}
+    assert defined == {getattr(cls, name) for cls in promising}

@@ -11,6 +11,8 @@ from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.words import Shape, count, text_of
 
+#: What a probability counts as at least, where its logarithm is taken: Caffe's kLOG_THRESHOLD.
+LEAST_PROBABILITY = 1e-20
 FULL, VALID, BATCH_SIZE, NONE, PRE_FIXED = 0, 1, 2, 3, 20004
 
 

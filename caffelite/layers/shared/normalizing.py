@@ -1,5 +1,6 @@
 """What layers that normalize by mean and variance share: these statistics, and the orders of blobs that files have."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -93,7 +94,7 @@ class BatchSetting(NamedTuple):
     mend: str
 
 
-class Normalizing(Layer):
+class Normalizing(Layer, ABC):
     """A layer that normalizes each channel by mean and variance, of the batch or stored ones.
 
     A type sets the attributes in ``setup``.
@@ -115,14 +116,14 @@ class Normalizing(Layer):
     scales: bool
     layout: Layout
 
+    @abstractmethod
     def takes(self, blobs: Sequence[np.ndarray]) -> bool:
         """Whether the layer, as it is set, reads these blobs of a weights file as what they are."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def batch_setting(self) -> BatchSetting:
         """The setting that makes it take the statistics of the batch in TEST."""
-        raise NotImplementedError
 
     @property
     def sums(self) -> list[np.ndarray]:
@@ -130,6 +131,6 @@ class Normalizing(Layer):
         names = ["mean", "variance", *([self.layout.factor] if self.layout.factor else [])]
         return [self.blobs[self.layout.blobs.index(name)].data for name in names if name in self.layout.blobs]
 
+    @abstractmethod
     def averaged(self, passes: int) -> Statistics | None:
         """Return what :attr:`sums` average after some passes that began with zeros; None where nothing is summed."""
-        raise NotImplementedError

@@ -1,5 +1,6 @@
 """What recurrent layers share: shapes, parameters, the walk through the time steps and back."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
@@ -16,7 +17,7 @@ from caffelite.schema.messages import LSTMParameter, RecurrentParameter
 from caffelite.words import Shape, count
 
 
-class Recurrence(Layer):
+class Recurrence(Layer, ABC):
     """Time steps one after the other: what goes into step t is ``Wx x(t) + b + Wh (cont(t) h(t - 1))``.
 
     Arrays of all steps are ``time × streams × …``. A type says what a step does with its sums, what its parameters
@@ -48,25 +49,25 @@ class Recurrence(Layer):
 
     # What a type defines.
 
+    @abstractmethod
     def extent(self, *bottoms: Shape) -> tuple[int, int, int]:
         """Return time steps, streams, and values of an input."""
-        raise NotImplementedError
 
+    @abstractmethod
     def prepare(self, tops: Sequence[Blob]) -> list[np.ndarray]:
         """Take memory, and return the arrays of all steps for what is carried, in the order of ``hidden``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self, t: int) -> list[Step]:
         """Return what turns the sums of step t into its hidden values."""
-        raise NotImplementedError
 
     def start_back(self) -> list[Step]:
         """Return what has to be done before the first step back."""
         return []
 
+    @abstractmethod
     def step_back(self, t: int, d_hidden: np.ndarray) -> list[Step]:
         """Return what computes the gradient of the sums of step t from that of its hidden values."""
-        raise NotImplementedError
 
     # What a type may use.
 

@@ -1,5 +1,6 @@
 """What the layers have in common whose batches are made ahead on a thread."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from caffelite.schema.blobs import LARGEST_BLOB
 from caffelite.words import Shape, text_of
 
 
-class Streamed(Layer):
+class Streamed(Layer, ABC):
     """Batches of images (first top) and labels (second top) from a stream, made ahead on a thread.
 
     Attributes
@@ -49,9 +50,9 @@ class Streamed(Layer):
                 setting,
             )
 
+    @abstractmethod
     def open(self) -> Stream:
         """Return the stream."""
-        raise NotImplementedError
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         return [self._opened().batch_shape, (self.batch_size,)][: len(self.param.top)]

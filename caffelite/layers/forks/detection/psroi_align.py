@@ -1,16 +1,14 @@
 """PSROIAlign: the mean of some points of each bin of a region, each bin in channels of its own."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from caffelite.kernels.engine.calls import call
-from caffelite.kernels.engine.compiling import Kernel, kernel
-from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.detection.psroi_pooling import PSROIPooling
-from caffelite.words import count
+from caffelite.layers.forks.detection.regions import Interpolated
+from caffelite.words import Shape
 
 _ZERO = np.float32(0)
 
@@ -103,7 +101,7 @@ def _means_gradient(begin, end, worker, dx, dy, image, rows, row_shares, columns
 
 
 @layer("PSROIAlign")
-class PSROIAlign(PSROIPooling):
+class PSROIAlign(Interpolated, PSROIPooling):
     """The mean of ``sample_num × sample_num`` points of each of ``group_size × group_size`` bins of each region.
 
     Bottoms and top as for PSROIPooling. ``psroi_align_param``: ``spatial_scale``, ``output_dim``, ``group_size``,
@@ -115,6 +113,7 @@ class PSROIAlign(PSROIPooling):
     """
 
     facts = PSROIPooling.facts.but(kind="pooling", settings=("psroi_align_param",))
+    kernels = _means, _means_gradient
 
     def setup(self) -> None:
         p = self.param.psroi_align_param
@@ -136,35 +135,8 @@ class PSROIAlign(PSROIPooling):
         place = np.where(inside, place.reshape(len(low), -1), 0)
         bins[:, :, 0] = np.floor(place)
         bins[:, :, 1] = np.minimum(bins[:, :, 0] + 1, size - 1)
-        further = place - bins[:, :, 0]
-        self.shares[axis][:, :, 1] = further * inside
-        self.shares[axis][:, :, 0] = (1 - further) * inside
+        self._share(axis, place - bins[:, :, 0], inside)
 
-    def _call(self, x: Blob, data: np.ndarray, top: np.ndarray, tasks: int, kernel: Kernel) -> Step:
-        _, _, height, width = x.shape
-        points = Points(self.outputs, self.pooled[0], height, width, len(self.image), self.points)
-        return call(
-            kernel,
-            tasks,
-            data,
-            top,
-            self.image,
-            self.rows.reshape(-1),
-            self.shares[0].reshape(-1),
-            self.columns.reshape(-1),
-            self.shares[1].reshape(-1),
-            points,
-            work=10 * top.size * self.points**2,
-        )
-
-    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        x = bottoms[0]
-        locate = self._locating(bottoms, self.points)
-        self.shares = tuple(np.zeros(bins.shape, x.data.dtype) for bins in (self.rows, self.columns))
-        return [locate, self._call(x, x.flat, tops[0].flat, len(self.image) * self.outputs, _means)]
-
-    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        x = bottoms[0]
-        if x.diff is None:
-            return []
-        return [self._call(x, x.flat_diff, tops[0].flat_diff, count(x.shape[:2]), _means_gradient)]
+    def _record(self, shape: Shape) -> Points:
+        _, _, height, width = shape
+        return Points(self.outputs, self.pooled[0], height, width, len(self.image), self.points)

@@ -1,10 +1,14 @@
-"""What layers of regions of interest share: where the bins of a region are."""
+"""What layers of regions of interest share: where the bins of a region are, and values between places of the map."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from caffelite.errors import DataError
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import Kernel
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
@@ -26,7 +30,7 @@ def rounded(x: np.ndarray) -> np.ndarray:
     return whole + np.sign(x) * (np.abs(x - whole) >= 0.5)
 
 
-class Regions(Layer):
+class Regions(Layer, ABC):
     """A layer of features and regions; the regions get no gradient.
 
     Its steps begin with one that finds, for each region, the places of the map that belong to each bin: ``image``,
@@ -89,9 +93,9 @@ class Regions(Layer):
 
         return locate
 
+    @abstractmethod
     def locate_along(self, axis: int, bins: np.ndarray, low: np.ndarray, high: np.ndarray, size: int) -> None:
         """Set the bins along one axis (0: rows) for regions from ``low`` to ``high`` of a map of this size."""
-        raise NotImplementedError
 
     def _cut(self, bins: np.ndarray, start: np.ndarray, length: np.ndarray, offset: np.ndarray, size: int) -> None:
         """Set where the bins of ``length`` begin and end, ``start`` added before rounding and ``offset`` after."""
@@ -100,3 +104,49 @@ class Regions(Layer):
         offset = offset.astype(np.float64)[:, None]
         bins[:, :, 0] = np.clip(np.floor(edges[:, :-1]) + offset, 0, size)
         bins[:, :, 1] = np.clip(np.ceil(edges[:, 1:]) + offset, 0, size)
+
+
+class Interpolated(Regions):
+    """A layer whose values lie between four places of the map each: two rows and two columns, with a share of each."""
+
+    #: What computes the top, and the gradient of the features: of the same arrays and the same record.
+    kernels: tuple[Kernel, Kernel]
+    #: Points of a bin along each axis.
+    points = 1
+
+    @abstractmethod
+    def _record(self, shape: Shape) -> NamedTuple:
+        """Return what the kernels are to know of features of this shape."""
+
+    def _share(self, axis: int, further: np.ndarray, inside: np.ndarray) -> None:
+        """Set the shares along one axis of points so far behind their first place; those outside have none."""
+        self.shares[axis][:, :, 1] = further * inside
+        self.shares[axis][:, :, 0] = (1 - further) * inside
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        x, y = bottoms[0], tops[0]
+        locate = self._locating(bottoms, self.points)
+        # A region without height has no values in any column either: its rows have no share in anything.
+        self.shares = tuple(np.zeros(bins.shape, x.data.dtype) for bins in (self.rows, self.columns))
+        return [locate, self._call(self.kernels[0], count(y.shape[:2]), x.shape, x.flat, y.flat)]
+
+    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        x, y = bottoms[0], tops[0]
+        if x.diff is None:
+            return []
+        return [self._call(self.kernels[1], count(x.shape[:2]), x.shape, x.flat_diff, y.flat_diff)]
+
+    def _call(self, kernel: Kernel, tasks: int, shape: Shape, x: np.ndarray, y: np.ndarray) -> Step:
+        return call(
+            kernel,
+            tasks,
+            x,
+            y,
+            self.image,
+            self.rows.reshape(-1),
+            self.shares[0].reshape(-1),
+            self.columns.reshape(-1),
+            self.shares[1].reshape(-1),
+            self._record(shape),
+            work=10 * y.size * self.points**2,
+        )

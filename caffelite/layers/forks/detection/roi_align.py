@@ -1,15 +1,13 @@
 """ROIAlign: the corners of the bins of a region, each between four values."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from caffelite.kernels.engine.calls import call
-from caffelite.kernels.engine.compiling import Kernel, kernel
-from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.kernels.engine.compiling import kernel
 from caffelite.layers.contract.registry import layer
-from caffelite.layers.forks.detection.regions import Regions
+from caffelite.layers.forks.detection.regions import Interpolated, Regions
+from caffelite.words import Shape
 
 
 class Grid(NamedTuple):
@@ -94,7 +92,7 @@ def _interpolate_gradient(begin, end, worker, dx, dy, image, rows, row_shares, c
 
 
 @layer("ROIAlign")
-class ROIAlign(Regions):
+class ROIAlign(Interpolated):
     """The features at the corners of ``pooled_h × pooled_w`` bins of each region, interpolated between four places.
 
     Bottoms as for ROIPooling. Top ``R × C × (pooled_h + 1) × (pooled_w + 1)``; an average pooling of 2 × 2 with stride
@@ -107,6 +105,7 @@ class ROIAlign(Regions):
     """
 
     facts = Regions.facts.but(kind="pooling", settings=("roi_pooling_param",))
+    kernels = _interpolate, _interpolate_gradient
 
     def setup(self) -> None:
         p = self.param.roi_pooling_param
@@ -128,37 +127,8 @@ class ROIAlign(Regions):
         place = np.where(inside, place, 0)
         near = np.floor(place)
         bins[:, :, 0], bins[:, :, 1] = np.clip(near, 0, size - 1), np.clip(near + 1, 0, size - 1)
-        further = np.clip(place, 0, size - 1) - bins[:, :, 0]
-        shares = self.shares[axis]
-        shares[:, :, 1] = further * inside
-        shares[:, :, 0] = (1 - further) * inside
+        self._share(axis, np.clip(place, 0, size - 1) - bins[:, :, 0], inside)
 
-    def _call(self, x: Blob, data: np.ndarray, top: np.ndarray, tasks: int, kernel: Kernel) -> Step:
-        _, channels, height, width = x.shape
-        grid = Grid(channels, height, width, len(self.image), *self.pooled)
-        return call(
-            kernel,
-            tasks,
-            data,
-            top,
-            self.image,
-            self.rows.reshape(-1),
-            self.shares[0].reshape(-1),
-            self.columns.reshape(-1),
-            self.shares[1].reshape(-1),
-            grid,
-            work=10 * top.size,
-        )
-
-    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        x = bottoms[0]
-        locate = self._locating(bottoms)
-        # A region without height has no values in any column either: its rows have no share in anything.
-        self.shares = tuple(np.zeros(bins.shape, x.data.dtype) for bins in (self.rows, self.columns))
-        return [locate, self._call(x, x.flat, tops[0].flat, len(self.image) * x.shape[1], _interpolate)]
-
-    def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        x = bottoms[0]
-        if x.diff is None:
-            return []
-        return [self._call(x, x.flat_diff, tops[0].flat_diff, x.shape[0] * x.shape[1], _interpolate_gradient)]
+    def _record(self, shape: Shape) -> Grid:
+        _, channels, height, width = shape
+        return Grid(channels, height, width, len(self.image), *self.pooled)

@@ -1,5 +1,6 @@
 """YoloDetectionOutput and Yolov3DetectionOutput: from the numbers of a YOLO net to its detections."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +20,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
         return 1 / (1 + np.exp(-x))
 
 
-class _Yolo(Layer):
+class _Yolo(Layer, ABC):
     """The detections of maps that have, for each anchor, x, y, log width, log height, objectness and classes."""
 
     facts = Facts(differentiable=False, dynamic=True)
@@ -102,13 +103,13 @@ class _Yolo(Layer):
         rows[:, 3:5], rows[:, 5:] = centre - extent / 2, centre + extent / 2
         return rows
 
+    @abstractmethod
     def _enough(self, scores: np.ndarray) -> np.ndarray:
         """Return which scores are high enough."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _classes_of(self, objectness: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return, for each detection, its row, class (from 0) and score."""
-        raise NotImplementedError
 
 
 @layer("YoloDetectionOutput")

@@ -1,5 +1,6 @@
 """RegionLoss and Yolov3: what YOLO nets learn from."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ def overlap(a: Any, b: Any) -> Any:
     return shared / (a[2] * a[3] + b[2] * b[3] - shared)
 
 
-class _YoloLoss(Loss):
+class _YoloLoss(Loss, ABC):
     """A loss that is given by its gradient, ``delta``: the sum of its squares over the number of images."""
 
     facts = Loss.facts.but(bottoms=2, tops=(0, 1), without_gradient=(1,), backward_reads=frozenset(), derivative=False)
@@ -97,17 +98,17 @@ class _YoloLoss(Loss):
     def _finish(self, gradient: np.ndarray) -> None:
         """Change the gradient of an activated map to that of the map itself, where the fork does so."""
 
+    @abstractmethod
     def _activate(self, x: np.ndarray, seen: np.ndarray) -> None:
         """Set what the numbers of an image stand for (anchors × numbers × height × width)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _apply(self, seen: np.ndarray, delta: np.ndarray, a: int, row: np.ndarray, place: tuple[int, int]) -> None:
         """Set what anchor ``a`` at a place learns from a true box."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _chosen(self, row: np.ndarray, seen: np.ndarray) -> list[int]:
         """Return the anchors of this map that a true box is for; ``seen`` has what its place predicts."""
-        raise NotImplementedError
 
     def _judge(self, image: int, seen: np.ndarray, delta: np.ndarray, true: np.ndarray) -> None:
         """Set what an image sends back."""
@@ -123,9 +124,9 @@ class _YoloLoss(Loss):
             for a in self._chosen(row, seen[:, :, place[0], place[1]]):
                 self._apply(seen, delta, a, row, place)
 
+    @abstractmethod
     def _nothing(self, objectness: np.ndarray) -> np.ndarray:
         """Return what the objectness learns where there is nothing."""
-        raise NotImplementedError
 
     def _check_box(self, image: int, i: int, row: np.ndarray) -> None:
         # Written so that NaN is wrong too.
@@ -157,9 +158,9 @@ class _YoloLoss(Loss):
         _, _, height, width = seen.shape
         return (self.anchors / (np.array([width, height]) * self.unit)).astype(seen.dtype)
 
+    @abstractmethod
     def _centres(self, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return where in its place the centre of each box is."""
-        raise NotImplementedError
 
     def _box_target(self, seen: np.ndarray, a: int, row: np.ndarray, place: tuple[int, int]) -> np.ndarray:
         """Return what x, y, log width and log height would have to be for a true box."""

@@ -1,6 +1,7 @@
 """Resample and Downsample: resize maps by a filter."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ _NEAREST, _LINEAR, _CUBIC = 1, 2, 3
 _F = np.float32
 
 
-class _Resized(Layer):
+class _Resized(Layer, ABC):
     """A layer whose second bottom, or settings, say how large maps become."""
 
     facts = Facts(bottoms=(1, 2), differentiable=False)
@@ -28,9 +29,9 @@ class _Resized(Layer):
         if len(self.param.bottom) == 1 and min(self.given) < 1:
             self.error("needs a height and a width of at least 1, or a second bottom that has them")
 
+    @abstractmethod
     def _given(self) -> tuple[int, int]:
         """Return the height and width that the settings give."""
-        raise NotImplementedError
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         for j, x in enumerate(bottoms):
