@@ -278,7 +278,7 @@ def product(
     if a_steps[1] == b_steps[0] == 1 and count >= WIDTH:
         rows = min(m, DOT_ROWS)
         edges = arrays.zeros(threads * (rows + 1) * DOT_COLUMNS, a.dtype)
-        return [call(_with_dots(rows), -(-n // DOT_COLUMNS), a, b, bias, out, geometry, edges, work=work)]
+        return [call(_with_dots(rows), -(-n // DOT_COLUMNS), a, b, bias, out, geometry, edges, work=work, whole=True)]
     vectors = lane_vectors(n)
     lanes = vectors * WIDTH
     groups, strips = -(-m // ROWS), -(-n // lanes)
@@ -287,4 +287,4 @@ def product(
     panels, edges = arrays.zeros(threads * _FLOATS, a.dtype), arrays.zeros(threads * (ROWS + 1) * lanes, a.dtype)
     geometry = geometry._replace(across=int(across))
     tasks = strips if across else groups
-    return [call(_with_lanes(vectors), tasks, a, b, bias, out, geometry, panels, edges, work=work)]
+    return [call(_with_lanes(vectors), tasks, a, b, bias, out, geometry, panels, edges, work=work, whole=True)]

@@ -1,9 +1,9 @@
-"""The few functions that start kernels: on one thread, on all, several in a row.
+"""Compiled functions that Python calls, and that call kernels: the few that start them, in :mod:`.team`.
 
-Every kernel has the same machine-level signature, so these serve all of them. They go through numba's own compiler,
-``parallel=True`` included, which takes seconds, and through its cache. Left to itself that cache lies beside the
-sources or in numba's folder in the user's home, and a function whose code can be kept in neither is an error; here it
-lies in the folder of compiled kernels, and where nothing can be written a function is compiled in each process.
+Every kernel has the same machine-level signature, so these serve all of them. They go through numba's own compiler and
+its cache. Left to itself that cache lies beside the sources or in numba's folder in the user's home, and a function
+whose code can be kept in neither is an error; here it lies in the folder of compiled kernels, and where nothing can be
+written a function is compiled in each process.
 """
 
 from collections.abc import Callable
@@ -59,19 +59,19 @@ class _Cache(private.FunctionCache):
                 super().save_overload(sig, data)
 
 
-def _driver(signature: str, parallel: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that compiles a function for one signature, without Python's lock, or finds it compiled.
+def driver(signature: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that compiles a function for one signature, or finds it compiled.
+
+    It runs without Python's lock.
 
     Parameters
     ----------
     signature : str
         Types of the arguments, as ``numba.njit`` takes them.
-    parallel : bool, optional
-        Whether loops over ``numba.prange`` are spread over the threads.
     """
 
     def compiled(function: Callable[..., None]) -> Callable[..., None]:
-        dispatcher: Any = numba.njit(nogil=True, parallel=parallel)(function)
+        dispatcher: Any = numba.njit(nogil=True)(function)
         private.set_cache(dispatcher, _Cache(function))
         dispatcher.compile(signature)
         dispatcher.disable_compile()
@@ -81,8 +81,20 @@ def _driver(signature: str, parallel: bool = False) -> Callable[[Callable[..., N
 
 
 @intrinsic
-def _invoke(typing_context, address, begin, end, worker, context):
-    """Call the machine code at ``address``."""
+def invoke(typing_context, address, begin, end, worker, context):
+    """Call the machine code of a kernel.
+
+    Parameters
+    ----------
+    address : int
+        Of its machine code.
+    begin, end : int
+        The tasks to do.
+    worker : int
+        Number of the thread among those that may run the kernel at the same time.
+    context : int
+        Address of the table of its arguments: :func:`caffelite.kernels.engine.entry.pack`.
+    """
 
     def generate(code_context, builder, signature, arguments):
         word = ir.IntType(64)
@@ -93,43 +105,3 @@ def _invoke(typing_context, address, begin, end, worker, context):
         return code_context.get_dummy_value()
 
     return types.void(*[types.intp] * 5), generate
-
-
-@_driver("void(intp, intp, intp)")
-def run_serial(address, context, tasks):
-    """Run a kernel on the thread that calls.
-
-    Parameters
-    ----------
-    address : int
-        Of its machine code.
-    context : int
-        Address of the table of its arguments: :func:`caffelite.kernels.engine.entry.pack`.
-    tasks : int
-    """
-    _invoke(address, 0, tasks, 0, context)
-
-
-@_driver("void(intp, intp, intp, intp)", parallel=True)
-def run_parallel(address, context, tasks, workers):
-    """Run a kernel on several threads, which have contiguous runs of its tasks."""
-    for worker in numba.prange(workers):
-        begin = tasks * worker // workers
-        end = tasks * (worker + 1) // workers
-        if begin < end:
-            _invoke(address, begin, end, worker, context)
-
-
-@_driver("void(intp[:, ::1])", parallel=True)
-def run_row(calls):
-    """Run kernels one after the other; ``calls[i]`` is address, context, tasks and workers of one."""
-    for i in range(len(calls)):
-        address, context, tasks, workers = calls[i, 0], calls[i, 1], calls[i, 2], calls[i, 3]
-        if workers == 1:
-            _invoke(address, 0, tasks, 0, context)
-        else:
-            for worker in numba.prange(workers):
-                begin = tasks * worker // workers
-                end = tasks * (worker + 1) // workers
-                if begin < end:
-                    _invoke(address, begin, end, worker, context)

@@ -1,67 +1,29 @@
-"""Everything caffelite asks of numba: threading layer, vector width, number of threads."""
+"""What the machine has: vector width, number of threads, and how they wait."""
 
-import importlib
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
-from typing import Any
 
 import llvmlite.binding as llvm
 import numba
-
-_numba: Any = numba.config
 
 #: Options of every kernel. ``contract`` lets LLVM fuse a multiply and an add; ``reassoc`` lets it keep several
 #: partial sums, which is what vectorises a reduction; ``nsz`` ignores the sign of zero. NaN and infinity stay.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
-#: How often a thread of libgomp that waits looks for work before it sleeps. Its own 300,000 keep a core busy that
-#: another process could use (``tools/bench_spin.py``).
-SPINS = 2000
+#: How often a thread that waits looks for work before it gives way to others on its core, and for how many nanoseconds
+#: it gives way before it sleeps (``tools/bench_contended.py``).
+_SPINS, _YIELDS = 2000, 200_000
 
 
-@contextmanager
-def _bounded_spinning() -> Iterator[None]:
-    """Load libgomp inside, with waiting bounded by ``SPINS``; the user's own setting stays.
+def waiting() -> tuple[int, int]:
+    """Return how often a waiting thread looks before it gives way, and for how many nanoseconds before it sleeps.
 
-    The library reads its environment while it is loaded. Afterwards the variable is taken away again: the OpenMP of
-    other packages, and of processes started from here, is no business of ours.
+    ``OMP_WAIT_POLICY`` is heard although no OpenMP is used: ``passive`` threads sleep at once, ``active`` ones stay
+    awake for a tenth of a second.
     """
-    bound = "GOMP_SPINCOUNT" not in os.environ and "OMP_WAIT_POLICY" not in os.environ
-    if bound:
-        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
-    try:
-        yield
-    finally:
-        if bound:
-            del os.environ["GOMP_SPINCOUNT"]
-
-
-def choose_threading_layer() -> str:
-    """Choose the cheapest threading layer that can be loaded, before numba starts its threads.
-
-    ``omp`` starts a parallel loop in microseconds, ``workqueue`` takes many times as long, which decides small nets.
-    A layer the user chose through ``NUMBA_THREADING_LAYER`` is left alone.
-
-    Returns
-    -------
-    str
-        The name of the layer.
-    """
-    asked = os.environ.get("NUMBA_THREADING_LAYER")
-    if asked in (None, "omp"):
-        try:
-            with _bounded_spinning():
-                importlib.import_module("numba.np.ufunc.omppool")
-        except ImportError:
-            return str(_numba.THREADING_LAYER)
-        _numba.THREADING_LAYER = "omp"
-    return str(_numba.THREADING_LAYER)
-
-
-THREADING_LAYER = choose_threading_layer()
+    policy = os.environ.get("OMP_WAIT_POLICY", "").strip().lower()
+    return {"passive": (0, 0), "active": (_SPINS, 100_000_000)}.get(policy, (_SPINS, _YIELDS))
 
 
 @cache

@@ -1,0 +1,279 @@
+"""The team of threads that kernels are spread over.
+
+The thread that calls writes down what is to be done and does its share; the others wait in compiled code for the next
+number in a sequence, and take shares of their own. A share is cut into blocks, and whoever is done with the own share
+takes blocks of the others': a thread that the system has put to sleep holds up the one block that it has begun, and one
+that never came holds up nothing. What a kernel computes does not depend on who does which task, so neither do numbers.
+
+A thread that waits looks for work for a moment, then gives way to whoever is ready to run on its core, then sleeps.
+Where the whole team is taken, by another Python thread that runs a net, the caller does everything alone.
+
+The words of the team's memory, by index; what different threads write lies in different lines of the cache:
+
+=============  =====================================================================================================
+``SEQUENCE``   number of the kernel run that is going on or was the last one; it only grows
+``ADDRESS``    … ``BLOCKS``: the kernel, the table of its arguments, its tasks, the shares they are dealt out in, and
+               the blocks of a share. They are changed only while no block is left
+``THREADS``    how many threads take part, the caller among them
+``SPINS``      how often a waiting thread looks before it gives way
+``YIELDS``     nanoseconds for which it gives way before it sleeps
+``STOP``       whether threads are to end
+``DONE``       blocks that others than the caller have done of this run
+``ASLEEP``     threads that sleep, or are about to
+``OWNER``      whether a caller has the team
+``CALLER``     whether that caller sleeps until ``DONE`` grows
+``WAITED``     nanoseconds that callers have waited for the blocks of others
+``LEFT``       one a share, a line each: sequence number and blocks that nobody has begun. One operation compares and
+               sets both: who reads ``ADDRESS`` and the others and then takes a block of the same number has read what
+               belongs to it, however long it was away
+=============  =====================================================================================================
+"""
+
+import atexit
+import os
+import threading
+
+import numba
+import numpy as np
+
+from caffelite.kernels.engine import settings
+from caffelite.kernels.engine.atomics import (
+    add,
+    exchange,
+    give_way,
+    load,
+    nanoseconds,
+    pause,
+    replace,
+    sleep,
+    store,
+    wake,
+)
+from caffelite.kernels.engine.drivers import driver, invoke
+
+_LINE = 16  # words: processors fetch lines of 64 bytes in pairs
+_WORD = 8
+
+SEQUENCE, ADDRESS, CONTEXT, TASKS, SHARES, BLOCKS, THREADS, SPINS, YIELDS, STOP = (_WORD * i for i in range(10))
+DONE, ASLEEP, OWNER, CALLER, WAITED = (_WORD * _LINE * i for i in range(1, 6))
+LEFT = _WORD * _LINE * 6
+_STEP = _WORD * _LINE
+
+#: Bits for the blocks of a share in a word of ``LEFT``; the sequence number stands above.
+_BITS = 12
+_BLOCKS = (1 << _BITS) - 1
+
+_inline = numba.njit(inline="never", nogil=True)
+
+
+@_inline
+def _take(team, sequence, worker):
+    """Do blocks of a run until none is left; return how many. The own share comes first."""
+    address, context, tasks = load(team + ADDRESS), load(team + CONTEXT), load(team + TASKS)
+    shares, blocks = load(team + SHARES), load(team + BLOCKS)
+    taken = 0
+    if worker >= shares:  # there is no scratch memory for it
+        return taken
+    for i in range(shares):
+        share = worker + i if worker + i < shares else worker + i - shares
+        place = team + LEFT + share * _STEP
+        while True:
+            word = load(place)
+            left = word & _BLOCKS
+            if left == 0 or word >> _BITS != sequence:
+                break
+            if replace(place, word, word - 1):
+                block = share * blocks + blocks - left
+                begin, end = tasks * block // (shares * blocks), tasks * (block + 1) // (shares * blocks)
+                if begin < end:
+                    invoke(address, begin, end, worker, context)
+                taken += 1
+    return taken
+
+
+@_inline
+def _look(team, place, value):
+    """Wait while the word at a place has a value, as long as it takes to be sure; return whether it has another."""
+    for _ in range(load(team + SPINS)):
+        if load(place) != value:
+            return True
+        pause()
+    start, most = nanoseconds(), load(team + YIELDS)
+    while most > 0:
+        give_way()
+        if load(place) != value:
+            return True
+        if nanoseconds() - start > most:
+            break
+    return False
+
+
+@driver("void(intp, intp)")
+def work(team, worker):
+    """Take part in all that is done, until ``STOP``: the life of a thread.
+
+    Parameters
+    ----------
+    team : int
+        Address of the team's memory.
+    worker : int
+        Number of the thread, from 1 on.
+    """
+    seen = load(team + SEQUENCE)
+    while load(team + STOP) == 0:
+        if not _look(team, team + SEQUENCE, seen):
+            # The caller clears ASLEEP before it wakes: all sleep no more then.
+            add(team + ASLEEP, 1)
+            while load(team + SEQUENCE) == seen and load(team + STOP) == 0:
+                sleep(team + SEQUENCE, seen)
+        seen = load(team + SEQUENCE)
+        taken = _take(team, seen, worker)
+        if taken:
+            add(team + DONE, taken)
+            if load(team + CALLER):
+                wake(team + DONE)
+
+
+@_inline
+def _share_out(team, address, context, tasks, shares, blocks):
+    """Have the team do a kernel, and take part; return when all of it is done."""
+    store(team + ADDRESS, address)
+    store(team + CONTEXT, context)
+    store(team + TASKS, tasks)
+    store(team + SHARES, shares)
+    store(team + BLOCKS, blocks)
+    store(team + DONE, 0)
+    sequence = load(team + SEQUENCE) + 1
+    for share in range(shares):
+        store(team + LEFT + share * _STEP, sequence << _BITS | blocks)
+    # Before it is known who sleeps: who looks again before it sleeps sees this.
+    exchange(team + SEQUENCE, sequence)
+    if load(team + ASLEEP) and exchange(team + ASLEEP, 0):
+        wake(team + SEQUENCE)
+    others = shares * blocks - _take(team, sequence, 0)
+    done = load(team + DONE)
+    if done != others:
+        start = nanoseconds()
+        while done != others:
+            if not _look(team, team + DONE, done):
+                exchange(team + CALLER, 1)
+                if load(team + DONE) == done:
+                    sleep(team + DONE, done)
+                store(team + CALLER, 0)
+            done = load(team + DONE)
+        add(team + WAITED, nanoseconds() - start)
+
+
+@driver("void(intp, intp, intp)")
+def run(team, calls, count):
+    """Run kernels one after the other.
+
+    Parameters
+    ----------
+    team : int
+        Address of the team's memory.
+    calls : int
+        Address of five words a kernel: the address of its machine code, that of the table of its arguments, its tasks,
+        the shares they are dealt out in (1: the caller does them alone), and the blocks of a share.
+    count : int
+        Of kernels.
+    """
+    mine = False
+    for i in range(count):
+        call = calls + i * 5 * _WORD
+        address, context, tasks = load(call), load(call + _WORD), load(call + 2 * _WORD)
+        shares, blocks = min(load(call + 3 * _WORD), load(team + THREADS)), load(call + 4 * _WORD)
+        if shares > 1 and not mine:
+            mine = replace(team + OWNER, 0, 1)
+        if shares > 1 and mine:
+            _share_out(team, address, context, tasks, shares, blocks)
+        else:
+            invoke(address, 0, tasks, 0, context)
+    if mine:
+        store(team + OWNER, 0)
+
+
+@driver("void(intp)")
+def stop(team):
+    """Have all threads of a team end; ``team`` is the address of its memory."""
+    store(team + STOP, 1)
+    add(team + SEQUENCE, 1)
+    wake(team + SEQUENCE)
+
+
+#: Threads of a team at most.
+MOST = 1024
+
+
+class Team:
+    """The threads of this process beside those that call.
+
+    They are started when they are first needed, and again in a process that was copied (``fork``): a copy has the
+    memory of the team, but only the thread that copied it.
+
+    Attributes
+    ----------
+    address : int
+        Of its memory.
+    ready : bool
+        Whether as many threads as :func:`caffelite.kernels.engine.settings.threads` says are there.
+    """
+
+    def __init__(self) -> None:
+        memory = np.zeros((LEFT + _STEP * (MOST + 1)) // _WORD, np.int64)
+        self._memory = memory[-memory.ctypes.data % _STEP // _WORD :]
+        self.address = self._memory.ctypes.data
+        self._start_over()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._start_over)
+        atexit.register(self._stop)
+
+    def _set(self, place: int, value: int) -> None:
+        self._memory[place // _WORD] = value
+
+    def _start_over(self) -> None:
+        self.ready = False
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        for place in (ASLEEP, OWNER, CALLER, STOP):
+            self._set(place, 0)
+        self._set(THREADS, 1)
+        spins, nanoseconds_of_yields = settings.waiting()
+        self._set(SPINS, spins)
+        self._set(YIELDS, nanoseconds_of_yields)
+
+    def start(self) -> None:
+        """Start the threads that are missing; those that the system does not give are done without."""
+        with self._lock:
+            wanted = settings.threads()
+            try:
+                while len(self._threads) < wanted - 1:
+                    number = len(self._threads) + 1
+                    thread = threading.Thread(
+                        target=work, args=(self.address, number), name=f"caffelite-{number}", daemon=True
+                    )
+                    thread.start()
+                    self._threads.append(thread)
+            except RuntimeError:  # no more threads for this process, or the interpreter is about to end
+                wanted = len(self._threads) + 1
+            self._set(THREADS, wanted)
+            self.ready = True
+
+    def waited(self) -> float:
+        """Return for how many seconds callers have waited for other threads, in all."""
+        return float(self._memory[WAITED // _WORD]) * 1e-9
+
+    def _stop(self) -> None:
+        """End the threads: compiled code must not run while the process takes its memory away."""
+        if not self._threads:
+            return
+        self._set(THREADS, 1)
+        stop(self.address)
+        for thread in self._threads:
+            thread.join(_LAST)
+
+
+#: Seconds that the end of the process waits for a thread that is in the middle of a kernel.
+_LAST = 1.0
+
+TEAM = Team()
