@@ -23,8 +23,9 @@ EXAMPLES = """examples:
   caffelite time -model models/lenet.prototxt -iterations 10 --json
 
 Layers that run as one kernel are one row. Its rate is told against what this machine reaches at most, in arithmetic
-or in moving data, whichever it is nearer to. Waiting for data is part of the forward time of the Data layer, and is
-shown in a line of its own.
+or in moving data, whichever it is nearer to. "waited" is the part of a row's time in which the thread that calls had
+nothing left to do and waited for the other threads. Waiting for data is part of the forward time of the Data layer, and
+is shown in a line of its own.
 """
 
 
@@ -119,6 +120,7 @@ def measure(net: Net, iterations: int, backward: bool) -> dict[str, Any]:
         "backward": scale * sum(times.backward for one in rounds for times in one),
         "total": scale * total,
         "waiting_for_data": scale * waited,
+        "waited": scale * sum(times.waited for one in rounds for times in one),
         **sums,
         **_rates(sums, sum(layer["forward"] + layer["backward"] for layer in layers), peaks),
     }
@@ -135,9 +137,10 @@ def _layer(same: Sequence[LayerTime], work: LayerWork, backward: bool, peaks: di
         "forward": 1000 * median(one.forward for one in same),
         "backward": 1000 * median(one.backward for one in same),
     }
+    waited = 1000 * median(one.waited for one in same)
     amounts = {key: getattr(work, key) if backward or key.startswith("forward") else 0 for key in _WORK}
     rates = _rates(amounts, sum(times.values()), peaks)
-    return {"layer": same[0].name, "type": same[0].type, **times, **amounts, **rates}
+    return {"layer": same[0].name, "type": same[0].type, **times, "waited": waited, **amounts, **rates}
 
 
 def _rates(amounts: dict[str, int], milliseconds: float, peaks: dict[str, float]) -> dict[str, Any]:
@@ -159,19 +162,20 @@ def _waited(net: Net) -> float:
 
 def _table(measured: dict[str, Any]) -> str:
     both = sum(layer["forward"] + layer["backward"] for layer in measured["layers"]) or 1.0
-    rows: list[Sequence[str]] = [("layer", "type", "forward", "backward", "share", "rate", "of peak")]
+    rows: list[Sequence[str]] = [("layer", "type", "forward", "backward", "waited", "share", "rate", "of peak")]
     for layer in measured["layers"]:
-        forward, backward = layer["forward"], layer["backward"]
+        forward, backward, waited = layer["forward"], layer["backward"], layer["waited"]
         share = f"{100 * (forward + backward) / both:.1f}%"
-        rows.append((layer["layer"], layer["type"], f"{forward:.3f}", f"{backward:.3f}", share, *_rate(layer)))
-    widths = [max(len(row[i]) for row in rows) for i in range(7)]
+        rows.append((layer["layer"], layer["type"], f"{forward:.3f}", f"{backward:.3f}", f"{waited:.3f}", share, *_rate(layer)))
+    columns = range(len(rows[0]))
+    widths = [max(len(row[i]) for row in rows) for i in columns]
     widths[1] = min(widths[1], _TYPE)
-    widths[0] = min(widths[0], max(_WIDTH - sum(widths[1:]) - 2 * 6, _NAME))
+    widths[0] = min(widths[0], max(_WIDTH - sum(widths[1:]) - 2 * len(columns[1:]), _NAME))
     lines = [
         "  ".join(
             [
                 *(f"{_shortened(row[i], widths[i]):<{widths[i]}}" for i in (0, 1)),
-                *(f"{row[i]:>{widths[i]}}" for i in range(2, 7)),
+                *(f"{row[i]:>{widths[i]}}" for i in columns[2:]),
             ]
         ).rstrip()
         for row in rows
@@ -184,6 +188,7 @@ def _table(measured: dict[str, Any]) -> str:
             f"Average Backward pass: {measured['backward']:.3f} ms.",
             f"Average Forward-Backward: {measured['total']:.3f} ms.",
             f"Waiting for data: {measured['waiting_for_data']:.3f} ms.",
+            f"Waiting for other threads: {measured['waited']:.3f} ms.",
             _summary(measured),
             f"Peaks of this machine on {measured['threads']} threads: {_digits(measured['peak']['gflops'])} GFLOP/s, "
             f"{_digits(measured['peak']['gbps'])} GB/s.",

@@ -6,6 +6,7 @@ from time import perf_counter
 
 import numpy as np
 
+from caffelite.kernels.engine.team import TEAM
 from caffelite.layers.contract.blobs import Blob
 from caffelite.net.fusion import Unit
 from caffelite.net.graph import Version
@@ -21,12 +22,15 @@ class LayerTime:
         Those of layers that run as one have ``+`` between them.
     forward, backward : float
         Seconds a pass.
+    waited : float
+        Seconds of both in which the thread that calls had nothing left to do and waited for others.
     """
 
     name: str
     type: str
     forward: float
     backward: float
+    waited: float = 0.0
 
 
 def profile(
@@ -47,17 +51,22 @@ def profile(
     times = [LayerTime(_joined(unit, "name"), _joined(unit, "type"), 0.0, 0.0) for unit in units]
     for _ in range(iterations):
         for position, time in enumerate(times):
+            waited = TEAM.waited()
             time.forward -= perf_counter()
             forward_unit(position)
             time.forward += perf_counter()
+            time.waited += TEAM.waited() - waited
         for unit, time in zip(reversed(units), reversed(times), strict=True) if backward else ():
+            waited = TEAM.waited()
             time.backward -= perf_counter()
             for step in unit.backward:
                 step()
             time.backward += perf_counter()
+            time.waited += TEAM.waited() - waited
     for time in times:
         time.forward /= iterations
         time.backward /= iterations
+        time.waited /= iterations
     return times
 
 

@@ -13,7 +13,7 @@ def test_table(caffelite, run_folder):
     assert code == 0
     lines = out.splitlines()
     assert lines[0] == "interop: milliseconds a pass, median of 2"
-    assert lines[1].split() == ["layer", "type", "forward", "backward", "share", "rate", "of", "peak"]
+    assert lines[1].split() == ["layer", "type", "forward", "backward", "waited", "share", "rate", "of", "peak"]
     assert [line.split()[0] for line in lines[2:9]] == [
         "data",
         "conv1",
@@ -26,7 +26,7 @@ def test_table(caffelite, run_folder):
     assert {line.split()[-2] for line in lines[3:9]} <= {"GFLOP/s", "GB/s"}
     assert [line.split(":")[0] for line in lines[9:]] == [
         *("Average Forward pass", "Average Backward pass", "Average Forward-Backward", "Waiting for data"),
-        *("Multiply-adds a pass", f"Peaks of this machine on {threads()} threads"),
+        *("Waiting for other threads", "Multiply-adds a pass", f"Peaks of this machine on {threads()} threads"),
     ]
 
 
@@ -37,6 +37,8 @@ def test_json(caffelite, run_folder):
     assert sum(layer["forward"] for layer in found["layers"]) == pytest.approx(found["forward"])
     assert 0 < found["forward"] + found["backward"] <= found["total"]
     assert found["waiting_for_data"] >= 0
+    assert sum(layer["waited"] for layer in found["layers"]) == pytest.approx(found["waited"])
+    assert all(0 <= layer["waited"] <= layer["forward"] + layer["backward"] for layer in found["layers"])
     layers = {layer["layer"]: layer for layer in found["layers"]}
     # Six images of 3×16×16 by six filters of 3×3: no gradient of the images.
     products = 6 * 6 * 16 * 16 * 27
