@@ -20,7 +20,8 @@ from turns import in_turns, machine, peak_memory, timed, use_threads
 MODELS = Path(__file__).resolve().parent.parent / "models"
 
 
-def caffelite_step(name: str, shape: tuple[int, ...], deviation: float) -> Callable[[], None]:
+def caffelite_solver(name: str, shape: tuple[int, ...], deviation: float) -> Any:
+    """Return a solver of an example net on one batch that lies in memory."""
     from caffelite.schema.text import net_from_message, read_net, read_solver
     from caffelite.solvers.logs import Listener
     from caffelite.solvers.solver import Solver
@@ -41,7 +42,12 @@ def caffelite_step(name: str, shape: tuple[int, ...], deviation: float) -> Calla
     rng = np.random.default_rng(1)
     made.net.blobs["data"].data[...] = rng.standard_normal(shape) * deviation
     made.net.blobs["label"].data[...] = rng.integers(0, 10, shape[0])
-    return lambda: made.step(1)
+    return made
+
+
+def caffelite_step(name: str, shape: tuple[int, ...], deviation: float) -> Callable[[], None]:
+    solver = caffelite_solver(name, shape, deviation)
+    return lambda: solver.step(1)
 
 
 def peak(program: str, name: str, shape: tuple[int, ...], deviation: float, threads: int) -> float:

@@ -23,6 +23,7 @@ The words of the team's memory, by index; what different threads write lies in d
 ``OWNER``      whether a caller has the team
 ``CALLER``     whether that caller sleeps until ``DONE`` grows
 ``WAITED``     nanoseconds that callers have waited for the blocks of others
+``TRACE``      address of a place for what is done and when, or 0: :meth:`Team.traced`
 ``LEFT``       one a share, a line each: sequence number and blocks that nobody has begun. One operation compares and
                sets both: who reads ``ADDRESS`` and the others and then takes a block of the same number has read what
                belongs to it, however long it was away
@@ -32,6 +33,8 @@ The words of the team's memory, by index; what different threads write lies in d
 import atexit
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numba
 import numpy as np
@@ -55,8 +58,8 @@ _LINE = 16  # words: processors fetch lines of 64 bytes in pairs
 _WORD = 8
 
 SEQUENCE, ADDRESS, CONTEXT, TASKS, SHARES, BLOCKS, THREADS, SPINS, YIELDS, STOP = (_WORD * i for i in range(10))
-DONE, ASLEEP, OWNER, CALLER, WAITED = (_WORD * _LINE * i for i in range(1, 6))
-LEFT = _WORD * _LINE * 6
+DONE, ASLEEP, OWNER, CALLER, WAITED, TRACE = (_WORD * _LINE * i for i in range(1, 7))
+LEFT = _WORD * _LINE * 7
 _STEP = _WORD * _LINE
 
 #: Bits for the blocks of a share in a word of ``LEFT``; the sequence number stands above.
@@ -64,6 +67,25 @@ _BITS = 12
 _BLOCKS = (1 << _BITS) - 1
 
 _inline = numba.njit(inline="never", nogil=True)
+
+
+@_inline
+def _do(team, address, begin, end, worker, context):
+    """Do tasks of a kernel, and note when, if that is asked for."""
+    trace = load(team + TRACE)
+    if trace == 0:
+        invoke(address, begin, end, worker, context)
+        return
+    start = nanoseconds()
+    invoke(address, begin, end, worker, context)
+    stop = nanoseconds()
+    number = add(trace, 1)  # behind it: how many there is room for, and the notes
+    if number < load(trace + _WORD):
+        note = trace + (2 + 4 * number) * _WORD
+        store(note, worker)
+        store(note + _WORD, context)
+        store(note + 2 * _WORD, start)
+        store(note + 3 * _WORD, stop)
 
 
 @_inline
@@ -86,7 +108,7 @@ def _take(team, sequence, worker):
                 block = share * blocks + blocks - left
                 begin, end = tasks * block // (shares * blocks), tasks * (block + 1) // (shares * blocks)
                 if begin < end:
-                    invoke(address, begin, end, worker, context)
+                    _do(team, address, begin, end, worker, context)
                 taken += 1
     return taken
 
@@ -188,7 +210,7 @@ def run(team, calls, count):
         if shares > 1 and mine:
             _share_out(team, address, context, tasks, shares, blocks)
         else:
-            invoke(address, 0, tasks, 0, context)
+            _do(team, address, 0, tasks, 0, context)
     if mine:
         store(team + OWNER, 0)
 
@@ -262,6 +284,32 @@ class Team:
     def waited(self) -> float:
         """Return for how many seconds callers have waited for other threads, in all."""
         return float(self._memory[WAITED // _WORD]) * 1e-9
+
+    @contextmanager
+    def traced(self, room: int = 100_000) -> Iterator[list[tuple[int, int, int, int]]]:
+        """Note what is done while the block runs.
+
+        Parameters
+        ----------
+        room : int
+            Notes at most; what comes after is not noted.
+
+        Yields
+        ------
+        list of (int, int, int, int)
+            Filled at the end of the block: the thread's number, the kernel's table of arguments (the second of
+            :meth:`.calls.Call.words`), and the clock at the beginning and the end, in nanoseconds.
+        """
+        notes = np.zeros(2 + 4 * room, np.int64)
+        notes[1] = room
+        found: list[tuple[int, int, int, int]] = []
+        self._set(TRACE, notes.ctypes.data)
+        try:
+            yield found
+        finally:
+            self._set(TRACE, 0)
+            rows = notes[2 : 2 + 4 * min(int(notes[0]), room)].reshape(-1, 4)
+            found += [(int(a), int(b), int(c), int(d)) for a, b, c, d in rows]
 
     def _stop(self) -> None:
         """End the threads: compiled code must not run while the process takes its memory away."""
