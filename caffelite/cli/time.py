@@ -8,7 +8,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from caffelite.cli.arguments import add_data, add_gpu, add_python, add_state, the_file, the_gpu, whole
+from caffelite.cli.arguments import add_data, add_gpu, add_python, add_state, add_threads, the_file, the_gpu, whole
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import counted, say, status
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print the result as JSON")
     add_data(parser)
     add_state(parser)
+    add_threads(parser)
     add_gpu(parser)
     add_python(parser)
 
@@ -109,10 +110,12 @@ def measure(net: Net, iterations: int, backward: bool) -> dict[str, Any]:
     ]
     sums = {key: sum(layer[key] for layer in layers) for key in _WORK}
     scale = 1000 / iterations
+    threads = machine.thread_count()
     return {
         "net": net.name,
         "iterations": iterations,
-        "threads": machine.threads(),
+        "threads": threads.number,
+        "threads_reason": threads.reason,
         "peak": peaks,
         "layers": layers,
         "forward": scale * sum(times.forward for one in rounds for times in one),
@@ -185,7 +188,7 @@ def _table(measured: dict[str, Any]) -> str:
             f"Average Forward-Backward: {measured['total']:.3f} ms.",
             f"Waiting for data: {measured['waiting_for_data']:.3f} ms.",
             _summary(measured),
-            f"Peaks of this machine on {measured['threads']} threads: {_digits(measured['peak']['gflops'])} GFLOP/s, "
+            f"Peaks of this machine on {machine.thread_count()}: {_digits(measured['peak']['gflops'])} GFLOP/s, "
             f"{_digits(measured['peak']['gbps'])} GB/s.",
         ]
     )

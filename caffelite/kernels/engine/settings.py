@@ -1,4 +1,4 @@
-"""Everything caffelite asks of numba: threading layer, vector width, number of threads."""
+"""Everything caffelite asks of numba: threading layer, vector width, options; and how many threads and compilers."""
 
 import importlib
 import os
@@ -10,6 +10,8 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numba
+
+from caffelite.kernels.engine.thread_count import cores, thread_count
 
 _numba: Any = numba.config
 
@@ -88,12 +90,12 @@ def vector_products() -> int:
 
 
 def threads() -> int:
-    """Return the number of threads a kernel is spread over (``NUMBA_NUM_THREADS`` sets it)."""
-    return int(numba.get_num_threads())
+    """Return the number of threads a kernel is spread over."""
+    return thread_count().number
 
 
 def compilers() -> int:
     """Return in how many processes kernels are compiled: one a core, where a process can be copied safely."""
     if not sys.platform.startswith("linux"):
         return 1
-    return len(os.sched_getaffinity(0))
+    return cores().number
