@@ -27,7 +27,7 @@ V1 = "32 22 0:27 {} {} rw,nosuid - cgroup cgroup rw,cpu,cpuacct"
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Lay out a file system of a machine with 64 cores."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
 
     def machine(cgroup: list[str], mounts: list[str], **files: str) -> Path:
         files |= {"proc/self/cgroup": "\n".join([*OTHERS, *cgroup, ""])}
