@@ -1,7 +1,7 @@
 """caffelite: Caffe's files train, test, convert and draw.
 
-The names here are pycaffe's, so that ``import caffelite as caffe`` is what a script needs; each is loaded
-when it is first used.
+The names here are pycaffe's, so that ``import caffelite as caffe`` is what a script needs, and PyTorch's for the
+number of threads; each is loaded when it is first used.
 """
 
 from importlib import import_module
@@ -24,6 +24,8 @@ _CONTENTS = {
         "set_mode_gpu",
         "set_device",
         "set_random_seed",
+        "set_num_threads",
+        "get_num_threads",
         "layer_type_list",
     ],
 }

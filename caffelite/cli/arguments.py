@@ -3,10 +3,12 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from caffelite.cli.terminal import say
 from caffelite.errors import Error
 from caffelite.gpu.choice import Gpu, gpu_or_reason
+from caffelite.net import machine
 
 
 class UsageError(Error):
@@ -28,6 +30,27 @@ def add_gpu(parser: argparse.ArgumentParser) -> None:
         type=gpu_number,
         metavar="ID",
         help="number of a GPU, which BatchNorm layers run on (of several: the first)",
+    )
+
+
+class _ChooseThreads(argparse.Action):
+    """Sets the number of threads where the command line is read, so that no command can forget to."""
+
+    def __call__(self, *given: Any) -> None:
+        text = given[2]
+        try:
+            machine.choose_threads(int(text) if text.isdecimal() else text, "--threads")
+        except ValueError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add the number of threads."""
+    parser.add_argument(
+        "--threads",
+        action=_ChooseThreads,
+        metavar="N",
+        help="number of threads (the cores that there are to use, or what NUMBA_NUM_THREADS or OMP_NUM_THREADS says)",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from caffelite.batchnorm.check import CheckResult, check, measure
 from caffelite.batchnorm.rules import CheckRule, Finding
 from caffelite.batchnorm.subject import subject_of, take_weights
-from caffelite.cli.arguments import add_python, add_state, names, the_file, whole
+from caffelite.cli.arguments import add_python, add_state, add_threads, names, the_file, whole
 from caffelite.cli.preparing import nets_and_solver
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import counted, say, status
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--iterations", type=whole, default=10, metavar="N", help="number of batches to measure statistics over (10)")
     add("--json", action="store_true", help="print the findings as JSON")
     add_state(parser)
+    add_threads(parser)
     add_python(parser)
 
 

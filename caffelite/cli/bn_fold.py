@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from caffelite.batchnorm.fold import BECAME_SCALE, fold
-from caffelite.cli.arguments import add_data, add_python, add_state, the_file
+from caffelite.cli.arguments import add_data, add_python, add_state, add_threads, the_file
 from caffelite.cli.bn import check_outputs, without_ending
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print the result as JSON")
     add_data(parser)
     add_state(parser)
+    add_threads(parser)
     add_python(parser)
 
 

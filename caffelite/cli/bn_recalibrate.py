@@ -8,7 +8,7 @@ from typing import Any
 
 from caffelite.batchnorm.recalibrate import Change, recalibrate
 from caffelite.batchnorm.statistics import AVERAGES
-from caffelite.cli.arguments import add_data, add_python, add_state, the_file, whole
+from caffelite.cli.arguments import add_data, add_python, add_state, add_threads, the_file, whole
 from caffelite.cli.bn import check_outputs, without_ending
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print the result as JSON")
     add_data(parser)
     add_state(parser)
+    add_threads(parser)
     add_python(parser)
 
 

@@ -1,4 +1,4 @@
-"""Tell which GPUs there are, and whether they are used: what "caffe device_query" does."""
+"""Tell which GPUs there are and whether they are used, as "caffe device_query" does, and how many threads are used."""
 
 import argparse
 import json
@@ -7,6 +7,7 @@ from typing import Any
 from caffelite.cli.arguments import gpu_number
 from caffelite.errors import GpuError
 from caffelite.gpu.choice import count, find
+from caffelite.net import machine
 
 EXAMPLES = """examples:
   caffelite device_query
@@ -24,9 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Find the GPUs, and print what they are."""
-    answer = query(arguments.gpu)
-    print(json.dumps(answer) if arguments.json else _told(answer))
+    """Find the GPUs and count the threads, and print what they are."""
+    threads = machine.thread_count()
+    answer = {**query(arguments.gpu), "threads": threads.number, "threads_reason": threads.reason}
+    print(json.dumps(answer) if arguments.json else f"{_told(answer)}\nCPU: {threads}")
     return 0
 
 

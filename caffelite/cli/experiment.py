@@ -7,7 +7,7 @@ from time import perf_counter
 
 from tqdm import tqdm
 
-from caffelite.cli.arguments import UsageError, add_data, whole
+from caffelite.cli.arguments import UsageError, add_data, add_threads, whole
 from caffelite.cli.progress import compiling
 from caffelite.cli.report import duration
 from caffelite.cli.terminal import on_terminal, say, status
@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--json", action="store_true", help="print the results as lines of JSON")
     add_data(parser)
+    add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ COMMANDS = {
     "experiment": "see what batch normalization does, on nets that are trained for it",
     "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
     "data": "get CIFAR-10 or MNIST ready for the example nets",
-    "device_query": "tell which GPUs there are, and whether they are used",
+    "device_query": "tell which GPUs there are and whether they are used, and how many threads",
 }
 
 #: What asks for help.

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from caffelite.cli.report import accuracies, summary
 from caffelite.cli.terminal import brief, on_terminal, say
-from caffelite.net.machine import code_is_kept, listening
+from caffelite.net.machine import code_is_kept, listening, thread_count
 from caffelite.solvers.logs import Listener, LogListener, Output, number
 from caffelite.solvers.solver import Solver
 
@@ -195,6 +195,7 @@ class TestLog(LogListener):
 
     def on_begin(self, iterations: int) -> None:
         """The test begins."""
+        self._line("caffe.cpp:275", f"Use {thread_count()}.")
         self._line("caffe.cpp:281", f"Running for {iterations} iterations.")
 
     def on_batch(self, index: int, outputs: Sequence[Output]) -> None:

@@ -11,6 +11,7 @@ from caffelite.cli.arguments import (
     add_gpu,
     add_python,
     add_state,
+    add_threads,
     names,
     the_file,
     the_gpu,
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print the result as JSON")
     add_data(parser)
     add_state(parser)
+    add_threads(parser)
     add_gpu(parser)
     add_python(parser)
 

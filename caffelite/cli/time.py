@@ -8,7 +8,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from caffelite.cli.arguments import add_data, add_gpu, add_python, add_state, the_file, the_gpu, whole
+from caffelite.cli.arguments import add_data, add_gpu, add_python, add_state, add_threads, the_file, the_gpu, whole
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import counted, say, status
@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print the result as JSON")
     add_data(parser)
     add_state(parser)
+    add_threads(parser)
     add_gpu(parser)
     add_python(parser)
 
@@ -110,10 +111,12 @@ def measure(net: Net, iterations: int, backward: bool) -> dict[str, Any]:
     ]
     sums = {key: sum(layer[key] for layer in layers) for key in _WORK}
     scale = 1000 / iterations
+    threads = machine.thread_count()
     return {
         "net": net.name,
         "iterations": iterations,
-        "threads": machine.threads(),
+        "threads": threads.number,
+        "threads_reason": threads.reason,
         "peak": peaks,
         "layers": layers,
         "forward": scale * sum(times.forward for one in rounds for times in one),
@@ -166,7 +169,9 @@ def _table(measured: dict[str, Any]) -> str:
     for layer in measured["layers"]:
         forward, backward, waited = layer["forward"], layer["backward"], layer["waited"]
         share = f"{100 * (forward + backward) / both:.1f}%"
-        rows.append((layer["layer"], layer["type"], f"{forward:.3f}", f"{backward:.3f}", f"{waited:.3f}", share, *_rate(layer)))
+        rows.append(
+            (layer["layer"], layer["type"], f"{forward:.3f}", f"{backward:.3f}", f"{waited:.3f}", share, *_rate(layer))
+        )
     columns = range(len(rows[0]))
     widths = [max(len(row[i]) for row in rows) for i in columns]
     widths[1] = min(widths[1], _TYPE)
@@ -190,7 +195,7 @@ def _table(measured: dict[str, Any]) -> str:
             f"Waiting for data: {measured['waiting_for_data']:.3f} ms.",
             f"Waiting for other threads: {measured['waited']:.3f} ms.",
             _summary(measured),
-            f"Peaks of this machine on {measured['threads']} threads: {_digits(measured['peak']['gflops'])} GFLOP/s, "
+            f"Peaks of this machine on {machine.thread_count()}: {_digits(measured['peak']['gflops'])} GFLOP/s, "
             f"{_digits(measured['peak']['gbps'])} GB/s.",
         ]
     )

@@ -11,6 +11,7 @@ from caffelite.cli.arguments import (
     add_gpu,
     add_python,
     add_state,
+    add_threads,
     names,
     the_file,
     whole,
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, metavar="N", help="instead of random_seed")
     add_data(parser)
     add_state(parser)
+    add_threads(parser)
     add_gpu(parser)
     add_python(parser)
     add("--sigint-effect", choices=EFFECTS, default="stop", help="what Ctrl-C does (stop)")

@@ -1,10 +1,11 @@
-"""What pycaffe sets for all nets at once: mode, device, seed."""
+"""What is set for all nets at once: mode, device and seed, as in pycaffe, and the number of threads."""
 
 import warnings
 from dataclasses import dataclass
 
 from caffelite.gpu.choice import Gpu, gpu_or_reason
 from caffelite.layers.contract.registry import registry
+from caffelite.net import machine
 from caffelite.words import TEST, TRAIN
 
 
@@ -81,6 +82,28 @@ def random_seed() -> int | None:
     return _seed[0] if _seed else None
 
 
+def set_num_threads(number: int) -> None:
+    """Set how many threads nets that are made from now on are spread over; those there are use no more than that.
+
+    It goes before the number of cores and the environment, and may be larger than either.
+
+    Raises
+    ------
+    ValueError
+        It is no whole number from 1 to 1024.
+    """
+    machine.choose_threads(number, "set_num_threads")
+
+
+def get_num_threads() -> int:
+    """Return how many threads a net that is made now is spread over.
+
+    Without :func:`set_num_threads` it is the least of the cores that this process may use, the CPU quota of its cgroup,
+    rounded up, ``NUMBA_NUM_THREADS`` and ``OMP_NUM_THREADS``.
+    """
+    return machine.thread_count().number
+
+
 def layer_type_list() -> list[str]:
     """Return the names of all layer types, sorted."""
     return sorted(registry())
@@ -89,10 +112,12 @@ def layer_type_list() -> list[str]:
 __all__ = [
     "TEST",
     "TRAIN",
+    "get_num_threads",
     "layer_type_list",
     "random_seed",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
+    "set_num_threads",
     "set_random_seed",
 ]

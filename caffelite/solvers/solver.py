@@ -10,7 +10,7 @@ from typing import Any
 from caffelite.errors import SolverError
 from caffelite.gpu.choice import cost
 from caffelite.net import Net
-from caffelite.net.machine import together
+from caffelite.net.machine import thread_count, together
 from caffelite.net.transfer import Transfer
 from caffelite.schema.documents import SolverDocument
 from caffelite.schema.messages import SolverParameter
@@ -89,6 +89,7 @@ class Solver:
         if seed is not None:
             p.random_seed = seed
         self.listener = LogListener() if listener is None else listener
+        self._tell("on_log", "caffe.cpp:197", f"Use {thread_count()}.")
         self._tell("on_log", "solver.cpp:45", f"Initializing solver from parameters: \n{to_text(p).rstrip()}")
         for note in self.settings.notes:
             self._tell("on_say", note)

@@ -8,6 +8,7 @@ import pytest
 
 from caffelite.errors import GpuError
 from caffelite.kernels.cuda.device import count
+from caffelite.net import machine
 
 
 def _there_is_one() -> bool:
@@ -24,8 +25,9 @@ no_gpu = pytest.mark.skipif(_there_is_one(), reason="there is a GPU; tests/gpu u
 def test_it_says_why_none_is_used(caffelite):
     code, out, _ = caffelite("device_query")
     assert code == 0
-    assert out.startswith("No GPU is used: ") and out.endswith("; everything runs on the CPU.\n")
-    assert out.count("\n") == 1
+    gpu, cpu = out.splitlines()
+    assert gpu.startswith("No GPU is used: ") and gpu.endswith("; everything runs on the CPU.")
+    assert cpu == f"CPU: {machine.thread_count()}"
 
 
 @no_gpu
@@ -34,6 +36,7 @@ def test_the_same_for_programs(caffelite):
     found = json.loads(out)
     assert code == 0
     assert found["gpus"] == [] and found["usable"] is False and found["reason"]
+    assert (found["threads"], found["threads_reason"]) == machine.thread_count()
 
 
 @no_gpu

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from caffelite.kernels.engine.settings import threads
+from caffelite.net import machine
 
 
 def test_table(caffelite, run_folder):
@@ -26,13 +26,14 @@ def test_table(caffelite, run_folder):
     assert {line.split()[-2] for line in lines[3:9]} <= {"GFLOP/s", "GB/s"}
     assert [line.split(":")[0] for line in lines[9:]] == [
         *("Average Forward pass", "Average Backward pass", "Average Forward-Backward", "Waiting for data"),
-        *("Waiting for other threads", "Multiply-adds a pass", f"Peaks of this machine on {threads()} threads"),
+        *("Waiting for other threads", "Multiply-adds a pass", f"Peaks of this machine on {machine.thread_count()}"),
     ]
 
 
 def test_json(caffelite, run_folder):
     found = json.loads(caffelite("time", "solver.prototxt", "--iterations", "2", "--json")[1])
     assert found["iterations"] == 2
+    assert (found["threads"], found["threads_reason"]) == machine.thread_count()
     # The median of two passes is their mean.
     assert sum(layer["forward"] for layer in found["layers"]) == pytest.approx(found["forward"])
     assert 0 < found["forward"] + found["backward"] <= found["total"]

@@ -1,20 +1,11 @@
-from collections.abc import Iterator
-
 import naive
-import numba
 import numpy as np
 import pytest
 
 from caffelite.kernels import dropout
+from caffelite.kernels.engine import settings
 
 SIZE = 40_003
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = numba.get_num_threads()
-    yield
-    numba.set_num_threads(before)
 
 
 def drawn(seed: int, passes: int, ratio: float = 0.3, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
@@ -48,10 +39,10 @@ def test_the_mask_depends_on_seed_and_pass() -> None:
         np.testing.assert_allclose((first == other).mean(), 0.58, atol=0.02)
 
 
-def test_the_mask_does_not_depend_on_the_number_of_threads(threads: None) -> None:
+def test_the_mask_does_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     masks = []
-    for n in {1, numba.config.NUMBA_NUM_THREADS}:
-        numba.set_num_threads(n)
+    for n in (1, 2, 3):
+        monkeypatch.setattr(settings, "threads", lambda n=n: n)
         masks.append(drawn(5, 3)[1])
     for mask in masks[1:]:
         np.testing.assert_array_equal(masks[0], mask)

@@ -1,11 +1,12 @@
-"""What the machine has: vector width, number of threads, and how they wait."""
+"""What kernels are compiled and run with: vector width, the compiler's options, how many threads, and how they wait."""
 
 import os
 import sys
 from functools import cache
 
 import llvmlite.binding as llvm
-import numba
+
+from caffelite.kernels.engine.thread_count import cores, thread_count
 
 #: Options of every kernel. ``contract`` lets LLVM fuse a multiply and an add; ``reassoc`` lets it keep several
 #: partial sums, which is what vectorises a reduction; ``nsz`` ignores the sign of zero. NaN and infinity stay.
@@ -50,12 +51,12 @@ def vector_products() -> int:
 
 
 def threads() -> int:
-    """Return the number of threads a kernel is spread over (``NUMBA_NUM_THREADS`` sets it)."""
-    return int(numba.get_num_threads())
+    """Return the number of threads a kernel is spread over."""
+    return thread_count().number
 
 
 def compilers() -> int:
     """Return in how many processes kernels are compiled: one a core, where a process can be copied safely."""
     if not sys.platform.startswith("linux"):
         return 1
-    return len(os.sched_getaffinity(0))
+    return cores().number

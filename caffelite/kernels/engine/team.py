@@ -39,7 +39,7 @@ from contextlib import contextmanager
 import numba
 import numpy as np
 
-from caffelite.kernels.engine import settings
+from caffelite.kernels.engine import settings, thread_count
 from caffelite.kernels.engine.atomics import (
     add,
     exchange,
@@ -53,6 +53,7 @@ from caffelite.kernels.engine.atomics import (
     wake,
 )
 from caffelite.kernels.engine.drivers import driver, invoke
+from caffelite.kernels.engine.thread_count import MOST
 
 _LINE = 16  # words: processors fetch lines of 64 bytes in pairs
 _WORD = 8
@@ -223,10 +224,6 @@ def stop(team):
     wake(team + SEQUENCE)
 
 
-#: Threads of a team at most.
-MOST = 1024
-
-
 class Team:
     """The threads of this process beside those that call.
 
@@ -325,3 +322,12 @@ class Team:
 _LAST = 1.0
 
 TEAM = Team()
+
+
+def choose_threads(number: int, reason: str) -> None:
+    """Set how many threads take part: parameters and errors as :func:`.thread_count.choose_threads` has them.
+
+    A net has scratch memory for as many as there were when it was made, and uses no more.
+    """
+    thread_count.choose_threads(number, reason)
+    TEAM.ready = False
