@@ -17,6 +17,10 @@ class ShapeError(NetError):
     """Two shapes do not fit; names the layer, the axis and both numbers."""
 
 
+class BusyError(Error):
+    """A second thread calls a net, or its solver, that another thread is running; names the net."""
+
+
 class WeightsError(Error):
     """A weights or state file cannot be read, or does not fit the net."""
 

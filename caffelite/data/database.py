@@ -21,6 +21,12 @@ _madvise: Any = ctypes.CDLL(None).madvise if sys.platform == "linux" else None
 _DONTNEED, _PAGE = 4, mmap.PAGESIZE
 
 _OPEN: dict[str, "Database"] = {}
+#: Nets that read the same database share it, and each has a thread that does so.
+_lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A copy of the process reads on in its own map, as there is no lock file that would know it: but nobody may be in
+    # the middle of moving a cursor then.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 class Database:
@@ -49,8 +55,6 @@ class Database:
             self._addresses = np.zeros(self._count, np.int64)
             self._lengths = np.zeros(self._count, np.int64)
             self._known = 0
-            # Nets that read the same database share it, and each has a thread that does so.
-            self._lock = threading.Lock()
             self._cursor = iter(self._transaction.cursor().iternext(keys=False))
         except lmdb.Error as error:
             self._environment.close()
@@ -101,7 +105,7 @@ class Database:
     def _index(self, end: int) -> None:
         if end <= self._known:
             return
-        with self._lock:
+        with _lock:
             try:
                 for i in range(self._known, end):
                     value = np.frombuffer(next(self._cursor), np.uint8)
@@ -113,12 +117,13 @@ class Database:
 
     def close(self) -> None:
         """Give the database back; it is closed when all that opened it have done so."""
-        self.users -= 1
-        if self.users == 0:
-            _OPEN.pop(os.path.realpath(self.path), None)
-            del self._cursor
-            self._transaction.abort()
-            self._environment.close()
+        with _lock:
+            self.users -= 1
+            if self.users == 0:
+                _OPEN.pop(os.path.realpath(self.path), None)
+                del self._cursor
+                self._transaction.abort()
+                self._environment.close()
 
 
 def _open_error(path: str, error: Exception) -> str:
@@ -140,10 +145,11 @@ def open_database(source: str | Path) -> Database:
         It is missing, not an LMDB, cut off or empty.
     """
     path = os.path.realpath(source)
-    if path not in _OPEN:
-        _OPEN[path] = Database(str(source))
-    _OPEN[path].users += 1
-    return _OPEN[path]
+    with _lock:
+        if path not in _OPEN:
+            _OPEN[path] = Database(str(source))
+        _OPEN[path].users += 1
+        return _OPEN[path]
 
 
 def write_database(path: str | Path, records: Iterable[tuple[bytes, bytes]]) -> int:

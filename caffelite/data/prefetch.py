@@ -1,5 +1,6 @@
 """Batches made ahead on a thread of their own."""
 
+import os
 import queue
 import threading
 from time import perf_counter
@@ -80,16 +81,30 @@ class Prefetcher:
         self.stream = stream
         self.position = 0
         self.waited = 0.0
-        size = 4 * count(stream.batch_shape)
-        self._batches = [stream.batch() for _ in range(min(max(_AHEAD // size, 1), depth))]
+        self._depth = min(max(_AHEAD // (4 * count(stream.batch_shape)), 1), depth)
         self._thread: threading.Thread | None = None
+        self._process = 0
         self._free: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._full: queue.SimpleQueue[Batch | BaseException] = queue.SimpleQueue()
 
     def next(self, data: np.ndarray, label: np.ndarray | None) -> None:
         """Copy the next batch into ``data`` and ``label``; errors of the thread come out here."""
-        if self._thread is None:
+        # A thread does not come along into a process that fork makes.
+        if self._thread is None or self._process != os.getpid():
             self._start()
+        try:
+            batch = self._next()
+            np.copyto(data, batch.data)
+            if label is not None:
+                np.copyto(label, batch.label)
+            self.position = batch.position + self.stream.batch_size
+            self._free.put(batch)
+        except BaseException:
+            # Where Ctrl-C came between two of these lines, the batch is neither here nor with the thread.
+            self.close()
+            raise
+
+    def _next(self) -> Batch:
         try:
             batch = self._full.get_nowait()
         except queue.Empty:
@@ -97,13 +112,8 @@ class Prefetcher:
             batch = self._full.get()
             self.waited += perf_counter() - start
         if isinstance(batch, BaseException):
-            self.close()
             raise batch
-        np.copyto(data, batch.data)
-        if label is not None:
-            np.copyto(label, batch.label)
-        self.position = batch.position + self.stream.batch_size
-        self._free.put(batch)
+        return batch
 
     def seek(self, position: int) -> None:
         """Go on from another record."""
@@ -111,12 +121,14 @@ class Prefetcher:
         self.position = position
 
     def _start(self) -> None:
+        # A thread that was told to stop may be filling its last batch yet: each has queues and batches of its own.
         self._free, self._full = queue.SimpleQueue(), queue.SimpleQueue()
-        for batch in self._batches:
-            self._free.put(batch)
+        for _ in range(self._depth):
+            self._free.put(self.stream.batch())
         arguments = (self.position, self._free, self._full)
-        self._thread = threading.Thread(target=self._run, args=arguments, name="caffelite-prefetch", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=arguments, name="caffelite-prefetch", daemon=True)
+        thread.start()
+        self._process, self._thread = os.getpid(), thread
 
     def _run(self, position: int, free: Any, full: Any) -> None:
         try:
@@ -129,7 +141,7 @@ class Prefetcher:
 
     def close(self) -> None:
         """Stop the thread."""
-        if self._thread is not None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
             self._free.put(None)
-            self._thread.join()
-            self._thread = None
+            thread.join()

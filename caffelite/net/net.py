@@ -12,6 +12,7 @@ from caffelite.kernels.cuda.host import Gpu
 from caffelite.kernels.engine.calls import together
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.layer import Layer
+from caffelite.net.caller import Caller, one_thread
 from caffelite.net.fusion import Unit
 from caffelite.net.graph import Graph
 from caffelite.net.parameters import Parameters
@@ -27,6 +28,9 @@ from caffelite.words import TRAIN, quoted, text_of
 
 class Net:
     """One phase of a net, ready to run.
+
+    One thread at a time runs it: another one that calls a method which computes or changes something meanwhile gets a
+    BusyError. Nets of their own run in any number of threads at once.
 
     It has more attributes than a class here should: they are the words of Caffe's Net, and what a solver reads.
 
@@ -75,6 +79,8 @@ class Net:
         Parameter blobs by layer name.
     inputs, outputs : list of str
         Blobs that the caller fills; those that no layer reads.
+    caller : Caller
+        Which thread is in the net.
     learnable : list of Learnable
         In the order of ``data`` and ``diff``.
     data, diff : ndarray of float32
@@ -112,6 +118,7 @@ class Net:
             self.context.device, self.context.variants = gpu, VARIANTS
         self.graph = Graph(self.document, self.context, level, stages)
         self.name = self.graph.name
+        self.caller = Caller(self.name)
         self.layers: list[Layer] = [node.layer for node in self.graph.nodes]
         self.layer_names = [layer.name for layer in self.layers]
         self.inputs = [top.name for node in self.graph.nodes if node.layer.facts.net_input for top in node.tops]
@@ -141,12 +148,14 @@ class Net:
             self.plan = Plan(self.graph, self._keep, self._dtype)
         self.blobs = self.plan.blobs
 
+    @one_thread
     def reshape(self) -> None:
         """Plan again for the shapes that the Input layers now have; parameters stay as they are."""
         self.graph.infer_shapes(again=True)
         self._parameters.check()
         self._make_plan()
 
+    @one_thread
     def close(self) -> None:
         """Stop the threads and close the files of the layers."""
         for layer in self.layers:
@@ -154,6 +163,7 @@ class Net:
 
     # Running.
 
+    @one_thread
     def forward(self) -> float:
         """Run all layers.
 
@@ -170,6 +180,7 @@ class Net:
                 self.forward_unit(position)
         return self.loss()
 
+    @one_thread
     def forward_unit(self, position: int) -> None:
         """Run one unit of the plan; where its shapes depend on the data, all behind it is fitted to them first."""
         unit = self.plan.units[position]
@@ -209,6 +220,7 @@ class Net:
         """Return the weighted sum of the losses of the last forward pass."""
         return sum(weight * float(blob.data.sum()) for weight, blob in self.plan.losses)
 
+    @one_thread
     def backward(self) -> None:
         """Compute all gradients; those of parameters are added to what is there."""
         for step in self.plan.seeds.values():
@@ -216,10 +228,12 @@ class Net:
         for step in self.plan.backward or [step for unit in reversed(self.plan.units) for step in unit.backward]:
             step()
 
+    @one_thread
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to zero."""
         self._parameters.zero_grad()
 
+    @one_thread
     def profile(self, iterations: int, backward: bool = True) -> list[LayerTime]:
         """Run forward and backward ``iterations`` times and return the mean time of each layer.
 
@@ -237,6 +251,7 @@ class Net:
         """Return, by ``layer/name``, the arrays beside the parameters that a resumed run needs (live, not copies)."""
         return {f"{layer.name}/{key}": array for layer in self.layers for key, array in layer.state.items()}
 
+    @one_thread
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Set what :meth:`state` returned; entries that this net does not have are ignored."""
         for key, array in self.state().items():
@@ -247,6 +262,7 @@ class Net:
                     )
                 array[...] = state[key]
 
+    @one_thread
     def copy_from(self, source: str | Path | Iterable[LayerWeights]) -> Transfer:
         """Set the parameters of the layers that a weights file names; other layers are left as they are.
 

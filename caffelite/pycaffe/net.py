@@ -13,6 +13,7 @@ from caffelite.errors import NetError
 from caffelite.layers.contract import blobs
 from caffelite.layers.contract import layer as contract
 from caffelite.layers.python import PythonLayer
+from caffelite.net.caller import one_thread
 from caffelite.net.graph import Version
 from caffelite.pycaffe.batches import assign, forward_all, set_arrays
 from caffelite.pycaffe.blob import Blob
@@ -126,6 +127,7 @@ class Net(Hooks):
     def _take(self, net: engine.Net) -> None:
         # The blobs and layers that are shown look for theirs in this net each time.
         self._net = net
+        self.caller = net.caller
         self._passes = Passes(net, self._call)
 
     def _show_own_layers(self) -> None:
@@ -153,6 +155,7 @@ class Net(Hooks):
 
     # Running.
 
+    @one_thread
     def forward(
         self,
         blobs: Iterable[str] | None = None,
@@ -192,11 +195,13 @@ class Net(Hooks):
         self._forward(first, last)
         return {name: self.blobs[name].data for name in dict.fromkeys(asked)}
 
+    @one_thread
     def _forward(self, start: int, end: int) -> float:
         """Run the layers with these numbers, both included; return the net's loss."""
         self._adopt()
         return self._passes.forward(start, end)
 
+    @one_thread
     def backward(
         self,
         diffs: Iterable[str] | None = None,
@@ -230,11 +235,13 @@ class Net(Hooks):
         self._backward(first, last)
         return {name: self.blobs[name].diff for name in dict.fromkeys(asked)}
 
+    @one_thread
     def _backward(self, start: int, end: int) -> None:
         """Run the layers with these numbers backward, both included, ``start`` the greater one."""
         self._adopt()
         self._passes.backward(start, end)
 
+    @one_thread
     def forward_all(self, blobs: Iterable[str] | None = None, **inputs: Any) -> dict[str, np.ndarray]:
         """Run the net over any number of inputs, a batch at a time; the last one is filled up with zeros.
 
@@ -253,6 +260,7 @@ class Net(Hooks):
         size = self.blobs[self.inputs[0]].shape[0] if self.inputs else 1
         return forward_all(partial(self.forward, list(blobs or ())), inputs, size)
 
+    @one_thread
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
         """Give the MemoryData layer that the net begins with its data; it goes through it a batch at a time.
 
@@ -272,6 +280,7 @@ class Net(Hooks):
 
     # Shapes.
 
+    @one_thread
     def reshape(self) -> None:
         """Take up the shapes that were asked for with ``blobs[input].reshape``; what inputs hold is kept.
 
@@ -291,6 +300,7 @@ class Net(Hooks):
         """Set the parameters of the layers that a weights file names; other layers are left as they are."""
         self._net.copy_from(str(weights))
 
+    @one_thread
     def share_with(self, other: "Net") -> None:
         """Use the parameters of ``other``, where layers have the same name, from now on.
 

@@ -10,6 +10,7 @@ from typing import Any
 from caffelite.errors import SolverError
 from caffelite.gpu.choice import cost
 from caffelite.net import Net
+from caffelite.net.caller import one_thread
 from caffelite.net.machine import thread_count, together
 from caffelite.net.transfer import Transfer
 from caffelite.schema.documents import SolverDocument
@@ -57,6 +58,8 @@ class Solver:
     param : SolverParameter
         A copy of the one given; that of the settings, where these are given.
     net : Net
+    caller : Caller
+        Which thread trains: that of ``net``, for the whole of a step.
     test_nets : list of Net
         They use the parameters of ``net`` by layer name.
     rule : UpdateRule
@@ -109,6 +112,7 @@ class Solver:
         self._tell("on_log", "solver.cpp:102", f"Creating training net from {training.described}")
         with together():
             self.net = self._build(training, keep, None)
+            self.caller = self.net.caller
             try:
                 for i, one in enumerate(tests):
                     self._tell("on_log", "solver.cpp:190", f"Creating test net (#{i}) specified by {one.described}")
@@ -168,6 +172,7 @@ class Solver:
         """Ask the loop for a snapshot after the iteration it is in; a signal handler may call it."""
         self._snapshot_wanted = True
 
+    @one_thread
     def copy_from(self, path: str | Path) -> Transfer:
         """Start from weights; returns what was taken. Test nets see them too."""
         self._tell("on_log", "solver.cpp:77", f"Finetuning from {path}")
@@ -177,6 +182,7 @@ class Solver:
                 net.copy_from(path)
         return done
 
+    @one_thread
     def solve(self, resume: str | Path | None = None) -> None:
         """Train up to ``max_iter``, with tests, displays and snapshots on the way.
 
@@ -216,6 +222,7 @@ class Solver:
                 self.test_all()
         self._tell("on_end", self._stop)
 
+    @one_thread
     def step(self, iterations: int) -> None:
         """Train for a number of iterations, with tests, displays and snapshots when it is their turn."""
         p = self.param
@@ -266,12 +273,14 @@ class Solver:
                 self._on_gpu = 2
                 self._tell("on_say", cost(self.gpu, 1, before))
 
+    @one_thread
     def apply_update(self) -> None:
         """Change the parameters by their gradients at the rate ``rate``; the iteration is not counted."""
         clipped = self.rule.apply(self.rate, self.iteration)
         if clipped is not None:
             self._tell("on_clip", clipped[0], self.param.clip_gradients, clipped[1])
 
+    @one_thread
     def test_all(self) -> None:
         """Test every test net for its ``test_iter`` batches."""
         for i in range(len(self.test_nets)):
@@ -295,6 +304,7 @@ class Solver:
 
     # Snapshots.
 
+    @one_thread
     def snapshot(self) -> str:
         """Write weights and state; return the path of the state.
 
@@ -323,6 +333,7 @@ class Solver:
     def _nets(self) -> dict[str, Net]:
         return {"train": self.net, **{f"test{i}": net for i, net in enumerate(self.test_nets)}}
 
+    @one_thread
     def restore(self, path: str | Path) -> None:
         """Go on from a ``.solverstate``, of caffelite (bit for bit) or of Caffe (data from the first record).
 

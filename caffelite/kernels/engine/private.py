@@ -5,6 +5,7 @@ anything is compiled. What is public there, or documented for extensions (``numb
 ``numba.core.types`` and ``cgutils``, ``numba.config``), is imported where it is used.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -48,10 +49,10 @@ for _flag in ("no_compile", "no_cpython_wrapper", "no_cfunc_wrapper"):
     _find("numba.core.compiler", f"Flags.{_flag}")
 _Pipeline = _find("numba.core.compiler", "Compiler")
 _cpu = _find("numba.core.registry", "cpu_target")
-#: One thread compiles at a time; a copy of the process must not begin with the lock of a thread that it does not have.
-compiler_lock = _find("numba.core.compiler_lock", "global_compiler_lock")
-#: LLVM's own lock, for the same reason: llvmlite takes it for every call of LLVM.
-llvm_lock = _find("llvmlite.binding.ffi", "lib._lock")
+#: One thread compiles at a time.
+_compiler_lock = _find("numba.core.compiler_lock", "global_compiler_lock")
+#: LLVM's own lock: llvmlite takes it for every call of LLVM.
+_llvm_lock = _find("llvmlite.binding.ffi", "lib._lock")
 #: Adds the size to an index below zero: see :func:`_without_negative_indices`.
 _find("numba.cpython.slicing", "fix_index")
 _slicing: Any = import_module("numba.cpython.slicing")
@@ -82,6 +83,22 @@ def _check_attributes() -> None:
 
 
 _check_attributes()
+
+
+def _lock() -> None:
+    _compiler_lock.acquire()
+    _llvm_lock.__enter__()
+
+
+def _unlock() -> None:
+    _llvm_lock.__exit__(None, None, None)
+    _compiler_lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    # A copy of the process must not begin with the lock of a thread that it does not have: whoever forks waits until
+    # no other thread compiles.
+    os.register_at_fork(before=_lock, after_in_parent=_unlock, after_in_child=_unlock)
 
 
 class _Compiler(_FunctionCompiler):
@@ -123,7 +140,7 @@ def compiled(
     finish : callable
         Takes numba's result, whose library holds LLVM's code, and makes machine code of it: see :func:`link`.
     """
-    with compiler_lock, _without_negative_indices():
+    with _compiler_lock, _without_negative_indices():
         result = _Compiler(function, _cpu, {"nopython": True, **options}, {}, _Pipeline).compile(types, numba.void)
         finish(result)
     return result.library

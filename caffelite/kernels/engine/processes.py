@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from caffelite.kernels.engine import keeping, private, settings
+from caffelite.kernels.engine import keeping, settings
 from caffelite.kernels.engine.compiling import Kernel, listening
 from caffelite.kernels.engine.entry import KernelVersion
 
@@ -26,8 +26,7 @@ def compile_missing(missing: Sequence[tuple[Kernel, KernelVersion]]) -> None:
     children: list[int] = []
     try:
         for _ in range(min(settings.compilers(), len(missing)) - 1):
-            # What another thread has locked would stay locked in the copy.
-            with private.compiler_lock, private.llvm_lock, warnings.catch_warnings():
+            with warnings.catch_warnings():
                 # Python warns that threads are not copied: nothing is asked of them there.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 child = os.fork()
