@@ -161,8 +161,8 @@ class ImageStream:
     def batch_shape(self) -> Shape:
         return (self.batch_size, self.shape[0], *self.transformer.size)
 
-    def batch(self) -> "ItemBatch":
-        return ItemBatch(self.batch_shape, self.seed, self._put)
+    def batches(self, number: int) -> "ItemBatches":
+        return ItemBatches(self.batch_shape, number, self.seed, self._put)
 
     def _put(self, position: int, index: int, bits: np.ndarray, out: np.ndarray) -> int:
         image, label, what = self.read(position)
@@ -173,26 +173,30 @@ class ImageStream:
         """Nothing is open between two images."""
 
 
-class ItemBatch:
-    """A batch that is filled one item after the other.
+class ItemBatches:
+    """Batches that are filled one item after the other.
 
     Parameters
     ----------
     shape : tuple of int
-    seed : int
+        Of a batch.
+    number, seed : int
     put : callable
         ``put(position, index, bits, out)`` fills ``out`` with the item at ``position`` of the run, the one at ``index``
         of its batch, by three random numbers, and returns its label.
     """
 
-    def __init__(self, shape: Shape, seed: int, put: Callable[[int, int, np.ndarray, np.ndarray], int]) -> None:
-        self.data = arrays.zeros(shape)
-        self.label = arrays.zeros(shape[0])
+    def __init__(
+        self, shape: Shape, number: int, seed: int, put: Callable[[int, int, np.ndarray, np.ndarray], int]
+    ) -> None:
+        self.data = arrays.zeros((number * shape[0], *shape[1:]))
+        self.label = arrays.zeros(number * shape[0])
         self.position = 0
+        self._batch_size = shape[0]
         self._seed, self._put = seed, put
 
     def fill(self, position: int) -> None:
         self.position = position
         bits = draws(self._seed, position, len(self.label), 3)
         for i in range(len(self.label)):
-            self.label[i] = self._put(position + i, i, bits[i], self.data[i])
+            self.label[i] = self._put(position + i, i % self._batch_size, bits[i], self.data[i])

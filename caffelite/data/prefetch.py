@@ -8,20 +8,26 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from caffelite.errors import DataError
 from caffelite.words import Shape, count
 
 #: Bytes of batches that are made ahead, where more than one fits.
 _AHEAD = 16 << 20
 
+#: Small batches are made several at a time, up to so many bytes and batches: handing one from thread to thread, and the
+#: Python around it, takes a fifth of a step of a small net.
+_TOGETHER, _MOST_TOGETHER = 1 << 20, 8
 
-class Batch(Protocol):
-    """Memory for one batch.
+
+class Batches(Protocol):
+    """Memory for batches that follow one another.
 
     Attributes
     ----------
     data, label : ndarray of float32
+        Of all batches, one after the other.
     position : int
-        The number in the run of its first record.
+        The number in the run of the first record.
     """
 
     data: np.ndarray
@@ -52,8 +58,8 @@ class Stream(Protocol):
     @property
     def batch_shape(self) -> Shape: ...
 
-    def batch(self) -> Batch:
-        """Return memory for a batch."""
+    def batches(self, number: int) -> Batches:
+        """Return memory for batches."""
 
     def close(self) -> None:
         """Give back files that are open."""
@@ -81,11 +87,16 @@ class Prefetcher:
         self.stream = stream
         self.position = 0
         self.waited = 0.0
-        self._depth = min(max(_AHEAD // (4 * count(stream.batch_shape)), 1), depth)
+        size = 4 * count(stream.batch_shape)
+        self._together = min(max(_TOGETHER // size, 1), _MOST_TOGETHER)
+        # Of small batches there is one lot to be filled while another is used.
+        depth = max(depth // self._together, 2) if self._together > 1 else depth
+        self._depth = min(max(_AHEAD // size, 1), depth)
+        self._lot: Batches | None = None
         self._thread: threading.Thread | None = None
         self._process = 0
-        self._free: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
-        self._full: queue.SimpleQueue[Batch | BaseException] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[Batches | None] = queue.SimpleQueue()
+        self._full: queue.SimpleQueue[Batches | BaseException] = queue.SimpleQueue()
 
     def next(self, data: np.ndarray, label: np.ndarray | None) -> None:
         """Copy the next batch into ``data`` and ``label``; errors of the thread come out here."""
@@ -93,27 +104,31 @@ class Prefetcher:
         if self._thread is None or self._process != os.getpid():
             self._start()
         try:
-            batch = self._next()
-            np.copyto(data, batch.data)
+            lot = self._lot = self._lot or self._next()
+            first = self.position - lot.position
+            end = first + self.stream.batch_size
+            np.copyto(data, lot.data[first:end])
             if label is not None:
-                np.copyto(label, batch.label)
-            self.position = batch.position + self.stream.batch_size
-            self._free.put(batch)
+                np.copyto(label, lot.label[first:end])
+            self.position += self.stream.batch_size
+            if end == len(lot.label):
+                self._lot = None
+                self._free.put(lot)
         except BaseException:
-            # Where Ctrl-C came between two of these lines, the batch is neither here nor with the thread.
+            # Where Ctrl-C came between two of these lines, the lot is neither here nor with the thread.
             self.close()
             raise
 
-    def _next(self) -> Batch:
+    def _next(self) -> Batches:
         try:
-            batch = self._full.get_nowait()
+            lot = self._full.get_nowait()
         except queue.Empty:
             start = perf_counter()
-            batch = self._full.get()
+            lot = self._full.get()
             self.waited += perf_counter() - start
-        if isinstance(batch, BaseException):
-            raise batch
-        return batch
+        if isinstance(lot, BaseException):
+            raise lot
+        return lot
 
     def seek(self, position: int) -> None:
         """Go on from another record."""
@@ -121,10 +136,11 @@ class Prefetcher:
         self.position = position
 
     def _start(self) -> None:
-        # A thread that was told to stop may be filling its last batch yet: each has queues and batches of its own.
+        # A thread that was told to stop may be filling its last lot yet: each has queues and memory of its own.
         self._free, self._full = queue.SimpleQueue(), queue.SimpleQueue()
+        self._lot = None
         for _ in range(self._depth):
-            self._free.put(self.stream.batch())
+            self._free.put(self.stream.batches(self._together))
         arguments = (self.position, self._free, self._full)
         thread = threading.Thread(target=self._run, args=arguments, name="caffelite-prefetch", daemon=True)
         thread.start()
@@ -132,10 +148,19 @@ class Prefetcher:
 
     def _run(self, position: int, free: Any, full: Any) -> None:
         try:
-            while (batch := free.get()) is not None:
-                batch.fill(position)
-                position += self.stream.batch_size
-                full.put(batch)
+            while (lot := free.get()) is not None:
+                try:
+                    lot.fill(position)
+                except DataError:
+                    # The batches before the record that cannot be used are there all the same.
+                    for _ in range(self._together):
+                        lot = self.stream.batches(1)
+                        lot.fill(position)
+                        full.put(lot)
+                        position += self.stream.batch_size
+                    raise
+                position += self._together * self.stream.batch_size
+                full.put(lot)
         except BaseException as error:  # noqa: BLE001 - handed to the thread that uses the data
             full.put(error)
 

@@ -41,12 +41,12 @@ def decode(record: bytes, what: str = "the record", color: bool | None = None) -
     return values.reshape(shape), datum.label
 
 
-class RecordBatch:
-    """A batch of records, and the calls that fill it."""
+class RecordBatches:
+    """Batches of records, one after the other, and the calls that fill them."""
 
-    def __init__(self, stream: "RecordStream") -> None:
-        n, shape = stream.batch_size, stream.shape
-        self.data = arrays.zeros(stream.batch_shape)
+    def __init__(self, stream: "RecordStream", number: int) -> None:
+        n, shape = number * stream.batch_size, stream.shape
+        self.data = arrays.zeros((n, *stream.batch_shape[1:]))
         self.label = arrays.zeros(n)
         self.position = 0
         self._first = np.zeros(1, np.int64)
@@ -71,7 +71,7 @@ class RecordBatch:
                 bad = int(np.flatnonzero(self._status)[0])
                 self._explain(position + bad, int(self._status[bad]))
         else:
-            for i in range(stream.batch_size):
+            for i in range(len(self.label)):
                 what = stream.name(position + i)
                 image, label = decode(stream.database.read(position + i), what, stream.color)
                 if image.shape != stream.shape:
@@ -79,7 +79,7 @@ class RecordBatch:
                 self._staged[i] = image
                 self.label[i] = label
             size = self._staged[0].nbytes
-            self._pixels[:] = self._staged.ctypes.data + size * np.arange(stream.batch_size)
+            self._pixels[:] = self._staged.ctypes.data + size * np.arange(len(self.label))
         self._transform()
         if stream.in_place:
             stream.database.release(self._addresses, self._lengths)
@@ -139,8 +139,8 @@ class RecordStream:
     def batch_shape(self) -> Shape:
         return (self.batch_size, self.shape[0], *self.transformer.size)
 
-    def batch(self) -> RecordBatch:
-        return RecordBatch(self)
+    def batches(self, number: int) -> RecordBatches:
+        return RecordBatches(self, number)
 
     def close(self) -> None:
         self.database.close()

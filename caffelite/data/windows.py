@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 
 from caffelite.data.draws import below
-from caffelite.data.images import ItemBatch, decode_image, resize
+from caffelite.data.images import ItemBatches, decode_image, resize
 from caffelite.data.transform import read_mean
 from caffelite.errors import DataError
 from caffelite.schema.messages import TransformationParameter, WindowDataParameter
@@ -217,8 +217,8 @@ class WindowStream:
     def batch_shape(self) -> Shape:
         return (self.batch_size, 3, self.crop, self.crop)
 
-    def batch(self) -> ItemBatch:
-        return ItemBatch(self.batch_shape, self.seed, self._put)
+    def batches(self, number: int) -> ItemBatches:
+        return ItemBatches(self.batch_shape, number, self.seed, self._put)
 
     def _put(self, position: int, index: int, bits: np.ndarray, out: np.ndarray) -> int:
         window = self.window(index >= self.batch_size - self.foreground, bits[0])

@@ -159,6 +159,29 @@ def test_records_that_do_not_fit(tmp_path: Path) -> None:
         decode(Datum(encoded=True, data=b"ab").SerializeToString())
 
 
+def test_small_batches_are_made_several_at_a_time_and_errors_come_with_theirs(tmp_path: Path) -> None:
+    pixels = np.arange(30, dtype=np.uint8).reshape(30, 1, 1, 1)
+    good = list(records(*pixels))
+    write_database(tmp_path / "good", good)
+    write_database(tmp_path / "bad", [*good[:17], (good[17][0], b"\xff\xff"), *good[18:]])
+    for name, most in (("good", 40), ("bad", 5)):
+        database = open_database(tmp_path / name)
+        prefetcher = Prefetcher(RecordStream(database, 3, TransformationParameter(), TEST, 7, where), 4)
+        data, label = np.zeros((3, 1, 1, 1), np.float32), np.zeros(3, np.float32)
+        for number in range(most):
+            prefetcher.next(data, label)
+            assert data.reshape(-1).tolist() == [(3 * number + i) % 30 for i in range(3)]
+            assert prefetcher.position == 3 * (number + 1)
+        if name == "bad":
+            with pytest.raises(DataError, match="record 17 is not a Datum"):
+                prefetcher.next(data, label)
+        prefetcher.seek(7)
+        prefetcher.next(data, None)
+        assert data.reshape(-1).tolist() == [7, 8, 9]
+        prefetcher.close()
+        database.close()
+
+
 def test_written_database_grows_and_is_read_by_lmdb(tmp_path: Path) -> None:
     many = [(b"%08d" % i, bytes(70_000)) for i in range(1100)]  # more than the first map holds
     assert write_database(tmp_path / "db", iter(many)) == 1100
