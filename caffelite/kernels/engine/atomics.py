@@ -17,11 +17,11 @@ _WORD = ir.IntType(64)
 _INT = ir.IntType(32)
 
 
-def _pointer(builder, address):
+def _pointer(builder: Any, address: Any) -> Any:
     return builder.inttoptr(address, _WORD.as_pointer())
 
 
-def _call(builder, name: str, result: ir.Type, arguments: list[Any], variable: bool = False) -> Any:
+def _call(builder: Any, name: str, result: ir.Type, arguments: list[Any], variable: bool = False) -> Any:
     """Call a function of LLVM or of the system's library."""
     kinds = [argument.type for argument in arguments]
     kind = ir.FunctionType(result, kinds[:1] if variable else kinds, var_arg=variable)
