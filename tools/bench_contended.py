@@ -201,7 +201,7 @@ def choose_nets(options: argparse.Namespace) -> None:
     chosen = [name for name in published if name in (options.names or published)]
     if chosen:
         if options.nets is None:
-            raise ValueError(f"--nets FOLDER says where {', '.join(chosen)} are; tools/bench_infer.py --help has more")
+            raise ValueError(f"--nets FOLDER has to say where {chosen[0]} is; tools/bench_infer.py --help has more")
         needed(options.programs)
         options.sources = {name: source(options.nets, name) for name in chosen}
 

@@ -13,7 +13,8 @@ The pool of "caffelite, 1 net" is one net; that of "caffelite, N nets" one for e
 Runtime has one session, and OpenVINO one model, for any number of threads. All have as many threads as there are cores.
 ``--memory`` tells instead what the server has in memory after each tenth of 10,000 answers.
 
-`tools/bench_infer.py --help` says where GoogLeNet is published; ``lenet`` is that of ``models/``. Parameters are random.
+`tools/bench_infer.py --help` says where GoogLeNet is published; ``lenet`` is that of ``models/``. Parameters are
+random.
 """
 
 import argparse
@@ -130,8 +131,8 @@ def same(answer: bytes, expected: bytes) -> bool:
 def asking(shape: tuple[int, ...]) -> Callable[[tuple[int, int, int, float]], Any]:
     """Return a function that lets clients ask.
 
-    It takes the port, the number of clients, how many answers each gets and for how many seconds at most; it returns how
-    long each answer took, the seconds of all, the number of wrong answers, and what is right for the first image.
+    It takes the port, the number of clients, how many answers each gets and for how many seconds at most; it returns
+    how long each answer took, the seconds of all, the number of wrong answers, and what is right for the first image.
     """
     rng = np.random.default_rng(2)
     clients = [Client((rng.standard_normal(shape) * DEVIATION).astype(np.float32)) for _ in range(max(CLIENTS))]
@@ -262,13 +263,13 @@ def parsed() -> argparse.Namespace:
     options = parser.parse_args()
     options.sources = {}
     try:
-        needed(options.programs)
         for name in options.names:
             if name not in NETS:
                 raise ValueError(f"there is no net {name}, but {' and '.join(NETS)}")
             if name != "lenet" and options.nets is None:
-                raise ValueError(f"--nets FOLDER says where {name} is; tools/bench_infer.py --help has more")
+                raise ValueError(f"--nets FOLDER has to say where {name} is; tools/bench_infer.py --help has more")
             options.sources[name] = None if name == "lenet" else source(options.nets, name)
+        needed(options.programs)
     except ValueError as error:
         parser.error(str(error))
     return options
