@@ -11,14 +11,14 @@ speed meanwhile.
 
 import argparse
 import json
-import subprocess
-import sys
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from turns import in_turns, machine, timed, use_threads
+from workers import Worker
 
 #: Shape of a batch and deviation of its values, for the nets of ``models/``.
 TRAINED = {
@@ -58,40 +58,28 @@ def inference(prototxt: str) -> Callable[[], Any]:
     return net.forward
 
 
-def serve(kind: str, name: str) -> None:
-    """Do as many steps as each line of the input says; answer with what each of them took."""
+def answering(kind: str, name: str, threads: int) -> Callable[[tuple[int, float]], list[float]]:
+    """Return a function that does steps as :func:`turns.timed` does."""
+    use_threads(threads)
     step = {"train": training, "infer": inference}[kind](name)
-    for line in sys.stdin:
+
+    def answer(request: tuple[int, float]) -> list[float]:
         step()  # wakes its threads
-        print(json.dumps(timed(step, int(line))), flush=True)
+        return timed(step, *request)
+
+    return answer
 
 
-class Worker:
-    """A checkout in a process of its own."""
+class Steps(Worker):
+    """A checkout in a process of its own; this one where none is given."""
 
-    def __init__(self, checkout: Path, kind: str, name: str) -> None:
-        paths = f"import sys; sys.path[:0] = [{str(checkout)!r}, {str(checkout / 'tools')!r}]"
-        code = f"{paths}; sys.path.append({str(Path(__file__).parent)!r}); import bench_checkouts"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", f"{code}; bench_checkouts.serve({kind!r}, {name!r})"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+    def __init__(self, checkout: Path | None, kind: str, name: str, threads: int) -> None:
+        super().__init__("a checkout" if checkout else name, answering, kind, name, threads, checkout=checkout)
 
-    def run(self, steps: int) -> list[float]:
+    def run(self, steps: int, seconds: float = math.inf) -> list[float]:
         """Return the seconds of so many steps."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        print(steps, file=self._process.stdin, flush=True)
-        line = self._process.stdout.readline()
-        if not line:
-            sys.exit("a checkout ended; what it said is above")
-        times: list[float] = json.loads(line)
+        times: list[float] = self.ask((steps, seconds))
         return times
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate()
 
 
 def main() -> None:
@@ -106,11 +94,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="of each checkout a round")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    use_threads(options.threads)
     rows = []
     for kind, name in [("train", n) for n in options.train] + [("infer", str(p.resolve())) for p in options.infer]:
         checkouts = {"before": options.before.resolve(), "after": options.after.resolve()}
-        workers = {which: Worker(checkout, kind, name) for which, checkout in checkouts.items()}
+        workers = {which: Steps(path, kind, name, options.threads) for which, path in checkouts.items()}
         results = in_turns({which: worker.run for which, worker in workers.items()}, options.rounds, options.seconds)
         for worker in workers.values():
             worker.close()

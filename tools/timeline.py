@@ -61,10 +61,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="training steps to draw (3)")
     arguments = parser.parse_args()
     use_threads(len(os.sched_getaffinity(0)))
-    from bench_growth import SHAPES
+    from bench_checkouts import TRAINED
     from bench_train import caffelite_solver
 
-    solver = caffelite_solver(arguments.name, *SHAPES[arguments.name])
+    solver = caffelite_solver(arguments.name, *TRAINED[arguments.name])
     rows, total = traced(solver.net, lambda: solver.step(1), arguments.steps)
     for who in range(1 + max(row[0] for row in rows)):
         busy = sum(b - a for w, _, a, b in rows if w == who)

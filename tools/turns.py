@@ -1,24 +1,33 @@
 """Programs timed in turns, so that what the machine does meanwhile meets all of them: what the benchmarks share."""
 
+import math
 import os
 import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 
-def timed(step: Callable[[], Any], steps: int) -> list[float]:
-    """Return how many seconds each of ``steps`` calls takes."""
+def timed(step: Callable[[], Any], steps: int, seconds: float = math.inf) -> list[float]:
+    """Return how many seconds each of ``steps`` calls takes; after ``seconds`` no other begins."""
     times = []
+    end = time.perf_counter() + seconds
     for _ in range(steps):
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)
+        if start + times[-1] > end:
+            break
     return times
+
+
+def spread(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the median, the smallest and the largest."""
+    return statistics.median(values), min(values), max(values)
 
 
 @dataclass(frozen=True)
@@ -83,12 +92,22 @@ def in_turns(programs: Mapping[str, Callable[[int], list[float]]], rounds: int, 
     return results
 
 
+def _status(field: str) -> float:
+    """Return what Linux tells of the memory of this process, MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
+def memory() -> float:
+    """Return what this process has in memory now, MiB (Linux)."""
+    return _status("VmRSS")
+
+
 def peak_memory() -> float:
     """Return the most memory this process ever had, MiB."""
     try:
         # getrusage starts with what the parent had when it made this process.
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+        return _status("VmHWM")
     except (OSError, StopIteration):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

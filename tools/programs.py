@@ -1,0 +1,290 @@
+"""Programs of inference, each with one published net in a process of its own: what the benchmarks share.
+
+A net is read from the prototxt that its authors published; its parameters are random, from one seed: filters that keep
+the size of values (He et al., 2015), in BatchNorm the statistics of random images, and a last layer whose scores have a
+standard deviation of 1.
+"""
+
+import math
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from turns import peak_memory, timed
+from workers import Worker
+
+#: name -> folder of the repository, path in it
+NETS = {
+    "googlenet": ("BVLC+caffe", "models/bvlc_googlenet/deploy.prototxt"),
+    "resnet50": ("KaimingHe+deep-residual-networks", "prototxt/ResNet-50-deploy.prototxt"),
+    "mobilenet": ("shicai+MobileNet-Caffe", "mobilenet_deploy.prototxt"),
+    "mobilenet_v2": ("shicai+MobileNet-Caffe", "mobilenet_v2_deploy.prototxt"),
+    "squeezenet": ("forresti+SqueezeNet", "SqueezeNet_v1.1/deploy.prototxt"),
+}
+SEED = 1
+#: Images are like photographs less their mean.
+DEVIATION = 60.0
+#: Images that the statistics of BatchNorm are of.
+MEASURED = 4
+#: The largest difference that programs may have, by the largest deviation of a result from the mean result.
+TOLERANCE = 2e-4
+#: Seconds after which threads that wait for more work are asleep.
+REST = 0.1
+
+Forward = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Files:
+    """One net in the formats of all programs, in one folder."""
+
+    folder: Path
+
+    @property
+    def prototxt(self) -> Path:
+        return self.folder / "net.prototxt"
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "net.caffemodel"
+
+    @property
+    def onnx(self) -> Path:
+        return self.folder / "net.onnx"
+
+    def images(self) -> np.ndarray:
+        return np.load(self.folder / "images.npy")
+
+
+def prepare(source: Path, files: Files, batch: int) -> None:
+    """Write a net for all programs."""
+    import onnx
+    from onnx_twin import twin
+
+    from caffelite.net import Net
+    from caffelite.schema.printer import write_text
+    from caffelite.schema.text import read_net
+    from caffelite.words import TEST, TRAIN
+
+    rng = np.random.default_rng(SEED)
+    document = read_net(source)
+    document.message.layer[0].input_param.shape[0].dim[0] = MEASURED
+    measuring = Net(document, TRAIN, keep=True, learn=False, global_stats=False)
+    for layer in measuring.layers:
+        randomise(layer, rng)
+    data = measuring.blobs[measuring.inputs[0]].data
+    data[...] = rng.standard_normal(data.shape) * DEVIATION
+    measuring.forward()
+    scores = measuring.graph.nodes[-1].bottoms[0].name
+    last = [blobs for blobs in measuring.params.values()][-1]
+    deviation = measuring.blobs[scores].data.std(axis=1).mean()
+    for blob in last:
+        blob.data /= deviation
+    measuring.save(files.weights)
+
+    document.message.layer[0].input_param.shape[0].dim[0] = batch
+    write_text(document, files.prototxt)
+    # Its kernels are compiled here, so that the process that is measured finds them.
+    net = Net(files.prototxt, TEST, weights=files.weights)
+    net.forward()
+    onnx.save(twin(net), files.onnx)
+    np.save(files.folder / "images.npy", (rng.standard_normal((batch, *data.shape[1:])) * DEVIATION).astype(np.float32))
+
+
+def prepared(sources: Mapping[str, Path], batch: int) -> Iterator[tuple[str, Files]]:
+    """Write one net after the other for all programs, in a process that is gone when they are timed."""
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool,
+    ):
+        for name, path in sources.items():
+            files = Files(Path(temporary) / name)
+            files.folder.mkdir()
+            pool.apply(prepare, (path, files, batch))
+            yield name, files
+
+
+def randomise(layer: Any, rng: np.random.Generator) -> None:
+    kind = layer.param.type
+    if kind in ("Convolution", "InnerProduct"):
+        filters, *bias = layer.blobs
+        filters.data[...] = rng.normal(0, np.sqrt(2 * filters.shape[0] / filters.data.size), filters.shape)
+        for blob in bias:
+            blob.data[...] = rng.normal(0, 0.1, blob.shape)
+    elif kind == "Scale":
+        for blob, mean in zip(layer.blobs, (1.0, 0.0), strict=False):
+            blob.data[...] = rng.normal(mean, 0.2, blob.shape)
+
+
+def caffelite_nets(files: Files, count: int) -> list[Forward]:
+    """Return passes that may run at once, of nets that share their parameters."""
+    from caffelite.net import Net
+    from caffelite.words import TEST
+
+    def forward(net: Net, images: np.ndarray) -> np.ndarray:
+        net.blobs[net.inputs[0]].data[...] = images
+        net.forward()
+        return net.blobs[net.outputs[0]].data
+
+    first = Net(files.prototxt, TEST, weights=files.weights)
+    nets = [first, *(Net(files.prototxt, TEST, share=first) for _ in range(count - 1))]
+    return [partial(forward, net) for net in nets]
+
+
+def caffelite(files: Files, threads: int, spinning: bool) -> Forward:
+    return caffelite_nets(files, 1)[0]
+
+
+def opencv(files: Files, threads: int, spinning: bool) -> Forward:
+    import cv2
+
+    cv2.setNumThreads(threads)
+    net = cv2.dnn.readNetFromCaffe(str(files.prototxt), str(files.weights))
+    net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
+    net.setPreferableTarget(cv2.dnn.DNN_TARGET_CPU)
+    net.enableFusion(True)
+
+    def forward(images: np.ndarray) -> np.ndarray:
+        net.setInput(images)
+        return net.forward()
+
+    return forward
+
+
+def onnxruntime(files: Files, threads: int, spinning: bool) -> Forward:
+    import onnxruntime as ort
+
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+    session = ort.InferenceSession(str(files.onnx), settings, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})[0]
+
+
+def openvino_requests(files: Files, threads: int, count: int) -> list[Forward]:
+    """Return passes that may run at once, over one compiled model in float32."""
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    model = openvino.Core().compile_model(files.onnx, "CPU", settings)
+
+    def forward(request: Any, images: np.ndarray) -> np.ndarray:
+        return request.infer([images], share_inputs=True)[model.outputs[0]]
+
+    return [partial(forward, model.create_infer_request()) for _ in range(count)]
+
+
+def openvino(files: Files, threads: int, spinning: bool) -> Forward:
+    return openvino_requests(files, threads, 1)[0]
+
+
+def pytorch(files: Files, threads: int, spinning: bool) -> Forward:
+    import torch
+    from torch_onnx import load
+
+    torch.set_num_threads(threads)
+    return load(files.onnx)
+
+
+PROGRAMS: dict[str, Callable[[Files, int, bool], Forward]] = {
+    "caffelite": caffelite,
+    "OpenCV": opencv,
+    "ONNX Runtime": onnxruntime,
+    "OpenVINO": openvino,
+    "PyTorch": pytorch,
+}
+
+
+def answering(program: str, files: Files, threads: int, spinning: bool) -> Callable[[tuple[int, float]], Any]:
+    """Return a function that does passes as :func:`turns.timed` does steps."""
+    images = files.images()
+    forward = PROGRAMS[program](files, threads, spinning)
+    waited = used = 0.0  # seconds, and those of a core that it took meanwhile
+    rest = time.perf_counter(), time.process_time()
+
+    def answer(request: tuple[int, float]) -> Any:
+        nonlocal waited, used, rest
+        waited += time.perf_counter() - rest[0]
+        used += time.process_time() - rest[1]
+        forward(images)  # wakes its threads
+        times = timed(partial(forward, images), *request)
+        result = np.array(forward(images))
+        time.sleep(REST)
+        rest = time.perf_counter(), time.process_time()
+        return times, result, used / waited, peak_memory()
+
+    return answer
+
+
+class Passes(Worker):
+    """A program that runs one net, in a process of its own."""
+
+    def __init__(
+        self, program: str, files: Files, threads: int, spinning: bool = True, checkout: Path | None = None
+    ) -> None:
+        super().__init__(program, answering, program, files, threads, spinning, checkout=checkout)
+        self.result = np.empty(0)
+        #: The share of a core that it took while it waited.
+        self.awake = 0.0
+        self.peak_mb = 0.0
+
+    def run(self, steps: int, seconds: float = math.inf) -> list[float]:
+        times, self.result, self.awake, self.peak_mb = self.ask((steps, seconds))
+        return times
+
+
+def difference(result: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest difference of two results, by the largest deviation of the expected ones from their mean."""
+    flat = expected.reshape(len(expected), -1).astype(np.float64)
+    spread = np.abs(flat - flat.mean()).max()
+    # A result that is the same everywhere agrees with anything.
+    if result.size != expected.size or not spread > 1e-2 * np.abs(flat).mean():
+        return float("inf")
+    return float(np.abs(result.reshape(flat.shape) - flat).max() / spread)
+
+
+def agree(net: str, first: Passes, *others: Passes) -> None:
+    """End the run where a program's result is not the first one's."""
+    first.run(1)
+    for worker in others:
+        worker.run(1)
+        found = difference(worker.result, first.result)
+        if not found < TOLERANCE:
+            sys.exit(f"{net}: {worker.name} and {first.name} differ by {found:.1e}, not timed")
+
+
+def source(folder: Path, net: str) -> Path:
+    """Return where a net of ``NETS`` lies.
+
+    Raises
+    ------
+    ValueError
+        There is no such net, or its file is missing.
+    """
+    if net not in NETS:
+        raise ValueError(f"there is no net {net}, but {', '.join(NETS)}")
+    path = folder.joinpath(*NETS[net])
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; tools/bench_infer.py --help says where it is published")
+    return path
+
+
+def needed(programs: Iterable[str]) -> None:
+    """Raise ValueError where a package that programs need is not installed."""
+    packages = {"OpenCV": "cv2", "ONNX Runtime": "onnxruntime", "OpenVINO": "openvino", "PyTorch": "torch"}
+    # Each net is written for all programs.
+    missing = ["ONNX"] if find_spec("onnx") is None else []
+    missing += [program for program in programs if program in packages and find_spec(packages[program]) is None]
+    if missing:
+        raise ValueError(f"not installed: {', '.join(missing)}; pip install '.[bench]', or choose others by --programs")
