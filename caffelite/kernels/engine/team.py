@@ -257,9 +257,12 @@ class Team:
         for place in (ASLEEP, OWNER, CALLER, STOP):
             self._set(place, 0)
         self._set(THREADS, 1)
-        spins, nanoseconds_of_yields = settings.waiting()
+        self.wait_so(*settings.waiting())
+
+    def wait_so(self, spins: int, yields: int) -> None:
+        """Set how often a waiting thread looks before it gives way, and for how many nanoseconds before it sleeps."""
         self._set(SPINS, spins)
-        self._set(YIELDS, nanoseconds_of_yields)
+        self._set(YIELDS, yields)
 
     def start(self) -> None:
         """Start the threads that are missing; those that the system does not give are done without."""

@@ -108,8 +108,7 @@ def test_the_caller_sleeps_until_others_are_done(crew) -> None:
     one = crew(3)
     x, counts = np.ones(3, np.float32), np.zeros(3, np.int64)
     address, context, *_ = call(_dawdle, 3, x, counts).words()
-    for place, value in ((team.SPINS, 0), (team.YIELDS, 0)):
-        one._set(place, value)
+    one.wait_so(0, 0)
     for _ in range(20):
         team.run(one.address, _table((address, context, 3, 3, 1)).ctypes.data, 1)
     assert (counts == 20).all()
