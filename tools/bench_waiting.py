@@ -1,7 +1,7 @@
 """Ways in which a thread can wait for work: how often it looks and how long it gives way before it sleeps.
 
 For each net and each way: a training step alone, by that in the first way; the speed that each of two trainings at once
-has of a lone one's in the same way; and the speed beside one busy process. Numbers lie in memory. Needs a quiet machine.
+has of a lone one's in the same way; the speed beside one busy process. Numbers lie in memory. Needs a quiet machine.
 
     python tools/bench_waiting.py --nets cifar10_quick mnist_mlp --ways 2000:200 0:0 2000:0 20000:0
 """
