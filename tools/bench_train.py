@@ -9,6 +9,10 @@ import argparse
 import dataclasses
 import json
 import multiprocessing
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -50,6 +54,32 @@ def caffelite_step(name: str, shape: tuple[int, ...], deviation: float) -> Calla
     return lambda: solver.step(1)
 
 
+class Command:
+    """``caffelite train`` of an example net, records, log, tests and snapshots as its files have them."""
+
+    #: Iterations of the shorter of two runs, and how many the other has more at least.
+    _FIRST, _MORE = 1000, 4000
+
+    def __init__(self, name: str) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        Path(self._folder.name, "models").symlink_to(MODELS)
+        self._solver = f"models/{name}_solver.prototxt"
+        self._seconds(1)  # makes the data, compiles
+
+    def _seconds(self, iterations: int) -> float:
+        command = [sys.executable, "-m", "caffelite", "train", self._solver, "--iterations", str(iterations)]
+        start = time.perf_counter()
+        done = subprocess.run(command, cwd=self._folder.name, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(done.stderr)
+        return time.perf_counter() - start
+
+    def run(self, steps: int) -> list[float]:
+        """Return how long an iteration takes: what a run of more iterations takes more."""
+        more = max(steps, self._MORE)
+        return [(self._seconds(self._FIRST + more) - self._seconds(self._FIRST)) / more]
+
+
 def peak(program: str, name: str, shape: tuple[int, ...], deviation: float, threads: int) -> float:
     """Return the most memory that this process takes for some steps, MiB."""
     if program == "caffelite":
@@ -73,6 +103,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each program a round")
+    parser.add_argument("--command", action="store_true", help="the whole of caffelite train too, on real records")
+    parser.add_argument("--compile", action="store_true", help="PyTorch with torch.compile too (needs a C++ compiler)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     use_threads(options.threads)
@@ -83,14 +115,20 @@ def main() -> None:
     for name in options.nets or PEERS:
         _, shape, deviation = PEERS[name]
         steps = {"caffelite": caffelite_step(name, shape, deviation), "PyTorch": Trainer(name, options.threads).step}
-        found = in_turns({who: partial(timed, step) for who, step in steps.items()}, options.rounds, options.seconds)
-        for who, result in found.items():
-            memory = peak_in_process(who, name, shape, deviation, options.threads)
-            rows.append(
-                {"net": name, "batch": shape[0], "program": who, **dataclasses.asdict(result), "peak_mb": memory}
-            )
+        if options.compile:
+            steps["compiled"] = Trainer(name, options.threads, compiled=True).step
+        programs = {who: partial(timed, step) for who, step in steps.items()}
+        if options.command:
+            programs["train"] = Command(name).run
+        for who, result in in_turns(programs, options.rounds, options.seconds).items():
+            row = {"net": name, "batch": shape[0], "program": who, **dataclasses.asdict(result)}
+            text = f"{name:14s} batch {shape[0]:3d}   {who:10s} {result}"
+            if who in ("caffelite", "PyTorch"):
+                row["peak_mb"] = peak_in_process(who, name, shape, deviation, options.threads)
+                text += f"   {row['peak_mb']:6.0f} MiB"
+            rows.append(row)
             if not options.json:
-                print(f"{name:14s} batch {shape[0]:3d}   {who:10s} {result}   {memory:6.0f} MiB", flush=True)
+                print(text, flush=True)
     facts = {**machine(options.threads), "torch": torch.__version__}
     print(json.dumps({"facts": facts, "rows": rows}, indent=1) if options.json else facts)
 

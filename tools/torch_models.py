@@ -1,5 +1,7 @@
 """The example nets once more in PyTorch, layer for layer, to be timed beside caffelite."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -120,7 +122,7 @@ MODELS = {
 class Trainer:
     """One model with its optimiser and a batch in memory."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, compiled: bool = False) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(1)
         make, shape, deviation = MODELS[name]
@@ -130,8 +132,14 @@ class Trainer:
         self.y = torch.randint(0, 10, shape[:1])
         self.loss = nn.CrossEntropyLoss()
         self.optimiser = torch.optim.SGD(self.model.parameters(), lr=0.001, momentum=0.9, weight_decay=0.0005)
+        self._loss: Callable[[], torch.Tensor] = self._forward
+        if compiled:
+            self._loss = torch.compile(self._forward)
+
+    def _forward(self) -> torch.Tensor:
+        return self.loss(self.model(self.x), self.y)
 
     def step(self) -> None:
         self.optimiser.zero_grad(set_to_none=True)
-        self.loss(self.model(self.x), self.y).backward()
+        self._loss().backward()
         self.optimiser.step()
