@@ -124,8 +124,8 @@ class Client:
 
 
 def same(answer: bytes, expected: bytes) -> bool:
-    found, wanted = (np.frombuffer(scores, np.float32)[None] for scores in (answer, expected))
-    return difference(found, wanted) < TOLERANCE
+    scores, right = (np.frombuffer(one, np.float32)[None] for one in (answer, expected))
+    return difference(scores, right) < TOLERANCE
 
 
 def asking(shape: tuple[int, ...]) -> Callable[[tuple[int, int, int, float]], Any]:
