@@ -67,16 +67,30 @@ def ask(port: int, images: list[bytes]) -> list[tuple[int, bytes]]:
     return answers
 
 
+def passed(net: Net, image: np.ndarray) -> bytes:
+    net.blobs["data"].data[...] = image
+    net.forward()
+    return net.blobs["prob"].data.tobytes()
+
+
 def test_each_client_gets_the_scores_of_its_image(net: Net, port: int) -> None:
     images = np.random.default_rng(1).standard_normal((4, 1, 3, 8, 8)).astype(np.float32)
-    expected = []
-    for image in images:
-        net.blobs["data"].data[...] = image
-        net.forward()
-        expected.append((200, net.blobs["prob"].data.tobytes()))
+    expected = [(200, passed(net, image)) for image in images]
     with ThreadPoolExecutor(len(images)) as clients:
         answers = list(clients.map(lambda image: ask(port, [image.tobytes()] * 50), images))
     assert answers == [[right] * 50 for right in expected]
+
+
+def test_nets_that_share_parameters_follow_new_weights(net: Net, tmp_path: Path) -> None:
+    other = Net(tmp_path / "deploy.prototxt", TEST, share=net)
+    image = np.random.default_rng(1).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    assert other.data.size == 0, "it has parameters of its own"
+    before = passed(other, image)
+    assert before == passed(net, image)
+    Net(tmp_path / "deploy.prototxt", TEST, seed=4).save(tmp_path / "new.caffemodel")
+    net.copy_from(tmp_path / "new.caffemodel")
+    other.changed()
+    assert passed(other, image) == passed(net, image) != before
 
 
 def test_an_image_of_another_size_is_refused_and_the_next_one_answered(port: int) -> None:

@@ -111,10 +111,10 @@ class Client:
         return connection.getresponse().read()
 
     def run(self, port: int, answers: int, end: float) -> None:
-        """Ask until there are so many answers, or until the clock says ``end``, over one connection."""
+        """Ask once, and until there are so many answers or the clock says ``end``, over one connection."""
         self.times = []
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        while len(self.times) < answers and time.perf_counter() < end:
+        while not self.times or (len(self.times) < answers and time.perf_counter() < end):
             start = time.perf_counter()
             answer = self.ask(connection)
             self.times.append(time.perf_counter() - start)
@@ -124,8 +124,8 @@ class Client:
 
 
 def same(answer: bytes, expected: bytes) -> bool:
-    found, wanted = (np.frombuffer(scores, np.float32)[None] for scores in (answer, expected))
-    return difference(found, wanted) < TOLERANCE
+    scores, right = (np.frombuffer(one, np.float32)[None] for one in (answer, expected))
+    return difference(scores, right) < TOLERANCE
 
 
 def asking(shape: tuple[int, ...]) -> Callable[[tuple[int, int, int, float]], Any]:
@@ -254,9 +254,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--nets", type=Path, metavar="FOLDER", help="where the repositories of published nets are")
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     parser.add_argument("--memory", action="store_true", help="what the server has in memory, in place of times")
-    parser.add_argument(
-        "--answers", type=int, help="in all with --memory (10,000); else of each client a round, at most"
-    )
+    parser.add_argument("--answers", type=int, default=10_000, help="of a client a round, at most; with --memory, all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each program a round, at most")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")

@@ -18,11 +18,13 @@ def run(*options: str | Path) -> subprocess.CompletedProcess[str]:
 def test_answers_and_memory(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     options = ["lenet", "--programs", "caffelite, 1 net", "--json", tmp_path / "found.json"]
-    done = run(*options, "--answers", "10", "--rounds", "2")
+    done = run(*options, "--seconds", "0.05", "--rounds", "2")
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "found.json").read_text())["rows"]
-    assert [(row["clients"], row["answers"]) for row in rows] == [(1, 20), (2, 40), (8, 160)]
-    assert all(0 < row["ms_50"] <= row["ms_99"] and row["rate"] > 0 for row in rows)
+    assert [row["clients"] for row in rows] == [1, 2, 8]
+    assert all(
+        row["answers"] >= row["clients"] and 0 < row["ms_50"] <= row["ms_99"] and row["rate"] > 0 for row in rows
+    )
     done = run(*options, "--answers", "100", "--memory")
     assert done.returncode == 0, done.stderr
     (row,) = json.loads((tmp_path / "found.json").read_text())["rows"]
