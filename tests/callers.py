@@ -156,8 +156,7 @@ def interrupts(folder: Path) -> None:
     generator = random.Random(1)
     interrupted = 0
     for _ in range(40):
-        delay = generator.uniform(0, 0.004)
-        sender = threading.Thread(target=lambda: (time.sleep(delay), os.kill(os.getpid(), signal.SIGINT)))
+        sender = threading.Timer(generator.uniform(0, 0.004), os.kill, (os.getpid(), signal.SIGINT))
         end = time.monotonic() + 1  # Python ignores an interrupt that comes where an object is given back
         try:
             sender.start()
