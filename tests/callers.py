@@ -156,8 +156,7 @@ def interrupts(folder: Path) -> None:
     generator = random.Random(1)
     interrupted = 0
     for _ in range(40):
-        delay = generator.uniform(0, 0.004)
-        sender = threading.Thread(target=lambda: (time.sleep(delay), os.kill(os.getpid(), signal.SIGINT)))
+        sender = threading.Timer(generator.uniform(0, 0.004), os.kill, (os.getpid(), signal.SIGINT))
         end = time.monotonic() + 1  # Python ignores an interrupt that comes where an object is given back
         try:
             sender.start()
@@ -189,7 +188,7 @@ def signals(folder: Path) -> None:
     for number in handled:
         signal.signal(number, handle)
     signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
-    end = time.monotonic() + 1
+    end = time.monotonic() + 0.6
 
     def send() -> None:
         while time.monotonic() < end:
@@ -212,10 +211,10 @@ def stopped_and_continued(folder: Path) -> None:
     parent = os.getpid()
     child = os.fork()
     if not child:
-        time.sleep(1)
-        for _ in range(20):
+        time.sleep(0.8)
+        for _ in range(15):
             os.kill(parent, signal.SIGSTOP)
-            time.sleep(0.02)
+            time.sleep(0.01)
             os.kill(parent, signal.SIGCONT)
             time.sleep(0.02)
         os._exit(0)
@@ -293,5 +292,23 @@ def exit_while_a_thread_works(folder: Path) -> None:
         sys.exit(0)
 
 
+PROGRAMS = {
+    program.__name__: program
+    for program in (
+        import_in_a_thread,
+        nets_of_their_own,
+        data_layers_of_their_own,
+        one_net_in_two_threads,
+        web_server,
+        interrupts,
+        signals,
+        stopped_and_continued,
+        end_with_daemons,
+        end_with_threads,
+        exit_in_a_thread,
+        exit_while_a_thread_works,
+    )
+}
+
 if __name__ == "__main__":
-    globals()[sys.argv[1]](Path(sys.argv[2]))
+    PROGRAMS[sys.argv[1]](Path(sys.argv[2]))

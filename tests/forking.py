@@ -176,5 +176,21 @@ def multiprocessing_by_fork(folder: Path) -> None:
     _after_training(folder, split)
 
 
+PROGRAMS = {
+    program.__name__: program
+    for program in (
+        from_the_main_thread,
+        from_another_thread,
+        grandchild,
+        while_a_thread_is_in_the_net,
+        while_a_thread_compiles,
+        multiprocessing_by_fork,
+        processes,
+        processes_by_fork,
+        processes_by_spawn,
+        processes_by_forkserver,
+    )
+}
+
 if __name__ == "__main__":
-    globals()[sys.argv[1]](Path(sys.argv[2]))
+    PROGRAMS[sys.argv[1]](Path(sys.argv[2]))

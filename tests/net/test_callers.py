@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from callers import PROGRAMS
 from calling import BODY, INPUT, PROBABILITIES, run_program, trainer
 
 import caffelite
@@ -14,21 +15,6 @@ from caffelite.errors import BusyError
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
 from caffelite.words import TEST
-
-PROGRAMS = [
-    "import_in_a_thread",
-    "nets_of_their_own",
-    "data_layers_of_their_own",
-    "one_net_in_two_threads",
-    "web_server",
-    "interrupts",
-    "signals",
-    "stopped_and_continued",
-    "end_with_daemons",
-    "end_with_threads",
-    "exit_in_a_thread",
-    "exit_while_a_thread_works",
-]
 
 
 @pytest.mark.parametrize("threads", [1, 2])

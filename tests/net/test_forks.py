@@ -5,19 +5,7 @@ from pathlib import Path
 
 import pytest
 from calling import run_program
-
-PROGRAMS = [
-    "from_the_main_thread",
-    "from_another_thread",
-    "grandchild",
-    "while_a_thread_is_in_the_net",
-    "while_a_thread_compiles",
-    "multiprocessing_by_fork",
-    "processes",
-    "processes_by_fork",
-    "processes_by_spawn",
-    "processes_by_forkserver",
-]
+from forking import PROGRAMS
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system copies no processes")
