@@ -8,7 +8,8 @@ from cases import Case, golden_cases, net_cases
 from example_nets import with_input
 
 from caffelite.kernels.batchnorm import backward
-from caffelite.kernels.engine import calls, settings
+from caffelite.kernels.engine import calls, thread_count
+from caffelite.kernels.engine.team import TEAM, choose_threads
 from caffelite.net import Net
 from caffelite.schema.messages import NetParameter, SolverParameter
 from caffelite.schema.text import net_from_text
@@ -93,10 +94,17 @@ ROWS: dict[str, tuple[tuple[int, ...], list[str]]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def as_many_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(thread_count, "_chosen", None)
+    yield
+    TEAM.ready = False
+
+
 def use_threads(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spread the kernels of nets made from here on over so many threads, the smallest ones too."""
-    monkeypatch.setattr(settings, "threads", lambda: count)
-    monkeypatch.setattr(calls, "SERIAL_WORK", 0)
+    choose_threads(count, "this test")
+    monkeypatch.setattr(calls, "SERIAL_WORK", 1)
 
 
 def row_net(name: str) -> NetParameter:
