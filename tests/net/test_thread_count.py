@@ -69,6 +69,7 @@ ROWS: dict[str, tuple[tuple[int, ...], list[str]]] = {
             'type: "BatchNorm"',
             'type: "LRN" lrn_param { local_size: 5 }',
             'type: "Convolution" convolution_param { num_output: 260 kernel_size: 1 %s }',
+            'type: "Pooling" pooling_param { pool: AVE global_pooling: true }',
             'type: "InnerProduct" inner_product_param { num_output: 2000 %s }',
             'type: "ELU"',
         ],

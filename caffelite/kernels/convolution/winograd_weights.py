@@ -37,7 +37,7 @@ _BLOCK = 1 << 16
 #: Floats of the sums of a part at most.
 _SUMS = 1 << 22
 #: Cycles of the transform of a vector of tiles, for an output channel.
-_GRADIENT = 150
+_GRADIENT = 500
 #: Tiles from which on the products saved are more than the way back from the frequencies costs.
 _TILES = 160
 
