@@ -267,7 +267,7 @@ def by_batch(
     if length == 1:
         scratch = arrays.zeros((4, channels), x.dtype)
         values = x, dy, or_nothing(dx, x), channels, mean, to_normal, inverse_std, *learned, scratch
-        return [call(_backward_rows, -(-channels // BLOCK), *values, work=x.size)]
+        return [call(_backward_rows, -(-channels // BLOCK), *values, work=x.size, whole=True)]
     extent = extent_of(x.size, channels, length)
     group_sums = arrays.zeros((2, channels * extent.groups), np.float64)
     coefficients = arrays.zeros((3, channels), np.float64)

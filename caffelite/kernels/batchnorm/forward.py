@@ -184,7 +184,7 @@ def by_batch(
     if length == 1:
         scratch = arrays.zeros((3, channels), x.dtype)
         values = x, y, channels, constants, *stored, mean, inverse_std, *learned, scratch
-        return [call(_forward_rows, -(-channels // BLOCK), *values, work=x.size)]
+        return [call(_forward_rows, -(-channels // BLOCK), *values, work=x.size, whole=True)]
     return [
         *statistics.of_batch(x, extent(x.size, channels, length), constants, stored, mean, inverse_std),
         call(_normalise, x.size // length, x, y, channels, length, mean, inverse_std, *learned, work=x.size),

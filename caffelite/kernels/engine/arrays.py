@@ -14,12 +14,18 @@ from caffelite.kernels.engine.compiling import kernel
 CHUNK = 4096
 
 
+#: Bytes from the beginning of an array to that of another one at least. LLVM's loops over vectors ask how far what they
+#: write lies behind what they read; where that is less than a few vectors, a loop over single elements runs, whose sums
+#: are others: tiny nets had other last digits from run to run, by where their arrays happened to lie.
+_APART = 1024
+
+
 def zeros(shape: Sequence[int] | int, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Return an array of zeros that starts at a cache line (64 bytes), so that no vector load crosses two."""
-    size = int(np.prod(shape, dtype=np.int64))
-    raw = np.zeros(size * np.dtype(dtype).itemsize + 64, np.uint8)
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    raw = np.zeros(max(size, _APART) + 64, np.uint8)
     start = -raw.ctypes.data % 64
-    return raw[start : start + size * np.dtype(dtype).itemsize].view(dtype).reshape(shape)
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 @kernel
