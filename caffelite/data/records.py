@@ -51,6 +51,7 @@ class RecordBatches:
         self.position = 0
         self._first = np.zeros(1, np.int64)
         self._addresses, self._lengths = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self._buffer = np.empty(0, np.uint8)
         self._pixels, self._status = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self._staged = arrays.zeros((n, *shape), np.uint8 if stream.kind == "uint8" else np.float32)
         self._stream = stream
@@ -64,16 +65,17 @@ class RecordBatches:
         self.position = position
         self._first[0] = position
         stream = self._stream
+        self._buffer = stream.database.load(position, self._addresses, self._lengths, self._buffer)
         if stream.in_place:
-            stream.database.locate(position, self._addresses, self._lengths)
             self._parse()
             if self._status.any():
                 bad = int(np.flatnonzero(self._status)[0])
                 self._explain(position + bad, int(self._status[bad]))
         else:
-            for i in range(len(self.label)):
+            places = self._addresses - self._buffer.ctypes.data
+            for i, (place, length) in enumerate(zip(places.tolist(), self._lengths.tolist(), strict=True)):
                 what = stream.name(position + i)
-                image, label = decode(stream.database.read(position + i), what, stream.color)
+                image, label = decode(self._buffer[place : place + length].tobytes(), what, stream.color)
                 if image.shape != stream.shape:
                     raise DataError(f"{what} has shape {text_of(image.shape)}, the first {text_of(stream.shape)}")
                 self._staged[i] = image
@@ -81,8 +83,6 @@ class RecordBatches:
             size = self._staged[0].nbytes
             self._pixels[:] = self._staged.ctypes.data + size * np.arange(len(self.label))
         self._transform()
-        if stream.in_place:
-            stream.database.release(self._addresses, self._lengths)
 
     def _explain(self, position: int, status: int) -> None:
         what = self._stream.name(position)
