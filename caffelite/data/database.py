@@ -1,11 +1,10 @@
 """LMDB databases of Datum records, read in place and written as Caffe's tools do."""
 
 import ctypes
+import errno
 import mmap
 import os
-import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ import lmdb
 import numpy as np
 
 from caffelite.errors import DataError
+from caffelite.files import replace, scratch_folder, written_until_full
 
 #: ``madvise(2)``, on Linux.
 _madvise: Any = ctypes.CDLL(None).madvise if sys.platform == "linux" else None
@@ -166,25 +166,23 @@ def write_database(path: str | Path, records: Iterable[tuple[bytes, bytes]]) -> 
     -------
     int
         The number of records.
+
+    Raises
+    ------
+    OSError
+        It cannot be written.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        temporary.chmod(0o755)
-        count = _fill(temporary, records)
-        replace(temporary, target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with scratch_folder(target.parent, target.name) as scratch:
+        made = scratch / target.name
+        made.mkdir()
+        try:
+            count = _fill(made, records)
+        except lmdb.Error as error:
+            reason = str(error).rpartition(": ")[2]  # the system's words
+            raise OSError(errno.ENOSPC, written_until_full(reason, made), str(target)) from None
+        replace(made, target)
     return count
-
-
-def replace(made: Path, target: Path) -> None:
-    """Put a finished file or folder in the place of another."""
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
-    os.replace(made, target)
 
 
 def _fill(folder: Path, records: Iterable[tuple[bytes, bytes]]) -> int:
