@@ -1,8 +1,8 @@
 """Files and folders that are there whole or not at all: after an error, after a kill, after a power cut.
 
 What is being made lies in a scratch folder beside its target. It gets its name by a rename, when all of it has reached
-the disk, and the rename has reached the disk when the call returns. A run that was killed leaves its scratch folder; the
-next one that writes to the same place removes it.
+the disk, and the rename has reached the disk when the call returns. A run that was killed leaves its scratch folder;
+the next one that writes to the same place removes it.
 """
 
 import errno

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from caffelite.errors import DataError, MissingExtraError, WeightsError
-from caffelite.schema.blobs import LARGEST_BLOB
 from caffelite.files import atomic_write
+from caffelite.schema.blobs import LARGEST_BLOB
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 #: Deflate makes nothing smaller than this; what announces more has no values in the file.

@@ -14,11 +14,11 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from caffelite.errors import SolverError, WeightsError
+from caffelite.files import atomic_write
 from caffelite.net import Net
 from caffelite.schema import messages
 from caffelite.schema.blobs import array_to_blob, blob_to_array
 from caffelite.schema.documents import SolverDocument
-from caffelite.files import atomic_write
 from caffelite.schema.hdf5 import is_hdf5, read_hdf5_state, write_hdf5_state
 from caffelite.schema.wire import BYTES, Wire
 from caffelite.solvers.rules import RULES
