@@ -72,7 +72,11 @@ def written_until_full(reason: str, made: Path) -> str:
     """Return the system's words for a full disk with how much of a file or folder had been written by then."""
     files = [made, *(made.rglob("*") if made.is_dir() else ())]
     size = sum(file.stat().st_size for file in files if file.is_file())
-    return f"{reason} after {size / 1e6:.1f} MB; {shutil.disk_usage(made.parent).free / 1e6:.1f} MB are free"
+    return f"{reason} after {_megabytes(size)}; {_megabytes(shutil.disk_usage(made.parent).free)} are free"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size:,} bytes"
 
 
 @contextmanager

@@ -93,7 +93,7 @@ def test_a_folder_takes_the_place_of_another(tmp_path):
 def test_the_error_of_a_full_disk_names_the_target(tmp_path):
     target = tmp_path / "a"
     with (
-        pytest.raises(OSError, match="No space left on device after 0.0 MB; .* MB are free") as raised,
+        pytest.raises(OSError, match="No space left on device after 4 bytes; .* are free") as raised,
         atomic_write(target) as temporary,
     ):
         temporary.write_bytes(b"half")

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import mmap
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterable
@@ -179,7 +180,9 @@ def write_database(path: str | Path, records: Iterable[tuple[bytes, bytes]]) -> 
         try:
             count = _fill(made, records)
         except lmdb.Error as error:
-            reason = str(error).rpartition(": ")[2]  # the system's words
+            # Its words end with the system's. It calls a write that was cut short by a full disk an input/output error.
+            full = shutil.disk_usage(made).free < mmap.PAGESIZE
+            reason = os.strerror(errno.ENOSPC) if full else str(error).rpartition(": ")[2]
             raise OSError(errno.ENOSPC, written_until_full(reason, made), str(target)) from None
         replace(made, target)
     return count
