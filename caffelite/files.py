@@ -54,7 +54,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
                 replace(made, target)
             except OSError as error:
                 if error.errno in _FULL:
-                    error.strerror = written_until_full(error.strerror, made)
+                    error.strerror = written_until_full(error, made)
                 raise
     except OSError as error:
         # What the caller read while it wrote has a name of its own.
@@ -68,11 +68,11 @@ def in_scratch(path: str | Path) -> bool:
     return any(_SCRATCH.fullmatch(part) for part in Path(path).parts)
 
 
-def written_until_full(reason: str, made: Path) -> str:
+def written_until_full(error: OSError, made: Path) -> str:
     """Return the system's words for a full disk with how much of a file or folder had been written by then."""
     files = [made, *(made.rglob("*") if made.is_dir() else ())]
     size = sum(file.stat().st_size for file in files if file.is_file())
-    return f"{reason} after {_megabytes(size)}; {_megabytes(shutil.disk_usage(made.parent).free)} are free"
+    return f"{error.strerror} after {_megabytes(size)}; {_megabytes(shutil.disk_usage(made.parent).free)} are free"
 
 
 def _megabytes(size: int) -> str:

@@ -6,11 +6,17 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from time import monotonic
 from types import FrameType
 from typing import Any, NoReturn
 
 #: What is told, and the exit code: what a shell says of a program that the signal has ended.
-ENDINGS = {signal.SIGINT: ("ended by the user", 130), signal.SIGTERM: ("ended by SIGTERM", 143)}
+ENDINGS: dict[int, tuple[str, int]] = {
+    signal.SIGINT: ("ended by the user", 130),
+    signal.SIGTERM: ("ended by SIGTERM", 143),
+}
+#: Some programs send a signal to the process and to its group: what comes so soon is the same one.
+SAME_SECONDS = 1.0
 
 
 class Ended(KeyboardInterrupt):
@@ -19,7 +25,7 @@ class Ended(KeyboardInterrupt):
 
 def end_now(number: int) -> NoReturn:
     """End the process as a signal wants it, with no clean-up: what is unfinished is removed by a later run."""
-    text, code = ENDINGS[signal.Signals(number)]
+    text, code = ENDINGS[number]
     with suppress(OSError):
         os.write(2, f"caffelite: {text}\n".encode())
     os._exit(code)
@@ -35,12 +41,16 @@ def ending_signals() -> Iterator[list[int]]:
         The signal that came. Other code may have made another error of the exception, or swallowed it.
     """
     came: list[int] = []
+    first = 0.0
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if came:
+        nonlocal first
+        if not came:
+            came.append(number)
+            first = monotonic()
+            raise Ended
+        if monotonic() > first + SAME_SECONDS:
             end_now(number)
-        came.append(number)
-        raise Ended
 
     def unraisable(error: Any) -> None:
         # It came while C code was calling Python (a compiler, a finalizer), which cannot pass it on.

@@ -88,7 +88,7 @@ def _failed(error: BaseException, came: Sequence[int]) -> int:
         Signals that were to end it.
     """
     if came or isinstance(error, KeyboardInterrupt):
-        text, code = ENDINGS[signal.Signals(came[0]) if came else signal.SIGINT]
+        text, code = ENDINGS[came[0] if came else signal.SIGINT]
         _fail(text)
         return code
     if isinstance(error, SystemExit):

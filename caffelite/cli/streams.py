@@ -1,7 +1,7 @@
 """Standard output and standard error that may go away: a command goes on without them, and its exit code tells.
 
-A disk may fill up, a reader may end, a terminal may be closed, or one of them was closed from the beginning; none of these
-is a reason to lose what is being computed.
+A disk may fill up, a reader may end, a terminal may be closed, or one of them was closed from the beginning; none of
+these is a reason to lose what is being computed.
 """
 
 import errno
@@ -82,7 +82,7 @@ def steady_streams() -> Iterator[list[OSError]]:
     failures: list[OSError] = []
     before = sys.stdout, sys.stderr
     out, err = SteadyStream(sys.stdout), SteadyStream(sys.stderr)
-    sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+    sys.stdout, sys.stderr = out, err
     try:
         yield failures
     finally:

@@ -2,6 +2,7 @@
 NET_solver.prototxt, else documented defaults."""
 
 import argparse
+import signal
 from pathlib import Path
 from time import perf_counter
 
@@ -16,6 +17,7 @@ from caffelite.cli.arguments import (
     the_file,
     whole,
 )
+from caffelite.cli.endings import ENDINGS
 from caffelite.cli.preparing import own_solver, prepare_data, solver_beside
 from caffelite.cli.progress import LiveLine, RecordedLog, Recorder, compiling
 from caffelite.cli.report import accuracies, duration, not_a_number, summary
@@ -35,7 +37,8 @@ EXAMPLES = """examples:
   caffelite train -solver models/lenet_solver.prototxt -sigint_effect snapshot
 
 On a terminal a live line is shown, else lines in the format of Caffe's log. Ctrl-C ends the run with a
-snapshot, a second Ctrl-C ends it at once; a hangup (SIGHUP) makes a snapshot and goes on.
+snapshot, a second Ctrl-C ends it at once; a hangup (SIGHUP) makes a snapshot and goes on. SIGTERM ends the run
+with a snapshot and exit code 143.
 """
 
 
@@ -70,14 +73,14 @@ def run(arguments: argparse.Namespace) -> int:
     shown = LiveLine(document.message.max_iter) if on_terminal() else RecordedLog()
     try:
         with compiling(shown.doing):
-            line = _train(settings, arguments, shown)
+            line, terminated = _train(settings, arguments, shown)
     finally:
         shown.close()
     print(line)
     for data in prepared:
         if data.notice:
             print(data.notice)
-    return int(bool(not_a_number(shown.losses())))
+    return ENDINGS[signal.SIGTERM][1] if terminated else int(bool(not_a_number(shown.losses())))
 
 
 def solver_for(file: Path, files: PrototxtFiles) -> SolverDocument:
@@ -145,8 +148,8 @@ def _override(document: SolverDocument, arguments: argparse.Namespace) -> None:
     p.weights.extend([] if arguments.snapshot else weights)
 
 
-def _train(settings: Settings, arguments: argparse.Namespace, shown: Recorder) -> str:
-    """Run the solver; return the line that tells what came out."""
+def _train(settings: Settings, arguments: argparse.Namespace, shown: Recorder) -> tuple[str, bool]:
+    """Run the solver; return the line that tells what came out, and whether SIGTERM ended the run."""
     solver = Solver(settings, shown, weights=[], allow_python=arguments.allow_python, gpu=arguments.gpu)
     try:
         shown.watch(solver)
@@ -158,18 +161,18 @@ def _train(settings: Settings, arguments: argparse.Namespace, shown: Recorder) -
         if arguments.snapshot:
             solver.restore(arguments.snapshot)
         first, begun = solver.iteration, perf_counter()
-        with signal_effects(solver, arguments.sigint_effect, arguments.sighup_effect, shown.on_say):
+        with signal_effects(solver, arguments.sigint_effect, arguments.sighup_effect, shown.on_say) as asked:
             solver.solve()
-            # Ctrl-C keeps what was learned, also where snapshot_after_train is false.
-            if solver.stopped and shown.snapshot_at != solver.iteration:
-                solver.snapshot()
             seconds = perf_counter() - begun
             # The last line tells what the net can do, also where max_iter is no multiple of test_interval.
             if not solver.stopped and any(
                 shown.tests.get(i, (-1,))[0] != solver.iteration for i in range(len(solver.test_nets))
             ):
                 solver.test_all()
-        return _line(solver, first, seconds, shown)
+            # What was learned is kept, also where snapshot_after_train is false.
+            if solver.stopped and shown.snapshot_at != solver.iteration:
+                solver.snapshot()
+        return _line(solver, first, seconds, shown), asked.terminated
     finally:
         solver.close()
 

@@ -182,8 +182,8 @@ def write_database(path: str | Path, records: Iterable[tuple[bytes, bytes]]) -> 
         except lmdb.Error as error:
             # Its words end with the system's. It calls a write that was cut short by a full disk an input/output error.
             full = shutil.disk_usage(made).free < mmap.PAGESIZE
-            reason = os.strerror(errno.ENOSPC) if full else str(error).rpartition(": ")[2]
-            raise OSError(errno.ENOSPC, written_until_full(reason, made), str(target)) from None
+            cause = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC) if full else str(error).rpartition(": ")[2])
+            raise OSError(cause.errno, written_until_full(cause, made), str(target)) from None
         replace(made, target)
     return count
 

@@ -170,5 +170,5 @@ def _write(source: BinaryIO, path: Path, archive: Path) -> None:
                 target.write(block)
                 target.flush()
             except OSError as error:
-                reason = written_until_full(error.strerror, path)
+                reason = written_until_full(error, path)
                 raise DataError(f"{archive} cannot be unpacked: {reason}") from None

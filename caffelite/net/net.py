@@ -291,15 +291,21 @@ class Net:
         """Return the parameters by layer name (live, not copies)."""
         return {name: [blob.data for blob in blobs] for name, blobs in self.params.items()}
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, weights: dict[str, list[np.ndarray]] | None = None) -> None:
         """Write the parameters: as HDF5 where the name ends in ``.h5``, else as a ``.caffemodel``.
 
-        The file is written under a temporary name and renamed.
+        Parameters
+        ----------
+        path : path
+            The file is there whole or not at all.
+        weights : dict of str to list of ndarray, optional
+            Written in place of :meth:`weights`.
         """
+        weights = self.weights() if weights is None else weights
         if str(path).endswith(".h5"):
-            write_hdf5(path, self.weights())
+            write_hdf5(path, weights)
         else:
-            write_caffemodel(path, self._message(), self.weights())
+            write_caffemodel(path, self._message(), weights)
 
     def _message(self) -> NetParameter:
         """Return the net as it is run: the layers of this phase."""

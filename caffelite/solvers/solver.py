@@ -1,11 +1,14 @@
 """The training loop."""
 
+import threading
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+
+import numpy as np
 
 from caffelite.errors import SolverError
 from caffelite.gpu.choice import cost
@@ -24,6 +27,8 @@ from caffelite.solvers.sources import NetSource, check_loss
 from caffelite.solvers.testing import outputs_of, records_per_pass, run_test
 
 _HDF5 = 0  # SolverParameter.SnapshotFormat
+#: Whoever wants a process to end waits for an iteration that is shorter.
+_SLOW_SECONDS = 0.5
 
 
 class Solver:
@@ -106,6 +111,11 @@ class Solver:
         self._losses: deque[float] = deque(maxlen=p.average_loss)
         self._stop = self._snapshot_wanted = False
         self._snapshot_at: int | None = None
+        self._slow = True
+        #: What a snapshot of the last whole iteration takes, where a slow iteration or a test is running.
+        self._standby: tuple[snapshots.State, dict[str, list[np.ndarray]]] | None = None
+        #: Held while something changes that a pass does not change, and while a snapshot is written.
+        self._changes = threading.RLock()
         self.test_nets: list[Net] = []
         tests = self.settings.test_nets()
         training = self.settings.train_net()
@@ -241,6 +251,9 @@ class Solver:
                 break
 
     def _iterate(self) -> None:
+        begun = perf_counter()
+        if self._slow:
+            self._stand_by()
         before = (0, 0.0) if self.gpu is None else (self.gpu.bytes, self.gpu.seconds)
         self.net.zero_grad()
         self._tell("on_iteration", self.iteration)
@@ -260,9 +273,12 @@ class Solver:
             self._shown = now
         if step != self.current_step and self.param.lr_policy == "multistep":
             self._tell("on_policy_step", self.iteration, step)
-        self.current_step = step
-        self.apply_update()
-        self.iteration += 1
+        with self._changes:
+            self.current_step = step
+            self.apply_update()
+            self.iteration += 1
+            self._standby = None
+        self._slow = perf_counter() - begun > _SLOW_SECONDS
         self._tell("on_step", self.iteration, self.smoothed_loss)
 
     def _tell_gpu(self, before: tuple[int, float]) -> None:
@@ -290,6 +306,7 @@ class Solver:
     def _test(self, index: int) -> None:
         net = self.test_nets[index]
         self._tell("on_test_start", self.iteration, index)
+        self._stand_by()
         before = {key: array.copy() for key, array in net.state().items()}
         outputs, loss = run_test(
             net, self.param.test_iter[index], lambda: self._stop, partial(self._tell, "on_test_batch", index)
@@ -297,6 +314,8 @@ class Solver:
         if self._stop:
             # A run that goes on from here repeats this test from its first batch.
             net.load_state(before)
+        self._standby = None
+        if self._stop:
             self._tell("on_test_interrupted", self.iteration, index)
         else:
             compute = self.param.test_compute_loss
@@ -310,25 +329,60 @@ class Solver:
 
         They are ``PREFIX_iter_N.caffemodel`` and ``PREFIX_iter_N.solverstate``, with ``.h5`` added for HDF5.
         """
+        with self._changes:
+            path = self._write(self._state(), self.net.weights())
+            self._snapshot_at = self.iteration
+        return path
+
+    def rescue(self) -> bool:
+        """Write the snapshot of the last whole iteration while the next one, or a test, goes on in another thread.
+
+        It is for a process that ends now: what runs will wait, at its end, for the lock that is left locked here.
+
+        Returns
+        -------
+        bool
+            False, and nothing is written, where no slow iteration and no test is running.
+        """
+        self._changes.acquire()
+        if self._standby is None:
+            self._changes.release()
+            return False
+        if self._snapshot_at != self.iteration:
+            self._write(*self._standby)
+        return True
+
+    def _state(self) -> snapshots.State:
+        extra = snapshots.extra_of(self._nets(), self.param.type, self._losses)
+        return snapshots.State(self.iteration, self.current_step, "", self.rule.history, extra)
+
+    def _stand_by(self) -> None:
+        """Keep what passes change, that is, all but what the update changes."""
+        state = self._state()
+        state.extra = {key: array.copy() for key, array in state.extra.items()}
+        unlearned = {id(own.blob) for own in self.net.learnable if not own.lr_mult}
+        weights = {
+            name: [blob.data.copy() if id(blob) in unlearned else blob.data for blob in blobs]
+            for name, blobs in self.net.params.items()
+        }
+        self._standby = state, weights
+
+    def _write(self, state: snapshots.State, weights: dict[str, list[np.ndarray]]) -> str:
         if not self.param.snapshot_prefix:
             raise SolverError(f"{self.settings.document.filename}: no snapshot_prefix says where a snapshot goes")
         end = ".h5" if self.param.snapshot_format == _HDF5 else ""
         kind = "HDF5" if end else "binary proto"
-        base = f"{self.param.snapshot_prefix}_iter_{self.iteration}"
-        model, state = f"{base}.caffemodel{end}", f"{base}.solverstate{end}"
+        base = f"{self.param.snapshot_prefix}_iter_{state.iteration}"
+        state.learned_net, path = f"{base}.caffemodel{end}", f"{base}.solverstate{end}"
         try:
-            self._tell("on_snapshot", model, f"Snapshotting to {kind} file")
-            self.net.save(model)
-            self._tell("on_snapshot", state, f"Snapshotting solver state to {kind} file")
-            extra = snapshots.extra_of(self._nets(), self.param.type, self._losses)
-            snapshots.write_state(
-                state, snapshots.State(self.iteration, self.current_step, model, self.rule.history, extra)
-            )
+            self._tell("on_snapshot", state.learned_net, f"Snapshotting to {kind} file")
+            self.net.save(state.learned_net, weights)
+            self._tell("on_snapshot", path, f"Snapshotting solver state to {kind} file")
+            snapshots.write_state(path, state)
         except OSError as error:
             place = error.filename or base
             raise SolverError(f"{place}: the snapshot cannot be written: {error.strerror}") from None
-        self._snapshot_at = self.iteration
-        return state
+        return path
 
     def _nets(self) -> dict[str, Net]:
         return {"train": self.net, **{f"test{i}": net for i, net in enumerate(self.test_nets)}}
