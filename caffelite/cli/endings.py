@@ -17,6 +17,8 @@ ENDINGS: dict[int, tuple[str, int]] = {
 }
 #: Some programs send a signal to the process and to its group: what comes so soon is the same one.
 SAME_SECONDS = 1.0
+#: A command that has not come to its end by then does not know that it should: numba's compiler swallows exceptions.
+_PATIENCE = 4.0
 
 
 class Ended(KeyboardInterrupt):
@@ -33,7 +35,9 @@ def end_now(number: int) -> NoReturn:
 
 @contextmanager
 def ending_signals() -> Iterator[list[int]]:
-    """Raise :class:`Ended` where SIGINT or SIGTERM comes while the block runs; a second one ends the process at once.
+    """Raise :class:`Ended` where SIGINT or SIGTERM comes while the block runs.
+
+    A second one ends the process at once, and so does time, where the exception does not bring the block to its end.
 
     Yields
     ------
@@ -42,12 +46,16 @@ def ending_signals() -> Iterator[list[int]]:
     """
     came: list[int] = []
     first = 0.0
+    timer = threading.Timer(_PATIENCE, end_now)
+    timer.daemon = True
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal first
         if not came:
             came.append(number)
             first = monotonic()
+            timer.args = (number,)
+            timer.start()
             raise Ended
         if monotonic() > first + SAME_SECONDS:
             end_now(number)
@@ -68,6 +76,7 @@ def ending_signals() -> Iterator[list[int]]:
     try:
         yield came
     finally:
+        timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
         sys.unraisablehook = told

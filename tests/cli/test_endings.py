@@ -194,3 +194,77 @@ def test_a_signal_at_any_moment_of_the_start_is_clean(number, code, cached, trai
         # Before the command line has a handler, the signal ends the process; a shell says the same of both.
         assert process.returncode in (code, -number, 0 if number == signal.SIGINT else code), (delay, err)
         assert not any(name.startswith(".") for name in files())
+
+
+SWALLOWED = """
+import os, signal, time
+from caffelite.cli.endings import ending_signals
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+with ending_signals():
+    try:
+        STATEMENT
+    except BaseException:
+        pass
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "within"), [("os.kill(os.getpid(), signal.SIGTERM); time.sleep(1)", 6.0), ("Finalized()", 3.0)]
+)
+def test_code_that_swallows_the_exception_ends_all_the_same(statement, within):
+    process = run("-c", SWALLOWED.replace("STATEMENT", statement))
+    err = ended(process, 143, within)
+    assert err == "caffelite: ended by SIGTERM\n"
+
+
+def test_what_the_parent_ignores_is_ignored():
+    code = (
+        "import signal; from caffelite.cli.endings import ending_signals\nwith ending_signals(): print(signal.SIG_IGN)"
+    )
+    code = code.replace("print(signal.SIG_IGN)", "print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)")
+    process = run("-c", f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {code}")
+    assert process.communicate(timeout=20)[0] == "True\n"
+
+
+def test_handlers_are_given_back(caffelite):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.unraisablehook
+    assert caffelite("--version")[0] == 0
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.unraisablehook) == before
+
+
+LEFT = """
+import dataclasses, itertools, sys
+from caffelite.datasets.prepare import DATASETS
+from caffelite.datasets import synthetic
+from caffelite.datasets.originals import Splits
+from caffelite.cli import main
+def slow():
+    yield from synthetic.digits(0, 20)
+    print("now", file=sys.stderr, flush=True)
+    yield from itertools.chain.from_iterable(synthetic.digits(0, 1000) for _ in itertools.count())
+small = Splits(slow if sys.argv[1:] else (lambda: synthetic.digits(0, 20)), lambda: synthetic.digits(20, 10))
+DATASETS["mnist"] = dataclasses.replace(DATASETS["mnist"], remotes=(), find=lambda *_: None, builtin=small)
+sys.exit(main(["data", "mnist"]))
+"""
+
+
+@pytest.mark.parametrize(("number", "left"), [(signal.SIGKILL, True), (signal.SIGTERM, False), (signal.SIGINT, False)])
+def test_what_a_killed_run_left_of_data_is_removed_by_the_next(number, left, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CAFFELITE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CAFFELITE_DATA", str(tmp_path))
+    process = run("-c", LEFT, "slow")
+    until(process, "now")
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number]
+    assert [name.startswith(".mnist.") for name in os.listdir("data")] == ([True] if left else [])
+    process = run("-c", LEFT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert not any(name.startswith(".") for name in os.listdir("data"))
+    assert "mnist_train_lmdb" in os.listdir("data")
