@@ -1,6 +1,5 @@
 """The training loop."""
 
-import threading
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
@@ -24,11 +23,10 @@ from caffelite.solvers.logs import LogListener
 from caffelite.solvers.rules import RULES
 from caffelite.solvers.settings import Settings, load_solver
 from caffelite.solvers.sources import NetSource, check_loss
+from caffelite.solvers.standby import Standby
 from caffelite.solvers.testing import outputs_of, records_per_pass, run_test
 
 _HDF5 = 0  # SolverParameter.SnapshotFormat
-#: Whoever wants a process to end waits for an iteration that is shorter.
-_SLOW_SECONDS = 0.5
 
 
 class Solver:
@@ -111,11 +109,7 @@ class Solver:
         self._losses: deque[float] = deque(maxlen=p.average_loss)
         self._stop = self._snapshot_wanted = False
         self._snapshot_at: int | None = None
-        self._slow = True
-        #: What a snapshot of the last whole iteration takes, where a slow iteration or a test is running.
-        self._standby: tuple[snapshots.State, dict[str, list[np.ndarray]]] | None = None
-        #: Held while something changes that a pass does not change, and while a snapshot is written.
-        self._changes = threading.RLock()
+        self._standby = Standby()
         self.test_nets: list[Net] = []
         tests = self.settings.test_nets()
         training = self.settings.train_net()
@@ -251,9 +245,9 @@ class Solver:
                 break
 
     def _iterate(self) -> None:
-        begun = perf_counter()
-        if self._slow:
-            self._stand_by()
+        self._standby.begin()
+        if self._standby.slow:
+            self._standby.put_aside(self._state(), self.net)
         before = (0, 0.0) if self.gpu is None else (self.gpu.bytes, self.gpu.seconds)
         self.net.zero_grad()
         self._tell("on_iteration", self.iteration)
@@ -273,12 +267,11 @@ class Solver:
             self._shown = now
         if step != self.current_step and self.param.lr_policy == "multistep":
             self._tell("on_policy_step", self.iteration, step)
-        with self._changes:
+        with self._standby.changes:
             self.current_step = step
             self.apply_update()
             self.iteration += 1
-            self._standby = None
-        self._slow = perf_counter() - begun > _SLOW_SECONDS
+            self._standby.end()
         self._tell("on_step", self.iteration, self.smoothed_loss)
 
     def _tell_gpu(self, before: tuple[int, float]) -> None:
@@ -306,7 +299,7 @@ class Solver:
     def _test(self, index: int) -> None:
         net = self.test_nets[index]
         self._tell("on_test_start", self.iteration, index)
-        self._stand_by()
+        self._standby.put_aside(self._state(), self.net)
         before = {key: array.copy() for key, array in net.state().items()}
         outputs, loss = run_test(
             net, self.param.test_iter[index], lambda: self._stop, partial(self._tell, "on_test_batch", index)
@@ -314,7 +307,7 @@ class Solver:
         if self._stop:
             # A run that goes on from here repeats this test from its first batch.
             net.load_state(before)
-        self._standby = None
+        self._standby.end_test()
         if self._stop:
             self._tell("on_test_interrupted", self.iteration, index)
         else:
@@ -329,7 +322,7 @@ class Solver:
 
         They are ``PREFIX_iter_N.caffemodel`` and ``PREFIX_iter_N.solverstate``, with ``.h5`` added for HDF5.
         """
-        with self._changes:
+        with self._standby.changes:
             path = self._write(self._state(), self.net.weights())
             self._snapshot_at = self.iteration
         return path
@@ -344,28 +337,14 @@ class Solver:
         bool
             False, and nothing is written, where no slow iteration and no test is running.
         """
-        self._changes.acquire()
-        if self._standby is None:
-            self._changes.release()
-            return False
-        if self._snapshot_at != self.iteration:
-            self._write(*self._standby)
-        return True
+        whole = self._standby.take()
+        if whole is not None and self._snapshot_at != self.iteration:
+            self._write(*whole)
+        return whole is not None
 
     def _state(self) -> snapshots.State:
         extra = snapshots.extra_of(self._nets(), self.param.type, self._losses)
         return snapshots.State(self.iteration, self.current_step, "", self.rule.history, extra)
-
-    def _stand_by(self) -> None:
-        """Keep what passes change, that is, all but what the update changes."""
-        state = self._state()
-        state.extra = {key: array.copy() for key, array in state.extra.items()}
-        unlearned = {id(own.blob) for own in self.net.learnable if not own.lr_mult}
-        weights = {
-            name: [blob.data.copy() if id(blob) in unlearned else blob.data for blob in blobs]
-            for name, blobs in self.net.params.items()
-        }
-        self._standby = state, weights
 
     def _write(self, state: snapshots.State, weights: dict[str, list[np.ndarray]]) -> str:
         if not self.param.snapshot_prefix:
