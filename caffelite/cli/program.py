@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except SystemExit as end:
             return end.code if isinstance(end.code, int) else 0
         except Error as error:
-            return _fail(str(error))
+            return _fail(error.message, error.table)
         except BrokenPipeError:
             # Who read the output has gone; without this, Python complains once more when it ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -169,8 +169,10 @@ def _listed(commands: Mapping[str, str]) -> str:
     return "\n".join(f"  {name:<{width}}{text}" for name, text in commands.items())
 
 
-def _fail(text: str) -> int:
+def _fail(text: str, table: str = "") -> int:
     print(f"caffelite: {' '.join(text.split())}", file=sys.stderr)
+    if table:
+        print(table, file=sys.stderr)
     return 1
 
 
