@@ -84,9 +84,9 @@ class State:
     def digest(self) -> bytes:
         """Return the digest of all that is in the state, the same for both forms of file."""
         whole = hashlib.sha256(repr((self.iteration, self.current_step, self.learned_net)).encode())
-        # HDF5 gives names back in another order, and with other marks between their parts.
-        own = sorted((name.replace("|", "/"), array) for name, array in self.extra.items())
-        for name, array in [("", array) for array in self.history] + own:
+        # HDF5 gives names back in another order.
+        named = sorted(self.extra.items(), key=lambda item: item[0])
+        for name, array in [*(("", array) for array in self.history), *named]:
             whole.update(repr((name, array.dtype.name, array.shape)).encode())
             whole.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         return whole.digest()
