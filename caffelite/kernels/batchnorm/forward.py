@@ -96,7 +96,7 @@ def _forward_rows(
         mean_sum[c] = mean_sum[c] * fraction + centre[c]
         variance_sum[c] = variance_sum[c] * fraction + unbiased
         mean[c] = centre[c]
-        inverse_std[c] = np.float32(1) / np.sqrt(variance + eps)
+        inverse_std[c] = inverse_std.dtype.type(1 / np.sqrt(np.float64(variance + eps)))
     if begin == 0:
         stored_count[0] = stored_count[0] * fraction + np.float32(1)
     slope, constant = scratch[1], scratch[2]
