@@ -58,7 +58,6 @@ def run(threads: int, prefix: Path, state: Path | None) -> tuple[list[float], np
     )
 
 
-# For the lead: this holds once sums no longer depend on the number of threads, which another branch makes so.
 @pytest.mark.parametrize("threads", [2, 3])
 def test_goes_on_with_another_number_of_threads(threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thread_count, "_chosen", None)
