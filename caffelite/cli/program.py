@@ -94,7 +94,7 @@ def _failed(error: BaseException, came: Sequence[int]) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 0
     if isinstance(error, Error):
-        return _fail(str(error))
+        return _fail(error.message, error.table)
     if isinstance(error, OSError):
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     if isinstance(error, MemoryError):
@@ -183,8 +183,10 @@ def _listed(commands: Mapping[str, str]) -> str:
     return "\n".join(f"  {name:<{width}}{text}" for name, text in commands.items())
 
 
-def _fail(text: str) -> int:
+def _fail(text: str, table: str = "") -> int:
     print(f"caffelite: {' '.join(text.split())}", file=sys.stderr)
+    if table:
+        print(table, file=sys.stderr)
     return 1
 
 

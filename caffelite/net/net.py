@@ -1,6 +1,6 @@
 """A net: layers, parameters and a plan, run forward and backward."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -263,29 +263,31 @@ class Net:
                 array[...] = state[key]
 
     @one_thread
-    def copy_from(self, source: str | Path | Iterable[LayerWeights]) -> Transfer:
+    def copy_from(
+        self,
+        source: str | Path | Iterable[LayerWeights],
+        *,
+        layer_map: Mapping[str, str] | None = None,
+        skip_mismatch: bool = False,
+    ) -> Transfer:
         """Set the parameters of the layers that a weights file names; other layers are left as they are.
 
         Parameters
         ----------
         source : path or iterable of LayerWeights
+        layer_map, skip_mismatch : optional
+            See :func:`caffelite.net.transfer.transfer`, which has the errors too.
 
         Returns
         -------
         Transfer
             The layers that were set, and those that are in the file or in the net only.
-
-        Raises
-        ------
-        WeightsError
-            The file cannot be read, a layer has another number of blobs, or none of its layers is in the net.
-        ShapeError
-            A blob has another shape.
         """
         self.changed()
+        file = "weights"
         if isinstance(source, str | Path):
-            return transfer(read_weights(source), self.layers, str(source), self.name)
-        return transfer(source, self.layers, "weights", self.name)
+            file, source = str(source), read_weights(source)
+        return transfer(source, self.layers, file, self.name, layer_map, skip_mismatch)
 
     def weights(self) -> dict[str, list[np.ndarray]]:
         """Return the parameters by layer name (live, not copies)."""

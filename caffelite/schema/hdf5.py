@@ -154,8 +154,17 @@ def read_hdf5_state(path: str | Path) -> tuple[dict[str, Any], list[np.ndarray],
         }
         history = _blobs(_own(file, "history", str(path)), f"{path}: history")
         own = _own(file, "caffelite_state", str(path)) if "caffelite_state" in file else {}
-        extra = {name.replace("|", "/"): _values(own, name, str(path), "fiub") for name in own}
+        extra = {_name_of(key): _values(own, key, str(path), "fiub") for key in own}
         return facts, history, extra
+
+
+def _key_of(name: str) -> str:
+    """Return the name of a dataset for the name of an array, which may have slashes; see :func:`_name_of`."""
+    return name.replace("%", "%25").replace("|", "%7C").replace("/", "|")
+
+
+def _name_of(key: str) -> str:
+    return key.replace("|", "/").replace("%7C", "|").replace("%25", "%")
 
 
 def _number(file: Any, name: str, path: str | Path) -> int:
@@ -172,13 +181,13 @@ def write_hdf5_state(
     with _written(path) as file:
         file["iter"] = np.array([facts["iter"]], np.int32)
         file["current_step"] = np.array([facts["current_step"]], np.int32)
-        file["learned_net"] = np.bytes_(facts["learned_net"])
+        file["learned_net"] = np.bytes_(facts["learned_net"].encode())
         group = file.create_group("history")
         for j, array in enumerate(history):
             group[str(j)] = array
         own = file.create_group("caffelite_state")
         for name, array in extra.items():
-            own[name.replace("/", "|")] = array
+            own[_key_of(name)] = array
 
 
 @contextmanager

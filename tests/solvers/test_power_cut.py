@@ -1,7 +1,6 @@
 """A power cut at any moment of a run leaves the last snapshot whole, and nothing that looks like one and is not."""
 
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,8 @@ from caffelite.data.database import open_database, write_database
 from caffelite.errors import Error
 from caffelite.schema import messages
 from caffelite.schema.parser import parse_text
-from caffelite.schema.weights import read_weights
 from caffelite.solvers.logs import Listener
-from caffelite.solvers.snapshots import find_model, read_state
+from caffelite.solvers.snapshot_files import check_whole, states_of
 from caffelite.solvers.solver import Solver
 
 SOLVER = """
@@ -35,15 +33,12 @@ def put(folder: Path, state: State) -> None:
         (folder / path).write_bytes(content)
 
 
-def snapshots(folder: Path) -> list[int]:
-    """Return the iterations of the snapshots in a folder; each has to be whole."""
-    iterations = []
-    for path in folder.rglob("*.solverstate*"):
-        state = read_state(path)
-        assert read_weights(find_model(state, path))
-        iterations.append(int(re.search(r"iter_(\d+)", path.name)[1]))
-        assert state.iteration == iterations[-1]
-    return iterations
+def newest(folder: Path) -> int:
+    """Return the iteration of the newest snapshot in a folder, all of which have to be whole; 0 where there is none."""
+    states = states_of(str(folder / "deep" / "folder" / "net"))
+    for _, path in states:
+        check_whole(path)
+    return states[0][0] if states else 0
 
 
 def record(kind: str, folder: Path) -> Recorder:
@@ -68,7 +63,7 @@ def test_a_snapshot_that_is_done_is_there_after_a_power_cut(kind, tmp_path, monk
         folder.mkdir()
         put(folder, state)
         monkeypatch.chdir(folder)
-        assert max(snapshots(folder), default=0) >= done
+        assert newest(folder) >= done
         seen += bool(state)
     assert seen > 20
 
@@ -86,7 +81,7 @@ def test_the_model_tells_files_that_were_not_synced(what, tmp_path, monkeypatch)
         put(folder, state)
         monkeypatch.chdir(folder)
         try:
-            lost += max(snapshots(folder), default=0) < done
+            lost += newest(folder) < done
         except Error:
             lost += 1
     assert lost
