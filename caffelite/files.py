@@ -175,18 +175,23 @@ def _locked(handle: int) -> bool | None:
 @cache
 def _sweep(folder: Path) -> None:
     """Remove what killed runs left in a folder, once a process; what may be a living run's stays."""
+    if fcntl is None:
+        return
     with suppress(OSError):  # it is not our business then
         for entry in list(os.scandir(folder)):
             name = _SCRATCH.fullmatch(entry.name)
-            if name and entry.is_dir(follow_symlinks=False):
-                here = name["host"] == _host()
-                if here or entry.stat().st_mtime < time() - _ABANDONED_SECONDS:
-                    _remove_abandoned(Path(entry.path))
+            if name is None or not entry.is_dir(follow_symlinks=False):
+                continue
+            status = entry.stat(follow_symlinks=False)
+            here = name["host"] == _host()
+            # Of another user's it cannot be told what is there by the time when it is removed.
+            if status.st_uid == os.getuid() and (here or status.st_mtime < time() - _ABANDONED_SECONDS):
+                _remove_abandoned(Path(entry.path))
 
 
 def _remove_abandoned(scratch: Path) -> None:
     try:
-        lock = os.open(scratch / _LOCK, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        lock = os.open(scratch / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
         # Killed before it had one, or while it was removed: it is empty then. If somebody is about to make one,
         # _claim sees that the folder has gone.

@@ -178,3 +178,17 @@ def test_a_run_whose_new_folder_was_swept_takes_another(tmp_path, monkeypatch):
     with scratch_folder(tmp_path, "a") as scratch:
         assert scratch.name.endswith("-00000001.unfinished")
         assert scratch.is_dir()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
+def test_what_other_users_left_stays(tmp_path):
+    left = tmp_path / f".mnist.{files._host()}-00000000.unfinished"
+    left.mkdir()
+    (left / "lock").touch()
+    os.chown(left, 12345, 12345)
+    write(tmp_path / "a", "one")
+    assert left.exists()
+    os.chown(left, 0, 0)
+    files._sweep.cache_clear()
+    write(tmp_path / "a", "one")
+    assert not left.exists()
