@@ -240,6 +240,7 @@ LEFT = """
 import dataclasses, itertools, sys
 from caffelite.datasets.prepare import DATASETS
 from caffelite.datasets import synthetic
+from caffelite.datasets.download import Remote
 from caffelite.datasets.originals import Splits
 from caffelite.cli import main
 def slow():
@@ -247,7 +248,8 @@ def slow():
     print("now", file=sys.stderr, flush=True)
     yield from itertools.chain.from_iterable(synthetic.digits(0, 1000) for _ in itertools.count())
 small = Splits(slow if sys.argv[1:] else (lambda: synthetic.digits(0, 20)), lambda: synthetic.digits(20, 10))
-DATASETS["mnist"] = dataclasses.replace(DATASETS["mnist"], remotes=(), find=lambda *_: None, builtin=small)
+nowhere = (Remote("train-images-idx3-ubyte.gz", 3, "0" * 64, ("http://127.0.0.1:1/x",)),)
+DATASETS["mnist"] = dataclasses.replace(DATASETS["mnist"], remotes=nowhere, builtin=small)
 sys.exit(main(["data", "mnist"]))
 """
 
@@ -256,7 +258,7 @@ sys.exit(main(["data", "mnist"]))
 def test_what_a_killed_run_left_of_data_is_removed_by_the_next(number, left, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CAFFELITE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("CAFFELITE_DATA", str(tmp_path))
+    monkeypatch.delenv("CAFFELITE_DATA", raising=False)
     process = run("-c", LEFT, "slow")
     until(process, "now")
     process.send_signal(number)
