@@ -1,8 +1,19 @@
-"""``python -m caffelite``: the command line."""
+"""The process of the command line: ``caffelite`` and ``python -m caffelite``."""
 
+import signal
 import sys
+from typing import NoReturn
 
-from caffelite.cli import main
+
+def process() -> NoReturn:
+    """Run the command line and end the process with its exit code."""
+    # Ctrl-C before and after the command just ends the process: Python's own handler would show where it was.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from caffelite.cli import main
+
+    sys.exit(main())
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process()

@@ -2,7 +2,21 @@
 
 
 class Error(Exception):
-    """Base of every error caffelite raises on purpose; the command line prints it as one line and exits with 1."""
+    """Base of every error caffelite raises on purpose; the command line prints it as one line and exits with 1.
+
+    Parameters
+    ----------
+    message : str
+    table : str, optional
+        What there is of it in detail: lines below the message.
+    """
+
+    def __init__(self, message: str = "", table: str = "") -> None:
+        super().__init__(message)
+        self.message, self.table = message, table
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.table}" if self.table else str(self.message)
 
 
 class SchemaError(Error):

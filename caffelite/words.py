@@ -16,6 +16,15 @@ def text_of(shape: Shape) -> str:
     return "×".join(str(n) for n in shape) if shape else "scalar"
 
 
+def columns(lines: Iterable[Sequence[str]]) -> str:
+    """Write rows of equally many cells below each other, each column as wide as its widest cell."""
+    rows = [[" ".join(cell.split()) for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
 def count(shape: Sequence[int]) -> int:
     """Return the number of elements of a shape."""
     return math.prod(shape)

@@ -69,6 +69,55 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_transfer(parser: argparse.ArgumentParser) -> None:
+    """Add how weights go to layers that are not those of the file."""
+    parser.add_argument(
+        "--map",
+        type=old_and_new,
+        action="append",
+        default=[],
+        metavar="OLD:NEW",
+        help="the weights of layer OLD of the file go to layer NEW of the net; can be given again",
+    )
+    parser.add_argument(
+        "--skip-mismatch", action="store_true", help="leave layers as they are whose shapes the file has otherwise"
+    )
+
+
+def transfer_options(arguments: argparse.Namespace, files: Sequence[str]) -> dict[str, Any]:
+    """Return the keywords of ``Net.copy_from`` that :func:`add_transfer` asks for.
+
+    Parameters
+    ----------
+    arguments : Namespace
+    files : sequence of str
+        The weights.
+
+    Raises
+    ------
+    UsageError
+        There is not one file whose layers ``--map`` can mean, or none that ``--skip-mismatch`` can, or a layer of it
+        goes to two.
+    """
+    if arguments.map and len(files) != 1:
+        raise UsageError(f"--map is for the layers of one weights file, --weights has {len(files) or 'none'}")
+    if arguments.skip_mismatch and not files:
+        raise UsageError("--skip-mismatch is for weights, give them with --weights")
+    layer_map = dict(arguments.map)
+    for old, new in arguments.map:
+        if layer_map[old] != new:
+            raise UsageError(f'--map sends the layer "{old}" to two layers, "{new}" and "{layer_map[old]}"')
+    return {"layer_map": layer_map, "skip_mismatch": arguments.skip_mismatch}
+
+
+def old_and_new(text: str) -> tuple[str, str]:
+    """Return the two names of ``OLD:NEW``."""
+    old, colon, new = text.partition(":")
+    if not (old and new) or ":" in new:
+        raise argparse.ArgumentTypeError(f'"{text}" is not OLD:NEW, two names of layers with a colon between')
+    return old, new
+
+
 def names(text: str) -> list[str]:
     """Return the names in a list with commas."""
     return [name.strip() for name in text.split(",") if name.strip()]

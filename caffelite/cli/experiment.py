@@ -17,7 +17,7 @@ from caffelite.experiments import EXPERIMENTS
 from caffelite.experiments.bench import Bench, Images, load_images
 from caffelite.experiments.drawing import draw
 from caffelite.experiments.result import Result
-from caffelite.schema.files import atomic_write
+from caffelite.files import atomic_write
 from caffelite.words import did_you_mean
 
 _LIST = "\n".join(f"  {name:18s}{text}" for name, text in EXPERIMENTS.items())

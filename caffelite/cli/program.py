@@ -1,8 +1,8 @@
 """``caffelite COMMAND …``: choosing a command, and what happens when it cannot go on."""
 
 import argparse
-import os
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from caffelite import __version__
+from caffelite.cli.endings import ENDINGS, ending_signals
+from caffelite.cli.streams import steady_streams
 from caffelite.errors import Error
 from caffelite.words import did_you_mean
 
@@ -63,29 +65,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0; 1 for an error, which one line on standard error tells; 2 for a command line that
-        cannot be understood; 130 where the user ended it.
+        The exit code: 0; 1 for an error, which one line on standard error tells, and where that or standard output
+        could not be written; 2 for a command line that cannot be understood; 130 where the user ended it, 143 where
+        SIGTERM did.
     """
-    with _plain_warnings():
+    with steady_streams() as lost, _plain_warnings(), ending_signals() as came:
         try:
             code = _run(list(sys.argv[1:] if argv is None else argv))
-            sys.stdout.flush()
-            return code
-        except SystemExit as end:
-            return end.code if isinstance(end.code, int) else 0
-        except Error as error:
-            return _fail(str(error))
-        except BrokenPipeError:
-            # Who read the output has gone; without this, Python complains once more when it ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
-        except KeyboardInterrupt:
-            _fail("ended by the user")
-            return 130
-        except OSError as error:
-            return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-        except MemoryError:
-            return _fail("there is not enough memory; a smaller batch_size needs less")
+        except BaseException as error:
+            code = _failed(error, came)
+    return code or int(bool(lost))
+
+
+def _failed(error: BaseException, came: Sequence[int]) -> int:
+    """Tell why a command did not come to its end; return the exit code.
+
+    Parameters
+    ----------
+    error : BaseException
+        One that is not expected is raised again.
+    came : sequence of int
+        Signals that were to end it.
+    """
+    if came or isinstance(error, KeyboardInterrupt):
+        text, code = ENDINGS[came[0] if came else signal.SIGINT]
+        _fail(text)
+        return code
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 0
+    if isinstance(error, Error):
+        return _fail(error.message, error.table)
+    if isinstance(error, OSError):
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    if isinstance(error, MemoryError):
+        return _fail("there is not enough memory; a smaller batch_size needs less")
+    raise error
 
 
 def _run(argv: list[str]) -> int:
@@ -169,8 +183,10 @@ def _listed(commands: Mapping[str, str]) -> str:
     return "\n".join(f"  {name:<{width}}{text}" for name, text in commands.items())
 
 
-def _fail(text: str) -> int:
+def _fail(text: str, table: str = "") -> int:
     print(f"caffelite: {' '.join(text.split())}", file=sys.stderr)
+    if table:
+        print(table, file=sys.stderr)
     return 1
 
 

@@ -9,6 +9,8 @@ from caffelite.solvers.logs import Output
 
 #: An output of more values is counted, not printed, where a line is for people.
 _FEW = 4
+#: So many layers are named where a line is for people.
+_MOST_LAYERS = 8
 
 
 def accuracies(nets: Iterable[Net]) -> set[str]:
@@ -33,6 +35,15 @@ def summary(outputs: Sequence[Output], shares: set[str]) -> str:
             texts = [f"{100 * value:.4g}%" if name in shares else f"{value:.4g}" for value in values]
             parts.append(f"{name} {' '.join(texts)}")
     return ", ".join(parts)
+
+
+def untrained(layers: Sequence[str]) -> str:
+    """Say which layers began untrained."""
+    shown = list(layers[:_MOST_LAYERS])
+    if len(layers) > len(shown):
+        shown.append(f"{len(layers) - len(shown)} more")
+    listed = " and ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
+    return f"{listed} began untrained" if layers else "nothing began untrained"
 
 
 def not_a_number(losses: Iterable[float]) -> str:

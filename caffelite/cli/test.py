@@ -12,9 +12,11 @@ from caffelite.cli.arguments import (
     add_python,
     add_state,
     add_threads,
+    add_transfer,
     names,
     the_file,
     the_gpu,
+    transfer_options,
     whole,
 )
 from caffelite.cli.preparing import nets_of, prepare_data
@@ -53,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print the result as JSON")
     add_data(parser)
     add_state(parser)
+    add_transfer(parser)
     add_threads(parser)
     add_gpu(parser)
     add_python(parser)
@@ -84,9 +87,9 @@ def _test(source: NetSource, arguments: argparse.Namespace, gpu: Gpu | None) -> 
     before = (0, 0.0) if gpu is None else (gpu.bytes, gpu.seconds)
     try:
         for path in arguments.weights:
-            taken = net.copy_from(path)
-            if taken.rows:
-                say(f"{path}: weights of {len(taken.taken)} layers are taken\n{indent(taken.table(), '  ')}")
+            taken = net.copy_from(path, **transfer_options(arguments, arguments.weights))
+            if table := taken.table():
+                say(f"{path}: weights of {len(taken.taken)} layers are taken\n{indent(table, '  ')}")
         iterations, data = extent(net, arguments.iterations)
         outputs, loss = _score(net, iterations)
         if gpu is not None:

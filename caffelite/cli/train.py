@@ -2,8 +2,10 @@
 NET_solver.prototxt, else documented defaults."""
 
 import argparse
+import signal
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from caffelite.cli.arguments import (
     UsageError,
@@ -12,18 +14,22 @@ from caffelite.cli.arguments import (
     add_python,
     add_state,
     add_threads,
+    add_transfer,
     names,
     the_file,
+    transfer_options,
     whole,
 )
+from caffelite.cli.endings import ENDINGS
 from caffelite.cli.preparing import own_solver, prepare_data, solver_beside
 from caffelite.cli.progress import LiveLine, RecordedLog, Recorder, compiling
-from caffelite.cli.report import accuracies, duration, not_a_number, summary
+from caffelite.cli.report import accuracies, duration, not_a_number, summary, untrained
 from caffelite.cli.signals import EFFECTS, signal_effects
 from caffelite.cli.terminal import on_terminal, say
 from caffelite.errors import SolverError
 from caffelite.schema.documents import NetDocument, SolverDocument
 from caffelite.solvers.settings import Settings, default_solver, load_solver
+from caffelite.solvers.snapshot_files import newest_whole
 from caffelite.solvers.solver import Solver
 from caffelite.solvers.sources import PrototxtFiles, net_named_by
 
@@ -32,11 +38,17 @@ EXAMPLES = """examples:
   caffelite train models/lenet_solver.prototxt --iterations 1000 --seed 3
   caffelite train models/lenet.prototxt --weights snapshots/lenet_iter_5000.caffemodel
   caffelite train models/lenet.prototxt --snapshot snapshots/lenet_iter_5000.solverstate --iterations 10000
+  caffelite train models/lenet.prototxt --resume auto --keep 3
+  caffelite train models/fine.prototxt --weights snapshots/lenet_iter_5000.caffemodel --map ip2:ip2_new --skip-mismatch
   caffelite train -solver models/lenet_solver.prototxt -sigint_effect snapshot
 
 On a terminal a live line is shown, else lines in the format of Caffe's log. Ctrl-C ends the run with a
-snapshot, a second Ctrl-C ends it at once; a hangup (SIGHUP) makes a snapshot and goes on.
+snapshot, a second Ctrl-C ends it at once; a hangup (SIGHUP) makes a snapshot and goes on. SIGTERM ends the run
+with a snapshot and exit code 143.
 """
+
+#: In place of a state: the newest whole one there is.
+_AUTO = "auto"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--solver", metavar="SOLVER", help="the same, as Caffe has it")
     add("--iterations", type=whole, metavar="N", help="iteration to end at, instead of max_iter")
     add("--weights", type=names, metavar="A,B", help="weights to start from, later files over earlier ones")
-    add("--snapshot", metavar="STATE", help=".solverstate of a run to go on with")
+    add_transfer(parser)
+    add(
+        "--snapshot",
+        "--resume",
+        metavar="STATE",
+        help=f'.solverstate of a run to go on with; "{_AUTO}" is the newest whole one, or the beginning',
+    )
+    add("--allow-changed", action="store_true", help="go on although net, weights or solver type are others")
+    add("--keep", type=whole, metavar="N", help="remove older snapshots than the last N, instead of snapshot_keep")
     add("--seed", type=int, metavar="N", help="instead of random_seed")
     add_data(parser)
     add_state(parser)
@@ -59,25 +79,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, and tell in one line what came out."""
-    if arguments.snapshot and arguments.weights:
+    if arguments.snapshot not in (None, _AUTO) and (arguments.weights or arguments.map or arguments.skip_mismatch):
         raise UsageError("give --snapshot to go on with a run, or --weights to begin one with these weights, not both")
+    if arguments.allow_changed and not arguments.snapshot:
+        raise UsageError("--allow-changed is for going on with a run: give --snapshot too")
     file = the_file([arguments.file, arguments.solver], "the prototxt of a solver or of a net")
     files = PrototxtFiles()
     document = load_solver(solver_for(file, files))
     _override(document, arguments)
     settings = Settings(document, files)
+    options = transfer_options(arguments, settings.param.weights)
+    state = _newest(settings.param.snapshot_prefix) if arguments.snapshot == _AUTO else arguments.snapshot
     prepared = prepare_data([settings.train_net(), *settings.test_nets()], arguments.data, say)
     shown = LiveLine(document.message.max_iter) if on_terminal() else RecordedLog()
     try:
         with compiling(shown.doing):
-            line = _train(settings, arguments, shown)
+            line, terminated = _train(settings, state, options, arguments, shown)
     finally:
         shown.close()
     print(line)
     for data in prepared:
         if data.notice:
             print(data.notice)
-    return int(bool(not_a_number(shown.losses())))
+    return ENDINGS[signal.SIGTERM][1] if terminated else int(bool(not_a_number(shown.losses())))
 
 
 def solver_for(file: Path, files: PrototxtFiles) -> SolverDocument:
@@ -141,40 +165,89 @@ def _override(document: SolverDocument, arguments: argparse.Namespace) -> None:
     p.train_state.stage.extend(arguments.stage)
     weights = arguments.weights or [path for text in p.weights for path in names(text)]
     p.ClearField("weights")
-    # The state of a run goes with weights of its own.
-    p.weights.extend([] if arguments.snapshot else weights)
+    p.weights.extend(weights)
+    if arguments.keep:
+        p.snapshot_keep = arguments.keep
 
 
-def _train(settings: Settings, arguments: argparse.Namespace, shown: Recorder) -> str:
-    """Run the solver; return the line that tells what came out."""
+def _newest(prefix: str) -> str | None:
+    """Return the newest whole state of a prefix, and tell which it is."""
+    path = newest_whole(prefix, say)
+    if path is None:
+        say(f"there is no whole snapshot {prefix}_iter_N to go on from: training begins anew")
+        return None
+    say(f"going on from {path}")
+    return str(path)
+
+
+def _train(
+    settings: Settings, state: str | None, options: dict[str, Any], arguments: argparse.Namespace, shown: Recorder
+) -> tuple[str, bool]:
+    """Run the solver; return the line that tells what came out, and whether SIGTERM ended the run.
+
+    Parameters
+    ----------
+    settings : Settings
+    state : str or None
+        The solver state to go on from.
+    options : dict of str to object
+        How weights are taken, see :func:`.arguments.transfer_options`.
+    arguments : Namespace
+    shown : Recorder
+    """
     solver = Solver(settings, shown, weights=[], allow_python=arguments.allow_python, gpu=arguments.gpu)
     try:
         shown.watch(solver)
-        for path in settings.param.weights:
-            taken = solver.copy_from(path)
-            shown.on_say(f"{path}: weights of {len(taken.taken)} layers are taken")
-            for line in taken.table().splitlines():
-                shown.on_say(f"  {line}")
-        if arguments.snapshot:
-            solver.restore(arguments.snapshot)
+        if state is None:
+            begun_with = _take_weights(solver, options, shown)
+        else:
+            begun_with = _resume(solver, state, arguments.allow_changed, shown)
         first, begun = solver.iteration, perf_counter()
-        with signal_effects(solver, arguments.sigint_effect, arguments.sighup_effect, shown.on_say):
+        with signal_effects(solver, arguments.sigint_effect, arguments.sighup_effect, shown.on_say) as asked:
             solver.solve()
-            # Ctrl-C keeps what was learned, also where snapshot_after_train is false.
-            if solver.stopped and shown.snapshot_at != solver.iteration:
-                solver.snapshot()
             seconds = perf_counter() - begun
             # The last line tells what the net can do, also where max_iter is no multiple of test_interval.
             if not solver.stopped and any(
                 shown.tests.get(i, (-1,))[0] != solver.iteration for i in range(len(solver.test_nets))
             ):
                 solver.test_all()
-        return _line(solver, first, seconds, shown)
+            # What was learned is kept, also where snapshot_after_train is false.
+            if solver.stopped and shown.snapshot_at != solver.iteration:
+                solver.snapshot()
+        return _line(solver, first, seconds, begun_with, shown), asked.terminated
     finally:
         solver.close()
 
 
-def _line(solver: Solver, first: int, seconds: float, shown: Recorder) -> str:
+def _take_weights(solver: Solver, options: dict[str, Any], shown: Recorder) -> str:
+    """Start from the weights that the solver names; return which layers they left untrained, in words."""
+    left = dict.fromkeys(solver.net.params)
+    for path in solver.param.weights:
+        transfer = solver.copy_from(path, **options)
+        shown.on_say(f"{path}: weights of {len(transfer.taken)} layers are taken")
+        _show_table(transfer.table(), shown)
+        for name in transfer.taken:
+            left.pop(name, None)
+    return untrained(list(left)) if left and solver.param.weights else ""
+
+
+def _resume(solver: Solver, state: str, allow_changed: bool, shown: Recorder) -> str:
+    """Go on from a state; return what began anew where that was allowed, in words."""
+    resumed = solver.restore(state, allow_changed=allow_changed)
+    if not resumed.differences and not resumed.untrained and not resumed.history_lost:
+        return ""
+    shown.on_say(f"{state}: going on although something is not as it was")
+    _show_table(resumed.differences, shown)
+    lost = f", the history of {solver.param.type} began anew" if resumed.history_lost else ""
+    return untrained(resumed.untrained) + lost
+
+
+def _show_table(table: str, shown: Recorder) -> None:
+    for line in table.splitlines():
+        shown.on_say(f"  {line}")
+
+
+def _line(solver: Solver, first: int, seconds: float, begun_with: str, shown: Recorder) -> str:
     done = solver.iteration - first
     at = f"iteration {solver.iteration}"
     parts = [f"{solver.net.name}: " + (f"stopped at {at} of {solver.param.max_iter}" if solver.stopped else at)]
@@ -188,6 +261,8 @@ def _line(solver: Solver, first: int, seconds: float, shown: Recorder) -> str:
         which = f" net {i}" if len(solver.test_nets) > 1 else ""
         when = "" if iteration == solver.iteration else f" at iteration {iteration}"
         parts.append(f"test{which}{when}: {summary(outputs, shares)}")
+    if begun_with:
+        parts.append(begun_with)
     if bad := not_a_number(shown.losses()):
         parts.append(bad)
     if shown.model:

@@ -1,8 +1,8 @@
 """LMDB databases of Datum records, read by their places and written as Caffe's tools do."""
 
+import errno
 import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 
 from caffelite.data.lmdb_file import PAGE_HEADER, LmdbFile
 from caffelite.data.lmdb_index import RecordIndex
+from caffelite.files import replace, scratch_folder, written_until_full
 
 _OPEN: dict[str, "Database"] = {}
 #: Nets that read the same database share it, and each has a thread that does so.
@@ -123,25 +124,25 @@ def write_database(path: str | Path, records: Iterable[tuple[bytes, bytes]]) -> 
     -------
     int
         The number of records.
+
+    Raises
+    ------
+    OSError
+        It cannot be written.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        temporary.chmod(0o755)
-        count = _fill(temporary, records)
-        replace(temporary, target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with scratch_folder(target.parent, target.name) as scratch:
+        made = scratch / target.name
+        made.mkdir()
+        try:
+            count = _fill(made, records)
+        except lmdb.Error as error:
+            # Its words end with the system's. It calls a write that was cut short by a full disk an input/output error.
+            full = shutil.disk_usage(made).free < mmap.PAGESIZE
+            cause = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC) if full else str(error).rpartition(": ")[2])
+            raise OSError(cause.errno, written_until_full(cause, made), str(target)) from None
+        replace(made, target)
     return count
-
-
-def replace(made: Path, target: Path) -> None:
-    """Put a finished file or folder in the place of another."""
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
-    os.replace(made, target)
 
 
 def _fill(folder: Path, records: Iterable[tuple[bytes, bytes]]) -> int:

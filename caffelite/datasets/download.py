@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from caffelite.cache import cache_folder
 from caffelite.errors import DataError
+from caffelite.files import replace
 
 #: A server that has not answered by then counts as out of reach; without a network, a handful of these is the
 #: wait.
@@ -90,7 +91,7 @@ def _download(remote: Remote, path: Path, unreachable: set[str], say: Callable[[
                     say(f"downloading {remote.name} ({remote.size / 1e6:.1f} MB) from {host}")
                     _receive(response, have, remote, part)
             if _sha256(part) == remote.sha256:
-                os.replace(part, path)
+                replace(part, path)
                 return
             part.unlink()
             reason = f"{host} has another file under its name"

@@ -15,6 +15,7 @@ import numpy as np
 
 from caffelite.datasets.download import Remote
 from caffelite.errors import DataError
+from caffelite.files import written_until_full
 
 #: Images (n, C, H, W) uint8 and labels (n,) uint8.
 Chunk = tuple[np.ndarray, np.ndarray]
@@ -157,8 +158,17 @@ def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
                 if member.size > _LARGEST_MEMBER:
                     raise DataError(f"{archive}: {name} is of {member.size} bytes, more than expected")
                 source = cast(BinaryIO, tar.extractfile(member))
-                with (folder / name).open("wb") as target:
-                    while block := source.read(1 << 20):
-                        target.write(block)
+                _write(source, folder / name, archive)
     except _BROKEN as error:
         raise DataError(f"{archive} cannot be read: {_first_line(error)}") from None
+
+
+def _write(source: BinaryIO, path: Path, archive: Path) -> None:
+    with path.open("wb") as target:
+        while block := source.read(1 << 20):
+            try:
+                target.write(block)
+                target.flush()
+            except OSError as error:
+                reason = written_until_full(error, path)
+                raise DataError(f"{archive} cannot be unpacked: {reason}") from None

@@ -1,18 +1,16 @@
 """The data sets of the example nets: what they are called, and how they come to be on this machine."""
 
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from caffelite.data.database import replace
 from caffelite.datasets.cifar10 import CIFAR10
 from caffelite.datasets.download import download, downloads_folder
 from caffelite.datasets.mnist import MNIST
 from caffelite.datasets.originals import DataSet, Splits
 from caffelite.errors import DataError
-from caffelite.schema.files import atomic_write
+from caffelite.files import atomic_write, in_scratch, replace, scratch_folder
 
 #: By name.
 DATASETS = {data.name: data for data in (CIFAR10, MNIST)}
@@ -120,9 +118,8 @@ def prepare(
     if anew:
         _check_all_ours(folder, data)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}.") as scratch:
-            unpacked, built = Path(scratch, "unpacked"), Path(scratch, "built")
+        with scratch_folder(folder, name) as scratch:
+            unpacked, built = scratch / "unpacked", scratch / "built"
             unpacked.mkdir()
             built.mkdir()
             originals = _local(data, source, unpacked, say)
@@ -134,7 +131,9 @@ def prepare(
             train, test = data.build(splits, built)
             _install(data, built, folder, origin)
     except OSError as error:
-        raise DataError(f"{error.filename or folder} cannot be written: {error.strerror}") from None
+        place = Path(error.filename or folder)
+        place = folder / place.name if in_scratch(place) else place
+        raise DataError(f"{place} cannot be written: {error.strerror}") from None
     if originals:
         say(f"{name}: {folder}/{name}_* {origin}, {train} training and {test} test images")
     return Prepared(name, folder, origin, not originals)

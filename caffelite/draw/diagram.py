@@ -11,7 +11,7 @@ from pathlib import Path
 from caffelite.draw import graphviz_process
 from caffelite.draw.boxes import Box, BoxRow, Diagram, build, short_number
 from caffelite.errors import Error, MissingExtraError
-from caffelite.schema.files import atomic_write
+from caffelite.files import atomic_write
 from caffelite.schema.text import read_net
 
 #: Background, border; dark text on them reads well, and boxes stand out on a light and on a dark page.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from caffelite.errors import Error, MissingExtraError
-from caffelite.schema.files import atomic_write
+from caffelite.files import atomic_write
 
 #: Lines are told apart by these, and by their dashes.
 COLOURS = ("#1f8fd0", "#e07b20", "#2fa05a", "#c94f7c", "#8a6fd0", "#9a8a20")

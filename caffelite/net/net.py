@@ -1,6 +1,6 @@
 """A net: layers, parameters and a plan, run forward and backward."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -263,43 +263,51 @@ class Net:
                 array[...] = state[key]
 
     @one_thread
-    def copy_from(self, source: str | Path | Iterable[LayerWeights]) -> Transfer:
+    def copy_from(
+        self,
+        source: str | Path | Iterable[LayerWeights],
+        *,
+        layer_map: Mapping[str, str] | None = None,
+        skip_mismatch: bool = False,
+    ) -> Transfer:
         """Set the parameters of the layers that a weights file names; other layers are left as they are.
 
         Parameters
         ----------
         source : path or iterable of LayerWeights
+        layer_map, skip_mismatch : optional
+            See :func:`caffelite.net.transfer.transfer`, which has the errors too.
 
         Returns
         -------
         Transfer
             The layers that were set, and those that are in the file or in the net only.
-
-        Raises
-        ------
-        WeightsError
-            The file cannot be read, a layer has another number of blobs, or none of its layers is in the net.
-        ShapeError
-            A blob has another shape.
         """
         self.changed()
+        file = "weights"
         if isinstance(source, str | Path):
-            return transfer(read_weights(source), self.layers, str(source), self.name)
-        return transfer(source, self.layers, "weights", self.name)
+            file, source = str(source), read_weights(source)
+        return transfer(source, self.layers, file, self.name, layer_map, skip_mismatch)
 
     def weights(self) -> dict[str, list[np.ndarray]]:
         """Return the parameters by layer name (live, not copies)."""
         return {name: [blob.data for blob in blobs] for name, blobs in self.params.items()}
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, weights: dict[str, list[np.ndarray]] | None = None) -> None:
         """Write the parameters: as HDF5 where the name ends in ``.h5``, else as a ``.caffemodel``.
 
-        The file is written under a temporary name and renamed.
+        Parameters
+        ----------
+        path : path
+            The file is there whole or not at all.
+        weights : dict of str to list of ndarray, optional
+            Written in place of :meth:`weights`.
         """
+        weights = self.weights() if weights is None else weights
         if str(path).endswith(".h5"):
-            write_hdf5(path, self.weights())
+            write_hdf5(path, weights)
         else:
-            write_caffemodel(path, self._message(), self.weights())
+            write_caffemodel(path, self._message(), weights)
 
     def _message(self) -> NetParameter:
         """Return the net as it is run: the layers of this phase."""

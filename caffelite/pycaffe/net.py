@@ -1,7 +1,7 @@
 """A net as pycaffe shows it."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from caffelite.layers.contract import layer as contract
 from caffelite.layers.python import PythonLayer
 from caffelite.net.caller import one_thread
 from caffelite.net.graph import Version
+from caffelite.net.transfer import Transfer
 from caffelite.pycaffe.batches import assign, forward_all, set_arrays
 from caffelite.pycaffe.blob import Blob
 from caffelite.pycaffe.hooks import Hooks
@@ -296,9 +297,11 @@ class Net(Hooks):
 
     # Parameters.
 
-    def copy_from(self, weights: Any) -> None:
-        """Set the parameters of the layers that a weights file names; other layers are left as they are."""
-        self._net.copy_from(str(weights))
+    def copy_from(
+        self, weights: Any, *, layer_map: Mapping[str, str] | None = None, skip_mismatch: bool = False
+    ) -> Transfer:
+        """Set the parameters of the layers that a weights file names; see :meth:`caffelite.net.Net.copy_from`."""
+        return self._net.copy_from(str(weights), layer_map=layer_map, skip_mismatch=skip_mismatch)
 
     @one_thread
     def share_with(self, other: "Net") -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from caffelite.pycaffe.mode import gpu_number, random_seed
 from caffelite.pycaffe.net import Net
 from caffelite.solvers.logs import Listener, LogListener
+from caffelite.solvers.resuming import Resumed
 from caffelite.solvers.settings import load_solver
 from caffelite.solvers.solver import Solver as Engine
 from caffelite.words import SOLVER_TYPES
@@ -71,9 +72,9 @@ class Solver:
         """Write weights and state."""
         self._solver.snapshot()
 
-    def restore(self, path: str | Path) -> None:
-        """Go on from a ``.solverstate``."""
-        self._solver.restore(path)
+    def restore(self, path: str | Path, *, allow_changed: bool = False) -> Resumed:
+        """Go on from a ``.solverstate``; see :meth:`caffelite.solvers.solver.Solver.restore`."""
+        return self._solver.restore(path, allow_changed=allow_changed)
 
     def apply_update(self) -> None:
         """Change the parameters by their gradients, without counting an iteration."""

@@ -7,8 +7,8 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from caffelite.errors import WeightsError
+from caffelite.files import atomic_write
 from caffelite.schema import messages
-from caffelite.schema.files import atomic_write
 
 #: No array of a Caffe file has more elements than this; Caffe itself counts them in an int.
 LARGEST_BLOB = (1 << 31) - 1

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from caffelite.errors import DataError, MissingExtraError, WeightsError
+from caffelite.files import atomic_write
 from caffelite.schema.blobs import LARGEST_BLOB
-from caffelite.schema.files import atomic_write
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 #: Deflate makes nothing smaller than this; what announces more has no values in the file.
@@ -109,10 +109,23 @@ def read_hdf5_weights(path: str | Path) -> dict[str, list[np.ndarray]]:
     return layers
 
 
+@contextmanager
+def _written(path: str | Path) -> Iterator[Any]:
+    """Give an HDF5 file in memory, which is written as ``path`` at the end.
+
+    On a disk that is full, the library fails where it cleans up, and may take the process along.
+    """
+    with h5py().File("memory", "w", driver="core", backing_store=False) as file:
+        yield file
+        file.flush()
+        image = file.id.get_file_image()
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(image)
+
+
 def write_hdf5(path: str | Path, blobs: dict[str, list[np.ndarray]]) -> None:
     """Write the blobs of layers as ``data/LAYER/INDEX``, whole or not at all."""
-    module = h5py()
-    with atomic_write(path) as temporary, module.File(temporary, "w") as file:
+    with _written(path) as file:
         group = file.create_group("data")
         for name, arrays in blobs.items():
             try:
@@ -141,8 +154,17 @@ def read_hdf5_state(path: str | Path) -> tuple[dict[str, Any], list[np.ndarray],
         }
         history = _blobs(_own(file, "history", str(path)), f"{path}: history")
         own = _own(file, "caffelite_state", str(path)) if "caffelite_state" in file else {}
-        extra = {name.replace("|", "/"): _values(own, name, str(path), "fiub") for name in own}
+        extra = {_name_of(key): _values(own, key, str(path), "fiub") for key in own}
         return facts, history, extra
+
+
+def _key_of(name: str) -> str:
+    """Return the name of a dataset for the name of an array, which may have slashes; see :func:`_name_of`."""
+    return name.replace("%", "%25").replace("|", "%7C").replace("/", "|")
+
+
+def _name_of(key: str) -> str:
+    return key.replace("|", "/").replace("%7C", "|").replace("%25", "%")
 
 
 def _number(file: Any, name: str, path: str | Path) -> int:
@@ -156,17 +178,16 @@ def write_hdf5_state(
     path: str | Path, facts: dict[str, Any], history: list[np.ndarray], extra: dict[str, np.ndarray]
 ) -> None:
     """Write a solver state as Caffe does, with caffelite's own arrays in a group that Caffe does not read."""
-    module = h5py()
-    with atomic_write(path) as temporary, module.File(temporary, "w") as file:
+    with _written(path) as file:
         file["iter"] = np.array([facts["iter"]], np.int32)
         file["current_step"] = np.array([facts["current_step"]], np.int32)
-        file["learned_net"] = np.bytes_(facts["learned_net"])
+        file["learned_net"] = np.bytes_(facts["learned_net"].encode())
         group = file.create_group("history")
         for j, array in enumerate(history):
             group[str(j)] = array
         own = file.create_group("caffelite_state")
         for name, array in extra.items():
-            own[name.replace("/", "|")] = array
+            own[_key_of(name)] = array
 
 
 @contextmanager

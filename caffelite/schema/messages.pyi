@@ -247,6 +247,7 @@ class SolverParameter(Message):
     warm_up_power: int
     start_lr_policy: int
     max_lr: float
+    snapshot_keep: int
 
 class SolverState(Message):
     iter: int

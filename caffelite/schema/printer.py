@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor as Field
 
+from caffelite.files import atomic_write
 from caffelite.schema.documents import Document, FieldPath, NetDocument
-from caffelite.schema.files import atomic_write
 from caffelite.schema.messages import Message
 from caffelite.schema.parser import is_repeated
 

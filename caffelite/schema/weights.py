@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from caffelite.errors import WeightsError
+from caffelite.files import atomic_write
 from caffelite.schema import messages
 from caffelite.schema.blobs import LARGEST_BLOB, MOST_AXES, shaped
-from caffelite.schema.files import atomic_write
 from caffelite.schema.hdf5 import is_hdf5, read_hdf5_weights, write_hdf5
 from caffelite.schema.wire import BYTES, VARINT, Wire, heading
 

@@ -17,8 +17,8 @@ from caffelite.words import TEST, TRAIN, did_you_mean, quoted
 
 #: The seed where ``random_seed`` is not given: runs are repeatable without asking. (Caffe takes the clock.)
 DEFAULT_SEED = 1
-#: Fields from this number on are those of forks.
-_FORKS = 20000
+#: Fields with these numbers are those of forks; caffelite's own come behind them.
+_FORKS = range(20000, 20100)
 _GPU = 1  # SolverParameter.SolverMode
 
 #: What a net without a solver is trained with.
@@ -171,7 +171,9 @@ class Settings:
 
 def _check_numbers(document: SolverDocument) -> None:
     solver = document.message
-    _at_least(document, average_loss=1, iter_size=1, test_interval=0, snapshot=0, display=0, max_iter=0)
+    _at_least(
+        document, average_loss=1, iter_size=1, test_interval=0, snapshot=0, display=0, max_iter=0, snapshot_keep=0
+    )
     for j, count in enumerate(solver.test_iter):
         if count < 0:
             raise SolverError(
@@ -223,6 +225,6 @@ def _notes(document: SolverDocument) -> list[str]:
     if solver.test_interval and not (solver.test_iter or solver.test_net or solver.test_net_param):
         notes.append(f"{document.setting('test_interval')}: test_interval without test_iter tests nothing")
     for field, _ in solver.ListFields():
-        if field.number >= _FORKS:
+        if field.number in _FORKS:
             notes.append(f"{document.setting(field.name)}: {field.name} belongs to a fork of Caffe; it has no effect")
     return notes

@@ -1,33 +1,38 @@
 """Snapshots: the state of a solver, in files that Caffe reads too.
 
 What Caffe's file lacks for a run to go on bit for bit (positions in the data, states of random numbers, the
-window that the loss is averaged over) lies in a field that Caffe ignores.
+window that the loss is averaged over) lies in a field that Caffe ignores; and so does what tells whether it does:
+digests (SHA-256) of the weights and of the state itself, and the layers of the net, with their types and shapes.
 """
 
+import hashlib
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from caffelite.errors import SolverError, WeightsError
+from caffelite.files import atomic_write
 from caffelite.net import Net
 from caffelite.schema import messages
 from caffelite.schema.blobs import array_to_blob, blob_to_array
 from caffelite.schema.documents import SolverDocument
-from caffelite.schema.files import atomic_write
 from caffelite.schema.hdf5 import is_hdf5, read_hdf5_state, write_hdf5_state
 from caffelite.schema.wire import BYTES, Wire
-from caffelite.solvers.rules import RULES
 from caffelite.words import quoted, text_of
 
 #: Kinds of arrays that a state may hold.
 _DTYPES = ("float32", "float64", "int64", "int32", "uint8", "uint32", "uint64", "bool")
 #: What the run itself has in ``extra``, beside the nets.
-_TYPE, _LOSSES = "solver/type", "solver/losses"
+_TYPE, _LOSSES, _WEIGHTS, _NET = "solver/type", "solver/losses", "solver/weights", "solver/net"
+#: Under which the files have the digest of all else in them.
+_DIGEST = "solver/digest"
+#: Bytes that are read at once for a digest.
+_PIECE = 1 << 20
 
 
 @dataclass(slots=True)
@@ -51,6 +56,68 @@ class State:
     history: list[np.ndarray]
     extra: dict[str, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def rule(self) -> str:
+        """The type of the solver; empty where the file does not say it."""
+        return self._bytes(_TYPE).decode(errors="replace")
+
+    @property
+    def weights_digest(self) -> bytes:
+        """That of the weights file, see :func:`file_digest`; empty where the file does not say it."""
+        return self._bytes(_WEIGHTS)
+
+    def net(self, path: str | Path) -> messages.NetParameter | None:
+        """Return the net as :func:`described` has it, None where the file does not say it.
+
+        Raises
+        ------
+        WeightsError
+            What the file says of it is damaged.
+        """
+        if _NET not in self.extra:
+            return None
+        try:
+            return messages.NetParameter.FromString(self._bytes(_NET))
+        except DecodeError:
+            raise WeightsError(f"{path}: what it says of its net is damaged") from None
+
+    def digest(self) -> bytes:
+        """Return the digest of all that is in the state, the same for both forms of file."""
+        whole = hashlib.sha256(repr((self.iteration, self.current_step, self.learned_net)).encode())
+        # HDF5 gives names back in another order.
+        named = sorted(self.extra.items(), key=lambda item: item[0])
+        for name, array in [*(("", array) for array in self.history), *named]:
+            whole.update(repr((name, array.dtype.name, array.shape)).encode())
+            whole.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        return whole.digest()
+
+    def _bytes(self, key: str) -> bytes:
+        return self.extra.get(key, np.zeros(0, np.uint8)).tobytes()
+
+
+def file_digest(path: str | Path) -> bytes:
+    """Return the SHA-256 of what is in a file; raise WeightsError where it cannot be read."""
+    whole = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while piece := file.read(_PIECE):
+                whole.update(piece)
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}") from None
+    return whole.digest()
+
+
+def described(net: Net) -> messages.NetParameter:
+    """Return name and type of each layer of a net, the shapes of its blobs, and the names they are shared under."""
+    message = messages.NetParameter(name=net.name)
+    shared = {name: own.share_name for own in net.learnable for name in own.names}
+    for layer in net.layers:
+        one = message.layer.add(name=layer.name, type=layer.param.type)
+        for j, blob in enumerate(layer.blobs):
+            one.blobs.add().shape.dim.extend(blob.shape)
+            one.param.add(name=shared.get(f"{layer.name}/{j}", ""))
+    return message
+
 
 def extra_of(nets: Mapping[str, Net], rule: str, losses: Iterable[float]) -> dict[str, np.ndarray]:
     """Return what Caffe's file lacks.
@@ -70,11 +137,18 @@ def extra_of(nets: Mapping[str, Net], rule: str, losses: Iterable[float]) -> dic
     return extra
 
 
-def load_extra(extra: Mapping[str, np.ndarray], nets: Mapping[str, Net]) -> list[float]:
-    """Bring nets to where they were; return the losses of the last iterations. See :func:`extra_of`."""
+def load_extra(extra: Mapping[str, np.ndarray], nets: Mapping[str, Net], skip_mismatch: bool) -> list[float]:
+    """Bring nets to where they were; return the losses of the last iterations. See :func:`extra_of`.
+
+    Where ``skip_mismatch``, arrays of another shape than the net's are left as they are, instead of a WeightsError.
+    """
     for kind, net in nets.items():
         start = f"{kind}/"
-        net.load_state({key.removeprefix(start): array for key, array in extra.items() if key.startswith(start)})
+        saved = {key.removeprefix(start): array for key, array in extra.items() if key.startswith(start)}
+        if skip_mismatch:
+            own = net.state()
+            saved = {key: array for key, array in saved.items() if key in own and own[key].shape == array.shape}
+        net.load_state(saved)
     losses: list[float] = extra.get(_LOSSES, np.zeros(0)).reshape(-1).tolist()
     return losses
 
@@ -99,20 +173,28 @@ def check_folder(document: SolverDocument) -> None:
         )
 
 
+def joined(state: State, net: Net, model: str) -> State:
+    """Return a state that says to which net and to which weights file, as that is now, it belongs."""
+    weights = np.frombuffer(file_digest(model), np.uint8)
+    layers = np.frombuffer(described(net).SerializeToString(), np.uint8)
+    return replace(state, learned_net=model, extra={**state.extra, _WEIGHTS: weights, _NET: layers})
+
+
 def write_state(path: str | Path, state: State) -> None:
     """Write a ``.solverstate`` (or, where the name ends in ``.h5``, HDF5), whole or not at all."""
+    extra = {**state.extra, _DIGEST: np.frombuffer(state.digest(), np.uint8)}
     if str(path).endswith(".h5"):
         facts = {
             "iter": state.iteration,
             "current_step": state.current_step,
             "learned_net": state.learned_net,
         }
-        write_hdf5_state(path, facts, state.history, state.extra)
+        write_hdf5_state(path, facts, state.history, extra)
         return
     message = messages.SolverState(iter=state.iteration, current_step=state.current_step, learned_net=state.learned_net)
     for array in state.history:
         array_to_blob(array, message.history.add())
-    for name, array in state.extra.items():
+    for name, array in extra.items():
         message.caffelite_state.entry.add(name=name, dtype=array.dtype.name, shape=array.shape, data=array.tobytes())
     with atomic_write(path) as temporary:
         temporary.write_bytes(message.SerializeToString())
@@ -124,7 +206,7 @@ def read_state(path: str | Path) -> State:
     Raises
     ------
     WeightsError
-        It is missing, cut off, or something else (weights, for instance).
+        It is missing, cut off, damaged, or something else (weights, for instance).
     MissingExtraError
         An HDF5 file, and h5py is not installed.
     """
@@ -134,7 +216,7 @@ def read_state(path: str | Path) -> State:
     try:
         if is_hdf5(file):
             facts, history, extra = read_hdf5_state(file)
-            return State(facts["iter"], facts["current_step"], facts["learned_net"], history, extra)
+            return _undamaged(State(facts["iter"], facts["current_step"], facts["learned_net"], history, extra), path)
         content = file.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path}: {error.strerror}") from None
@@ -149,7 +231,15 @@ def read_state(path: str | Path) -> State:
         raise WeightsError(f"{path}: not a solver state: it has no iteration")
     history = [blob_to_array(blob, f"{path}: history {j}") for j, blob in enumerate(message.history)]
     own = {entry.name: _array(entry, path) for entry in message.caffelite_state.entry}
-    return State(message.iter, message.current_step, message.learned_net, history, own)
+    return _undamaged(State(message.iter, message.current_step, message.learned_net, history, own), path)
+
+
+def _undamaged(state: State, path: str | Path) -> State:
+    """Return a state without the digest in its file; a file of Caffe, or of an older caffelite, has none."""
+    digest = state.extra.pop(_DIGEST, None)
+    if digest is not None and digest.tobytes() != state.digest():
+        raise WeightsError(f"{path}: it is damaged: its digest is not that of what is in it")
+    return state
 
 
 def _weights_given(path: str | Path) -> WeightsError:
@@ -179,61 +269,3 @@ def _array(entry: messages.CaffeliteState.Entry, path: str | Path) -> np.ndarray
     if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != len(entry.data):
         raise WeightsError(f"{what}: its shape {text_of(shape)} does not hold the {len(entry.data)} bytes there are")
     return np.frombuffer(entry.data, dtype).reshape(shape).copy()
-
-
-def find_model(state: State, path: str | Path) -> Path:
-    """Return the weights file that belongs to a state: where the state says, else beside it.
-
-    Raises
-    ------
-    WeightsError
-        It names none, or it is in neither place.
-    """
-    if not state.learned_net:
-        raise WeightsError(f"{path}: it does not say which weights belong to it")
-    named = Path(state.learned_net)
-    beside = Path(path).parent / named.name
-    for file in (named, beside):
-        if file.is_file():
-            return file
-    raise WeightsError(f"{path}: its weights {quoted(state.learned_net)} are missing, and there is no {beside} either")
-
-
-def check_history(state: State, shapes: list[tuple[int, ...]], rule: str, path: str | Path) -> None:
-    """Raise WeightsError where the history of a state does not fit a rule or a net.
-
-    Parameters
-    ----------
-    state : State
-    shapes : list of tuple of int
-        Of the net's parameter blobs.
-    rule : str
-        The solver's type.
-    path : path
-        For messages.
-    """
-    written = bytes(state.extra.get(_TYPE, np.zeros(0, np.uint8))).decode(errors="replace")
-    if written and written != rule:
-        raise WeightsError(
-            f"{path}: it was written by solver type {quoted(written)}, this solver is {quoted(rule)}; "
-            "use that type, or start from the weights alone with --weights"
-        )
-    held, blobs, kept = len(state.history), len(shapes), RULES[rule].kept
-    if held != kept * blobs:
-        reason = f"the net has {blobs} parameter blobs, for which solver type {quoted(rule)} keeps {kept * blobs}"
-        others = [name for name, other in RULES.items() if other.kept * blobs == held]
-        if others:
-            reason += f"; it was written by {', '.join(others[:-1])} or {others[-1]}"
-        raise WeightsError(f"{path}: it has {held} history blobs, but {reason}")
-    for j, array in enumerate(state.history):
-        shape = shapes[j % blobs]
-        if array.size != math.prod(shape) or _bare(array.shape) != _bare(shape):
-            raise WeightsError(
-                f"{path}: history blob {j} has shape {text_of(array.shape)}, but the parameter blob it "
-                f"belongs to {text_of(shape)}; it was written for another net"
-            )
-
-
-def _bare(shape: tuple[int, ...]) -> list[int]:
-    # Old files give every blob four axes.
-    return [n for n in shape if n != 1]

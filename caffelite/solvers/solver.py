@@ -1,7 +1,7 @@
 """The training loop."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -18,12 +18,13 @@ from caffelite.schema.messages import SolverParameter
 from caffelite.schema.printer import to_text
 from caffelite.solvers import snapshots
 from caffelite.solvers.logs import LogListener
+from caffelite.solvers.resuming import Resumed, resume
 from caffelite.solvers.rules import RULES
 from caffelite.solvers.settings import Settings, load_solver
+from caffelite.solvers.snapshot_files import write_snapshot
 from caffelite.solvers.sources import NetSource, check_loss
+from caffelite.solvers.standby import Standby
 from caffelite.solvers.testing import outputs_of, records_per_pass, run_test
-
-_HDF5 = 0  # SolverParameter.SnapshotFormat
 
 
 class Solver:
@@ -106,6 +107,7 @@ class Solver:
         self._losses: deque[float] = deque(maxlen=p.average_loss)
         self._stop = self._snapshot_wanted = False
         self._snapshot_at: int | None = None
+        self._standby = Standby()
         self.test_nets: list[Net] = []
         tests = self.settings.test_nets()
         training = self.settings.train_net()
@@ -173,13 +175,16 @@ class Solver:
         self._snapshot_wanted = True
 
     @one_thread
-    def copy_from(self, path: str | Path) -> Transfer:
-        """Start from weights; returns what was taken. Test nets see them too."""
+    def copy_from(
+        self, path: str | Path, *, layer_map: Mapping[str, str] | None = None, skip_mismatch: bool = False
+    ) -> Transfer:
+        """Start from weights; returns what was taken. Test nets see them too. See :meth:`.Net.copy_from`."""
         self._tell("on_log", "solver.cpp:77", f"Finetuning from {path}")
-        done = self.net.copy_from(path)
+        done = self.net.copy_from(path, layer_map=layer_map, skip_mismatch=skip_mismatch)
         for net in self.test_nets:
             if net.learnable:
-                net.copy_from(path)
+                own_map = {old: new for old, new in (layer_map or {}).items() if new in net.params}
+                net.copy_from(path, layer_map=own_map, skip_mismatch=skip_mismatch)
         return done
 
     @one_thread
@@ -241,6 +246,9 @@ class Solver:
                 break
 
     def _iterate(self) -> None:
+        self._standby.begin()
+        if self._standby.slow:
+            self._standby.put_aside(self._state(), self.net)
         before = (0, 0.0) if self.gpu is None else (self.gpu.bytes, self.gpu.seconds)
         self.net.zero_grad()
         self._tell("on_iteration", self.iteration)
@@ -260,9 +268,11 @@ class Solver:
             self._shown = now
         if step != self.current_step and self.param.lr_policy == "multistep":
             self._tell("on_policy_step", self.iteration, step)
-        self.current_step = step
-        self.apply_update()
-        self.iteration += 1
+        with self._standby.changes:
+            self.current_step = step
+            self.apply_update()
+            self.iteration += 1
+            self._standby.end()
         self._tell("on_step", self.iteration, self.smoothed_loss)
 
     def _tell_gpu(self, before: tuple[int, float]) -> None:
@@ -290,6 +300,7 @@ class Solver:
     def _test(self, index: int) -> None:
         net = self.test_nets[index]
         self._tell("on_test_start", self.iteration, index)
+        self._standby.put_aside(self._state(), self.net)
         before = {key: array.copy() for key, array in net.state().items()}
         outputs, loss = run_test(
             net, self.param.test_iter[index], lambda: self._stop, partial(self._tell, "on_test_batch", index)
@@ -297,60 +308,69 @@ class Solver:
         if self._stop:
             # A run that goes on from here repeats this test from its first batch.
             net.load_state(before)
+        self._standby.end_test()
+        if self._stop:
             self._tell("on_test_interrupted", self.iteration, index)
         else:
             compute = self.param.test_compute_loss
             self._tell("on_test", self.iteration, index, outputs, loss if compute else None)
 
-    # Snapshots.
-
     @one_thread
     def snapshot(self) -> str:
         """Write weights and state; return the path of the state.
 
-        They are ``PREFIX_iter_N.caffemodel`` and ``PREFIX_iter_N.solverstate``, with ``.h5`` added for HDF5.
+        They are ``PREFIX_iter_N.caffemodel`` and ``PREFIX_iter_N.solverstate``, with ``.h5`` added for HDF5. Older
+        ones are removed as ``snapshot_keep`` says.
         """
-        if not self.param.snapshot_prefix:
-            raise SolverError(f"{self.settings.document.filename}: no snapshot_prefix says where a snapshot goes")
-        end = ".h5" if self.param.snapshot_format == _HDF5 else ""
-        kind = "HDF5" if end else "binary proto"
-        base = f"{self.param.snapshot_prefix}_iter_{self.iteration}"
-        model, state = f"{base}.caffemodel{end}", f"{base}.solverstate{end}"
-        try:
-            self._tell("on_snapshot", model, f"Snapshotting to {kind} file")
-            self.net.save(model)
-            self._tell("on_snapshot", state, f"Snapshotting solver state to {kind} file")
-            extra = snapshots.extra_of(self._nets(), self.param.type, self._losses)
-            snapshots.write_state(
-                state, snapshots.State(self.iteration, self.current_step, model, self.rule.history, extra)
-            )
-        except OSError as error:
-            place = error.filename or base
-            raise SolverError(f"{place}: the snapshot cannot be written: {error.strerror}") from None
-        self._snapshot_at = self.iteration
-        return state
+        with self._standby.changes:
+            path = write_snapshot(self.settings.document, self._state(), self.net, self._tell)
+            self._snapshot_at = self.iteration
+        return path
+
+    def rescue(self) -> bool:
+        """Write the snapshot of the last whole iteration while the next one, or a test, goes on in another thread.
+
+        It is for a process that ends now: what runs will wait, at its end, for the lock that is left locked here.
+
+        Returns
+        -------
+        bool
+            False, and nothing is written, where no slow iteration and no test is running.
+        """
+        whole = self._standby.take()
+        if whole is not None and self._snapshot_at != self.iteration:
+            state, weights = whole
+            write_snapshot(self.settings.document, state, self.net, self._tell, weights)
+        return whole is not None
+
+    def _state(self) -> snapshots.State:
+        extra = snapshots.extra_of(self._nets(), self.param.type, self._losses)
+        return snapshots.State(self.iteration, self.current_step, "", self.rule.history, extra)
 
     def _nets(self) -> dict[str, Net]:
         return {"train": self.net, **{f"test{i}": net for i, net in enumerate(self.test_nets)}}
 
     @one_thread
-    def restore(self, path: str | Path) -> None:
+    def restore(self, path: str | Path, *, allow_changed: bool = False) -> Resumed:
         """Go on from a ``.solverstate``, of caffelite (bit for bit) or of Caffe (data from the first record).
+
+        Parameters
+        ----------
+        path : path
+        allow_changed : bool, optional
+            Go on also where the weights, the net or the type of solver are not those that it was written with.
 
         Raises
         ------
         WeightsError
-            The files cannot be read, or were written by another type of solver or for another net.
+            The files cannot be read, or something is not as it was, see :func:`.resuming.resume`.
         """
-        state = snapshots.read_state(path)
-        snapshots.check_history(state, self.rule.shapes, self.param.type, path)
-        self.net.copy_from(snapshots.find_model(state, path))
-        for own, saved in zip(self.rule.history, state.history, strict=True):
-            own[...] = saved.reshape(own.shape)
-        self.iteration, self.current_step = state.iteration, state.current_step
+        resumed = resume(path, self._nets(), self.rule, allow_changed)
+        self.iteration, self.current_step = resumed.iteration, resumed.current_step
         self._losses.clear()
-        self._losses.extend(snapshots.load_extra(state.extra, self._nets()))
+        self._losses.extend(resumed.losses)
         self._snapshot_at = None
+        return resumed
 
     def close(self) -> None:
         """Stop the threads and close the files of all nets."""

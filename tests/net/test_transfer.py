@@ -100,7 +100,10 @@ def test_the_table_of_what_does_not_match() -> None:
         ("c", "in the net only", "", "5×48, 5"),
     ]
     assert done.table().splitlines()[0].split() == ["layer", "in", "the", "file", "in", "the", "net"]
-    assert len({len(line.split("in the net only")[0]) for line in done.table().splitlines()[2:]}) == 1
+    assert done.matches == [("a", "taken", "5×48, 5", "5×48, 5")] and done.untrained == ["b", "c"]
+    lines = done.table().splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["a", "z", "b", "c"]
+    assert {line.rindex("5×48") for line in (lines[0], *lines[2:])} == {lines[0].rindex("5×48")}
 
 
 def test_all_shapes_that_differ_are_told_at_once_and_nothing_is_set() -> None:
@@ -116,3 +119,80 @@ def test_all_shapes_that_differ_are_told_at_once_and_nothing_is_set() -> None:
     assert lines[3].split() == ["b", "number", "of", "blobs", "differs", "4×48", "5×48,", "5"]
     assert len(lines) == 5
     np.testing.assert_array_equal(net.data, before)
+
+
+GOOD = [np.ones((5, 48), np.float32), np.ones(5, np.float32)]
+OTHER = [np.ones((4, 48), np.float32), np.ones(4, np.float32)]
+
+
+def three() -> Net:
+    return Net(net_from_text(THREE, "net.prototxt"))
+
+
+def test_nothing_is_told_where_all_match() -> None:
+    assert three().copy_from([LayerWeights(name, "", GOOD) for name in "abc"]).table() == ""
+
+
+def test_layers_of_other_names() -> None:
+    net = three()
+    layers = [LayerWeights("a", "", GOOD), LayerWeights("b", "", OTHER), LayerWeights("z", "", [2 * g for g in GOOD])]
+    done = net.copy_from(layers, layer_map={"z": "b"})
+    # What the file has as b itself is left out.
+    assert done.taken == ["a", "b"] and done.untrained == ["c"]
+    assert done.matches[1][:2] == ("b", "taken from z")
+    assert done.rows == [("b", "in the file only", "4×48, 4", ""), ("c", "in the net only", "", "5×48, 5")]
+    assert (net.params["b"][0].data == 2).all() and not net.params["c"][0].data.any()
+    assert len(done.table().splitlines()) == 5
+
+
+def test_names_may_be_exchanged() -> None:
+    net = three()
+    layers = [LayerWeights("a", "", GOOD), LayerWeights("b", "", [3 * g for g in GOOD])]
+    assert net.copy_from(layers, layer_map={"a": "b", "b": "a"}).taken == ["b", "a"]
+    assert (net.params["a"][0].data == 3).all() and (net.params["b"][0].data == 1).all()
+
+
+def test_a_layer_that_goes_elsewhere_leaves_its_own_untrained() -> None:
+    done = three().copy_from([LayerWeights("a", "", GOOD)], layer_map={"a": "b"})
+    assert (done.taken, done.untrained) == (["b"], ["a", "c"])
+
+
+@pytest.mark.parametrize(
+    ("layer_map", "message"),
+    [
+        (
+            {"convv": "a"},
+            r'weights: it has no weights of a layer "convv", which is to go to "a"; did you mean "conv"\?',
+        ),
+        (
+            {"conv": "aa"},
+            r'"conv" is to go to "aa", but no layer with weights of the net "" has this name; did you mean "a"',
+        ),
+        ({"conv": "in"}, r'"conv" is to go to "in", but no layer with weights'),
+        ({"conv": "a", "b": "a"}, 'two layers of weights are to go to "a"'),
+    ],
+)
+def test_maps_that_do_not_fit(layer_map: dict[str, str], message: str) -> None:
+    net = three()
+    with pytest.raises(WeightsError, match=message):
+        net.copy_from([LayerWeights("conv", "", GOOD), LayerWeights("b", "", GOOD)], layer_map=layer_map)
+    assert not net.data.any()
+
+
+def test_layers_that_do_not_match_are_left_as_they_are_where_that_is_asked_for() -> None:
+    net = three()
+    layers = [LayerWeights("a", "", OTHER), LayerWeights("b", "", GOOD), LayerWeights("c", "", GOOD[:1])]
+    with pytest.raises(ShapeError, match="or give --skip-mismatch"):
+        net.copy_from(layers[:1])
+    done = net.copy_from(layers, skip_mismatch=True)
+    assert (done.taken, done.untrained) == (["b"], ["a", "c"])
+    assert [row[:2] for row in done.rows] == [
+        ("a", "shape differs, left as it is"),
+        ("c", "number of blobs differs, left as it is"),
+    ]
+    assert net.params["b"][0].data.all() and not net.params["a"][0].data.any() and not net.params["c"][0].data.any()
+
+
+def test_weights_of_which_nothing_fits() -> None:
+    with pytest.raises(WeightsError, match=r'(?s)none of its 1 layers with weights fits the net ""\nlayer.*a +shape'):
+        three().copy_from([LayerWeights("a", "", OTHER)], skip_mismatch=True)

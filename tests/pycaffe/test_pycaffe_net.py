@@ -231,6 +231,17 @@ def test_weights_in_both_orders_of_arguments(run_folder):
     assert outputs[0] == pytest.approx({"accuracy": 1, "loss": 1.08282e-06}, rel=0.03)
 
 
+def test_weights_for_another_net(run_folder):
+    net = Path("net.prototxt")
+    net.write_text(net.read_text().replace('name: "ip"', 'name: "fc"'))
+    made = caffe.Net("net.prototxt", caffe.TEST)
+    done = made.copy_from("snap_iter_12.caffemodel", layer_map={"ip": "fc"})
+    assert "fc" in done.taken and not done.untrained and "taken from ip" in done.table()
+    net.write_text(net.read_text().replace("num_output: 4", "num_output: 5"))
+    made = caffe.Net("net.prototxt", caffe.TEST)
+    assert made.copy_from("snap_iter_12.caffemodel", layer_map={"ip": "fc"}, skip_mismatch=True).untrained == ["fc"]
+
+
 @pytest.mark.parametrize("phase", [None, 2, "TEST.caffemodel"])
 def test_a_phase_is_needed(phase, deploy):
     if phase == "TEST.caffemodel":

@@ -57,6 +57,16 @@ def test_it_goes_on_as_caffe_does(solver):
     assert solver.iter == 9
 
 
+def test_it_goes_on_with_another_net_where_that_is_allowed(solver):
+    net = Path("net.prototxt")
+    net.write_text(net.read_text().replace('name: "ip"', 'name: "fc"'))
+    changed = caffe.get_solver("solver.prototxt")
+    with pytest.raises(WeightsError, match=r"(?s)written for another net; --allow-changed .*fc +has no weights"):
+        changed.restore("snap_iter_6.solverstate")
+    assert changed.restore("snap_iter_6.solverstate", allow_changed=True).untrained == ["fc"]
+    assert changed.iter == 6
+
+
 def test_solve_and_snapshot(solver):
     solver.solve()
     assert solver.iter == 12

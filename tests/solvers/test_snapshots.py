@@ -182,6 +182,14 @@ def test_states_of_another_solver_or_net(caffe, edit, message):
     solver.close()
 
 
+def test_names_of_any_kind_are_kept(tmp_path):
+    extra = {name: np.arange(3) for name in ("train/a/b", "train/a|b", "train/50%|/x", "train/%7C", "größe")}
+    for name in ("a.solverstate", "a.solverstate.h5"):
+        write_state(tmp_path / name, State(1, 0, "ü.caffemodel", [], extra))
+        state = read_state(tmp_path / name)
+        assert state.extra.keys() == extra.keys() and state.learned_net == "ü.caffemodel"
+
+
 def test_extra_arrays_are_checked(tmp_path):
     path = tmp_path / "a.solverstate"
     write_state(path, State(1, 0, "", [], {"a/b": np.arange(3)}))

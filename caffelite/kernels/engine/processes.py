@@ -35,6 +35,8 @@ def compile_missing(missing: Sequence[tuple[Kernel, KernelVersion]]) -> None:
             children.append(child)
         _work(queue, missing)
     finally:
+        # Where this process is to end before its time, the copies must not go on for longer than their kernel takes.
+        _empty(queue)
         for child in children:
             os.waitpid(child, 0)
         os.close(queue)
@@ -46,6 +48,12 @@ def _work(queue: int, missing: Sequence[tuple[Kernel, KernelVersion]]) -> None:
         while True:
             kernel, version = missing[int.from_bytes(os.read(queue, 2), "little")]
             kernel.address(version)
+
+
+def _empty(queue: int) -> None:
+    with suppress(BlockingIOError):
+        while True:
+            os.read(queue, 1 << 16)
 
 
 def _work_as_copy(queue: int, missing: Sequence[tuple[Kernel, KernelVersion]]) -> NoReturn:
