@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from math import isfinite
 from textwrap import indent
 from typing import Any
 
@@ -24,6 +25,7 @@ from caffelite.cli.terminal import progress, say, status
 from caffelite.gpu.choice import Gpu, cost
 from caffelite.net import Net
 from caffelite.solvers.logs import Output
+from caffelite.solvers.non_finite import explain
 from caffelite.solvers.sources import NetSource
 from caffelite.solvers.testing import epoch_iterations, outputs_of, records_per_pass, run_test
 from caffelite.words import TEST
@@ -88,14 +90,14 @@ def _test(source: NetSource, arguments: argparse.Namespace, gpu: Gpu | None) -> 
             if taken.rows:
                 say(f"{path}: weights of {len(taken.taken)} layers are taken\n{indent(taken.table(), '  ')}")
         iterations, data = extent(net, arguments.iterations)
-        outputs, loss = _score(net, iterations)
+        outputs, loss, where = _score(net, iterations)
         if gpu is not None:
             say(cost(gpu, iterations, before))
     finally:
         net.close()
     weights = ", ".join(arguments.weights)
     text = f"{source.document.filename} with {weights}: {summary(outputs, accuracies([net]))} over {data}"
-    bad = not_a_number([loss])
+    bad = not_a_number([loss]) + where
     return {
         "net": source.document.filename,
         "weights": arguments.weights,
@@ -120,16 +122,20 @@ def extent(net: Net, asked: int | None) -> tuple[int, str]:
     return iterations, f"{records} records in {batches}{twice}"
 
 
-def _score(net: Net, iterations: int) -> tuple[list[Output], float]:
-    """Run the batches; return the means of the outputs and of the loss."""
+def _score(net: Net, iterations: int) -> tuple[list[Output], float, str]:
+    """Run the batches; return the means of the outputs and of the loss, and where the first that is not finite is."""
     log = TestLog()
     log.on_begin(iterations)
+    where = ""
     with progress(iterations, "testing") as advance:
 
         def on_batch(done: int, batches: int) -> None:
+            nonlocal where
             log.on_batch(done - 1, outputs_of(net))
+            if not where and not isfinite(net.loss()):
+                where = f"; in batch {done} {explain(net)}"
             advance()
 
         means, loss = run_test(net, iterations, on_batch=on_batch)
     log.on_means(loss, means)
-    return means, loss
+    return means, loss, where

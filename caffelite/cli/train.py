@@ -23,6 +23,7 @@ from caffelite.cli.signals import EFFECTS, signal_effects
 from caffelite.cli.terminal import on_terminal, say
 from caffelite.errors import SolverError
 from caffelite.schema.documents import NetDocument, SolverDocument
+from caffelite.solvers.divergence import REACTIONS
 from caffelite.solvers.settings import Settings, default_solver, load_solver
 from caffelite.solvers.solver import Solver
 from caffelite.solvers.sources import PrototxtFiles, net_named_by
@@ -53,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads(parser)
     add_gpu(parser)
     add_python(parser)
+    add(
+        "--non-finite",
+        choices=REACTIONS,
+        default="stop",
+        help="where a loss, a gradient or a parameter is NaN or infinite: stop with a snapshot of the last finite "
+        "state, warn once, or ignore it (stop)",
+    )
     add("--sigint-effect", choices=EFFECTS, default="stop", help="what Ctrl-C does (stop)")
     add("--sighup-effect", choices=EFFECTS, default="snapshot", help="what a hangup does (snapshot)")
 
@@ -147,7 +155,14 @@ def _override(document: SolverDocument, arguments: argparse.Namespace) -> None:
 
 def _train(settings: Settings, arguments: argparse.Namespace, shown: Recorder) -> str:
     """Run the solver; return the line that tells what came out."""
-    solver = Solver(settings, shown, weights=[], allow_python=arguments.allow_python, gpu=arguments.gpu)
+    solver = Solver(
+        settings,
+        shown,
+        weights=[],
+        allow_python=arguments.allow_python,
+        gpu=arguments.gpu,
+        non_finite=arguments.non_finite,
+    )
     try:
         shown.watch(solver)
         for path in settings.param.weights:
