@@ -93,11 +93,13 @@ def _test(source: NetSource, arguments: argparse.Namespace, gpu: Gpu | None) -> 
         outputs, loss, where = _score(net, iterations)
         if gpu is not None:
             say(cost(gpu, iterations, before))
+        if where:
+            say(where)
     finally:
         net.close()
     weights = ", ".join(arguments.weights)
     text = f"{source.document.filename} with {weights}: {summary(outputs, accuracies([net]))} over {data}"
-    bad = not_a_number([loss]) + where
+    bad = not_a_number([loss])
     return {
         "net": source.document.filename,
         "weights": arguments.weights,
@@ -133,7 +135,7 @@ def _score(net: Net, iterations: int) -> tuple[list[Output], float, str]:
             nonlocal where
             log.on_batch(done - 1, outputs_of(net))
             if not where and not isfinite(net.loss()):
-                where = f"; in batch {done} {explain(net)}"
+                where = f"batch {done}: the loss is {net.loss():g}; {explain(net)}"
             advance()
 
         means, loss = run_test(net, iterations, on_batch=on_batch)

@@ -67,7 +67,11 @@ class Watch:
         self._say, self._save = say, save
         self._start = Held(net)
         self._before = self._start if passes == 1 else Held(net)
+        self._iteration = 0
+        self._window: deque[float] = deque()
         self._losses: list[float] = []
+        #: Whether an iteration has begun and not been ended by its update; an update may be asked for alone.
+        self._begun = False
         self._previous = 0.0
         self._explained = False
         self._tested: set[int] = set()
@@ -75,6 +79,7 @@ class Watch:
     def begin(self, iteration: int, losses: deque[float]) -> None:
         """Take note of where an iteration begins; ``losses`` are those that the loss that is shown is the mean of."""
         self._iteration, self._window, self._losses = iteration, losses, list(losses)
+        self._begun = True
         if self.watching:
             self._start.take()
 
@@ -114,10 +119,13 @@ class Watch:
             A gradient is not finite, or what would come of the update; it has not been made.
         """
         try:
-            return self.rule.apply(rate, iteration, finite=self.watching)
+            clipped = self.rule.apply(rate, iteration, finite=self.watching)
+            self._begun = False
+            return clipped
         except NotFiniteError as error:
             if error.what == "gradient":
-                self._react("a gradient is not finite;", explain(self.net, self._before, gradients=True))
+                before = self._before if self._begun else None
+                self._react("a gradient is not finite;", explain(self.net, before, gradients=True))
             else:
                 self._react(f"the update, at a learning rate of {rate:g}, would leave", self._broken())
         return self.rule.apply(rate, iteration)
@@ -125,21 +133,24 @@ class Watch:
     def _broken(self) -> str:
         own, values = self.rule.broken()
         gradient = "" if own.blob.diff is None else f", its gradient {described(own.blob.diff)}"
+        by_nothing = self.rule.divides and not self.rule.solver.delta
+        cause = "delta is 0, and where a gradient is 0 too, it is divided by it" if by_nothing else RATE_TOO_HIGH
         return (
             f"{values} of {own.blob.data.size} values of parameter {own.names[0]}, or what the solver keeps for them, "
-            f"not finite: it is {described(own.blob.data)}{gradient}\n  {RATE_TOO_HIGH}; a delta of 0 divides by 0"
+            f"not finite: it is {described(own.blob.data)}{gradient}; {cause}"
         )
 
     def _react(self, what: str, where: str) -> None:
         text = f"iteration {self._iteration}: {what} {where}"
         if not self._stops:
             self.watching = False
-            self._say(f"{text}\n  it goes on, and what it learns from here is worth nothing")
+            self._say(f"{text}; it goes on, and what it learns from here is worth nothing")
             return
-        self._start.put_back()
-        self._window.clear()
-        self._window.extend(self._losses)
-        raise DivergenceError(f"{text}\n  {self._saved()}")
+        if self._begun:
+            self._start.put_back()
+            self._window.clear()
+            self._window.extend(self._losses)
+        raise DivergenceError(f"{text}; {self._saved()}")
 
     def _saved(self) -> str:
         """Save the state in which the iteration began, and say so."""

@@ -72,9 +72,10 @@ class _Finding:
     cause: str = ""
 
     def __str__(self) -> str:
+        """Say it in one line."""
         where = f"layer {quoted(self.layer.name)} ({self.layer.param.type}), {self.what}: {described(self.array)}"
-        read = "; ".join(f"{name} {described(array)}" for name, array in self.read)
-        return where + (f"\n  it read {read}" if read else "") + f"\n  {self.cause or self._cause()}"
+        read = ", ".join(f"{name} ({described(array)})" for name, array in self.read)
+        return where + (f"; it read {read}" if read else "") + f"; {self.cause or self._cause()}"
 
     def _cause(self) -> str:
         if any(
@@ -126,6 +127,8 @@ def _run_again(net: Net) -> Iterator[Node]:
 def _forward(net: Net) -> _Finding | None:
     """Return the first blob or parameter in forward order that is not finite, of a net that keeps them."""
     needed = _towards_loss(net)
+    # Looked at before the pass: BatchNorm writes what it finds in its batch into its own.
+    spoilt = {node: blob for node in net.graph.nodes for blob in reversed(node.layer.blobs) if bad(blob.data)}
     result: _Finding | None = None
     for node in _run_again(net):
         if result is not None or node not in needed:
@@ -134,10 +137,10 @@ def _forward(net: Net) -> _Finding | None:
         top = next((blob for blob in tops if bad(blob.data)), None)
         if top is None:
             continue
-        blob = next((blob for blob in node.layer.blobs if bad(blob.data)), None)
+        blob = spoilt.get(node)
         if blob is not None and not any(bad(net.plan.blob(version).data) for version in node.bottoms):
-            cause = "the parameters were so before this iteration: they come from the weights it started with"
-            result = _Finding(node.layer, f"parameter {blob.name}", blob.data, cause=cause)
+            cause = "it was so before this pass: it comes from the weights that the net started with"
+            result = _Finding(node.layer, f"parameter {blob.name}", blob.data.copy(), cause=cause)
         else:
             result = _Finding(
                 node.layer, f"blob {quoted(top.name)}", top.data.copy(), _read_by(net, node), _of_data(node)
@@ -207,5 +210,5 @@ def explain(net: Net, before: Held | None = None, gradients: bool = False) -> st
         return f"the first that is not finite is in {finding}"
     for own in net.learnable if gradients else ():
         if own.blob.diff is not None and bad(own.blob.diff):
-            return f"gradient of parameter {own.names[0]}: {described(own.blob.diff)}\n  {RATE_TOO_HIGH}"
-    return f"every blob alone is finite; the sum is not\n  {RATE_TOO_HIGH}"
+            return f"gradient of parameter {own.names[0]}: {described(own.blob.diff)}; {RATE_TOO_HIGH}"
+    return f"every blob alone is finite; the sum is not; {RATE_TOO_HIGH}"

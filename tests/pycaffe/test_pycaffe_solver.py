@@ -145,3 +145,10 @@ def test_the_contents_of_the_package():
         assert getattr(caffe, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'Nett'"):
         caffe.Nett  # noqa: B018
+
+
+def test_a_solver_that_diverges_warns_and_goes_on(solver, capfd):
+    solver.net.params["ip"][0].data[...] = np.nan
+    solver.step(2)
+    assert solver.iter == 2 and np.isnan(solver.net.blobs["loss"].data)
+    assert capfd.readouterr().err.count("the first that is not finite is in layer") == 1
