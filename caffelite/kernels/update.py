@@ -159,7 +159,7 @@ class Update:
     settings : ndarray of float32
         Rate, momentum, decay, scale of the gradient, second momentum, delta, correction.
     broken : ndarray of bool
-        The parameters that the last update which was not made would have left other than finite.
+        The parameters because of which the last update was not made.
     """
 
     def __init__(
@@ -221,19 +221,22 @@ class Update:
         Returns
         -------
         str
-            What is not finite: ``"gradient"``, or ``"parameter"`` (or its history), of which ``broken`` then says
-            where; empty where the update is made.
+            What is not finite: ``"gradient"``; ``"parameter"``, before the update; ``"update"``, a parameter or its
+            history after it; of the last two ``broken`` says where. Empty where the update is made.
         """
         guard = self._guard
         if usual and not guard[PARAMETER]:
             (self._apply if examined else self._examined)()
             if not guard[GRADIENT]:
                 return ""
-        guard[:] = 0
+        guard[:] = 0, 1
         data, diff, history = self._arrays
         if not np.isfinite(diff).all():
-            guard[PARAMETER] = 1
             return "gradient"
+        self.broken = ~np.isfinite(data)
+        if self.broken.any():
+            return "parameter"
+        guard[PARAMETER] = 0
         before = [array.copy() for array in self._arrays]
         self._apply()
         self.broken = ~(np.isfinite(data) & np.isfinite(history).reshape(self._kept, data.size).all(axis=0))
@@ -242,4 +245,4 @@ class Update:
         guard[PARAMETER] = 1
         for array, old in zip(self._arrays, before, strict=True):
             array[...] = old
-        return "parameter"
+        return "update"

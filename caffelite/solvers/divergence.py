@@ -126,6 +126,10 @@ class Watch:
             if error.what == "gradient":
                 before = self._before if self._begun else None
                 self._react("a gradient is not finite;", explain(self.net, before, gradients=True))
+            elif error.what == "parameter":
+                own, _ = self.rule.broken()
+                text = f"parameter {own.names[0]} is not finite, though the loss and the gradients are;"
+                self._react(text, f"it is {described(own.blob.data)}; its values have run away, or were loaded so")
             else:
                 self._react(f"the update, at a learning rate of {rate:g}, would leave", self._broken())
         return self.rule.apply(rate, iteration)

@@ -27,7 +27,7 @@ class NotFiniteError(Exception):
     Attributes
     ----------
     what : str
-        ``"gradient"`` or ``"parameter"``.
+        See :meth:`caffelite.kernels.update.Update.apply_if_finite`.
     """
 
     def __init__(self, what: str) -> None:
@@ -132,7 +132,7 @@ class UpdateRule:
         return clipped
 
     def broken(self) -> tuple[Learnable, int]:
-        """Return the first blob that the update which was not made would have broken, and in how many values."""
+        """Return the first blob because of which an update was not made, and how many of its values are."""
         start = 0
         for own in self._learnable:
             end = start + own.blob.data.size

@@ -316,7 +316,10 @@ def test_huge_values_that_batchnorm_reads_are_not_laid_on_its_statistics(tmp_pat
     solver = drawn(tmp_path, "stop", at=99)
     solver.listener.begins = lambda iteration: solver.net.params["conv"][0].data.fill(1e30)
     text = stopped(solver)
-    assert 'layer "bn" (BatchNorm), blob "conv": ' in text and "have run away" in text
+    assert text.startswith(
+        "iteration 0: parameter bn/1 is not finite, though the loss and the gradients are; it is 4 of 4"
+    )
+    assert "have run away" in text and "s_iter_0.solverstate" in text
     assert all(np.isfinite(blob.data).all() for blob in solver.net.params["bn"])
 
 
@@ -346,7 +349,9 @@ def test_debug_info_tells_of_tests_and_of_blobs_that_are_written_in_place(tmp_pa
     assert order == ["loss", "ip", "drop", "relu", "scale", "bn"]
     assert len([line for line in backward if "param blob" in line]) == 6
     assert [line.partition(" data")[0] for line in updated] == [
-        f"[Update] Layer {layer}, param {j}" for layer in ("conv", "scale", "ip") for j in (0, 1)
+        f"[Update] Layer {layer}, param {j}"
+        for layer, blobs in (("conv", 2), ("bn", 3), ("scale", 2), ("ip", 2))
+        for j in range(blobs)
     ]
     plain = make(tmp_path, DRAWN + scores("conv"), "base_lr: 0.1")
     plain.step(2)
