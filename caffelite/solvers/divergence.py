@@ -78,9 +78,9 @@ class Watch:
 
     def begin(self, iteration: int, losses: deque[float]) -> None:
         """Take note of where an iteration begins; ``losses`` are those that the loss that is shown is the mean of."""
-        self._iteration, self._window, self._losses = iteration, losses, list(losses)
-        self._begun = True
+        self._iteration = iteration
         if self.watching:
+            self._window, self._losses, self._begun = losses, [*losses], True
             self._start.take()
 
     def forward(self) -> float:

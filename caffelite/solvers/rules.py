@@ -115,19 +115,20 @@ class UpdateRule:
         """
         solver, numbers = self.solver, self._update.settings
         clipped = self._clip()
+        decay, delta, correction = solver.weight_decay, solver.delta, self.correction(iteration)
         numbers[RATE], numbers[MOMENTUM] = rate, solver.momentum
-        numbers[DECAY], numbers[DELTA] = solver.weight_decay, solver.delta
+        numbers[DECAY], numbers[DELTA] = decay, delta
         numbers[SCALE] = (clipped[1] if clipped else 1.0) / solver.iter_size
         numbers[SECOND] = getattr(solver, self.second)
-        numbers[CORRECTION] = correction = self.correction(iteration)
+        numbers[CORRECTION] = correction
         if not finite:
             self._update.apply()
-        elif what := self._update.apply_if_finite(
-            rate * correction * self._rate_mult < _RATE
-            and solver.weight_decay * self._decay_mult < _DECAY
-            and not (self.divides and solver.delta < _DELTA),
-            examined=solver.clip_gradients >= 0,
-        ):
+            return clipped
+        usual = rate * correction * self._rate_mult < _RATE and decay * self._decay_mult < _DECAY
+        what = self._update.apply_if_finite(
+            usual and (delta >= _DELTA or not self.divides), examined=solver.clip_gradients >= 0
+        )
+        if what:
             raise NotFiniteError(what)
         return clipped
 
