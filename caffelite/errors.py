@@ -47,6 +47,10 @@ class SolverError(Error):
     """A solver's settings contradict each other or cannot be followed."""
 
 
+class DivergenceError(Error):
+    """A value of a run is not finite; names the first layer and blob, and where the last finite state is."""
+
+
 class MissingExtraError(Error):
     """An optional package or program is needed; the message says what to install."""
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from caffelite.cli.report import accuracies, summary
 from caffelite.cli.terminal import brief, on_terminal, say
 from caffelite.net.machine import code_is_kept, listening, thread_count
-from caffelite.solvers.logs import Listener, LogListener, Output, number
+from caffelite.solvers.logs import DebugLine, Listener, LogListener, Output, number
 from caffelite.solvers.solver import Solver
 
 #: Between two looks of the live line, in seconds.
@@ -178,6 +178,10 @@ class LiveLine(Recorder):
         super().on_snapshot(path, kind)
         if path == self.state:
             self.on_say(f"iteration {self.snapshot_at}: snapshot {path}")
+
+    def on_debug(self, lines: Sequence[DebugLine]) -> None:
+        for line in lines:
+            self.on_say(line.text.strip())
 
     def on_say(self, text: str) -> None:
         self._bar.write(text, file=sys.stderr)

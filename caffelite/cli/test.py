@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from math import isfinite
 from textwrap import indent
 from typing import Any
 
@@ -26,6 +27,7 @@ from caffelite.cli.terminal import progress, say, status
 from caffelite.gpu.choice import Gpu, cost
 from caffelite.net import Net
 from caffelite.solvers.logs import Output
+from caffelite.solvers.non_finite import explain
 from caffelite.solvers.sources import NetSource
 from caffelite.solvers.testing import epoch_iterations, outputs_of, records_per_pass, run_test
 from caffelite.words import TEST
@@ -91,9 +93,11 @@ def _test(source: NetSource, arguments: argparse.Namespace, gpu: Gpu | None) -> 
             if table := taken.table():
                 say(f"{path}: weights of {len(taken.taken)} layers are taken\n{indent(table, '  ')}")
         iterations, data = extent(net, arguments.iterations)
-        outputs, loss = _score(net, iterations)
+        outputs, loss, where = _score(net, iterations)
         if gpu is not None:
             say(cost(gpu, iterations, before))
+        if where:
+            say(where)
     finally:
         net.close()
     weights = ", ".join(arguments.weights)
@@ -123,16 +127,20 @@ def extent(net: Net, asked: int | None) -> tuple[int, str]:
     return iterations, f"{records} records in {batches}{twice}"
 
 
-def _score(net: Net, iterations: int) -> tuple[list[Output], float]:
-    """Run the batches; return the means of the outputs and of the loss."""
+def _score(net: Net, iterations: int) -> tuple[list[Output], float, str]:
+    """Run the batches; return the means of the outputs and of the loss, and where the first that is not finite is."""
     log = TestLog()
     log.on_begin(iterations)
+    where = ""
     with progress(iterations, "testing") as advance:
 
         def on_batch(done: int, batches: int) -> None:
+            nonlocal where
             log.on_batch(done - 1, outputs_of(net))
+            if not where and not isfinite(net.loss()):
+                where = f"batch {done}: the loss is {net.loss():g}; {explain(net)}"
             advance()
 
         means, loss = run_test(net, iterations, on_batch=on_batch)
     log.on_means(loss, means)
-    return means, loss
+    return means, loss, where

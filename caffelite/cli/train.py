@@ -28,6 +28,7 @@ from caffelite.cli.signals import EFFECTS, signal_effects
 from caffelite.cli.terminal import on_terminal, say
 from caffelite.errors import SolverError
 from caffelite.schema.documents import NetDocument, SolverDocument
+from caffelite.solvers.divergence import REACTIONS
 from caffelite.solvers.settings import Settings, default_solver, load_solver
 from caffelite.solvers.snapshot_files import newest_whole
 from caffelite.solvers.solver import Solver
@@ -73,6 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads(parser)
     add_gpu(parser)
     add_python(parser)
+    add(
+        "--non-finite",
+        choices=REACTIONS,
+        default="stop",
+        help="where a loss, a gradient or a parameter is NaN or infinite: stop with a snapshot of the last finite "
+        "state, warn once, or ignore it (stop)",
+    )
     add("--sigint-effect", choices=EFFECTS, default="stop", help="what Ctrl-C does (stop)")
     add("--sighup-effect", choices=EFFECTS, default="snapshot", help="what a hangup does (snapshot)")
 
@@ -195,7 +203,14 @@ def _train(
     arguments : Namespace
     shown : Recorder
     """
-    solver = Solver(settings, shown, weights=[], allow_python=arguments.allow_python, gpu=arguments.gpu)
+    solver = Solver(
+        settings,
+        shown,
+        weights=[],
+        allow_python=arguments.allow_python,
+        gpu=arguments.gpu,
+        non_finite=arguments.non_finite,
+    )
     try:
         shown.watch(solver)
         if state is None:

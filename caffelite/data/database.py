@@ -1,6 +1,7 @@
 """LMDB databases of Datum records, read by their places and written as Caffe's tools do."""
 
 import errno
+import mmap
 import os
 import shutil
 import threading

@@ -36,7 +36,7 @@ class Published(Training):
         param = SolverParameter(
             net_param=self._document.message, random_seed=seed, snapshot_after_train=False, **SOLVER
         )
-        self.solver = Solver(param, self)
+        self.solver = Solver(param, self, non_finite="ignore")
         self._beside = {
             stored: Net(self._document, TEST, global_stats=stored, share=self.solver.net) for stored in (True, False)
         }

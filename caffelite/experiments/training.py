@@ -140,7 +140,8 @@ class Trained(Training):
         given = messages.SolverParameter(
             net_param=self._document.message, lr_policy="fixed", random_seed=seed, snapshot_after_train=False, **solver
         )
-        self.solver = Solver(given, self)
+        # Rates that are too high are part of what is shown.
+        self.solver = Solver(given, self, non_finite="ignore")
 
     def on_iteration(self, iteration: int) -> None:
         self.next_batch(self.solver.net)

@@ -10,11 +10,17 @@ import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.engine.arrays import shares
-from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.calls import Call, Row, call
 from caffelite.kernels.engine.compiling import kernel, specialised
 
 #: Places in ``settings``.
 RATE, MOMENTUM, DECAY, SCALE, SECOND, DELTA, CORRECTION = range(7)
+
+#: Gradients and parameters below this are far enough from the largest float (3e38) for a step of a usual rate, and for
+#: the squares that some rules keep, to stay below it as well.
+LARGE = np.float32(1e12)
+#: Places in ``guard``: whether a gradient, or a parameter after the update, is not below ``LARGE``.
+GRADIENT, PARAMETER = range(2)
 
 
 @register_jitable
@@ -72,8 +78,8 @@ def _update(rule: str, l1: bool) -> Callable[..., None]:
     """Make the kernel of a rule, with L1 or L2 regularisation."""
     step = _RULES[rule]
 
-    def update(begin, end, worker, data, diff, history, bounds, order, firsts, multipliers, settings):
-        """diff = the step, data -= diff.
+    def update(begin, end, worker, data, diff, history, bounds, order, firsts, multipliers, settings, guard):
+        """diff = the step, data -= diff; nothing where ``guard`` says that a gradient is large.
 
         Parameters
         ----------
@@ -88,30 +94,46 @@ def _update(rule: str, l1: bool) -> Callable[..., None]:
             Of rate and decay.
         settings : ndarray of float32, [7]
             By the places above.
+        guard : ndarray of int32, [2]
+            Its second is set to 1 where a parameter becomes large.
         """
+        if guard[GRADIENT]:
+            return
         n = len(data)
         s = settings
         for chunk in order[firsts[begin] : firsts[end]]:
             rate = s[RATE] * multipliers[chunk, 0]
             decay = s[DECAY] * multipliers[chunk, 1]
+            total = np.float32(0)
             for i in range(bounds[chunk], bounds[chunk + 1]):
                 w = data[i]
                 pull = (np.float32(w > 0) - np.float32(w < 0)) if l1 else w
                 d = step(diff[i] * s[SCALE] + decay * pull, rate, history, i, n, s)
                 diff[i] = d
                 data[i] = w - d
+                total += (w - d) * (w - d)
+            if not total < LARGE * LARGE:
+                guard[PARAMETER] = 1
 
     return update
 
 
 @kernel
-def _squares(begin, end, worker, diff, bounds, order, firsts, sums):
-    """sums[chunk] = sum of squares of a chunk of gradients; arrays as in :func:`_update`."""
-    for chunk in order[firsts[begin] : firsts[end]]:
+def _squares(begin, end, worker, diff, bounds, order, firsts, sums, guard):
+    """sums[chunk] = sum of squares of a chunk of gradients; arrays as in :func:`_update`.
+
+    ``guard[GRADIENT]`` is set to 1 where one of them is large, infinite or NaN.
+    """
+    # Backwards: the update, which comes next, begins with what is still in the first cache.
+    for place in range(firsts[end] - 1, firsts[begin] - 1, -1):
+        chunk = order[place]
         total = np.float32(0)
         for i in range(bounds[chunk], bounds[chunk + 1]):
             total += diff[i] * diff[i]
         sums[chunk] = total
+        # NaN is not below anything.
+        if not total < LARGE * LARGE:
+            guard[GRADIENT] = 1
 
 
 class Update:
@@ -136,6 +158,8 @@ class Update:
         What the rule keeps; AdaDelta and Adam keep two values a parameter, the second after all of the first.
     settings : ndarray of float32
         Rate, momentum, decay, scale of the gradient, second momentum, delta, correction.
+    broken : ndarray of bool
+        The parameters because of which the last update was not made.
     """
 
     def __init__(
@@ -147,18 +171,78 @@ class Update:
         sizes: list[int],
         multipliers: list[tuple[float, float]],
     ) -> None:
-        self.history = np.zeros(data.size * (2 if rule in ("AdaDelta", "Adam") else 1), np.float32)
+        self._kept = 2 if rule in ("AdaDelta", "Adam") else 1
+        self.history = np.zeros(data.size * self._kept, np.float32)
         self.settings = np.zeros(7, np.float32)
         dealt = shares(sizes)
         table = np.array([multipliers[blob] for blob in dealt.blobs] or [(0, 0)], np.float32)
-        self._sums = np.zeros(max(len(dealt.blobs), 1), np.float32)
         chunks = dealt.bounds, dealt.order, dealt.firsts
-        self.apply = call(
-            _update(rule, l1), dealt.tasks, data, diff, self.history, *chunks, table, self.settings, work=data.size * 4
+        self._arrays = data, diff, self.history
+        #: Whatever the parameters are at the start, the first update is made on trial.
+        self._guard = np.array([0, 1], np.int32)
+        self._sums = np.zeros(max(len(dealt.blobs), 1), np.float32)
+        self._apply = call(
+            _update(rule, l1),
+            dealt.tasks,
+            *self._arrays,
+            *chunks,
+            table,
+            self.settings,
+            self._guard,
+            work=data.size * 4,
         )
-        self._norm: Call = call(_squares, dealt.tasks, diff, *chunks, self._sums, work=data.size)
+        self._squares: Call = call(_squares, dealt.tasks, diff, *chunks, self._sums, self._guard, work=data.size)
+        self._examined = Row([self._squares, self._apply])
+        self.broken = np.zeros(0, bool)
 
     def norm(self) -> float:
         """Return the Euclidean norm of all gradients."""
-        self._norm()
+        self._squares()
         return float(np.sqrt(self._sums.sum(dtype=np.float64)))
+
+    def apply(self) -> None:
+        """Make the update, whatever comes of it."""
+        self._guard[GRADIENT] = 0
+        self._apply()
+
+    def apply_if_finite(self, usual: bool, examined: bool = False) -> str:
+        """Make the update, or nothing of it where a gradient, or what would come of it, is not finite.
+
+        That is known before anything is written: in front of the update each thread reads the gradients that it has in
+        its cache. Where one of them, or a parameter, is large, the old values are kept until the new ones are seen.
+
+        Parameters
+        ----------
+        usual : bool
+            Whether the settings are such that no update of values below ``LARGE`` can be infinite.
+        examined : bool, optional
+            :meth:`norm` has been called for these gradients.
+
+        Returns
+        -------
+        str
+            What is not finite: ``"gradient"``; ``"parameter"``, before the update; ``"update"``, a parameter or its
+            history after it; of the last two ``broken`` says where. Empty where the update is made.
+        """
+        guard = self._guard
+        if usual and not guard[PARAMETER]:
+            (self._apply if examined else self._examined)()
+            if not guard[GRADIENT]:
+                return ""
+        guard[:] = 0, 1
+        data, diff, history = self._arrays
+        if not np.isfinite(diff).all():
+            return "gradient"
+        self.broken = ~np.isfinite(data)
+        if self.broken.any():
+            return "parameter"
+        guard[PARAMETER] = 0
+        before = [array.copy() for array in self._arrays]
+        self._apply()
+        self.broken = ~(np.isfinite(data) & np.isfinite(history).reshape(self._kept, data.size).all(axis=0))
+        if not self.broken.any():
+            return ""
+        guard[PARAMETER] = 1
+        for array, old in zip(self._arrays, before, strict=True):
+            array[...] = old
+        return "update"

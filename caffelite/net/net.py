@@ -1,6 +1,7 @@
 """A net: layers, parameters and a plan, run forward and backward."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,32 @@ class Net:
         self._parameters.check()
         self._make_plan()
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Let every blob keep its values and its gradient, with nothing fused, while the block runs.
+
+        Kept are the batch (the tops of layers without bottoms) and the state of the layers. All other blobs are to be
+        computed again: in the block, and after it.
+        """
+        if self._keep:
+            yield
+            return
+        try:
+            self._plan_again(keep=True)
+            yield
+        finally:
+            self._plan_again(keep=False)
+
+    def _plan_again(self, keep: bool) -> None:
+        tops = [version for node in self.graph.nodes if not node.bottoms for version in node.tops]
+        batch = [self.plan.blob(version).data.copy() for version in tops]
+        state = {key: array.copy() for key, array in self.state().items()}
+        self._keep = keep
+        self._make_plan()
+        for version, values in zip(tops, batch, strict=True):
+            self.plan.blob(version).data[...] = values
+        self.load_state(state)
+
     @one_thread
     def close(self) -> None:
         """Stop the threads and close the files of the layers."""
@@ -218,7 +245,10 @@ class Net:
 
     def loss(self) -> float:
         """Return the weighted sum of the losses of the last forward pass."""
-        return sum(weight * float(blob.data.sum()) for weight, blob in self.plan.losses)
+        return sum(
+            weight * float(blob.data.item() if blob.data.size == 1 else blob.data.sum())
+            for weight, blob in self.plan.losses
+        )
 
     @one_thread
     def backward(self) -> None:

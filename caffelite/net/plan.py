@@ -106,7 +106,7 @@ class Plan:
 
     def _bind(self, unit: Unit) -> None:
         """Ask the layers of a unit for their steps."""
-        bottoms, tops = self._bottoms(unit), [self.blob(version) for version in unit.tops]
+        bottoms, tops = self.bottoms(unit), [self.blob(version) for version in unit.tops]
         self._seed(unit, tops)
         layer, *followers = [node.layer for node in unit.nodes]
         if followers:
@@ -128,8 +128,8 @@ class Plan:
             combine = arrays.copy if first else arrays.accumulate
             unit.backward.append(combine(share.array[: share.size], total.array[: total.size]))
 
-    def _bottoms(self, unit: Unit) -> list[Blob]:
-        """Return the bottoms with what this unit computes of their gradients."""
+    def bottoms(self, unit: Unit) -> list[Blob]:
+        """Return the bottoms of a unit with what it computes of their gradients."""
         blobs = [self.blob(version) for version in unit.bottoms]
         for j, blob in enumerate(blobs):
             share = self._memory.shares.get((unit, j))

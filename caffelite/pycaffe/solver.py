@@ -43,7 +43,16 @@ class Solver:
         if self.rule:
             document.message.type = self.rule
         seed = random_seed() if document.message.random_seed < 0 else None
-        self._solver = Engine(document, _listener(), keep=True, seed=seed, allow_python=allow_python, gpu=gpu_number())
+        self._solver = Engine(
+            document,
+            _listener(),
+            keep=True,
+            seed=seed,
+            allow_python=allow_python,
+            gpu=gpu_number(),
+            # As in Caffe a step ends as usual; a script looks at the loss itself.
+            non_finite="warn",
+        )
         self.net = Net.of(self._solver.net)
         self.test_nets = [Net.of(net) for net in self._solver.test_nets]
         self.param = self._solver.param

@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
 
@@ -32,6 +32,23 @@ class Output:
     def __str__(self) -> str:
         loss = f" (* {number(self.weight)} = {number(self.weight * self.value)} loss)" if self.weight else ""
         return f"#{self.index}: {self.name} = {number(self.value)}{loss}"
+
+
+class DebugLine(NamedTuple):
+    """A line that ``debug_info`` asks for.
+
+    Attributes
+    ----------
+    source : str
+        Its ``file:line`` in Caffe.
+    text : str
+    severity : str
+        As glog has it.
+    """
+
+    source: str
+    text: str
+    severity: str = "I"
 
 
 def number(value: float) -> str:
@@ -87,6 +104,9 @@ class Listener:
     def on_say(self, text: str) -> None:
         """A plain sentence."""
 
+    def on_debug(self, lines: Sequence[DebugLine]) -> None:
+        """What ``debug_info`` asks for: the sizes of blobs or of gradients."""
+
     def on_final(self, iteration: int, loss: float) -> None:
         """The loss after the last iteration."""
 
@@ -123,6 +143,10 @@ class LogListener(Listener):
 
     def on_say(self, text: str) -> None:
         self._line("caffe.cpp:218", text, "W")
+
+    def on_debug(self, lines: Sequence[DebugLine]) -> None:
+        for line in lines:
+            self._line(*line)
 
     def on_start(self, name: str, policy: str) -> None:
         self._line("solver.cpp:289", f"Solving {name}")

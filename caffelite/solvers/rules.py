@@ -12,8 +12,27 @@ import numpy as np
 
 from caffelite.kernels.update import CORRECTION, DECAY, DELTA, MOMENTUM, RATE, SCALE, SECOND, Update
 from caffelite.net import Net
+from caffelite.net.parameters import Learnable
 from caffelite.schema.messages import SolverParameter
 from caffelite.words import count
+
+#: Settings up to which no update of values below ``caffelite.kernels.update.LARGE`` can be infinite: a learning rate
+#: and a weight decay, with what they are multiplied by; and the least of what a rule divides by.
+_RATE, _DECAY, _DELTA = 1e3, 1e3, 1e-20
+
+
+class NotFiniteError(Exception):
+    """An update was not made, as a gradient, or what would have come of it, is not finite.
+
+    Attributes
+    ----------
+    what : str
+        See :meth:`caffelite.kernels.update.Update.apply_if_finite`.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
 
 
 class UpdateRule:
@@ -39,6 +58,8 @@ class UpdateRule:
         Whether it reads ``momentum``, which is refused where it does not.
     shares : tuple of str
         The settings that are the share of a running mean which stays in an iteration: 0 or more and less than 1.
+    divides : bool
+        Whether it divides by ``delta`` and what it keeps.
     second : str
         The setting that the kernel takes as its second share, if it has one.
     history : list of ndarray of float32
@@ -51,13 +72,16 @@ class UpdateRule:
     kept: ClassVar[int] = 1
     momentum: ClassVar[bool] = True
     shares: ClassVar[tuple[str, ...]] = ()
+    divides: ClassVar[bool] = True
     second: ClassVar[str] = "momentum2"
 
     def __init__(self, solver: SolverParameter, net: Net) -> None:
         self.solver = solver
+        self._learnable: list[Learnable] = net.learnable
         self.shapes = [own.blob.shape for own in net.learnable]
         sizes = [count(shape) for shape in self.shapes]
         factors = [(own.lr_mult, own.decay_mult) for own in net.learnable]
+        self._rate_mult, self._decay_mult = (max(map(abs, column)) for column in zip((1, 1), *factors, strict=True))
         l1 = solver.regularization_type == "L1"
         self._update = Update(type(self).__name__, l1, net.data, net.diff, sizes, factors)
         self.history: list[np.ndarray] = []
@@ -67,7 +91,7 @@ class UpdateRule:
             self.history.append(self._update.history[start:end].reshape(shape))
             start = end
 
-    def apply(self, rate: float, iteration: int) -> tuple[float, float] | None:
+    def apply(self, rate: float, iteration: int, finite: bool = False) -> tuple[float, float] | None:
         """Change the parameters by one step.
 
         Parameters
@@ -76,21 +100,47 @@ class UpdateRule:
             The learning rate.
         iteration : int
             Number of steps done before (Adam corrects its means by it).
+        finite : bool, optional
+            Make it only where all that comes of it is finite.
 
         Returns
         -------
         (norm, scale) or None
             The L2 norm of all gradients and what they were multiplied by; None where they were not clipped.
+
+        Raises
+        ------
+        NotFiniteError
+            With ``finite``: it has not been made, and all is as it was.
         """
         solver, numbers = self.solver, self._update.settings
         clipped = self._clip()
+        decay, delta, correction = solver.weight_decay, solver.delta, self.correction(iteration)
         numbers[RATE], numbers[MOMENTUM] = rate, solver.momentum
-        numbers[DECAY], numbers[DELTA] = solver.weight_decay, solver.delta
+        numbers[DECAY], numbers[DELTA] = decay, delta
         numbers[SCALE] = (clipped[1] if clipped else 1.0) / solver.iter_size
         numbers[SECOND] = getattr(solver, self.second)
-        numbers[CORRECTION] = self.correction(iteration)
-        self._update.apply()
+        numbers[CORRECTION] = correction
+        if not finite:
+            self._update.apply()
+            return clipped
+        usual = rate * correction * self._rate_mult < _RATE and decay * self._decay_mult < _DECAY
+        what = self._update.apply_if_finite(
+            usual and (delta >= _DELTA or not self.divides), examined=solver.clip_gradients >= 0
+        )
+        if what:
+            raise NotFiniteError(what)
         return clipped
+
+    def broken(self) -> tuple[Learnable, int]:
+        """Return the first blob because of which an update was not made, and how many of its values are."""
+        start = 0
+        for own in self._learnable:
+            end = start + own.blob.data.size
+            if values := int(self._update.broken[start:end].sum()):
+                break
+            start = end
+        return own, values
 
     def correction(self, iteration: int) -> float:
         """Return what the learning rate of an iteration is multiplied by, in a rule that does so."""
@@ -115,6 +165,8 @@ class SGD(UpdateRule):
     ``sgd_solver.cpp``.
     """
 
+    divides = False
+
 
 class Nesterov(UpdateRule):
     """Nesterov's accelerated gradient: ``h' = r·g + momentum·h``, ``w -= (1 + momentum)·h' - momentum·h``.
@@ -125,6 +177,8 @@ class Nesterov(UpdateRule):
     Source: Nesterov, 1983, in the form of Sutskever et al., "On the importance of initialization and momentum in deep
     learning", 2013; Caffe's ``nesterov_solver.cpp``.
     """
+
+    divides = False
 
 
 class AdaGrad(UpdateRule):

@@ -220,8 +220,6 @@ def _notes(document: SolverDocument) -> list[str]:
     notes = []
     if solver.snapshot_diff:
         notes.append(f"{document.setting('snapshot_diff')}: snapshot_diff: snapshots hold no gradients")
-    if solver.debug_info:
-        notes.append(f"{document.setting('debug_info')}: debug_info: the values of each layer are not printed")
     if solver.test_interval and not (solver.test_iter or solver.test_net or solver.test_net_param):
         notes.append(f"{document.setting('test_interval')}: test_interval without test_iter tests nothing")
     for field, _ in solver.ListFields():

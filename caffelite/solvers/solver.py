@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from caffelite.errors import SolverError
-from caffelite.gpu.choice import cost
+from caffelite.gpu.choice import Bill
 from caffelite.net import Net
 from caffelite.net.caller import one_thread
 from caffelite.net.machine import thread_count, together
@@ -16,7 +16,8 @@ from caffelite.net.transfer import Transfer
 from caffelite.schema.documents import SolverDocument
 from caffelite.schema.messages import SolverParameter
 from caffelite.schema.printer import to_text
-from caffelite.solvers import snapshots
+from caffelite.solvers import debug_info, snapshots
+from caffelite.solvers.divergence import Watch
 from caffelite.solvers.logs import LogListener
 from caffelite.solvers.resuming import Resumed, resume
 from caffelite.solvers.rules import RULES
@@ -24,7 +25,7 @@ from caffelite.solvers.settings import Settings, load_solver
 from caffelite.solvers.snapshot_files import write_snapshot
 from caffelite.solvers.sources import NetSource, check_loss
 from caffelite.solvers.standby import Standby
-from caffelite.solvers.testing import outputs_of, records_per_pass, run_test
+from caffelite.solvers.testing import Tests, outputs_of, records_per_pass
 
 
 class Solver:
@@ -51,6 +52,9 @@ class Solver:
         Whether Python layers may run the code that the nets name.
     gpu : int, optional
         The GPU that BatchNorm layers run on; by default the file's ``device_id``, where it says ``solver_mode: GPU``.
+    non_finite : {"stop", "warn", "ignore"}, optional
+        What is done where a loss, a gradient or a parameter is not finite: a snapshot of the last finite state and a
+        DivergenceError; one warning; nothing.
 
     Attributes
     ----------
@@ -86,6 +90,7 @@ class Solver:
         weights: Sequence[str | Path] | None = None,
         allow_python: bool = False,
         gpu: int | None = None,
+        non_finite: str = "stop",
     ) -> None:
         self._allow_python = allow_python
         self.settings = source if isinstance(source, Settings) else Settings(load_solver(source))
@@ -100,8 +105,7 @@ class Solver:
         self.gpu, note = self.settings.chosen_gpu(gpu)
         if note:
             self._tell("on_say", note)
-        #: Iterations on the GPU, until what it costs is told.
-        self._on_gpu = 0
+        self._bill = Bill(self.gpu, partial(self._tell, "on_say"))
         self.iteration = self.current_step = 0
         self.rate = 0.0
         self._losses: deque[float] = deque(maxlen=p.average_loss)
@@ -124,6 +128,9 @@ class Solver:
                 for path in weights:
                     self.copy_from(path)
                 self.rule = RULES[p.type](p, self.net)
+                say = partial(self._tell, "on_say")
+                self._watch = Watch(self.net, self.rule, non_finite, p.iter_size, say, self.snapshot)
+                self._tests = Tests(self.test_nets, p, self._tell, lambda: self._stop, self._watch.tested)
             except BaseException:
                 self.close()
                 raise
@@ -131,7 +138,7 @@ class Solver:
 
     def _build(self, source: NetSource, keep: bool, share: Net | None) -> Net:
         return source.net(
-            keep=keep,
+            keep=keep or bool(self.param.debug_info),
             share=share,
             # The random numbers of a test net are not those that the train net sees.
             seed=self.settings.seed + (0 if share is None else 1 + len(self.test_nets)),
@@ -221,7 +228,8 @@ class Solver:
         if not self._stop:
             if p.display and self.iteration % p.display == 0:
                 # Caffe looks at one more batch here; the snapshot has been written, so nothing hangs on it.
-                self._losses.append(self.net.forward())
+                self._watch.begin(self.iteration, self._losses)
+                self._losses.append(self._watch.forward())
                 self._tell("on_final", self.iteration, self.smoothed_loss)
             if p.test_interval and self.iteration % p.test_interval == 0:
                 self.test_all()
@@ -249,18 +257,23 @@ class Solver:
         self._standby.begin()
         if self._standby.slow:
             self._standby.put_aside(self._state(), self.net)
-        before = (0, 0.0) if self.gpu is None else (self.gpu.bytes, self.gpu.seconds)
+        self._bill.begin()
+        self._watch.begin(self.iteration, self._losses)
         self.net.zero_grad()
         self._tell("on_iteration", self.iteration)
+        shown = bool(self.param.display) and self.iteration % self.param.display == 0
         loss = 0.0
         for _ in range(self.param.iter_size):
-            loss += self.net.forward()
-            self.net.backward()
-        self._tell_gpu(before)
+            loss += self._watch.forward()
+            if shown and self.param.debug_info:
+                self._tell("on_debug", debug_info.forward(self.net) + debug_info.backward(self.net))
+            else:
+                self.net.backward()
+        self._bill.end(self.iteration + 1 == self.param.max_iter)
         self._losses.append(loss / self.param.iter_size)
         self._tell("on_gradients", self.iteration)
         self.rate, step = self.settings.rate(self.iteration, self.current_step)
-        if self.param.display and self.iteration % self.param.display == 0:
+        if shown:
             now = perf_counter()
             self._tell(
                 "on_display", self.iteration, self.smoothed_loss, outputs_of(self.net), self.rate, now - self._shown
@@ -271,49 +284,25 @@ class Solver:
         with self._standby.changes:
             self.current_step = step
             self.apply_update()
+            if shown and self.param.debug_info:
+                self._tell("on_debug", debug_info.update(self.net))
             self.iteration += 1
             self._standby.end()
         self._tell("on_step", self.iteration, self.smoothed_loss)
 
-    def _tell_gpu(self, before: tuple[int, float]) -> None:
-        """Tell once what the GPU costs: in the second iteration, as the first one does what is done once, too."""
-        if self.gpu is not None and self._on_gpu < 2:
-            self._on_gpu += 1
-            if self._on_gpu == 2 or not self.gpu.used or self.iteration + 1 == self.param.max_iter:
-                self._on_gpu = 2
-                self._tell("on_say", cost(self.gpu, 1, before))
-
     @one_thread
     def apply_update(self) -> None:
         """Change the parameters by their gradients at the rate ``rate``; the iteration is not counted."""
-        clipped = self.rule.apply(self.rate, self.iteration)
+        clipped = self._watch.update(self.rate, self.iteration)
         if clipped is not None:
             self._tell("on_clip", clipped[0], self.param.clip_gradients, clipped[1])
 
     @one_thread
     def test_all(self) -> None:
         """Test every test net for its ``test_iter`` batches."""
-        for i in range(len(self.test_nets)):
-            if not self._stop:
-                self._test(i)
-
-    def _test(self, index: int) -> None:
-        net = self.test_nets[index]
-        self._tell("on_test_start", self.iteration, index)
         self._standby.put_aside(self._state(), self.net)
-        before = {key: array.copy() for key, array in net.state().items()}
-        outputs, loss = run_test(
-            net, self.param.test_iter[index], lambda: self._stop, partial(self._tell, "on_test_batch", index)
-        )
-        if self._stop:
-            # A run that goes on from here repeats this test from its first batch.
-            net.load_state(before)
+        self._tests.run(self.iteration)
         self._standby.end_test()
-        if self._stop:
-            self._tell("on_test_interrupted", self.iteration, index)
-        else:
-            compute = self.param.test_compute_loss
-            self._tell("on_test", self.iteration, index, outputs, loss if compute else None)
 
     @one_thread
     def snapshot(self) -> str:

@@ -1,11 +1,15 @@
 """Running a net over test batches and averaging what it puts out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from caffelite.errors import SolverError
 from caffelite.net import Net
+from caffelite.schema.messages import SolverParameter
+from caffelite.solvers import debug_info
 from caffelite.solvers.logs import Output
 from caffelite.words import count, quoted
 
@@ -105,3 +109,57 @@ def _added(sums: dict[str, np.ndarray], values: dict[str, np.ndarray]) -> dict[s
     return {
         name: total + values[name] for name, total in sums.items() if name in values and values[name].size == total.size
     }
+
+
+class Tests:
+    """The tests of a run.
+
+    Parameters
+    ----------
+    nets : sequence of Net
+    param : SolverParameter
+    tell : callable
+        Takes an event of a Listener and its facts.
+    stopped : callable
+        Whether the run is to stop.
+    on_batch : callable
+        Is given the iteration, the number and the net of each batch that is done.
+    """
+
+    def __init__(
+        self,
+        nets: Sequence[Net],
+        param: SolverParameter,
+        tell: Callable[..., None],
+        stopped: Callable[[], bool],
+        on_batch: Callable[[int, int, Net], Any],
+    ) -> None:
+        self._nets, self._param, self._tell = nets, param, tell
+        self._stopped, self._on_batch = stopped, on_batch
+
+    def run(self, iteration: int) -> None:
+        """Test every net for its ``test_iter`` batches."""
+        for index in range(len(self._nets)):
+            if not self._stopped():
+                self._test(iteration, index)
+
+    def _test(self, iteration: int, index: int) -> None:
+        net = self._nets[index]
+        self._tell("on_test_start", iteration, index)
+        before = {key: array.copy() for key, array in net.state().items()}
+        outputs, loss = run_test(
+            net, self._param.test_iter[index], self._stopped, partial(self._tested, iteration, index)
+        )
+        if self._stopped():
+            # A run that goes on from here repeats this test from its first batch.
+            net.load_state(before)
+            self._tell("on_test_interrupted", iteration, index)
+        else:
+            compute = self._param.test_compute_loss
+            self._tell("on_test", iteration, index, outputs, loss if compute else None)
+
+    def _tested(self, iteration: int, index: int, done: int, batches: int) -> None:
+        self._tell("on_test_batch", index, done, batches)
+        if self._param.debug_info:
+            self._tell("on_debug", debug_info.forward(self._nets[index]))
+        self._on_batch(iteration, index, self._nets[index])

@@ -68,8 +68,13 @@ def test_a_loss_that_is_not_a_number(caffelite, run_folder):
     net.save("nan.caffemodel")
     net.close()
     weights = ["net.prototxt", "--weights", "nan.caffemodel"]
-    code, out, _ = caffelite("test", *weights)
+    code, out, err = caffelite("test", *weights)
     assert code == 1
+    assert err.count("the first that is not finite is in layer") == 1
+    assert (
+        '\nbatch 1: the loss is nan; the first that is not finite is in layer "ip" (InnerProduct), parameter ip/0'
+        in err
+    )
     assert "accuracy 0%, loss nan over " in out and out.endswith("; the loss is not a number (nan)\n")
     code, out, _ = caffelite("test", *weights, "--json")
     found = json.loads(out, parse_constant=pytest.fail)

@@ -216,11 +216,83 @@ def test_a_loss_that_is_not_a_number(caffelite, tiny, rate, value):
     write_solver("test_iter: 1 test_interval: 20")
     solver = Path("tiny_solver.prototxt")
     solver.write_text(solver.read_text().replace("base_lr: 0.1", f"base_lr: {rate}"))
-    code, out, _ = caffelite("train", "tiny.prototxt")
+    code, out, _ = caffelite("train", "tiny.prototxt", "--non-finite", "ignore")
     assert code == 1
     assert f"; test: loss {value}; the loss is not a number ({value}); weights in deep/folder/tiny_iter_20.c" in out
     assert out.count("\n") == 1
     assert Path("deep/folder/tiny_iter_20.solverstate").is_file()
+
+
+def diverging() -> None:
+    """Let the tiny net's losses run away."""
+    net = TINY.replace("shape { dim: 4 dim: 3 } shape { dim: 4 }", "shape { dim: 4 dim: 3 } shape { dim: 4 dim: 2 }")
+    Path("tiny.prototxt").write_text(net.replace('"SoftmaxWithLoss"', '"EuclideanLoss"'))
+    write_solver("average_loss: 2 momentum: 0.9")
+    solver = Path("tiny_solver.prototxt")
+    solver.write_text(solver.read_text().replace("base_lr: 0.1", "base_lr: 1e6"))
+
+
+def test_a_run_that_diverges_stops_and_can_go_on_from_its_last_finite_state(caffelite, tiny):
+    diverging()
+    code, out, err = caffelite("train", "tiny.prototxt")
+    assert code == 1 and out == ""
+    found = re.search(
+        r"^caffelite: iteration (\d+): the loss is (nan|inf); the first that is not finite is in layer "
+        r'"(ip|loss)" \(\w+\), blob "\3": .*; it read .*; the values have run away: .*; '
+        r"the last finite state is saved, to go on with: --snapshot (\S+)\n\Z",
+        err,
+        re.MULTILINE,
+    )
+    assert found is not None
+    iteration, state = found[1], found[4]
+    assert state == f"deep/folder/tiny_iter_{iteration}.solverstate"
+    # The same again, from there: the same batch, the same values.
+    assert caffelite("train", "tiny.prototxt", "--snapshot", state)[2].endswith(err[found.start() :])
+    solver = Path("tiny_solver.prototxt")
+    solver.write_text(solver.read_text().replace("base_lr: 1e6", "base_lr: 0"))
+    code, out, _ = caffelite("train", "tiny.prototxt", "--snapshot", state, "--iterations", str(int(iteration) + 1))
+    assert "not a number" not in out
+
+
+def test_a_run_that_diverges_may_go_on(caffelite, tiny):
+    diverging()
+    code, out, err = caffelite("train", "tiny.prototxt", "--non-finite", "warn")
+    assert code == 1 and out.startswith("tiny: iteration 20; ") and "the loss is not a number" in out
+    assert err.count("the first that is not finite is in layer") == err.count("it goes on, and what it learns") == 1
+    code, out, err = caffelite("train", "tiny.prototxt", "--non-finite", "ignore")
+    assert code == 1 and "the loss is not a number" in out and "not finite" not in err
+
+
+def test_debug_info_prints_caffes_lines(caffelite, tiny):
+    write_solver("debug_info: true")
+    _, _, err = caffelite("train", "tiny.prototxt", "--iterations", "6")
+    lines = [line.partition("] ")[2] for line in err.splitlines() if LINE.match(line)]
+    forward = [line for line in lines if line.startswith("    [Forward] ")]
+    number = r"[-+.e\d]+"
+    patterns = [
+        *(f"Layer data, top blob {top} data: {number}" for top in ("data", "label")),
+        f"Layer ip, top blob ip data: {number}",
+        *(f"Layer ip, param blob {j} data: {number}" for j in (0, 1)),
+        f"Layer loss, top blob loss data: {number}",
+    ]
+    # Iterations 0 and 5 are displayed.
+    assert len(forward) == 2 * len(patterns)
+    for line, pattern in zip(forward, 2 * patterns, strict=True):
+        assert re.fullmatch(r"    \[Forward\] " + pattern, line)
+    backward = [line for line in lines if line.startswith("    [Backward] ")]
+    patterns = [
+        f"Layer loss, bottom blob ip diff: {number}",
+        *(f"Layer ip, param blob {j} diff: {number}" for j in (0, 1)),
+        rf"All net params \(data, diff\): L1 norm = \({number}, {number}\); L2 norm = \({number}, {number}\)",
+    ]
+    assert len(backward) == 2 * len(patterns)
+    for line, pattern in zip(backward, 2 * patterns, strict=True):
+        assert re.fullmatch(r"    \[Backward\] " + pattern, line)
+    updates = [line for line in lines if line.startswith("    [Update] ")]
+    assert [re.sub(f": {number}", ":", line) for line in updates] == 2 * [
+        f"    [Update] Layer ip, param {j} data:; diff:" for j in (0, 1)
+    ]
+    assert "net.cpp:719]     [Backward] All net params" in err
 
 
 def test_a_run_that_has_not_begun_has_no_loss(caffelite, run_folder):

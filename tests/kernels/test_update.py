@@ -138,3 +138,69 @@ def test_clearing_reaches_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     target = np.ones(sum(sizes), np.float32)
     arrays.clear(target, arrays.shares(sizes))()
     assert not target.any()
+
+
+LARGE = kernels.LARGE
+
+
+def _three(rule="SGD"):
+    bound, data, diff, _ = _bound(rule, False, [3, 9001, 50_000])
+    bound.settings[[kernels.RATE, kernels.SCALE, kernels.DELTA]] = 0.1, 1, 1e-8
+    return bound, data, diff
+
+
+@pytest.mark.parametrize("rule", NAIVE)
+@pytest.mark.parametrize("value", [1, LARGE, 1e18])
+def test_a_finite_update_is_made_as_ever(rule, value):
+    pair = _three(rule), _three(rule)
+    for _, _, diff in pair:
+        diff[5000] = value
+    for _ in range(3):
+        pair[0][0].apply()
+        assert pair[1][0].apply_if_finite(True) == ""
+        for _, _, diff in pair:
+            diff[...] = 0.5
+    for one, other in zip(*((b.history, data) for b, data, _ in pair), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("examined", [False, True])
+@pytest.mark.parametrize("place", [0, 2, 3, 5000, 59003])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nothing_of_an_update_is_made_where_a_gradient_is_not_finite(value, place, examined):
+    bound, data, diff = _three()
+    assert bound.apply_if_finite(True) == ""
+    diff[...] = 0.5
+    diff[place] = value
+    before = data.copy(), bound.history.copy(), diff.copy()
+    for _ in range(2):
+        if examined:
+            assert not np.isfinite(bound.norm())
+        assert bound.apply_if_finite(True, examined) == "gradient"
+        for array, old in zip((data, bound.history, diff), before, strict=True):
+            np.testing.assert_array_equal(array, old)
+    # Whoever wants it may have it.
+    bound.apply()
+    assert not np.isfinite(data[place]) and np.isfinite(data).sum() == data.size - 1
+    diff[...] = 0
+    assert bound.apply_if_finite(True) == "parameter"
+    assert np.flatnonzero(bound.broken).tolist() == [place]
+
+
+@pytest.mark.parametrize("rule", NAIVE)
+def test_nothing_of_an_update_is_made_that_would_not_be_finite(rule):
+    bound, data, diff = _three(rule)
+    assert bound.apply_if_finite(True) == ""
+    data[7], diff[7] = 3e38, -3e38
+    # The rate makes a step of it that is infinite, or the square of the gradient is.
+    bound.settings[kernels.RATE] = 1e30
+    before = data.copy(), bound.history.copy(), diff.copy()
+    assert bound.apply_if_finite(False) == "update"
+    assert bound.broken[7]
+    for array, old in zip((data, bound.history, diff), before, strict=True):
+        np.testing.assert_array_equal(array, old)
+
+
+def test_a_net_without_parameters_is_finite():
+    empty = kernels.Update("Adam", False, np.zeros(0, np.float32), np.zeros(0, np.float32), [], [])
+    assert [empty.apply_if_finite(True), empty.apply_if_finite(False)] == ["", ""]

@@ -89,3 +89,25 @@ def test_profile_tells_every_layer() -> None:
     times = net.profile(2)
     assert {name for t in times for name in t.name.split("+")} == set(net.layer_names)
     assert all(t.forward >= 0 and t.backward >= 0 for t in times)
+
+
+def test_blobs_are_kept_for_a_while() -> None:
+    net, beside = make(), make(keep=True)
+    loss = net.forward()
+    beside.forward()
+    lean = net.plan.bytes
+    with net.kept():
+        assert net.plan.bytes > lean and set(net.blobs) == set(beside.blobs)
+        # The batch is there, and nothing has been computed of it yet.
+        for position, unit in enumerate(net.plan.units):
+            if unit.bottoms:
+                net.forward_unit(position)
+        assert net.loss() == pytest.approx(loss, rel=1e-6)
+        for name, blob in net.blobs.items():
+            np.testing.assert_allclose(blob.data, beside.blobs[name].data, rtol=1e-5, atol=1e-6)
+    assert net.plan.bytes == lean
+    for step in (net.zero_grad, net.forward, net.backward):
+        step()
+    for step in (beside.zero_grad, beside.forward, beside.backward):
+        step()
+    np.testing.assert_allclose(net.diff, beside.diff, rtol=1e-4, atol=1e-6)

@@ -155,3 +155,12 @@ def test_the_contents_of_the_package():
         assert getattr(caffe, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'Nett'"):
         caffe.Nett  # noqa: B018
+
+
+def test_a_solver_that_diverges_warns_and_goes_on(run_folder, monkeypatch, capsys):
+    monkeypatch.delenv("GLOG_minloglevel")
+    solver = caffe.get_solver("solver.prototxt")
+    solver.net.params["ip"][0].data[...] = np.nan
+    solver.step(2)
+    assert solver.iter == 2 and np.isnan(solver.net.blobs["loss"].data)
+    assert capsys.readouterr().err.count("it goes on, and what it learns") == 1

@@ -40,11 +40,10 @@ def test_wrong_settings(text, message):
 
 
 def test_notes_tell_what_is_done_otherwise():
-    text = GOOD + "solver_mode: GPU\nsnapshot_diff: true debug_info: true\nwarmup_iter: 3"
+    text = GOOD + "solver_mode: GPU\nsnapshot_diff: true\nwarmup_iter: 3"
     notes = Settings(document(text)).notes
     assert [note.split()[0] for note in notes] == [
         "s.prototxt:2:1:",
-        "s.prototxt:2:21:",
         "s.prototxt:3:1:",
     ]
     assert "warmup_iter" in notes[-1]
