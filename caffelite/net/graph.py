@@ -4,7 +4,7 @@ Caffe's in-place layers write the same blob again. Here each write is a new vers
 maps to the last one, so no layer has to survive being in place and fan-out needs no Split layer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -108,9 +108,9 @@ class Graph:
         unread: dict[str, None] = {}
         for i, param in enumerate(document.message.layer):
             place = partial(document.place, i)
-            if not included(param, context.phase, level, stages, place()):
+            if not included(param, context.phase, level, stages, place):
                 continue
-            cls = layer_class(param.type, place("type"), param.name).resolve(param, context)
+            cls = layer_class(param.type, place, param.name).resolve(param, context)
             node = Node(len(self.nodes), cls(param, context, place))
             self._connect(node, unread)
             self.nodes.append(node)
@@ -290,14 +290,14 @@ class Graph:
         return node.layer.facts.differentiable and (bottom >= len(asked) or asked[bottom])
 
 
-def included(param: LayerParameter, phase: int, level: int, stages: Sequence[str], place: str) -> bool:
+def included(param: LayerParameter, phase: int, level: int, stages: Sequence[str], place: Callable[[], str]) -> bool:
     """Return whether a layer belongs to a state, by its ``include`` and ``exclude`` rules.
 
     Any matching ``include`` rule lets the layer in; without ``include`` rules, any matching ``exclude`` rule keeps
-    it out.
+    it out. ``place`` says, for errors, where the layer stands.
     """
     if param.include and param.exclude:
-        raise NetError(f'{place}: layer "{param.name}": give either include or exclude rules, not both')
+        raise NetError(f'{place()}: layer "{param.name}": give either include or exclude rules, not both')
     if param.include:
         return any(_matches(rule, phase, level, stages) for rule in param.include)
     return not any(_matches(rule, phase, level, stages) for rule in param.exclude)

@@ -87,12 +87,13 @@ class Parameters:
             self._use(node, parameters, shared, lender) for node, parameters in zip(graph.nodes, asked, strict=True)
         ]
         self._allocate(dtype, gradients)
+        owned = set(self.learnable)
         for node, parameters, used in zip(graph.nodes, asked, self._used, strict=True):
             if used:
                 # Several layers may have one name (a pair split by phase never has, within one phase).
                 self.by_layer.setdefault(node.name, []).extend(own.blob for own in used)
             for j, (parameter, own) in enumerate(zip(parameters, used, strict=True)):
-                if own in self.learnable and own.names[0] == f"{node.name}/{j}":
+                if own in owned and own.names[0] == f"{node.name}/{j}":
                     self._fill(node, j, parameter, own.blob)
 
     def _use(

@@ -210,9 +210,8 @@ def _inner(
     copy = messages.NetParameter()
     copy.CopyFrom(message)
     size = len(path)
-    places = {p[size:]: place for p, place in document.places.items() if p[:size] == path}
     unknown = {p[size:]: texts for p, texts in document.unknown.items() if p[:size] == path}
-    return Document(copy, document.filename, places, unknown)
+    return Document(copy, document.filename, document.places.below(path), unknown)
 
 
 def _find(document: SolverDocument, name: str, field: str, index: int) -> Path:
