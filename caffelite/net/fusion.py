@@ -12,7 +12,6 @@ from typing import NamedTuple
 from caffelite.layers.contract.blobs import Step
 from caffelite.net.graph import Graph, Node, Version
 
-
 #: Layers of a chain. What a chain computes is compiled as functions inside each other, and the compiler goes down them.
 LONGEST_CHAIN = 8
 

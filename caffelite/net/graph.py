@@ -12,10 +12,9 @@ from caffelite.errors import NetError, ShapeError
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer_class
-from caffelite.schema.blobs import LARGEST_BLOB
 from caffelite.schema.documents import NetDocument
 from caffelite.schema.messages import LayerParameter, NetStateRule
-from caffelite.words import Shape, count, did_you_mean, quoted, text_of
+from caffelite.words import Shape, did_you_mean, quoted
 
 
 @dataclass(eq=False, slots=True)
@@ -218,11 +217,7 @@ class Graph:
     def _set_shapes(node: Node, shapes: Sequence[Shape]) -> None:
         for version, shape in zip(node.tops, shapes, strict=True):
             version.shape = tuple(int(n) for n in shape)
-            if count(version.shape) > LARGEST_BLOB:
-                node.layer.shape_error(
-                    f"top {quoted(version.name)} would have {text_of(version.shape)} values, "
-                    f"more than a blob can have ({LARGEST_BLOB})"
-                )
+            node.layer.check_size(f"top {quoted(version.name)}", version.shape)
 
     def behind_dynamic(self, varying: bool = False) -> set[Node]:
         """Return the layers whose tops have shapes that may depend on the data, or (``varying``) are known to."""

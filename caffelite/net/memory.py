@@ -6,8 +6,9 @@ time share memory.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from typing import NamedTuple, TypeVar
 
@@ -16,6 +17,7 @@ import numpy as np
 from caffelite.kernels.engine import arrays
 from caffelite.net.fusion import Unit
 from caffelite.net.graph import Graph, Node, Version
+from caffelite.net.room import check_room
 from caffelite.words import Shape, count
 
 _FOREVER = 1 << 60
@@ -109,6 +111,8 @@ class Memory:
     keep : bool
         Every version has memory of its own; only the gradients of a blob that is written in place share it.
     dtype : dtype
+    beside : int
+        Bytes that the parameters take.
 
     Attributes
     ----------
@@ -123,7 +127,7 @@ class Memory:
         Memory that is taken.
     """
 
-    def __init__(self, graph: Graph, units: Sequence[Unit], keep: bool, dtype: np.dtype) -> None:
+    def __init__(self, graph: Graph, units: Sequence[Unit], keep: bool, dtype: np.dtype, beside: int = 0) -> None:
         self.values: _Table[Version] = _Table()
         self.gradients: _Table[Version] = _Table()
         self.shares: _Table[tuple[Unit, int]] = _Table()
@@ -142,7 +146,8 @@ class Memory:
         self._place_gradients()
         for position in reversed(range(len(units))):
             self._write_gradient_in_place(units[position], self._backward_moment(position))
-        self.bytes = allocate([*self.values.values(), *self.gradients.values(), *self.shares.values()], dtype)
+        storages = [*self.values.values(), *self.gradients.values(), *self.shares.values()]
+        self.bytes = allocate(storages, dtype, partial(check_room, graph.name, beside))
 
     def _backward_moment(self, position: int) -> int:
         return 2 * len(self._units) - 1 - position
@@ -287,7 +292,7 @@ class _Arena:
     size: int
 
 
-def allocate(storages: Iterable[Storage], dtype: np.dtype) -> int:
+def allocate(storages: Iterable[Storage], dtype: np.dtype, check: Callable[[int], None] = lambda size: None) -> int:
     """Give storages their arrays; those that do not live at the same time share one.
 
     Parameters
@@ -295,6 +300,8 @@ def allocate(storages: Iterable[Storage], dtype: np.dtype) -> int:
     storages : iterable of Storage
         The same one may come several times.
     dtype : dtype
+    check : callable, optional
+        Is told how many bytes it will be, before they are taken; raises where that is too much.
 
     Returns
     -------
@@ -319,6 +326,8 @@ def allocate(storages: Iterable[Storage], dtype: np.dtype) -> int:
             number = len(arenas)
             arenas.append(_Arena([storage], storage.size))
         heappush(busy, (storage.last, number))
+    size = dtype.itemsize * sum(arena.size for arena in arenas)
+    check(size)
     for arena in arenas:
         memory = arrays.zeros(arena.size, dtype)
         for storage in arena.members:
@@ -328,4 +337,4 @@ def allocate(storages: Iterable[Storage], dtype: np.dtype) -> int:
         while whole.whole:
             offset, whole = offset + whole.offset, whole.whole
         storage.array = whole.array[offset : offset + storage.size]
-    return dtype.itemsize * sum(arena.size for arena in arenas)
+    return size
