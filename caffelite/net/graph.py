@@ -217,7 +217,7 @@ class Graph:
     def _set_shapes(node: Node, shapes: Sequence[Shape]) -> None:
         for version, shape in zip(node.tops, shapes, strict=True):
             version.shape = tuple(int(n) for n in shape)
-            node.layer.check_size(f"top {quoted(version.name)}", version.shape)
+            node.layer.check_blob(f"top {quoted(version.name)}", version.shape)
 
     def behind_dynamic(self, varying: bool = False) -> set[Node]:
         """Return the layers whose tops have shapes that may depend on the data, or (``varying``) are known to."""

@@ -207,7 +207,7 @@ def parameters_of(node: Node) -> list[Parameter]:
     """Return the parameter blobs that a layer asks for, with the shapes of its bottoms as they are now."""
     parameters = node.layer.parameters(*[version.shape for version in node.bottoms])
     for j, parameter in enumerate(parameters):
-        node.layer.check_size(f"its parameter blob {j}", parameter.shape)
+        node.layer.check_blob(f"its parameter blob {j}", parameter.shape)
     return parameters
 
 

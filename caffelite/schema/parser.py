@@ -132,7 +132,8 @@ class _Parser:
         elif self.next.text == "[":
             self.fail(token, f'"{field.name}" takes one value, not a list')
         elif message.HasField(field.name):
-            first = Places(self.text).nearest((*path, field.name, 0))
+            # What comes behind has not been read.
+            first = Places(self.text[: token.start]).nearest((*path, field.name, 0))
             self.fail(token, f'"{field.name}" is given a second time; the first is in line {first[0] if first else 1}')
         elif field.is_message:
             child = getattr(message, field.name)
@@ -159,7 +160,7 @@ class _Parser:
                 self.fail(self.next, f'found {self.next}, expected "," or "]"')
         self.take()
 
-    def child(self, child: Message, name: Token, path: FieldPath) -> None:
+    def child(self, child: Any, name: Token, path: FieldPath) -> None:
         opening = self.take()
         if opening.text not in ("{", "<"):
             self.fail(opening, f'found {opening}, expected "{{" after "{name.text}"')

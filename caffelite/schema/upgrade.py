@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 from caffelite.errors import SchemaError
 from caffelite.schema import messages
-from caffelite.schema.documents import Document, FieldPath, NetDocument, SchemaWarning, SolverDocument
+from caffelite.schema.documents import Document, NetDocument, SchemaWarning, SolverDocument
+from caffelite.schema.places import FieldPath
 from caffelite.words import SOLVER_TYPES
 
 #: V1 names that are not simply the words run together.

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, NoReturn
 from caffelite.errors import SchemaError, SolverError
 from caffelite.net import Net
 from caffelite.schema import messages
-from caffelite.schema.documents import Document, FieldPath, NetDocument, SolverDocument
+from caffelite.schema.documents import Document, NetDocument, SolverDocument
+from caffelite.schema.places import FieldPath
 from caffelite.schema.text import read_net, read_prototxt, read_solver
 from caffelite.schema.upgrade import upgrade_net
 from caffelite.words import TEST, TRAIN, did_you_mean, quoted

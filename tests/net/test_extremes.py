@@ -31,7 +31,7 @@ def chain(length: int, *kinds: str) -> str:
 
 @pytest.mark.parametrize("phase", [TRAIN, TEST])
 def test_a_row_of_elementwise_layers_longer_than_the_compiler_goes_down(phase: int) -> None:
-    text = chain(60, '"ReLU" relu_param { negative_slope: 0.9 }', '"AbsVal"', '"Power" power_param { shift: -0.5 }')
+    text = chain(60, '"ReLU" relu_param { negative_slope: 0.9 }', '"Power" power_param { scale: -1.1 shift: 0.5 }')
     nets = [
         Net(net_from_text("force_backward: true\n" * (phase == TRAIN) + text), phase, keep=keep)
         for keep in (False, True)

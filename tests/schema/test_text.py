@@ -40,6 +40,7 @@ def test_tolerates_byte_order_mark_and_crlf() -> None:
     [
         ('layer { nam: "x" }', '1:9: LayerParameter has no field "nam"; did you mean "name"?'),
         ('layer {\n  name: "x" name: "y" }', '2:13: "name" is given a second time'),
+        ('layer {\n name: "x"\n name: "y" name: "open', '3:2: "name" is given a second time; the first is in line 2'),
         ("layer { pooling_param { pool: MAXI } }", 'did you mean "MAX"?'),
         ("layer { pooling_param { stride: -1 } }", "expected a whole number from 0"),
         ("layer { pooling_param { stride: 2.5 } }", '"stride" is "2.5", expected a whole number'),

@@ -164,7 +164,7 @@ class Layer:
         """Raise a ShapeError that names the place."""
         raise ShapeError(f"{self.where(setting, index)}: {text}")
 
-    def check_size(self, what: str, shape: Shape) -> None:
+    def check_blob(self, what: str, shape: Shape) -> None:
         """Raise ShapeError where a blob of this shape is larger than any can be; name the largest setting."""
         if count(shape) <= LARGEST_BLOB:
             return
