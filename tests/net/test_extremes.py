@@ -119,6 +119,21 @@ def test_a_stride_beyond_the_map_is_one_window(kind: str) -> None:
         np.testing.assert_array_equal(nets[0].blobs[one].diff, nets[1].blobs[one].diff)
 
 
+def test_a_stride_that_leaves_most_pixels_out() -> None:
+    """A pixel that no window has takes no kernel of its own: 90,000 of them took a minute and gigabytes."""
+    large = INPUT.replace("dim: 6 dim: 6", "dim: 900 dim: 900")
+    settings = "num_output: 3 kernel_size: 2 stride: 300 weight_filler { type: 'constant' value: 1 }"
+    text = f'layer {{ name: "l" type: "Convolution" convolution_param {{ {settings} }} bottom: "b0" top: "b1" }}\n'
+    net = Net(net_from_text("force_backward: true " + large + text), TRAIN, keep=True)
+    assert sum(len(unit.backward) for unit in net.plan.units) < 20
+    net.blobs["b0"].diff[...] = np.nan
+    net.blobs["b1"].diff[...] = 1
+    net.backward()
+    expected = np.zeros((900, 900))
+    expected[np.ix_(*[np.arange(900) % 300 < 2] * 2)] = 3
+    np.testing.assert_array_equal(net.blobs["b0"].diff, np.broadcast_to(expected, (2, 4, 900, 900)))
+
+
 def test_a_net_larger_than_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "memory_limit", lambda: (3e9, "this machine"))
     large = INPUT + 'layer { name: "l" type: "Tile" tile_param { tiles: 4000000 } bottom: "b0" top: "y" }'
