@@ -9,6 +9,8 @@ Shape = tuple[int, ...]
 TRAIN, TEST = 0, 1
 #: The types of a solver, as Caffe spells them; ``caffelite.solvers.rules`` tells what each does.
 SOLVER_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
+#: Letters of a name that others are suggested for.
+_LONGEST_NAME = 200
 
 
 def text_of(shape: Shape) -> str:
@@ -75,7 +77,8 @@ def did_you_mean(
     write : callable, optional
         Returns what is shown for a near name, by default the name in quotes.
     """
-    near = find(name, known)
+    # The measures take time that grows with the length, or as its square.
+    near = find(name, known) if len(name) <= _LONGEST_NAME else []
     if near:
         return f"; did you mean {' or '.join(map(write, near))}?"
     return f"; {otherwise}" if otherwise else ""

@@ -66,7 +66,7 @@ def kind_of(path: Path) -> str:
     known = {*NetParameter.DESCRIPTOR.fields_by_name, *SolverParameter.DESCRIPTOR.fields_by_name}
     try:
         text = read_text(path).removeprefix("\ufeff")
-        if is_net(tokens(text, "")):
+        if is_net(text):
             return "net"
         found = {token.text for token in tokens(text, "") if token.kind == "name"}
     except SchemaError:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from caffelite.cli.terminal import status
@@ -164,7 +165,8 @@ def prepare_data(nets: Iterable[NetSource], originals: Path | None, say: Callabl
 def _paths(net: NetSource) -> Iterator[Path]:
     """Yield the databases that a net reads, and their mean files."""
     for i, param in enumerate(net.document.message.layer):
-        if param.data_param.source and included(param, net.phase, net.level, net.stages, net.document.place(i)):
+        place = partial(net.document.place, i)
+        if param.data_param.source and included(param, net.phase, net.level, net.stages, place):
             yield Path(param.data_param.source)
             if param.transform_param.mean_file:
                 yield Path(param.transform_param.mean_file)

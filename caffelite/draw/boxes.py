@@ -112,7 +112,7 @@ def build(document: NetDocument, phase: str = "ALL", allow_python: bool = False)
     for i, layer in enumerate(document.message.layer):
         place = partial(document.place, i)
         stages = [s for rule in (*layer.include, *layer.exclude) for s in rule.stage]
-        phases = {name for name in drawn if included(layer, PHASES[name], 0, stages, place())}
+        phases = {name for name in drawn if included(layer, PHASES[name], 0, stages, place)}
         if phases:
             maker.add(layer, phases)
     parameters = maker.total if all(one.complete for one in measured.values()) else None
@@ -163,12 +163,16 @@ class _Maker:
         #: The phases that are drawn, and what is known of the net in each.
         self.drawn, self.measured = drawn, measured
         self.boxes: list[Box] = []
-        self.edges: list[Edge] = []
+        self._edges: dict[tuple[int, int, str], Edge] = {}  # (source, target, blob) -> edge
         self.layers = 0
         self.total = 0
         self._counted: set[str] = set()
         self._producer: dict[tuple[str, str], int] = {}  # (phase, blob) -> box
         self._last: tuple[LayerParameter, BoxRow, int] | None = None
+
+    @property
+    def edges(self) -> list[Edge]:
+        return list(self._edges.values())
 
     def add(self, layer: LayerParameter, phases: set[str]) -> None:
         self.layers += 1
@@ -207,10 +211,11 @@ class _Maker:
                 if (p, blob) in self._producer:
                     sources.setdefault(self._producer[p, blob], set()).add(p)
             for source, through in sources.items():
-                known = next((e for e in self.edges if (e.source, e.target, e.blob) == (source, box, blob)), None)
+                known = self._edges.get((source, box, blob))
                 mark = "" if through == self.drawn else next(iter(through))
                 if known is None:
-                    self.edges.append(Edge(source, box, blob, self._shape(blob, source, through), mark))
+                    edge = Edge(source, box, blob, self._shape(blob, source, through), mark)
+                    self._edges[source, box, blob] = edge
                 elif known.phases != mark:
                     known.phases = ""
         for blob in layer.top:

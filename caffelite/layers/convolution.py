@@ -121,6 +121,7 @@ class Convolution(Linear):
         ]
         kernel, _, pad, dilation = settings
         self._check_fit(spatial, kernel, pad, dilation)
+        self.check_blob("an image with its padding", (x[axis], *(n + 2 * p for n, p in zip(spatial, pad, strict=True))))
         return math.prod(x[:axis]), x[axis], [spatial, *settings]
 
     def _check_fit(self, spatial: Shape, kernel: Shape, pad: Shape, dilation: Shape) -> None:

@@ -12,6 +12,9 @@ from typing import NamedTuple
 from caffelite.layers.contract.blobs import Step
 from caffelite.net.graph import Graph, Node, Version
 
+#: Layers of a chain. What a chain computes is compiled as functions inside each other, and the compiler goes down them.
+LONGEST_CHAIN = 8
+
 
 @dataclass(eq=False, slots=True)
 class Unit:
@@ -156,6 +159,8 @@ RULES = (
 def rule_for(chain: Sequence[Node], node: Node) -> FusionRule | None:
     """Return the rule by which ``node`` runs as one with ``chain``; None where it begins a unit of its own."""
     before = chain[-1]
+    if len(chain) == LONGEST_CHAIN:
+        return None
     if len(before.tops) != 1 or before.tops[0].readers != [(node, 0)] or before.tops[0].loss_weight:
         return None
     return next((rule for rule in RULES if rule.joins(chain, node)), None)

@@ -4,7 +4,7 @@ Caffe's in-place layers write the same blob again. Here each write is a new vers
 maps to the last one, so no layer has to survive being in place and fan-out needs no Split layer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,10 +12,9 @@ from caffelite.errors import NetError, ShapeError
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer_class
-from caffelite.schema.blobs import LARGEST_BLOB
 from caffelite.schema.documents import NetDocument
 from caffelite.schema.messages import LayerParameter, NetStateRule
-from caffelite.words import Shape, count, did_you_mean, quoted, text_of
+from caffelite.words import Shape, did_you_mean, quoted
 
 
 @dataclass(eq=False, slots=True)
@@ -108,9 +107,9 @@ class Graph:
         unread: dict[str, None] = {}
         for i, param in enumerate(document.message.layer):
             place = partial(document.place, i)
-            if not included(param, context.phase, level, stages, place()):
+            if not included(param, context.phase, level, stages, place):
                 continue
-            cls = layer_class(param.type, place("type"), param.name).resolve(param, context)
+            cls = layer_class(param.type, place, param.name).resolve(param, context)
             node = Node(len(self.nodes), cls(param, context, place))
             self._connect(node, unread)
             self.nodes.append(node)
@@ -218,11 +217,7 @@ class Graph:
     def _set_shapes(node: Node, shapes: Sequence[Shape]) -> None:
         for version, shape in zip(node.tops, shapes, strict=True):
             version.shape = tuple(int(n) for n in shape)
-            if count(version.shape) > LARGEST_BLOB:
-                node.layer.shape_error(
-                    f"top {quoted(version.name)} would have {text_of(version.shape)} values, "
-                    f"more than a blob can have ({LARGEST_BLOB})"
-                )
+            node.layer.check_blob(f"top {quoted(version.name)}", version.shape)
 
     def behind_dynamic(self, varying: bool = False) -> set[Node]:
         """Return the layers whose tops have shapes that may depend on the data, or (``varying``) are known to."""
@@ -290,14 +285,14 @@ class Graph:
         return node.layer.facts.differentiable and (bottom >= len(asked) or asked[bottom])
 
 
-def included(param: LayerParameter, phase: int, level: int, stages: Sequence[str], place: str) -> bool:
+def included(param: LayerParameter, phase: int, level: int, stages: Sequence[str], place: Callable[[], str]) -> bool:
     """Return whether a layer belongs to a state, by its ``include`` and ``exclude`` rules.
 
     Any matching ``include`` rule lets the layer in; without ``include`` rules, any matching ``exclude`` rule keeps
-    it out.
+    it out. ``place`` says, for errors, where the layer stands.
     """
     if param.include and param.exclude:
-        raise NetError(f'{place}: layer "{param.name}": give either include or exclude rules, not both')
+        raise NetError(f'{place()}: layer "{param.name}": give either include or exclude rules, not both')
     if param.include:
         return any(_matches(rule, phase, level, stages) for rule in param.include)
     return not any(_matches(rule, phase, level, stages) for rule in param.exclude)

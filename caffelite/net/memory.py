@@ -5,8 +5,11 @@ array lives from the moment it is first written to the moment it is last read, a
 time share memory.
 """
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from heapq import heappop, heappush
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -14,6 +17,7 @@ import numpy as np
 from caffelite.kernels.engine import arrays
 from caffelite.net.fusion import Unit
 from caffelite.net.graph import Graph, Node, Version
+from caffelite.net.room import check_room
 from caffelite.words import Shape, count
 
 _FOREVER = 1 << 60
@@ -64,6 +68,23 @@ class Storage:
             self.array = arrays.zeros(size, self.array.dtype)
 
 
+class _Table(dict[_Key, Storage]):
+    """Storages by what they are for, each of which can give way to another without a look at all of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys: dict[Storage, list[_Key]] = {}
+
+    def __setitem__(self, key: _Key, storage: Storage) -> None:
+        super().__setitem__(key, storage)
+        self._keys.setdefault(storage, []).append(key)
+
+    def replace(self, old: Storage, new: Storage) -> None:
+        """Let ``new`` be what ``old`` was."""
+        for key in self._keys.pop(old, []):
+            self[key] = new
+
+
 class Addend(NamedTuple):
     """A share of a gradient that is in another place than the gradient.
 
@@ -90,6 +111,8 @@ class Memory:
     keep : bool
         Every version has memory of its own; only the gradients of a blob that is written in place share it.
     dtype : dtype
+    beside : int
+        Bytes that the parameters take.
 
     Attributes
     ----------
@@ -104,11 +127,12 @@ class Memory:
         Memory that is taken.
     """
 
-    def __init__(self, graph: Graph, units: Sequence[Unit], keep: bool, dtype: np.dtype) -> None:
-        self.values: dict[Version, Storage] = {}
-        self.gradients: dict[Version, Storage] = {}
-        self.shares: dict[tuple[Unit, int], Storage] = {}
+    def __init__(self, graph: Graph, units: Sequence[Unit], keep: bool, dtype: np.dtype, beside: int = 0) -> None:
+        self.values: _Table[Version] = _Table()
+        self.gradients: _Table[Version] = _Table()
+        self.shares: _Table[tuple[Unit, int]] = _Table()
         self.addends: dict[Unit, list[Addend]] = {unit: [] for unit in units}
+        self._adding: dict[Storage, set[Unit]] = {}  # the units that have addends of a storage
         self.joined: set[Unit] = set()
         self._units = units
         self._keep = keep
@@ -122,7 +146,8 @@ class Memory:
         self._place_gradients()
         for position in reversed(range(len(units))):
             self._write_gradient_in_place(units[position], self._backward_moment(position))
-        self.bytes = allocate([*self.values.values(), *self.gradients.values(), *self.shares.values()], dtype)
+        storages = [*self.values.values(), *self.gradients.values(), *self.shares.values()]
+        self.bytes = allocate(storages, dtype, partial(check_room, graph.name, beside))
 
     def _backward_moment(self, position: int) -> int:
         return 2 * len(self._units) - 1 - position
@@ -153,7 +178,7 @@ class Memory:
         bottom, top = self.values[unit.bottoms[0]], self.values[unit.tops[0]]
         if bottom is not top and bottom.last == now == top.first and bottom.size == top.size:
             bottom.last = top.last
-            _replace(self.values, top, bottom)
+            self.values.replace(top, bottom)
 
     def _join(self, unit: Unit, now: int) -> None:
         """Make the bottoms parts of the top, where that is what the layer computes and nobody reads them later."""
@@ -208,14 +233,19 @@ class Memory:
     def _place_share(self, total: Storage, unit: Unit, j: int, first: bool) -> None:
         if unit.is_view:
             self.shares[unit, j] = self.gradients[unit.tops[0]]
-            self.addends[unit].append(Addend(self.shares[unit, j], total, first))
+            self._add_later(unit, Addend(self.shares[unit, j], total, first))
         elif first:
             self.shares[unit, j] = total
         else:
             self.shares[unit, j] = Storage(total.size)
             if unit.first in self._varying:
                 self.shares[unit, j].keep()
-            self.addends[unit].append(Addend(self.shares[unit, j], total, False))
+            self._add_later(unit, Addend(self.shares[unit, j], total, False))
+
+    def _add_later(self, unit: Unit, addend: Addend) -> None:
+        self.addends[unit].append(addend)
+        for storage in (addend.share, addend.total):
+            self._adding.setdefault(storage, set()).add(unit)
 
     def _write_gradient_in_place(self, unit: Unit, now: int) -> None:
         """Let the gradient of the bottom, first written now, take over that of the top, if that is last read now."""
@@ -233,13 +263,14 @@ class Memory:
             mergeable = top.last == now == share.first
         if mergeable:
             top.use(share.last)
-            _replace(self.gradients, share, top)
-            _replace(self.shares, share, top)
-            for addends in self.addends.values():
-                addends[:] = [
+            self.gradients.replace(share, top)
+            self.shares.replace(share, top)
+            for unit in self._adding.pop(share, ()):
+                self.addends[unit] = [
                     Addend(top if a.share is share else a.share, top if a.total is share else a.total, a.first)
-                    for a in addends
+                    for a in self.addends[unit]
                 ]
+                self._adding.setdefault(top, set()).add(unit)
 
     # Shapes that depend on the data.
 
@@ -253,22 +284,15 @@ class Memory:
             self.shares[unit, j].resize(count(version.shape))
 
 
-def _replace(table: dict[_Key, Storage], old: Storage, new: Storage) -> None:
-    for key, storage in table.items():
-        if storage is old:
-            table[key] = new
-
-
 @dataclass(slots=True)
 class _Arena:
     """One array in which storages follow each other in time."""
 
     members: list[Storage]
     size: int
-    last: int
 
 
-def allocate(storages: Iterable[Storage], dtype: np.dtype) -> int:
+def allocate(storages: Iterable[Storage], dtype: np.dtype, check: Callable[[int], None] = lambda size: None) -> int:
     """Give storages their arrays; those that do not live at the same time share one.
 
     Parameters
@@ -276,6 +300,8 @@ def allocate(storages: Iterable[Storage], dtype: np.dtype) -> int:
     storages : iterable of Storage
         The same one may come several times.
     dtype : dtype
+    check : callable, optional
+        Is told how many bytes it will be, before they are taken; raises where that is too much.
 
     Returns
     -------
@@ -284,15 +310,24 @@ def allocate(storages: Iterable[Storage], dtype: np.dtype) -> int:
     """
     distinct = list({id(storage): storage for storage in storages}.values())
     arenas: list[_Arena] = []
+    busy: list[tuple[int, int]] = []  # a heap of (last moment, number of the arena)
+    free: list[tuple[int, int]] = []  # (size, number of the arena), in order
     for storage in sorted((s for s in distinct if not s.whole), key=lambda s: (s.first, -s.size)):
-        free = [arena for arena in arenas if arena.last < storage.first]
+        while busy and busy[0][0] < storage.first:
+            number = heappop(busy)[1]
+            insort(free, (arenas[number].size, number))
         if free:
             # The smallest that is large enough, else the largest, which grows.
-            best = min(free, key=lambda arena: (arena.size < storage.size, abs(arena.size - storage.size)))
-            best.members.append(storage)
-            best.size, best.last = max(best.size, storage.size), storage.last
+            place = bisect_left(free, (storage.size, 0))
+            number = free.pop(place if place < len(free) else bisect_left(free, (free[-1][0], 0)))[1]
+            arenas[number].members.append(storage)
+            arenas[number].size = max(arenas[number].size, storage.size)
         else:
-            arenas.append(_Arena([storage], storage.size, storage.last))
+            number = len(arenas)
+            arenas.append(_Arena([storage], storage.size))
+        heappush(busy, (storage.last, number))
+    size = dtype.itemsize * sum(arena.size for arena in arenas)
+    check(size)
     for arena in arenas:
         memory = arrays.zeros(arena.size, dtype)
         for storage in arena.members:
@@ -302,4 +337,4 @@ def allocate(storages: Iterable[Storage], dtype: np.dtype) -> int:
         while whole.whole:
             offset, whole = offset + whole.offset, whole.whole
         storage.array = whole.array[offset : offset + storage.size]
-    return dtype.itemsize * sum(arena.size for arena in arenas)
+    return size

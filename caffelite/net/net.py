@@ -146,7 +146,7 @@ class Net:
             self.graph.mark_gradients(self._parameters.learns(), self._force)
         self._parameters.hand_out(self._force)
         with together():
-            self.plan = Plan(self.graph, self._keep, self._dtype)
+            self.plan = Plan(self.graph, self._keep, self._dtype, self._parameters.bytes)
         self.blobs = self.plan.blobs
 
     @one_thread

@@ -15,6 +15,7 @@ from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Parameter
 from caffelite.layers.shared.fillers import fill
 from caffelite.net.graph import Graph, Node
+from caffelite.net.room import check_room
 from caffelite.schema.messages import ParamSpec
 from caffelite.words import count, quoted, text_of
 
@@ -64,6 +65,8 @@ class Parameters:
         By the layer's name; layers without are left out.
     learnable : list of Learnable
         Those that the net owns, in the order of ``data`` and ``diff``.
+    bytes : int
+        Memory that is taken.
     data, diff : ndarray
         All of them, one after the other; ``diff`` is empty without gradients.
 
@@ -87,12 +90,13 @@ class Parameters:
             self._use(node, parameters, shared, lender) for node, parameters in zip(graph.nodes, asked, strict=True)
         ]
         self._allocate(dtype, gradients)
+        owned = set(self.learnable)
         for node, parameters, used in zip(graph.nodes, asked, self._used, strict=True):
             if used:
                 # Several layers may have one name (a pair split by phase never has, within one phase).
                 self.by_layer.setdefault(node.name, []).extend(own.blob for own in used)
             for j, (parameter, own) in enumerate(zip(parameters, used, strict=True)):
-                if own in self.learnable and own.names[0] == f"{node.name}/{j}":
+                if own in owned and own.names[0] == f"{node.name}/{j}":
                     self._fill(node, j, parameter, own.blob)
 
     def _use(
@@ -135,6 +139,8 @@ class Parameters:
 
     def _allocate(self, dtype: np.dtype, gradients: bool) -> None:
         sizes = [count(own.blob.shape) for own in self.learnable]
+        self.bytes = sum(sizes) * dtype.itemsize * (2 if gradients else 1)
+        check_room(self._graph.name, self.bytes)
         self.data = arrays.zeros(sum(sizes), dtype)
         self.diff = arrays.zeros(sum(sizes) if gradients else 0, dtype)
         begin = 0
@@ -199,7 +205,10 @@ class Parameters:
 
 def parameters_of(node: Node) -> list[Parameter]:
     """Return the parameter blobs that a layer asks for, with the shapes of its bottoms as they are now."""
-    return node.layer.parameters(*[version.shape for version in node.bottoms])
+    parameters = node.layer.parameters(*[version.shape for version in node.bottoms])
+    for j, parameter in enumerate(parameters):
+        node.layer.check_blob(f"its parameter blob {j}", parameter.shape)
+    return parameters
 
 
 def _borrow(node: Node, parameters: Sequence[Parameter], lender: Parameters) -> list[Learnable]:

@@ -28,6 +28,8 @@ class Plan:
         For a net that is to be looked into: every blob has memory of its own, nothing is fused.
     dtype : dtype, optional
         Of blobs and their gradients.
+    beside : int, optional
+        Bytes that the parameters take; together it must not be more than the machine has.
 
     Attributes
     ----------
@@ -47,12 +49,12 @@ class Plan:
         Memory taken for blobs and their gradients.
     """
 
-    def __init__(self, graph: Graph, keep: bool = False, dtype: DTypeLike = np.float32) -> None:
+    def __init__(self, graph: Graph, keep: bool = False, dtype: DTypeLike = np.float32, beside: int = 0) -> None:
         self.units = units_of(graph, keep)
         self._graph = graph
         # A net that is looked into may have its parameters changed at any time.
         self._may_prepare = not (keep or any(node.backward for node in graph.nodes))
-        self._memory = Memory(graph, self.units, keep, np.dtype(dtype))
+        self._memory = Memory(graph, self.units, keep, np.dtype(dtype), beside)
         self.bytes = self._memory.bytes
         self.seeds: dict[Version, Step] = {}
         waiting = graph.waiting()
@@ -106,6 +108,12 @@ class Plan:
 
     def _bind(self, unit: Unit) -> None:
         """Ask the layers of a unit for their steps."""
+        try:
+            self._bind_steps(unit)
+        except MemoryError:
+            unit.first.layer.error("there is not enough memory for what it computes with, beside its blobs")
+
+    def _bind_steps(self, unit: Unit) -> None:
         bottoms, tops = self.bottoms(unit), [self.blob(version) for version in unit.tops]
         self._seed(unit, tops)
         layer, *followers = [node.layer for node in unit.nodes]

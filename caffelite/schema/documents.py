@@ -4,9 +4,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from caffelite.schema import messages
-
-#: A place in a message: field names, each with its index: ``("layer", 3, "bottom", 0)``.
-FieldPath = tuple[str | int, ...]
+from caffelite.schema.places import FieldPath, Places
 
 _Message = TypeVar("_Message", bound=messages.Message)
 
@@ -24,7 +22,7 @@ class Document(Generic[_Message]):
     message : protobuf message
     filename : str
         As given; for a message made in Python, what it is called in errors.
-    places : dict
+    places : Places
         Line and column of every value that was written.
     unknown : dict
         The text of fields that no schema has, by the message they stand in.
@@ -32,21 +30,19 @@ class Document(Generic[_Message]):
 
     message: _Message
     filename: str
-    places: dict[FieldPath, tuple[int, int]] = field(default_factory=dict)
+    places: Places = field(default_factory=Places)
     unknown: dict[FieldPath, list[str]] = field(default_factory=dict)
 
     def place_of(self, path: FieldPath) -> str:
         """Return ``file:line:column`` of a value, or of the nearest message around it."""
-        while path and path not in self.places:
-            path = path[:-2]
-        if path not in self.places:
-            return self.filename
-        line, column = self.places[path]
-        return f"{self.filename}:{line}:{column}"
+        return self._written(self.places.nearest(path))
 
     def setting(self, name: str, index: int | None = None) -> str:
         """Return the place of a field of the outermost message."""
         return self.place_of((name, index or 0))
+
+    def _written(self, place: tuple[int, int] | None) -> str:
+        return self.filename if place is None else f"{self.filename}:{place[0]}:{place[1]}"
 
 
 @dataclass(slots=True)
@@ -68,12 +64,9 @@ class NetDocument(Document[messages.NetParameter]):
         """
         origin = self.origins[layer] if layer < len(self.origins) else ("layer", layer)
         if setting is not None:
-            tail = (setting, index or 0)
-            if (*origin, *tail) in self.places:
-                return self.place_of((*origin, *tail))
-            inside = [p for p in self.places if p[: len(origin)] == origin and p[-2:] == tail]
-            if inside:
-                return self.place_of(min(inside, key=len))
+            place = self.places.within(origin, setting, index or 0)
+            if place is not None:
+                return self._written(place)
         return self.place_of(origin)
 
 

@@ -1,18 +1,28 @@
-"""Protobuf's text format, cut into tokens with their places."""
+"""Protobuf's text format, cut into tokens.
+
+Time and memory are linear in the length of the text, whatever it holds: no pattern has two ways to match the same
+characters, and where one repeats a group it is possessive (``*+``), so that ``re`` does not remember every round.
+"""
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 from caffelite.errors import SchemaError
 
+#: A string in quotes, on one line.
+STRING = r"""(?:"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|'[^'\\\n]*+(?:\\.[^'\\\n]*+)*+')"""
 _TOKEN = re.compile(
     r"(?P<space>[ \t\r\n\f\v]+|\#[^\n]*)"
-    r"|(?P<number>(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[fF]?)(?![A-Za-z0-9_.]))"
+    r"|(?P<number>(?:0[xX][0-9a-fA-F]+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?[fF]?)(?![A-Za-z0-9_.]))"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|(?P<string>\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')"
+    rf"|(?P<string>{STRING})"
     r"|(?P<mark>[{}<>\[\]:;,\-./])"
+    r"|(?P<other>.)",
+    re.ASCII,
 )
+_WORD = re.compile(r"[\w.+]+")
 _ESCAPE = re.compile(
     r"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U(00[01][0-9a-fA-F]{5})|(.))", re.DOTALL
 )
@@ -21,16 +31,17 @@ _PLAIN = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v":
 _SHOWN = 60
 
 
-@dataclass(slots=True)
-class Token:
-    """A piece of text: ``kind`` is name, number, string, mark or end."""
+class Token(NamedTuple):
+    """A piece of text, and where it begins: ``kind`` is name, number, string, mark or end."""
 
     kind: str
     text: str
-    line: int
-    column: int
     start: int
-    end: int
+
+    @property
+    def end(self) -> int:
+        """Where the text goes on behind it."""
+        return self.start + len(self.text)
 
     def __str__(self) -> str:
         if self.kind == "end":
@@ -39,28 +50,39 @@ class Token:
         return text if self.kind == "string" else f'"{text}"'
 
 
-def tokens(text: str, filename: str) -> Iterator[Token]:
-    """Cut ``text`` into tokens, the last of kind ``end``; raise SchemaError where a character does not belong."""
-    position, line, line_start = 0, 1, 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        column = position - line_start + 1
-        if match is None:
-            what = "a string that is not closed on its line" if text[position] in "\"'" else repr(text[position])
-            word = re.match(r"[\w.+]+", text[position:])
-            if word and text[position] not in "\"'":
-                what = f'"{word.group()[:40]}", which is neither a name nor a number'
-            raise SchemaError(f"{filename}:{line}:{column}: found {what}")
-        kind = str(match.lastgroup)
-        if kind == "space":
-            breaks = match.group().count("\n")
-            if breaks:
-                line += breaks
-                line_start = position + match.group().rindex("\n") + 1
-        else:
-            yield Token(kind, match.group(), line, column, position, match.end())
-        position = match.end()
-    yield Token("end", "", line, position - line_start + 1, position, position)
+#: Makes a token in a third of the time that calling the class takes.
+_token = partial(tuple.__new__, Token)
+
+
+def line_and_column(text: str, position: int) -> tuple[int, int]:
+    """Return the line and the column of a place in a text, from 1 on."""
+    return text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
+
+
+def tokens(text: str, filename: str, start: int = 0) -> Iterator[Token]:
+    """Cut ``text`` from ``start`` on into tokens, the last of kind ``end``.
+
+    Raises
+    ------
+    SchemaError
+        A character does not belong where it stands.
+    """
+    for match in _TOKEN.finditer(text, start):
+        kind = match.lastgroup
+        if kind == "other":
+            line, column = line_and_column(text, match.start())
+            raise SchemaError(f"{filename}:{line}:{column}: found {_what(text, match.start())}")
+        if kind != "space":
+            yield _token((kind, match.group(), match.start()))
+    yield Token("end", "", len(text))
+
+
+def _what(text: str, position: int) -> str:
+    """Say what stands where no token is."""
+    if text[position] in "\"'":
+        return "a string that is not closed on its line"
+    word = _WORD.match(text, position)
+    return f'"{word.group()[:40]}", which is neither a name nor a number' if word else repr(text[position])
 
 
 def unquoted(text: str) -> bytes:
@@ -80,5 +102,7 @@ def unquoted(text: str) -> bytes:
             raise ValueError(f"the unknown escape \\{plain}; a backslash is written \\\\, and a path can have /")
         return _PLAIN[plain]
 
+    if "\\" not in text:
+        return text[1:-1].encode()
     # Every byte is one character meanwhile, so that an escape can stand for a byte of a longer character.
     return _ESCAPE.sub(replaced, text[1:-1].encode().decode("latin-1")).encode("latin-1")

@@ -1,6 +1,7 @@
 """Which known name a name that is not known was meant to be."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from caffelite.words import distance
 
@@ -20,17 +21,28 @@ def slips_of(name: str, known: Iterable[str]) -> list[str]:
     """
     if name in _OF_FORKS:
         return []
-    known = list(known)
-    if f"{name}_size" in known:
+    by_letter = _by_letter(tuple(known))
+    letter = _plain(name)[:1]
+    candidates = by_letter.get(letter, ())
+    if f"{name}_size" in candidates:
         return [f"{name}_size"]
     best: tuple[int, str] | None = None
-    for candidate in known:
+    for candidate in candidates:
         if _digits(name) != _digits(candidate) or _differ_in_axis(name, candidate):
             continue
         changes = _changes(name, candidate)
         if changes is not None and (best is None or changes < best[0]):
             best = changes, candidate
     return [best[1]] if best else []
+
+
+@lru_cache
+def _by_letter(known: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return names by the letter that a slip of them begins with: a file may have any number of unknown fields."""
+    names: dict[str, list[str]] = {}
+    for name in known:
+        names.setdefault(_plain(name)[:1], []).append(name)
+    return names
 
 
 def _changes(name: str, candidate: str) -> int | None:

@@ -9,9 +9,10 @@ import numpy as np
 from google.protobuf.descriptor import FieldDescriptor as Field
 
 from caffelite.files import atomic_write
-from caffelite.schema.documents import Document, FieldPath, NetDocument
+from caffelite.schema.documents import Document, NetDocument
 from caffelite.schema.messages import Message
 from caffelite.schema.parser import is_repeated
+from caffelite.schema.places import FieldPath
 
 
 def to_text(source: Message | Document[Any]) -> str:

@@ -1,21 +1,23 @@
 """Reading prototxt files: nets and solvers, upgraded to the present form."""
 
-from collections.abc import Iterable
-from itertools import pairwise, tee
+import re
 from pathlib import Path
 
 from caffelite.errors import SchemaError
 from caffelite.schema import messages
 from caffelite.schema.documents import Document, NetDocument, SolverDocument
-from caffelite.schema.lexer import Token, tokens
-from caffelite.schema.parser import parse_text, parse_tokens
+from caffelite.schema.lexer import STRING
+from caffelite.schema.parser import parse_text
 from caffelite.schema.upgrade import upgrade_net, upgrade_solver
 from caffelite.words import did_you_mean, quoted
 
-#: Far more than any net needs; a message and its places take some fifty times this.
+#: Far more than any net needs.
 _LARGEST_FILE = 16 << 20
 #: The other fields of a net; a file that has none but these is one that has no layers yet.
 _BESIDE_LAYERS = {"input", "input_dim", "input_shape", "name", "force_backward", "state"}
+
+#: What tells which fields a file has: names, what encloses a message, and what is to be passed over.
+_OUTLINE = re.compile(rf"(?P<name>[A-Za-z_][A-Za-z0-9_]*)|[{{}}<>:]|\#[^\n]*|{STRING}|[\"']")
 
 
 def read_text(path: str | Path) -> str:
@@ -72,23 +74,26 @@ def read_prototxt(path: str | Path) -> NetDocument | SolverDocument:
     ------
     SchemaError
     """
-    text = read_text(path).removeprefix("\ufeff")
-    # The tokens that tell which of the two it is are read again from memory: a file is cut into tokens once.
-    first, pieces = tee(tokens(text, str(path)))
-    if is_net(first):
-        return upgrade_net(parse_tokens(pieces, text, messages.NetParameter, str(path)))
-    return upgrade_solver(parse_tokens(pieces, text, messages.SolverParameter, str(path)))
+    text = read_text(path)
+    if is_net(text):
+        return upgrade_net(parse_text(text, messages.NetParameter, str(path)))
+    return upgrade_solver(parse_text(text, messages.SolverParameter, str(path)))
 
 
-def is_net(pieces: Iterable[Token]) -> bool:
-    """Whether the tokens of a file are a net rather than a solver; no more of them are read than it takes."""
+def is_net(text: str) -> bool:
+    """Whether a file is a net rather than a solver; no more of it is read than it takes."""
     depth = 0
-    fields: set[str] = set()
-    for token, after in pairwise(pieces):
-        if token.kind == "mark":
-            depth += (token.text in "{<") - (token.text in "}>")
-        elif depth == 0 and token.kind == "name" and after.text in (":", "{", "<"):
-            if token.text in ("layer", "layers"):
+    name = ""
+    fields, beside_layers = False, True
+    for match in _OUTLINE.finditer(text):
+        piece = match.group()
+        if piece in "\"'":
+            break  # A string has no end, and what follows is not what it looks like.
+        if piece in "{<:" and name and not depth:
+            if name in ("layer", "layers"):
                 return True
-            fields.add(token.text)
-    return bool(fields) and fields <= _BESIDE_LAYERS
+            fields, beside_layers = True, beside_layers and name in _BESIDE_LAYERS
+        depth += (piece in "{<") - (piece in "}>")
+        if piece[0] != "#":
+            name = piece if match.lastgroup else ""
+    return fields and beside_layers

@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 from caffelite.errors import SchemaError
 from caffelite.schema import messages
-from caffelite.schema.documents import Document, FieldPath, NetDocument, SchemaWarning, SolverDocument
+from caffelite.schema.documents import Document, NetDocument, SchemaWarning, SolverDocument
+from caffelite.schema.places import FieldPath
 from caffelite.words import SOLVER_TYPES
 
 #: V1 names that are not simply the words run together.
@@ -94,7 +95,7 @@ _TRANSFORM = ("scale", "mean_file", "crop_size", "mirror")
 
 
 def upgrade_net(document: Document[messages.NetParameter]) -> NetDocument:
-    """Return the net in its present form, with the places of its layers.
+    """Return the net in its present form, with the places of its layers; the message becomes that of the net.
 
     Raises
     ------
@@ -102,21 +103,20 @@ def upgrade_net(document: Document[messages.NetParameter]) -> NetDocument:
         Old and new layers in one net, or an old type or setting that has no present form.
     """
     old = document.message
-    net = NetDocument(messages.NetParameter(), document.filename, document.places, document.unknown)
-    net.message.CopyFrom(old)
+    net = NetDocument(old, document.filename, document.places, document.unknown)
     if old.layers and old.layer:
         raise SchemaError(
             f'{document.place_of(("layers", 0))}: a net has either "layer" or the older "layers", not both'
         )
     if old.layers:
-        del net.message.layers[:]
         _upgrade_layers(document, net)
+        del old.layers[:]
     else:
         net.origins = [("layer", i) for i in range(len(old.layer))]
     if old.input:
         _upgrade_input(document, net)
     for setting in ("input", "input_dim", "input_shape"):
-        net.message.ClearField(setting)
+        old.ClearField(setting)
     return net
 
 

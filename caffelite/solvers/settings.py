@@ -1,5 +1,6 @@
 """Reading a solver file, checking it, and the settings of a solver for a net that has none."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def default_solver(net: NetDocument) -> SolverDocument:
     solver = messages.SolverParameter(net=net.filename, **DEFAULTS)
     solver.snapshot_prefix = f"snapshots/{Path(net.filename).stem}"
     for i, layer in enumerate(net.message.layer):
-        in_train, in_test = (included(layer, phase, 0, (), net.place(i)) for phase in (TRAIN, TEST))
+        in_train, in_test = (included(layer, phase, 0, (), partial(net.place, i)) for phase in (TRAIN, TEST))
         if in_test and not in_train:
             solver.test_interval = 1000
             solver.test_iter[:] = [0]

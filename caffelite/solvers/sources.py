@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, NoReturn
 from caffelite.errors import SchemaError, SolverError
 from caffelite.net import Net
 from caffelite.schema import messages
-from caffelite.schema.documents import Document, FieldPath, NetDocument, SolverDocument
+from caffelite.schema.documents import Document, NetDocument, SolverDocument
+from caffelite.schema.places import FieldPath
 from caffelite.schema.text import read_net, read_prototxt, read_solver
 from caffelite.schema.upgrade import upgrade_net
 from caffelite.words import TEST, TRAIN, did_you_mean, quoted
@@ -210,9 +211,8 @@ def _inner(
     copy = messages.NetParameter()
     copy.CopyFrom(message)
     size = len(path)
-    places = {p[size:]: place for p, place in document.places.items() if p[:size] == path}
     unknown = {p[size:]: texts for p, texts in document.unknown.items() if p[:size] == path}
-    return Document(copy, document.filename, places, unknown)
+    return Document(copy, document.filename, document.places.below(path), unknown)
 
 
 def _find(document: SolverDocument, name: str, field: str, index: int) -> Path:

@@ -7,9 +7,7 @@ import pytest
 from google.protobuf import text_format as protobuf_text
 
 from caffelite.errors import SchemaError
-from caffelite.schema import text as reading
 from caffelite.schema.documents import Document, NetDocument, SchemaWarning
-from caffelite.schema.lexer import tokens
 from caffelite.schema.messages import LayerParameter, NetParameter, SolverParameter
 from caffelite.schema.parser import parse_text
 from caffelite.schema.printer import to_text, write_text
@@ -42,6 +40,7 @@ def test_tolerates_byte_order_mark_and_crlf() -> None:
     [
         ('layer { nam: "x" }', '1:9: LayerParameter has no field "nam"; did you mean "name"?'),
         ('layer {\n  name: "x" name: "y" }', '2:13: "name" is given a second time'),
+        ('layer {\n name: "x"\n name: "y" name: "open', '3:2: "name" is given a second time; the first is in line 2'),
         ("layer { pooling_param { pool: MAXI } }", 'did you mean "MAX"?'),
         ("layer { pooling_param { stride: -1 } }", "expected a whole number from 0"),
         ("layer { pooling_param { stride: 2.5 } }", '"stride" is "2.5", expected a whole number'),
@@ -168,6 +167,28 @@ def test_places() -> None:
     assert document.place(0, "top") == "f:2:1"
 
 
+def test_places_of_lists_and_of_strings_in_parts() -> None:
+    text = """layer { name: "a" 'b'  # }
+      loss_weight: [-1, 2,
+        inf] include: [ { phase: TEST }, < stage: "{" "s" not_stage: "x" > ] bottom: 'c' "d"
+      top: "e" }
+    layer { bottom: "f" }"""
+    document = net_from_text(text, "f")
+    assert document.place_of(("layer", 0, "loss_weight", 2)) == "f:2:7"
+    assert document.place_of(("layer", 0, "include", 1, "not_stage", 0)) == "f:3:59"
+    assert document.place_of(("layer", 0, "include", 1, "phase", 0)) == "f:3:14"
+    assert document.place(0, "bottom") == "f:3:78"
+    assert document.place(0, "phase") == "f:3:27"
+    assert document.place(0, "top") == "f:4:7"
+    assert document.place(1, "bottom") == "f:5:13"
+
+
+def test_comments_stand_between_any_two_tokens(tmp_path: Path) -> None:
+    file = tmp_path / "s"
+    file.write_text('name # "\n: "n" layer # {\n { }')
+    assert isinstance(read_prototxt(file), NetDocument)
+
+
 def test_missing_and_binary_files(tmp_path: Path) -> None:
     (tmp_path / "lenet.prototxt").write_text("")
     with pytest.raises(SchemaError, match="did you mean"):
@@ -195,14 +216,6 @@ def test_tells_nets_from_solvers(tmp_path: Path) -> None:
             warnings.simplefilter("ignore", SchemaWarning)
             with contextlib.suppress(SchemaError):  # "name" is no field of a solver
                 assert isinstance(read_prototxt(file), NetDocument) is net, text
-
-
-def test_a_file_is_cut_into_tokens_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut = []
-    monkeypatch.setattr(reading, "tokens", lambda text, name: cut.append(name) or tokens(text, name))
-    for name in ("net.prototxt", "solver.prototxt"):
-        read_prototxt(CAFFE / name)
-    assert cut == [str(CAFFE / "net.prototxt"), str(CAFFE / "solver.prototxt")]
 
 
 def test_compiled_schema_is_that_of_the_source() -> None:

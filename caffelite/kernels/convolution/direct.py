@@ -10,6 +10,7 @@ import numpy as np
 from caffelite.kernels import elementwise
 from caffelite.kernels.convolution.correlation import Filters, View, correlate
 from caffelite.kernels.convolution.geometry import Geometry
+from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.calls import Call
 from caffelite.kernels.inner_product import product
 
@@ -62,7 +63,7 @@ def forward(
 def backward_data(g: Geometry, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) -> list[Call]:
     """Return the calls that compute the gradient to the data.
 
-    With a stride, each of the stride's phases of ``dx`` is a convolution of ``dy`` with some of the taps.
+    With a stride, each of its phases of ``dx`` that taps reach is a convolution of ``dy`` with some of the taps.
 
     Parameters
     ----------
@@ -74,15 +75,17 @@ def backward_data(g: Geometry, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) ->
     """
     taps = g.kernel[0] * g.kernel[1]
     channels, outputs = g.channels // g.group, g.outputs // g.group
+    phases = _phases(g, 0), _phases(g, 1)
     calls: list[Call] = []
-    for phase_y in range(min(g.stride[0], g.size[0])):
-        rows = _phase(g, 0, phase_y)
-        for phase_x in range(min(g.stride[1], g.size[1])):
-            columns = _phase(g, 1, phase_x)
-            down = np.repeat([d for _, d in rows], len(columns)).astype(np.int64)
-            across = np.tile([d for _, d in columns], len(rows)).astype(np.int64)
+    if any(len(reached) < min(g.stride[axis], g.size[axis]) for axis, reached in enumerate(phases)):
+        # No tap reaches some pixels. With a large stride these are nearly all phases, too many for a call each.
+        calls.append(arrays.clear(dx.reshape(-1), arrays.shares([dx.size])))
+    for phase_y, rows in phases[0].items():
+        for phase_x, columns in phases[1].items():
+            down = np.repeat([d for _, d in rows], len(columns))
+            across = np.tile([d for _, d in columns], len(rows))
             tap = np.array([i * g.kernel[1] + j for i, _ in rows for j, _ in columns], np.int64)
-            top, left = -int(min(down, default=0)), -int(min(across, default=0))
+            top, left = -int(down.min()), -int(across.min())
             result = (-(-(g.size[0] - phase_y) // g.stride[0]), -(-(g.size[1] - phase_x) // g.stride[1]))
             offsets = (np.arange(outputs)[:, None] * channels * taps + tap[None, :]).reshape(-1).astype(np.int64)
             filters = Filters(w.reshape(-1), np.empty(0, np.float32), offsets, taps, outputs * channels * taps)
@@ -92,11 +95,15 @@ def backward_data(g: Geometry, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) ->
     return calls
 
 
-def _phase(g: Geometry, axis: int, phase: int) -> list[tuple[int, int]]:
-    """Return the taps that reach the pixels of one phase, each with the distance of the output pixel it comes from."""
-    taps = []
+def _phases(g: Geometry, axis: int) -> dict[int, list[tuple[int, int]]]:
+    """Return the phases that taps reach, in order.
+
+    For each, the taps that reach its pixels, with the distance of the output pixel that one comes from.
+    """
+    phases: dict[int, list[tuple[int, int]]] = {}
     for tap in range(g.kernel[axis]):
-        distance = phase + g.pad[axis] - tap * g.dilation[axis]
-        if distance % g.stride[axis] == 0:
-            taps.append((tap, distance // g.stride[axis]))
-    return taps
+        shift = tap * g.dilation[axis] - g.pad[axis]
+        phase = shift % g.stride[axis]
+        if phase < g.size[axis]:
+            phases.setdefault(phase, []).append((tap, (phase - shift) // g.stride[axis]))
+    return dict(sorted(phases.items()))

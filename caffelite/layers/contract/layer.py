@@ -9,7 +9,8 @@ from caffelite.errors import NetError, ShapeError
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.facts import Facts
-from caffelite.layers.contract.summary import plain_summary
+from caffelite.layers.contract.summary import plain_summary, settings_of
+from caffelite.schema.blobs import LARGEST_BLOB
 from caffelite.schema.messages import LayerParameter, ParamSpec
 from caffelite.words import Shape, count, text_of
 
@@ -162,6 +163,18 @@ class Layer:
     def shape_error(self, text: str, setting: str | None = None, index: int | None = None) -> NoReturn:
         """Raise a ShapeError that names the place."""
         raise ShapeError(f"{self.where(setting, index)}: {text}")
+
+    def check_blob(self, what: str, shape: Shape) -> None:
+        """Raise ShapeError where a blob of this shape is larger than any can be; name the largest setting."""
+        if count(shape) <= LARGEST_BLOB:
+            return
+        numbers = [number for number in settings_of(self.param) if number[1] > 1]
+        setting, value = max(numbers, key=lambda number: number[1], default=(None, 0))
+        self.shape_error(
+            f"{what} would have {text_of(shape)} values, more than a blob can have ({LARGEST_BLOB})"
+            + (f"; {setting} is {value}" if setting else ""),
+            setting,
+        )
 
     def axis(self, axis: int, shape: Shape, setting: str = "axis") -> int:
         """Return ``axis`` as 0 … n-1, negative ones counted from the end; raise ShapeError outside."""

@@ -73,12 +73,15 @@ def fork_types() -> list[str]:
     return sorted(_forks(), key=str.lower)
 
 
-def layer_class(type_name: str, place: str, layer_name: str) -> type[Layer]:
-    """Return the class of a layer type; raise NetError with the nearest names, or the forks that have it."""
+def layer_class(type_name: str, place: Callable[[str], str], layer_name: str) -> type[Layer]:
+    """Return the class of a layer type; raise NetError with the nearest names, or the forks that have it.
+
+    ``place`` says, for errors, where a setting of the layer stands.
+    """
     known = registry()
     if type_name in known:
         return known[type_name]
-    where = f'{place}: layer "{layer_name}"'
+    where = f'{place("type")}: layer "{layer_name}"'
     if theirs := forks(type_name):
         raise NetError(f"{where}: caffelite has no layer type {quoted(type_name)}; it is a type of {_listed(theirs)}")
     hint = did_you_mean(type_name, known, find=_nearest)

@@ -1,11 +1,13 @@
 """What a diagram tells of a layer that has no words of its own for it: the plain settings of its prototxt."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 
 from google.protobuf.descriptor import FieldDescriptor
 
 from caffelite.schema.messages import LayerParameter, Message
 
+#: Types whose values are whole numbers in Python, but none in a prototxt.
+_NO_NUMBERS = (FieldDescriptor.CPPTYPE_ENUM, FieldDescriptor.CPPTYPE_BOOL)
 #: How many settings of a message, and how many values of one, are worth a line.
 _MOST_SETTINGS, _MOST_VALUES = 5, 4
 
@@ -26,6 +28,17 @@ def plain_summary(param: LayerParameter, messages: Container[str] | None = None)
             settings += _told(message)
     weights = [f"loss weight {weight:g}" for weight in param.loss_weight if weight != 1]
     return ([", ".join(settings)] if settings else []) + weights
+
+
+def settings_of(message: Message) -> Iterator[tuple[str, int]]:
+    """Yield name and value of each whole number that was set in a message and in the messages in it."""
+    for descriptor, value in message.ListFields():
+        repeated = hasattr(value, "append") or hasattr(value, "add")
+        for one in value if repeated else [value]:
+            if descriptor.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
+                yield from settings_of(one)
+            elif isinstance(one, int) and descriptor.cpp_type not in _NO_NUMBERS:
+                yield descriptor.name, one
 
 
 def _told(message: Message) -> list[str]:

@@ -161,7 +161,12 @@ class Volumes(Planes):
 
 def planes(images: int, channels: int, outputs: int, group: int, sizes: Sequence[Shape], dtype: np.dtype) -> Planes:
     """Return what computes a convolution; ``sizes`` has input, kernel, stride, pad, dilation, each for all axes."""
-    if len(sizes[0]) == 3:
+    size, kernel, stride, pad, dilation = sizes
+    # Kernels are made for a stride; where there is one window, how far the next one would be makes no difference.
+    rooms = (n + 2 * p - d * (k - 1) for n, k, p, d in zip(size, kernel, pad, dilation, strict=True))
+    stride = tuple(min(s, room) for s, room in zip(stride, rooms, strict=True))
+    sizes = [size, kernel, stride, pad, dilation]
+    if len(size) == 3:
         return Volumes(images, channels, outputs, group, sizes, dtype)
     return Planes(images, channels, outputs, group, sizes)
 

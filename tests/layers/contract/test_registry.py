@@ -7,7 +7,7 @@ from caffelite.layers.contract.registry import forks, layer_class, registry
 
 
 def test_the_registry_finds_layers() -> None:
-    assert layer_class("Pooling", "p", "n").type == "Pooling"
+    assert layer_class("Pooling", str, "n").type == "Pooling"
     assert len(registry()) == 140 and len(set(registry().values())) == 137
 
 
@@ -30,7 +30,7 @@ def test_an_unknown_type_is_told_the_nearest_names(name: str, hint: str, monkeyp
     known = ["AbsVal", "BatchNorm", "Convolution", "Pooling", "ReLU", "Softmax", "SoftmaxLoss", "SoftmaxWithLoss"]
     monkeypatch.setattr("caffelite.layers.contract.registry.registry", lambda: dict.fromkeys(known))
     with pytest.raises(NetError) as error:
-        layer_class(name, "a.prototxt:3:1", "n")
+        layer_class(name, lambda _: "a.prototxt:3:1", "n")
     assert str(error.value) == f'a.prototxt:3:1: layer "n": there is no layer type "{name}"{hint}'
 
 
@@ -47,7 +47,7 @@ def test_a_type_that_only_forks_have_is_told_which(kind: str, said: str, monkeyp
     table = {"One": ["makefile/frcnn"], "Two": ["DeepLab v2", "PSPNet"], "Four": list("ABCD"), "Five": list("ABCDE")}
     monkeypatch.setattr("caffelite.layers.contract.registry._forks", lambda: table)
     with pytest.raises(NetError) as error:
-        layer_class(kind, "a.prototxt:3:1", "n")
+        layer_class(kind, lambda _: "a.prototxt:3:1", "n")
     assert str(error.value) == (
         f'a.prototxt:3:1: layer "n": caffelite has no layer type "{kind}"; it is a type of {said}'
     )
