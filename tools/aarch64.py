@@ -17,7 +17,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 #: What the emulator is called, by Debian and Ubuntu before and since it is always linked statically.
 QEMU = ["qemu-aarch64-static", "qemu-aarch64"]
-PACKAGES = ["python3", "libgomp1", "libstdc++6"]
+PACKAGES = ["python3", "libstdc++6"]
 WHEELS = ["numpy>=1.26", "protobuf>=5.26", "numba>=0.61", "lmdb>=1.4", "tqdm", "platformdirs"]
 #: Six digits of the largest value of an array.
 TOLERANCE = 1e-6
