@@ -131,7 +131,7 @@ def _look(team, place, value):
     return False
 
 
-@driver("void(intp, intp)")
+@driver
 def work(team, worker):
     """Take part in all that is done, until ``STOP``: the life of a thread.
 
@@ -187,7 +187,7 @@ def _share_out(team, address, context, tasks, shares, blocks):
         add(team + WAITED, nanoseconds() - start)
 
 
-@driver("void(intp, intp, intp)")
+@driver
 def run(team, calls, count):
     """Run kernels one after the other.
 
@@ -216,7 +216,7 @@ def run(team, calls, count):
         store(team + OWNER, 0)
 
 
-@driver("void(intp)")
+@driver
 def stop(team):
     """Have all threads of a team end; ``team`` is the address of its memory."""
     store(team + STOP, 1)
