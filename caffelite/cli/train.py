@@ -9,6 +9,7 @@ from caffelite.cli.arguments import (
     UsageError,
     add_data,
     add_gpu,
+    add_output_root,
     add_python,
     add_state,
     add_threads,
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads(parser)
     add_gpu(parser)
     add_python(parser)
+    add_output_root(parser)
     add("--sigint-effect", choices=EFFECTS, default="stop", help="what Ctrl-C does (stop)")
     add("--sighup-effect", choices=EFFECTS, default="snapshot", help="what a hangup does (snapshot)")
 
@@ -147,7 +149,14 @@ def _override(document: SolverDocument, arguments: argparse.Namespace) -> None:
 
 def _train(settings: Settings, arguments: argparse.Namespace, shown: Recorder) -> str:
     """Run the solver; return the line that tells what came out."""
-    solver = Solver(settings, shown, weights=[], allow_python=arguments.allow_python, gpu=arguments.gpu)
+    solver = Solver(
+        settings,
+        shown,
+        weights=[],
+        allow_python=arguments.allow_python,
+        output_root=arguments.output_root,
+        gpu=arguments.gpu,
+    )
     try:
         shown.watch(solver)
         for path in settings.param.weights:
