@@ -11,14 +11,13 @@ from fuzz.targets import TARGETS, try_out
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("name", TARGETS)
-def test_a_reader_is_not_broken_by_any_kept_file(name: str) -> None:
+def test_no_reader_is_broken_by_a_kept_file() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
-        [sys.executable, HERE / "replay.py", name], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, HERE / "replay.py", *TARGETS], env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, f"{done.returncode}: {done.stderr[-2000:]}"
-    assert int(done.stdout) > 0
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == list(TARGETS)
 
 
 def test_a_finding_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
