@@ -61,7 +61,7 @@ def quick(session: nox.Session) -> None:
 def oldest(session: nox.Session) -> None:
     """Do the same, and test databases and kernels, with the oldest packages that are supported."""
     install(session, ".", "pytest", "pytest-xdist", "h5py", "pillow", *OLDEST)
-    session.run("pytest", "tests/schema", "tests/data/test_database.py")
+    session.run("pytest", "tests/schema", "tests/data/test_database.py", "tests/data/test_lmdb_index.py")
     session.run("pytest", "tests/kernels", "-k", "not other_vector_widths")
     main_job(session)
 
@@ -96,6 +96,13 @@ def docs(session: nox.Session) -> None:
     """Build the documentation's pages into build/docs; a warning is an error."""
     install(session, ".[docs]")
     session.run("sphinx-build", "-W", "--keep-going", "-q", "docs", "build/docs")
+
+
+@nox.session
+def mutations(session: nox.Session) -> None:
+    """Read 10,000 damaged LMDBs, or as many as stand behind ``--``; a minute."""
+    install(session, ".", "pillow")
+    session.run("python", "tools/mutate_lmdb.py", *(session.posargs or ["10000"]))
 
 
 @nox.session

@@ -1,10 +1,7 @@
-"""LMDB databases of Datum records, read in place and written as Caffe's tools do."""
+"""LMDB databases of Datum records, read by their places and written as Caffe's tools do."""
 
-import ctypes
-import mmap
 import os
 import shutil
-import sys
 import tempfile
 import threading
 from collections.abc import Iterable
@@ -14,25 +11,22 @@ from typing import Any
 import lmdb
 import numpy as np
 
-from caffelite.errors import DataError
-
-#: ``madvise(2)``, on Linux.
-_madvise: Any = ctypes.CDLL(None).madvise if sys.platform == "linux" else None
-_DONTNEED, _PAGE = 4, mmap.PAGESIZE
+from caffelite.data.lmdb_file import PAGE_HEADER, LmdbFile
+from caffelite.data.lmdb_index import RecordIndex
 
 _OPEN: dict[str, "Database"] = {}
 #: Nets that read the same database share it, and each has a thread that does so.
 _lock = threading.RLock()
 if hasattr(os, "register_at_fork"):
-    # A copy of the process reads on in its own map, as there is no lock file that would know it: but nobody may be in
-    # the middle of moving a cursor then.
+    # A copy of the process reads on, each part of the file by its place, but nobody may be in the middle of finding
+    # records then.
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 class Database:
     """An LMDB, opened for reading; records are found by position, in the order of their keys.
 
-    The memory map is read where it lies: what is kept of a record is its address. Any number of threads may read.
+    What is kept of a record is its place in the file and its length. Any number of threads may read.
 
     Attributes
     ----------
@@ -42,78 +36,53 @@ class Database:
     def __init__(self, path: str) -> None:
         self.path = path
         self.users = 0
+        self._file = LmdbFile(path)
         try:
-            self._environment = lmdb.open(path, readonly=True, lock=False, subdir=os.path.isdir(path), max_readers=1)
-        except lmdb.Error as error:
-            raise DataError(_open_error(path, error)) from None
-        try:
-            self._check_size()
-            self._transaction = self._environment.begin(buffers=True)
-            self._count = int(self._transaction.stat()["entries"])
-            if self._count == 0:
-                raise DataError(f"{path}: the database is empty")
-            self._addresses = np.zeros(self._count, np.int64)
-            self._lengths = np.zeros(self._count, np.int64)
-            self._known = 0
-            self._cursor = iter(self._transaction.cursor().iternext(keys=False))
-        except lmdb.Error as error:
-            self._environment.close()
-            raise DataError(f"{path}: the database cannot be read: {error}") from None
+            self._index = RecordIndex(self._file)
         except BaseException:
-            self._environment.close()
+            self._file.close()
             raise
 
-    def _check_size(self) -> None:
-        # A map of a file that is cut off ends the process when its missing part is read.
-        info, stat = self._environment.info(), self._environment.stat()
-        needed = (info["last_pgno"] + 1) * stat["psize"]
-        file = Path(self.path, "data.mdb") if os.path.isdir(self.path) else Path(self.path)
-        if file.stat().st_size < needed:
-            raise DataError(f"{self.path}: the database is cut off: {file.stat().st_size} bytes of {needed}")
-
     def __len__(self) -> int:
-        return self._count
+        return self._file.snapshot.records
 
-    def locate(self, first: int, addresses: np.ndarray, lengths: np.ndarray) -> None:
-        """Set addresses and lengths of as many records as the arrays hold, from position ``first`` on, in a circle."""
-        positions = (first + np.arange(len(addresses))) % self._count
-        self._index(int(positions.max()) + 1)
-        addresses[:] = self._addresses[positions]
-        lengths[:] = self._lengths[positions]
+    def load(self, first: int, addresses: np.ndarray, lengths: np.ndarray, buffer: np.ndarray) -> np.ndarray:
+        """Read records one after the other, in a circle.
 
-    @staticmethod
-    def release(addresses: np.ndarray, lengths: np.ndarray) -> None:
-        """Let go of the memory that records were read from: it stays in the system's cache, but not in this process.
+        Parameters
+        ----------
+        first : int
+            Position of the first.
+        addresses, lengths : ndarray of int64, [records]
+            Are set to where each lies in memory, in bytes.
+        buffer : ndarray of uint8
+            Memory for them.
 
-        Without it a whole database that has been read once counts as memory of the process.
+        Returns
+        -------
+        ndarray of uint8
+            Where they lie: the buffer, or a larger one in its place.
         """
-        if _madvise is None or not len(addresses):
-            return
-        order = np.argsort(addresses)
-        begin = int(addresses[order[0]]) // _PAGE * _PAGE
-        end = int(addresses[order[-1]] + lengths[order[-1]])
-        # Records that follow one another lie together; after a jump back to the first they do not.
-        if end - begin < 4 * (int(lengths.sum()) + _PAGE * len(addresses)):
-            _madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _DONTNEED)
+        positions = (first + np.arange(len(addresses))) % len(self)
+        end = int(positions.max()) + 1
+        if end > self._index.known:
+            with _lock:
+                self._index.extend(end)
+        offsets, lengths[:] = self._index.offsets[positions], self._index.lengths[positions]
+        large = self._index.is_large(offsets)
+        headers = large * PAGE_HEADER.itemsize
+        buffer, places = self._file.read(offsets - headers, offsets + lengths, buffer)
+        if large.any():
+            self._index.check_overflow(buffer, places[large], offsets[large], lengths[large])
+        addresses[:] = buffer.ctypes.data + places + headers
+        return buffer
 
     def read(self, position: int) -> bytes:
-        """Return a copy of one record."""
-        self._index(position % self._count + 1)
-        i = position % self._count
-        return ctypes.string_at(int(self._addresses[i]), int(self._lengths[i]))
-
-    def _index(self, end: int) -> None:
-        if end <= self._known:
-            return
-        with _lock:
-            try:
-                for i in range(self._known, end):
-                    value = np.frombuffer(next(self._cursor), np.uint8)
-                    self._addresses[i] = value.__array_interface__["data"][0]
-                    self._lengths[i] = value.size
-                    self._known = i + 1
-            except lmdb.Error as error:
-                raise DataError(f"{self.path}: the database cannot be read: {error}") from None
+        """Return one record."""
+        address, length = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        buffer = self.load(position, address, length, np.empty(0, np.uint8))
+        first = int(address[0]) - buffer.ctypes.data
+        return buffer[first : first + int(length[0])].tobytes()
 
     def close(self) -> None:
         """Give the database back; it is closed when all that opened it have done so."""
@@ -121,19 +90,7 @@ class Database:
             self.users -= 1
             if self.users == 0:
                 _OPEN.pop(os.path.realpath(self.path), None)
-                del self._cursor
-                self._transaction.abort()
-                self._environment.close()
-
-
-def _open_error(path: str, error: Exception) -> str:
-    if not os.path.exists(path):
-        return f"{path}: there is no such database"
-    if os.path.isdir(path) and any(name.startswith("MANIFEST") for name in os.listdir(path)):
-        return f"{path}: this is a LevelDB; convert it to LMDB (convert_imageset -backend lmdb), which is what is read"
-    if os.path.isdir(path) and not os.path.exists(os.path.join(path, "data.mdb")):
-        return f"{path}: not an LMDB: the folder has no data.mdb"
-    return f"{path}: not an LMDB, or damaged: {str(error).removeprefix(path + ': ')}"
+                self._file.close()
 
 
 def open_database(source: str | Path) -> Database:
@@ -142,7 +99,7 @@ def open_database(source: str | Path) -> Database:
     Raises
     ------
     DataError
-        It is missing, not an LMDB, cut off or empty.
+        It is missing, not an LMDB, damaged, cut off or empty.
     """
     path = os.path.realpath(source)
     with _lock:

@@ -199,6 +199,9 @@ class ItemBatches:
         self._batch_size = shape[0]
         self._seed, self._put = seed, put
 
+    def hand_out(self, first: int, data: np.ndarray) -> None:
+        np.copyto(data, self.data[first : first + self._batch_size])
+
     def fill(self, position: int) -> None:
         self.position = position
         bits = draws(self._seed, position, len(self.label), 3)

@@ -24,18 +24,20 @@ class Batches(Protocol):
 
     Attributes
     ----------
-    data, label : ndarray of float32
+    label : ndarray of float32
         Of all batches, one after the other.
     position : int
         The number in the run of the first record.
     """
 
-    data: np.ndarray
     label: np.ndarray
     position: int
 
     def fill(self, position: int) -> None:
         """Fill it with the records from ``position`` of the run on."""
+
+    def hand_out(self, first: int, data: np.ndarray) -> None:
+        """Set ``data`` to the images of a batch, that which begins with the record of this number among them."""
 
 
 class Stream(Protocol):
@@ -73,7 +75,7 @@ class Prefetcher:
     stream : Stream
     depth : int
         How many batches it may be ahead; large ones fewer, since one is enough
-        not to wait: it is copied when it is handed out, and filled again meanwhile.
+        not to wait: it is filled again once it has been handed out.
 
     Attributes
     ----------
@@ -99,7 +101,7 @@ class Prefetcher:
         self._full: queue.SimpleQueue[Batches | BaseException] = queue.SimpleQueue()
 
     def next(self, data: np.ndarray, label: np.ndarray | None) -> None:
-        """Copy the next batch into ``data`` and ``label``; errors of the thread come out here."""
+        """Set ``data`` and ``label`` to the next batch; errors of the thread come out here."""
         # A thread does not come along into a process that fork makes.
         if self._thread is None or self._process != os.getpid():
             self._start()
@@ -107,7 +109,7 @@ class Prefetcher:
             lot = self._lot = self._lot or self._next()
             first = self.position - lot.position
             end = first + self.stream.batch_size
-            np.copyto(data, lot.data[first:end])
+            lot.hand_out(first, data)
             if label is not None:
                 np.copyto(label, lot.label[first:end])
             self.position += self.stream.batch_size

@@ -11,6 +11,7 @@ from caffelite.data.transform import Transformer
 from caffelite.errors import DataError
 from caffelite.kernels import transform as kernels
 from caffelite.kernels.engine import arrays
+from caffelite.kernels.engine.calls import Call
 from caffelite.schema.messages import Datum, TransformationParameter
 from caffelite.words import Shape, text_of
 
@@ -42,47 +43,42 @@ def decode(record: bytes, what: str = "the record", color: bool | None = None) -
 
 
 class RecordBatches:
-    """Batches of records, one after the other, and the calls that fill them."""
+    """Batches of records, one after the other: pixels in memory, which become a net's when one is handed out."""
 
     def __init__(self, stream: "RecordStream", number: int) -> None:
         n, shape = number * stream.batch_size, stream.shape
-        self.data = arrays.zeros((n, *stream.batch_shape[1:]))
         self.label = arrays.zeros(n)
         self.position = 0
-        self._first = np.zeros(1, np.int64)
         self._addresses, self._lengths = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self._buffer = np.empty(0, np.uint8)
         self._pixels, self._status = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self._staged = arrays.zeros((n, *shape), np.uint8 if stream.kind == "uint8" else np.float32)
         self._stream = stream
-        t = stream.transformer
         self._parse = kernels.parse(self._addresses, self._lengths, shape, self._pixels, self.label, self._status)
-        self._transform = kernels.transform(
-            stream.kind, self._pixels, t.mean, self.data, t.scale, t.random_crop, t.mirror, stream.seed, self._first
-        )
+
+    def hand_out(self, first: int, data: np.ndarray) -> None:
+        self._stream.transform(self._pixels[first : first + len(data)], self.position + first, data)
 
     def fill(self, position: int) -> None:
         self.position = position
-        self._first[0] = position
         stream = self._stream
+        self._buffer = stream.database.load(position, self._addresses, self._lengths, self._buffer)
         if stream.in_place:
-            stream.database.locate(position, self._addresses, self._lengths)
             self._parse()
             if self._status.any():
                 bad = int(np.flatnonzero(self._status)[0])
                 self._explain(position + bad, int(self._status[bad]))
         else:
-            for i in range(len(self.label)):
+            places = self._addresses - self._buffer.ctypes.data
+            for i, (place, length) in enumerate(zip(places.tolist(), self._lengths.tolist(), strict=True)):
                 what = stream.name(position + i)
-                image, label = decode(stream.database.read(position + i), what, stream.color)
+                image, label = decode(self._buffer[place : place + length].tobytes(), what, stream.color)
                 if image.shape != stream.shape:
                     raise DataError(f"{what} has shape {text_of(image.shape)}, the first {text_of(stream.shape)}")
                 self._staged[i] = image
                 self.label[i] = label
             size = self._staged[0].nbytes
             self._pixels[:] = self._staged.ctypes.data + size * np.arange(len(self.label))
-        self._transform()
-        if stream.in_place:
-            stream.database.release(self._addresses, self._lengths)
 
     def _explain(self, position: int, status: int) -> None:
         what = self._stream.name(position)
@@ -130,6 +126,29 @@ class RecordStream:
         self.kind = "float32" if image.dtype == np.float32 else "uint8"
         self.in_place = self.kind == "uint8" and not datum.encoded
         self.transformer = Transformer(param, self.shape, phase, where)
+        self._pixels, self._first = np.zeros(batch_size, np.int64), np.zeros(1, np.int64)
+        self._out = np.zeros(0, np.float32)
+        self._transform: Call | None = None
+
+    def transform(self, pixels: np.ndarray, position: int, out: np.ndarray) -> None:
+        """Make a batch of images from their pixels, on all threads.
+
+        Parameters
+        ----------
+        pixels : ndarray of int64, [images]
+            Where they lie in memory.
+        position : int
+            Number of the first one in the run.
+        out : ndarray of float32, images x channels x height x width
+            The same one each time is fastest.
+        """
+        if self._transform is None or self._out is not out:
+            t, self._out = self.transformer, out
+            self._transform = kernels.transform(
+                self.kind, self._pixels, t.mean, out, t.scale, t.random_crop, t.mirror, self.seed, self._first
+            )
+        self._pixels[:], self._first[0] = pixels, position
+        self._transform()
 
     def name(self, position: int) -> str:
         """Return what a record is called in errors."""

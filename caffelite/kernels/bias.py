@@ -28,4 +28,6 @@ def _add_rows(begin, end, worker, rows, length, out):
 
 def add_rows(rows: np.ndarray, length: int, out: np.ndarray) -> Call:
     """Return the call that adds to ``out`` (``length`` values) the sum of all rows of ``length`` values."""
-    return call(_add_rows, -(-length // BLOCK), rows.reshape(-1), length, out.reshape(-1), work=rows.size / 4)
+    return call(
+        _add_rows, -(-length // BLOCK), rows.reshape(-1), length, out.reshape(-1), work=rows.size / 4, whole=True
+    )

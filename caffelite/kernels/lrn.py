@@ -26,6 +26,10 @@ from caffelite.kernels.engine.calls import Call, call
 from caffelite.kernels.engine.compiling import specialised
 from caffelite.kernels.functions import exp32, log32
 
+#: Tasks that a few images are cut into, in whole pieces of so many pixels. A power of a single element and that of a
+#: vector of them may differ in the last bit, so where they are cut must not depend on the threads.
+_TASKS, _PIECE = 16, 64
+
 
 def _minus_power(beta: float) -> Callable[..., float]:
     """Return the scalar function ``s ** -beta``, without a logarithm where square roots do."""
@@ -49,10 +53,10 @@ def _across_forward(beta: float) -> Callable[..., None]:
 
         A task is one of ``parts`` runs of the ``length`` pixels of an image, in all of its ``channels``.
         """
-        a, offset = np.float32(share), np.float32(k)
+        a, offset, pieces = np.float32(share), np.float32(k), (length + _PIECE - 1) // _PIECE
         for task in range(begin, end):
-            image = task // parts * channels * length
-            first, last = task % parts * length // parts, (task % parts + 1) * length // parts
+            image, part = task // parts * channels * length, task % parts
+            first, last = part * pieces // parts * _PIECE, min((part + 1) * pieces // parts * _PIECE, length)
             for c in range(channels):
                 row = image + c * length
                 for i in range(first, last):
@@ -199,7 +203,7 @@ def across_forward(
     """
     n, c = x.shape[:2]
     length = x.size // (n * c)
-    parts = -(-settings.threads() // n)
+    parts = min(-(-_TASKS // n), -(-length // _PIECE))
     return call(
         _across_forward(beta),
         n * parts,

@@ -62,4 +62,6 @@ def gather(table: np.ndarray, index: np.ndarray, out: np.ndarray) -> Call:
 def scatter(rows: np.ndarray, index: np.ndarray, table: np.ndarray) -> Call:
     """Return the call that adds each of ``rows`` to the row of ``table`` that ``index`` names."""
     length = rows.size // max(index.size, 1)
-    return call(_scatter, length, rows.reshape(-1), index.reshape(-1), table.reshape(-1), length, work=rows.size)
+    return call(
+        _scatter, length, rows.reshape(-1), index.reshape(-1), table.reshape(-1), length, work=rows.size, whole=True
+    )

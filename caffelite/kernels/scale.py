@@ -205,7 +205,18 @@ def backward(
     f = factor.reshape(-1)
     if length == 1:
         return call(
-            _backward_rows, -(-channels // _BLOCK), x, dy, out, f, channels, int(add), d_f, d_o, work=dy.size * 3
+            _backward_rows,
+            -(-channels // _BLOCK),
+            x,
+            dy,
+            out,
+            f,
+            channels,
+            int(add),
+            d_f,
+            d_o,
+            work=dy.size * 3,
+            whole=True,
         )
     return call(_backward, channels, x, dy, out, f, channels, length, int(add), d_f, d_o, work=dy.size * 3)
 

@@ -94,30 +94,53 @@ def _loss(begin, end, worker, p, labels, losses, counts, wrong, channels, inner,
 
 
 @kernel
-def _gradient(begin, end, worker, p, labels, dx, scale, channels, inner, ignore):
-    """dx = (p - 1 at the label) · scale[0], 0 where the label is ignored.
+def _mean(begin, end, worker, losses, counts, fixed, divisor, out):
+    """out = the sum of the losses by the divisor; one task.
+
+    Parameters
+    ----------
+    losses : ndarray of float, [outer]
+    counts : ndarray of int64, [outer]
+    fixed : float
+        The divisor; 0: the sum of the counts, 1 at least.
+    divisor : ndarray of float64, [1]
+    out : ndarray of float, [1]
+        Are set.
+    """
+    total, count = 0.0, 0
+    for n in range(len(losses)):
+        total += losses[n]
+        count += counts[n]
+    divisor[0] = fixed if fixed > 0 else float(max(count, 1))
+    out[0] = out.dtype.type(total / divisor[0])
+
+
+@kernel
+def _gradient(begin, end, worker, p, labels, dx, weight, divisor, channels, inner, ignore):
+    """dx = (p - 1 at the label) · weight[0] / divisor[0], 0 where the label is ignored.
 
     Parameters
     ----------
     p, dx : ndarray of float, [outer][channels][inner]
         ``dx`` is set.
     labels : ndarray of float, [outer][inner]
-    scale : ndarray of float, [1]
+    weight : ndarray of float, [1]; divisor : ndarray of float64, [1]
     channels, inner : int
     ignore : int
         The label that does not count.
     """
+    scale = dx.dtype.type(weight[0] / divisor[0])
     for n in range(begin, end):
         base = n * channels * inner
         for i in range(channels * inner):
-            dx[base + i] = p[base + i] * scale[0]
+            dx[base + i] = p[base + i] * scale
         for i in range(inner):
             label = np.int64(labels[n * inner + i])
             if label == ignore:
                 for c in range(channels):
                     dx[base + c * inner + i] = np.float32(0)
             elif 0 <= label < channels:
-                dx[base + label * inner + i] -= scale[0]
+                dx[base + label * inner + i] -= scale
 
 
 def forward(x: np.ndarray, y: np.ndarray, outer: int, channels: int, inner: int) -> Call:
@@ -159,17 +182,33 @@ def loss(
     )
 
 
+def mean(losses: np.ndarray, counts: np.ndarray, fixed: float, divisor: np.ndarray, out: np.ndarray) -> Call:
+    """Return the call that sets ``out[0]`` to the sum of the losses by ``divisor[0]``.
+
+    That is ``fixed``, or, where this is 0, the sum of the counts, 1 at least; ``divisor`` (float64) is set to it.
+    """
+    return call(_mean, 1, losses, counts, float(fixed), divisor, out, work=losses.size)
+
+
 def gradient(
-    p: np.ndarray, labels: np.ndarray, dx: np.ndarray, scale: np.ndarray, channels: int, inner: int, ignore: int | None
+    p: np.ndarray,
+    labels: np.ndarray,
+    dx: np.ndarray,
+    weight: np.ndarray,
+    divisor: np.ndarray,
+    channels: int,
+    inner: int,
+    ignore: int | None,
 ) -> Call:
-    """Return the call of the gradient of the loss to what the softmax was taken of, times ``scale[0]``."""
+    """Return the call of the gradient of :func:`mean` to what the softmax was taken of, times ``weight[0]``."""
     return call(
         _gradient,
         p.size // (channels * inner),
         p.reshape(-1),
         labels.reshape(-1),
         dx.reshape(-1),
-        scale,
+        weight,
+        divisor,
         channels,
         inner,
         _IGNORE_NOTHING if ignore is None else ignore,

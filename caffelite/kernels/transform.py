@@ -11,7 +11,7 @@ from numba import carray
 from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
-from caffelite.kernels.engine.calls import Call
+from caffelite.kernels.engine.calls import Call, call
 from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.kernels.functions import random32
 
@@ -161,6 +161,12 @@ def _transform(kind: str) -> Callable[..., None]:
                 top = int(random32(seed, number, 0) * np.float32(h - out_h + 1))
                 left = int(random32(seed, number, 1) * np.float32(w - out_w + 1))
             turned = mirror and random32(seed, number, 2) < np.float32(0.5)
+            if out_h == h and out_w == w and not turned:
+                # As one row: the rows of small images fill no vectors.
+                pixel, offset, start = image.reshape(-1), mean.reshape(-1), n * channels * h * w
+                for i in range(channels * h * w):
+                    out[start + i] = (np.float32(pixel[i]) - offset[i]) * factor
+                continue
             for c in range(channels):
                 for y in range(out_h):
                     row = ((n * channels + c) * out_h + y) * out_w
@@ -244,4 +250,4 @@ def transform(
         seed,
         first,
     )
-    return Call(_transform(kind), len(pixels), arguments, 1)
+    return call(_transform(kind), len(pixels), *arguments, work=2 * out.size)

@@ -29,22 +29,21 @@ class SoftmaxWithLoss(SoftmaxLoss):
         self.probabilities = tops[1].data if len(tops) > 1 else arrays.zeros(scores.shape, scores.data.dtype)
         losses, counts = np.zeros(outer, scores.data.dtype), np.zeros(outer, np.int64)
         wrong = np.zeros(1, np.int64)
-        self.divided_by = 1.0
+        self.divisors = np.ones(1)
         mode = self.normalization(VALID)
-        out = tops[0].flat
+        fixed = 0.0 if mode == VALID else self.divisor(mode, outer, inner, 0)
 
-        def finish() -> None:
+        def check() -> None:
             if wrong[0]:
                 label = labels.flat[wrong[0] - 1]
                 wrong[0] = 0
                 self.label_error(label, channels)
-            self.divided_by = self.divisor(mode, outer, inner, int(counts.sum()))
-            out[0] = losses.sum(dtype=np.float64) / self.divided_by
 
         return [
             kernels.forward(scores.data, self.probabilities, outer, channels, inner),
             kernels.loss(self.probabilities, labels.data, losses, counts, wrong, channels, inner, self.ignored),
-            finish,
+            kernels.mean(losses, counts, fixed, self.divisors, tops[0].flat),
+            check,
         ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
@@ -52,13 +51,6 @@ class SoftmaxWithLoss(SoftmaxLoss):
         if scores.diff is None:
             return []
         _, channels, inner = self.sizes(scores.shape)
+        sizes = channels, inner, self.ignored
         weight = tops[0].flat_diff
-        scale = np.zeros(1, scores.data.dtype)
-
-        def prepare() -> None:
-            scale[0] = weight[0] / self.divided_by
-
-        return [
-            prepare,
-            kernels.gradient(self.probabilities, labels.data, scores.diff, scale, channels, inner, self.ignored),
-        ]
+        return [kernels.gradient(self.probabilities, labels.data, scores.diff, weight, self.divisors, *sizes)]

@@ -63,6 +63,8 @@ def _sigmoid(solver: SolverParameter, t: int, s: int) -> tuple[float, int]:
     return solver.base_lr * 0.5 * (1 + math.tanh(0.5 * solver.gamma * (t - solver.stepsize))), s
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 #: By name: the function of (solver, iteration, step) that returns rate and step, and the settings it needs.
 POLICIES: dict[str, tuple[Policy, tuple[str, ...]]] = {
     "fixed": (_fixed, ()),
@@ -91,8 +93,7 @@ def learning_rate(solver: SolverParameter, iteration: int, step: int) -> tuple[n
         rate, step = policy(solver, iteration, step)
     except (OverflowError, ZeroDivisionError):
         rate = math.inf
-    with np.errstate(over="ignore"):
-        return np.float32(rate), step
+    return np.float32(rate if not abs(rate) > _LARGEST else math.copysign(math.inf, rate)), step
 
 
 def check_policy(document: SolverDocument) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from caffelite.kernels.batchnorm import backward, forward
 from caffelite.kernels.batchnorm.statistics import Constants
+from caffelite.kernels.engine import settings
 
 #: Images, channels, elements: rows shorter than a vector, of whole blocks of vectors, of those and some more.
 SHAPES = [
@@ -106,3 +107,19 @@ def test_stored_statistics(length: int) -> None:
         dy, dx = np.ones_like(y), np.zeros_like(y)
         backward.by_stored(dy, dx, 3, length, inverse_std)()
         np.testing.assert_allclose(dx.reshape(x.shape), np.ones(x.shape) * inverse_std[:, None])
+
+
+@pytest.mark.parametrize("channels", [33, 160, 1111])
+def test_bits_do_not_depend_on_the_threads(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caffelite.kernels.engine.calls.SERIAL_WORK", 1)
+    x = np.random.default_rng(8).standard_normal(20 * channels).astype(np.float32)
+    results = []
+    for count in (1, 2, 3, 8, 17):
+        monkeypatch.setattr(settings, "threads", lambda count=count: count)
+        stored = np.zeros(channels, np.float32), np.zeros(channels, np.float32), np.zeros(1, np.float32)
+        mean, inverse_std, y, z = np.zeros(channels), np.zeros(channels, np.float32), x.copy(), x.copy()
+        calls = forward.by_batch(x, y, channels, 1, Constants(EPS, FRACTION), stored, mean, inverse_std)
+        for call in [*calls, *forward.by_stored(x, z, channels, 1, EPS, stored, mean, inverse_std)]:
+            call()
+        results.append([y.tobytes(), z.tobytes(), inverse_std.tobytes()])
+    assert all(result == results[0] for result in results)

@@ -56,8 +56,16 @@ def test_loss_and_its_gradient(size: tuple[int, int, int], ignore: int | None) -
     np.testing.assert_array_equal(counts, counted.sum(axis=1))
     assert wrong[0] == 0
 
+    out, divisor = np.zeros(1, np.float32), np.zeros(1)
+    softmax.mean(losses, counts, 0, divisor, out)()
+    assert divisor[0] == max(counted.sum(), 1)
+    assert out[0] == pytest.approx(each.sum() / divisor[0], rel=1e-5)
+    softmax.mean(losses, counts, 4, divisor, out)()
+    assert divisor[0] == 4
+    assert out[0] == pytest.approx(each.sum() / 4, rel=1e-5)
+
     dx = np.full_like(p, 9)
-    softmax.gradient(p, labels, dx, np.float32([0.125]), channels, inner, ignore)()
+    softmax.gradient(p, labels, dx, np.float32([0.5]), divisor, channels, inner, ignore)()
     np.testing.assert_allclose(dx, np.where(counted[:, None], p - at_label, 0) / 8, rtol=1e-5, atol=1e-7)
 
 

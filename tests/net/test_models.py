@@ -1,16 +1,14 @@
 """The example nets are the published ones: their sizes, and that they and their solvers can be built and run."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from example_nets import MODELS, with_input
 
 from caffelite.net import Net
-from caffelite.schema.text import net_from_message, read_net, read_solver
+from caffelite.schema.text import read_solver
 from caffelite.solvers.settings import Settings
 from caffelite.words import TEST, TRAIN
 
-MODELS = Path(__file__).parent.parent.parent / "models"
 #: name -> number of learned parameters, shape of an image, classes (0: no labels)
 NETS = {
     "cifar10_bn": (2400 + 25600 + 51200 + 10250 + 65 + 65 + 129, (3, 32, 32), 10),
@@ -22,16 +20,6 @@ NETS = {
     "mnist_mlp": (99710, (1, 28, 28), 10),
     "mnist_mlp_bn": (99710 - 3 * 100 + 3 * (201 + 200), (1, 28, 28), 10),
 }
-
-
-def with_input(name: str, image: tuple[int, ...], batch: int = 4):
-    message = read_net(MODELS / f"{name}.prototxt").message
-    for layer in message.layer:
-        if layer.type == "Data":
-            layer.type = "Input"
-            for shape in ((batch, *image), (batch,))[: len(layer.top)]:
-                layer.input_param.shape.add(dim=shape)
-    return net_from_message(message)
 
 
 @pytest.mark.parametrize("name", NETS)

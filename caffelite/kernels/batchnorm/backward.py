@@ -21,7 +21,7 @@ from numba.extending import register_jitable
 from caffelite.kernels import scale
 from caffelite.kernels.batchnorm.forward import BLOCK, or_nothing
 from caffelite.kernels.batchnorm.statistics import extent as extent_of
-from caffelite.kernels.engine import arrays, settings
+from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.calls import Call, call
 from caffelite.kernels.engine.compiling import kernel
 from caffelite.kernels.maps import combine, sums
@@ -29,6 +29,8 @@ from caffelite.kernels.maps import combine, sums
 #: Bytes beyond which arrays do not stay in the last cache: then the gradient goes by blocks of channels, of so many
 #: bytes that they stay in a processor's own.
 _CACHE, _NEAR = 64 << 20, 1 << 20
+#: Channels from which on they go by blocks; not the number of threads, so that results do not depend on it.
+_FEW = 4
 
 
 @register_jitable
@@ -265,14 +267,14 @@ def by_batch(
     if length == 1:
         scratch = arrays.zeros((4, channels), x.dtype)
         values = x, dy, or_nothing(dx, x), channels, mean, to_normal, inverse_std, *learned, scratch
-        return [call(_backward_rows, -(-channels // BLOCK), *values, work=x.size)]
+        return [call(_backward_rows, -(-channels // BLOCK), *values, work=x.size, whole=True)]
     extent = extent_of(x.size, channels, length)
     group_sums = arrays.zeros((2, channels * extent.groups), np.float64)
     coefficients = arrays.zeros((3, channels), np.float64)
     per_channel = group_sums, mean, to_normal, inverse_std, *learned, coefficients
-    if dx is not None and 2 * x.nbytes > _CACHE and channels >= settings.threads():
+    if dx is not None and 2 * x.nbytes > _CACHE and channels >= _FEW:
         bytes_of_channel = 2 * extent.images * length * x.itemsize
-        extent = extent._replace(block=max(min(_NEAR // bytes_of_channel, channels // settings.threads()), 1))
+        extent = extent._replace(block=max(_NEAR // bytes_of_channel, 1))
         return [call(_backward_blocks, -(-channels // extent.block), x, dy, dx, extent, *per_channel, work=x.size)]
     calls = [
         call(_products, extent.groups * channels, x, dy, extent, mean, group_sums, work=x.size),

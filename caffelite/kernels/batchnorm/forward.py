@@ -96,7 +96,7 @@ def _forward_rows(
         mean_sum[c] = mean_sum[c] * fraction + centre[c]
         variance_sum[c] = variance_sum[c] * fraction + unbiased
         mean[c] = centre[c]
-        inverse_std[c] = np.float32(1) / np.sqrt(variance + eps)
+        inverse_std[c] = inverse_std.dtype.type(1 / np.sqrt(np.float64(variance + eps)))
     if begin == 0:
         stored_count[0] = stored_count[0] * fraction + np.float32(1)
     slope, constant = scratch[1], scratch[2]
@@ -184,7 +184,7 @@ def by_batch(
     if length == 1:
         scratch = arrays.zeros((3, channels), x.dtype)
         values = x, y, channels, constants, *stored, mean, inverse_std, *learned, scratch
-        return [call(_forward_rows, -(-channels // BLOCK), *values, work=x.size)]
+        return [call(_forward_rows, -(-channels // BLOCK), *values, work=x.size, whole=True)]
     return [
         *statistics.of_batch(x, extent(x.size, channels, length), constants, stored, mean, inverse_std),
         call(_normalise, x.size // length, x, y, channels, length, mean, inverse_std, *learned, work=x.size),

@@ -187,7 +187,9 @@ def _stored_statistics(begin, end, worker, eps, mean_sum, variance_sum, stored_c
     share = np.float32(0) if stored_count[0] == 0 else np.float32(1) / stored_count[0]
     for c in range(begin, end):
         mean[c] = mean_sum[c] * share
-        inverse_std[c] = np.float32(1) / np.sqrt(variance_sum[c] * share + np.float32(eps))
+        # In float64: of float32, a vector's approximation and a single root may differ in the last bit.
+        variance = np.float64(variance_sum[c] * share + np.float32(eps))
+        inverse_std[c] = inverse_std.dtype.type(1 / np.sqrt(variance))
 
 
 def of_batch(

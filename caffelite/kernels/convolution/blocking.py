@@ -1,4 +1,4 @@
-"""How the work of a correlation is cut: what a register tile takes at a time, and what a task takes.
+"""How the work of a convolution is cut: what a register tile takes at a time, and what a task takes.
 
 Both are chosen for the least predicted time when a net is planned; nothing is measured then.
 """
@@ -7,8 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from caffelite.kernels.engine import settings
-from caffelite.kernels.tiles.tile import REGISTERS
+from caffelite.kernels.tiles.tile import REGISTERS, SUMS
 from caffelite.kernels.tiles.vectors import WIDTH
+
+#: Tasks of a gradient to the weights: fewer are taken only where there are no more, more are not taken.
+LEAST_TASKS, _MOST_TASKS = 4, 16
+#: Cycles of clearing, and adding up, a float of the sums of a part.
+_SUM = 1.5
+#: Of the time of the products: what more tasks than two parts may cost.
+_MORE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,21 @@ def tile_for(lines: int, width: int, outputs: int, count: int) -> RegisterTile:
     return best
 
 
+def tile_of_taps(tap_rows: int, row_length: int, lanes: int) -> tuple[int, int]:
+    """Choose the tile of a gradient to the weights: rows of taps, each a row of the kernel, and vectors of outputs."""
+    best, best_time = (1, 1), float("inf")
+    for vectors in range(1, 5):
+        for rows in range(1, min(tap_rows, 8) + 1):
+            total = rows * row_length * vectors
+            if total > SUMS or total + vectors + 1 > SUMS + 4:
+                continue
+            step = max(total / 2, (rows * row_length + vectors) / 2, 5.0)
+            time = -(-tap_rows // rows) * -(-lanes // (vectors * WIDTH)) * (step + 0.5)
+            if time < best_time:
+                best, best_time = (rows, vectors), time
+    return best
+
+
 def bands_for(
     images: int, tile: RegisterTile, lines: int, pieces: int, panels: int, fits: Callable[[int], bool], whole: int
 ) -> tuple[int, int]:
@@ -87,3 +109,48 @@ def bands_for(
         for parts in range(1, min(panels, 2 * threads) + 1)
     ]
     return min(cuts, key=time)
+
+
+def parts_and_runs(
+    blocks: int, groups: int, panels: int, sums: int, again: float, multiplications: int
+) -> tuple[int, int]:
+    """Choose how a gradient to the weights is cut: its blocks of pixels into parts, the panels of a group into runs.
+
+    A task is a part, a group and a run. Each part has sums of its own, which are added in order: how many there are
+    decides what the numbers are, so it must not depend on the threads. There are tasks for 16 threads where that costs
+    next to nothing, else for 4 at least: a machine that has more threads leaves some of them idle here.
+
+    Parameters
+    ----------
+    blocks, groups, panels : int
+        How many there are; of panels those of a group.
+    sums : int
+        Floats of the sums of a part, of all groups.
+    again : float
+        Cycles of what each run prepares for itself, in all blocks.
+    multiplications : int
+        Of the whole gradient.
+
+    Returns
+    -------
+    parts, runs : int
+    """
+    # Two products a cycle, though some machines do one: so the cut is that of the vectors' width alone.
+    work = multiplications / (2 * WIDTH)
+    numbers = [1 << i for i in range(_MOST_TASKS.bit_length())]
+    cuts = [(parts, runs) for parts in numbers if parts <= blocks for runs in numbers if runs <= panels]
+
+    def tasks(cut: tuple[int, int]) -> int:
+        return min(cut[0] * cut[1] * groups, _MOST_TASKS)
+
+    def time(cut: tuple[int, int]) -> float:
+        parts, runs = cut
+        # How much more the busier one of two threads has than the other: in tasks, or, of one part, in panels.
+        equal = parts * groups * runs
+        uneven = equal % 2 / equal + (-(-panels // runs) * runs / panels - 1 if parts * groups == 1 else 0)
+        return parts * sums * _SUM + runs * again + uneven * work
+
+    least = min(LEAST_TASKS, max(map(tasks, cuts)))
+    enough = [cut for cut in cuts if tasks(cut) >= least]
+    limit = time((min(2, blocks), 1)) + _MORE * work
+    return min(enough, key=lambda cut: (-tasks(cut), time(cut)) if time(cut) <= limit else (0, time(cut)))

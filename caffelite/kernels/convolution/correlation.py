@@ -229,5 +229,6 @@ def correlate(
             sums,
             chain.constants,
             work=results * max(count, 1) / WIDTH,
+            whole=copied and g.parts > 1,
         ),
     ]

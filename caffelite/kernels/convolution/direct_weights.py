@@ -4,11 +4,11 @@
 ``db[o] += sum over n, i, j of dy[n, o, i, j]``; the plain loops are ``convolution_gradients`` in
 ``tests/naive.py``. The tile is :data:`caffelite.kernels.tiles.tile.tile`, where the idea's source stands.
 
-Here the tile's positions are filter taps, its lanes output channels, and the sum runs over output pixels. A task is a
-band of output rows of one group of one image: its input rows are copied with their padding, its rows of dy turned so
-that the channels of a pixel lie side by side, and all taps are gone over, a group of tap rows at a time. (A *tap row*
-is a row of a filter in one input channel.) Each worker adds up what it sees, and the sums of the workers are added in
-order at the end.
+Here the tile's positions are filter taps, its lanes output channels, and the sum runs over output pixels, a band of
+rows of one image at a time: its input rows are copied with their padding, its rows of dy turned so that the channels of
+a pixel lie side by side, and all taps are gone over, a group of tap rows at a time. (A *tap row* is a row of a filter
+in one input channel.) A task is a part of the bands, for a run of the output channels of a group. Each part has sums of
+its own, which are added in order at the end: the same numbers for any number of threads.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
+from caffelite.kernels.convolution.blocking import LEAST_TASKS, parts_and_runs, tile_of_taps
 from caffelite.kernels.convolution.geometry import Geometry
 from caffelite.kernels.convolution.padding import copy_band
 from caffelite.kernels.engine import arrays, settings
@@ -28,6 +29,8 @@ from caffelite.kernels.tiles.vectors import WIDTH
 #: Output pixels, and floats of input, of a band at most.
 _BAND_PIXELS = 512
 _BAND_INPUT = 1 << 17
+#: Cycles of copying a row of a band, and a float of it.
+_ROW_COPY, _COPY = 16, 0.25
 
 
 class WeightsWalk(NamedTuple):
@@ -35,7 +38,7 @@ class WeightsWalk(NamedTuple):
 
     Attributes
     ----------
-    groups : int
+    images, groups : int
     channels, outputs : int
         Input and output channels of a group.
     height, width : int
@@ -56,8 +59,11 @@ class WeightsWalk(NamedTuple):
         Groups of tap rows, and the taps of one: what a tile has in registers, for each lane.
     per_output : int
         Taps of an output channel; the last group of tap rows may hold more, which are not used.
+    parts, runs : int
+        Parts that the bands of all images are dealt out to, and runs that the panels of a group are cut into.
     """
 
+    images: int
     groups: int
     channels: int
     outputs: int
@@ -76,11 +82,8 @@ class WeightsWalk(NamedTuple):
     row_groups: int
     positions: int
     per_output: int
-
-
-def _panels(lanes: int, vectors: int) -> int:
-    """Return the number of panels of ``vectors`` vectors that hold ``lanes`` lanes."""
-    return -(-lanes // (vectors * WIDTH))
+    parts: int
+    runs: int
 
 
 def _turner(lanes: int) -> Callable[..., None]:
@@ -113,7 +116,7 @@ def _bias_adder(lanes: int) -> Callable[..., None]:
 
     def add_bias(turned, pixels, sums, place):
         # A sum for the band first: adding single pixels to the sum of all loses digits.
-        total = sums[len(sums) - lanes :]
+        total = turned[len(turned) - lanes :]
         for lane in range(lanes):
             total[lane] = np.float32(0)
         for p in range(pixels):
@@ -133,7 +136,7 @@ def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., 
     turn, add_bias = _turner(lanes), _bias_adder(lanes)
 
     def weights(begin, end, worker, g, x, dy, pixel_offsets, row_offsets, with_bias, band, turned, sums, bias_sums):
-        """A task is a band of output rows of one group of one image.
+        """A task is a run of the panels of a group, for a part of the bands.
 
         Parameters
         ----------
@@ -146,101 +149,99 @@ def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., 
             From there to the first tap of each tap row.
         with_bias : int
             Whether the gradient to the bias is asked for.
-        band : ndarray, [threads][channels][rows of g][pitch]; turned : ndarray, [threads][pixels of a band][lanes]
-        sums : ndarray, [threads][groups][panels][row_groups][positions][lanes]
-        bias_sums : ndarray, [threads][groups * panels + 1][lanes]
+        band : ndarray, [threads][channels][rows of g][pitch]
+        turned : ndarray, [threads][pixels of a band + 1][lanes]
             The last one is room for the sums of a band.
+        sums : ndarray, [parts][groups][panels][row_groups][positions][lanes]
+        bias_sums : ndarray, [parts][groups * panels][lanes]
+            Are set.
         """
-        sums[worker, :] = 0
-        bias_sums[worker, :] = 0
-        plane = g.out_height * g.out_width
+        plane, size = g.out_height * g.out_width, rows * columns * lanes
         for task in range(begin, end):
-            image_group, number = task // g.bands, task % g.bands
-            y_first, y_end = number * g.out_height // g.bands, (number + 1) * g.out_height // g.bands
-            base = image_group * g.channels * g.height * g.width
-            copy_band(g, x, base, y_first * g.stride - g.top, band[worker])
-            pixels = (y_end - y_first) * g.out_width
-            for panel in range(g.panels):
-                first, numbered = panel * lanes, image_group % g.groups * g.panels + panel
-                source = (image_group * g.outputs + first) * plane + y_first * g.out_width
-                turn(dy, source, plane, pixels, min(lanes, g.outputs - first), turned[worker])
-                if with_bias:
-                    add_bias(turned[worker], pixels, bias_sums[worker], numbered * lanes)
-                for row_group in range(g.row_groups):
-                    place = (numbered * g.row_groups + row_group) * rows * columns * lanes
-                    taps = row_offsets[row_group * rows :]
-                    tile(band[worker], 0, pixel_offsets, pixels, taps, turned[worker], 0, sums[worker], place, shape)
+            part, group, run = task // g.runs // g.groups, task // g.runs % g.groups, task % g.runs
+            total = g.images * g.bands
+            begins = total * part // g.parts
+            for number in range(begins, total * (part + 1) // g.parts):
+                image_group, y = number // g.bands * g.groups + group, number % g.bands
+                y_first, y_end = y * g.out_height // g.bands, (y + 1) * g.out_height // g.bands
+                base = image_group * g.channels * g.height * g.width
+                copy_band(g, x, base, y_first * g.stride - g.top, band[worker])
+                pixels = (y_end - y_first) * g.out_width
+                for panel in range(g.panels * run // g.runs, g.panels * (run + 1) // g.runs):
+                    first, numbered = panel * lanes, group * g.panels + panel
+                    source = (image_group * g.outputs + first) * plane + y_first * g.out_width
+                    turn(dy, source, plane, pixels, min(lanes, g.outputs - first), turned[worker])
+                    if with_bias:
+                        if number == begins:
+                            bias_sums[part, numbered * lanes : (numbered + 1) * lanes] = 0
+                        add_bias(turned[worker], pixels, bias_sums[part], numbered * lanes)
+                    for row_group in range(g.row_groups):
+                        place, taps = (numbered * g.row_groups + row_group) * size, row_offsets[row_group * rows :]
+                        if number == begins:
+                            # Here, where the tile reads them next: all at once they would leave the cache again.
+                            sums[part, place : place + size] = 0
+                        tile(band[worker], 0, pixel_offsets, pixels, taps, turned[worker], 0, sums[part], place, shape)
 
     return weights
 
 
 @kernel
-def _reduce(begin, end, worker, g, sums, workers, dw):
-    """dw += the workers' sums; a task is a group of tap rows of a panel of a group.
+def _reduce(begin, end, worker, g, sums, dw):
+    """dw += the sums of the parts; a task is a group of tap rows of a panel of a group.
 
     Parameters
     ----------
     g : WeightsWalk
-    sums : ndarray, [threads][groups][panels][row_groups][positions][lanes]; the first ``workers`` of them were used
+    sums : ndarray, [parts][groups][panels][row_groups][positions][lanes]
+        The first part's are set to those of all.
     dw : ndarray, [groups * outputs][per_output]
     """
-    size = g.positions * g.lanes
+    size, total = g.positions * g.lanes, sums[0]
     for task in range(begin, end):
         row_group = task % g.row_groups
         panel = task // g.row_groups % g.panels
         group = task // (g.row_groups * g.panels)
-        for i in range(g.positions):
-            tap = row_group * g.positions + i
-            if tap >= g.per_output:
-                break
-            for lane in range(min(g.lanes, g.outputs - panel * g.lanes)):
-                total = np.float32(0)
-                for worker_sums in range(workers):
-                    total += sums[worker_sums, task * size + i * g.lanes + lane]
-                dw[(group * g.outputs + panel * g.lanes + lane) * g.per_output + tap] += total
+        for part in range(1, g.parts):
+            for i in range(task * size, (task + 1) * size):
+                total[i] += sums[part, i]
+        first = row_group * g.positions
+        for lane in range(min(g.lanes, g.outputs - panel * g.lanes)):
+            place = (group * g.outputs + panel * g.lanes + lane) * g.per_output + first
+            for i in range(min(g.positions, g.per_output - first)):
+                dw[place + i] += total[(task * g.positions + i) * g.lanes + lane]
 
 
 @kernel
-def _reduce_bias(begin, end, worker, g, sums, workers, db):
-    """db += the workers' sums; a task is an output channel.
+def _reduce_bias(begin, end, worker, g, sums, db):
+    """db += the sums of the parts; a task is an output channel.
 
     Parameters
     ----------
     g : WeightsWalk
-    sums : ndarray, [threads][groups * panels + 1][lanes]; the first ``workers`` of them were used
+    sums : ndarray, [parts][groups * panels][lanes]
     db : ndarray, [groups * outputs]
     """
     for task in range(begin, end):
         group = task // g.outputs
-        for worker_sums in range(workers):
-            db[task] += sums[worker_sums, group * g.panels * g.lanes + task % g.outputs]
+        for part in range(g.parts):
+            db[task] += sums[part, group * g.panels * g.lanes + task % g.outputs]
 
 
-def _tile_sizes(tap_rows: int, row_length: int, lanes: int) -> tuple[int, int]:
-    """Choose rows of taps and vectors of the tile; a row of taps is a row of the kernel."""
-    best, best_time = (1, 1), float("inf")
-    for vectors in range(1, 5):
-        for rows in range(1, min(tap_rows, 8) + 1):
-            total = rows * row_length * vectors
-            if total > SUMS or total + vectors + 1 > SUMS + 4:
-                continue
-            step = max(total / 2, (rows * row_length + vectors) / 2, 5.0)
-            time = -(-tap_rows // rows) * _panels(lanes, vectors) * (step + 0.5)
-            if time < best_time:
-                best, best_time = (rows, vectors), time
-    return best
-
-
-def _bands(g: Geometry, channels: int, result: tuple[int, int], pitch: int) -> int:
-    """Choose into how many bands a map is cut: small ones, and enough for all threads."""
+def _bands(g: Geometry, channels: int, result: tuple[int, int], pitch: int, panels: int) -> int:
+    """Choose into how many bands a map is cut: small ones, and enough for a few tasks."""
     bands = 1
     while bands < result[0] and (
         -(-result[0] // bands) * result[1] > _BAND_PIXELS
-        or channels * ((-(-result[0] // bands) - 1) * g.stride[0] + g.extent[0]) * pitch > _BAND_INPUT
-        or g.images * g.group * bands < settings.threads()
+        or channels * _rows(g, result[0], bands) * pitch > _BAND_INPUT
+        or g.images * g.group * bands * panels < LEAST_TASKS
     ):
         bands += 1
     return bands
+
+
+def _rows(g: Geometry, height: int, bands: int) -> int:
+    """Return the rows of input of a band, where so many cut ``height`` rows of output."""
+    return (-(-height // bands) - 1) * g.stride[0] + g.extent[0]
 
 
 def _walk(g: Geometry) -> tuple[WeightsWalk, tuple[int, int, int]]:
@@ -252,10 +253,16 @@ def _walk(g: Geometry) -> tuple[WeightsWalk, tuple[int, int, int]]:
     # A kernel too wide for the registers is taken tap by tap.
     row_length = g.kernel[1] if g.kernel[1] <= SUMS // 2 else 1
     tap_rows = channels * g.kernel[0] * g.kernel[1] // row_length
-    rows, vectors = _tile_sizes(tap_rows, row_length, outputs)
+    rows, vectors = tile_of_taps(tap_rows, row_length, outputs)
     pitch = (result[1] - 1) * g.stride[1] + g.extent[1]
-    bands = _bands(g, channels, result, pitch)
+    panels, row_groups = -(-outputs // (vectors * WIDTH)), -(-tap_rows // rows)
+    bands = _bands(g, channels, result, pitch, panels)
+    copied = g.images * g.group * bands * channels * _rows(g, result[0], bands)
+    sums = g.group * panels * row_groups * rows * row_length * vectors * WIDTH
+    again = copied * (_ROW_COPY + pitch * _COPY)
+    parts, runs = parts_and_runs(g.images * bands, g.group, panels, sums, again, g.multiplications)
     walk = WeightsWalk(
+        images=g.images,
         groups=g.group,
         channels=channels,
         outputs=outputs,
@@ -266,14 +273,16 @@ def _walk(g: Geometry) -> tuple[WeightsWalk, tuple[int, int, int]]:
         stride=g.stride[0],
         out_height=result[0],
         out_width=result[1],
-        rows=(-(-result[0] // bands) - 1) * g.stride[0] + g.extent[0],
+        rows=_rows(g, result[0], bands),
         pitch=pitch,
         bands=bands,
-        panels=_panels(outputs, vectors),
+        panels=panels,
         lanes=vectors * WIDTH,
-        row_groups=-(-tap_rows // rows),
+        row_groups=row_groups,
         positions=rows * row_length,
         per_output=channels * g.kernel[0] * g.kernel[1],
+        parts=parts,
+        runs=runs,
     )
     return walk, (rows, row_length, vectors)
 
@@ -307,11 +316,11 @@ def backward_weights(
     walk, (rows, row_length, vectors) = _walk(g)
     pixel_offsets, row_offsets = _tables(g, walk, rows, row_length)
     threads, row_sums = settings.threads(), g.group * walk.panels * walk.row_groups
-    sums = arrays.zeros((threads, row_sums * walk.positions * walk.lanes), x.dtype)
-    bias_sums = arrays.zeros((threads, (g.group * walk.panels + 1) * walk.lanes), x.dtype)
+    sums = arrays.zeros((walk.parts, row_sums * walk.positions * walk.lanes), x.dtype)
+    bias_sums = arrays.zeros((walk.parts, g.group * walk.panels * walk.lanes), x.dtype)
     gather = call(
         _weights(rows, row_length, vectors, g.dilation[1]),
-        g.images * g.group * walk.bands,
+        walk.parts * g.group * walk.runs,
         walk,
         x.reshape(-1),
         dy.reshape(-1),
@@ -319,14 +328,14 @@ def backward_weights(
         row_offsets,
         int(db is not None),
         arrays.zeros((threads, walk.channels * walk.rows * walk.pitch), x.dtype),
-        arrays.zeros((threads, len(pixel_offsets) * walk.lanes), x.dtype),
+        arrays.zeros((threads, (len(pixel_offsets) + 1) * walk.lanes), x.dtype),
         sums,
         bias_sums,
         work=g.multiplications / WIDTH,
     )
-    calls, workers = [gather], gather.workers
+    calls = [gather]
     if dw is not None:
-        calls.append(call(_reduce, row_sums, walk, sums, workers, dw.reshape(-1), work=sums.shape[1] * workers))
+        calls.append(call(_reduce, row_sums, walk, sums, dw.reshape(-1), work=sums.size))
     if db is not None:
-        calls.append(call(_reduce_bias, g.outputs, walk, bias_sums, workers, db.reshape(-1), work=g.outputs))
+        calls.append(call(_reduce_bias, g.outputs, walk, bias_sums, db.reshape(-1), work=g.outputs))
     return calls

@@ -139,6 +139,7 @@ def _correlate(
             arrays.zeros((threads, t.lanes * t.step * t.step), x.dtype),
             chain.constants,
             work=blocks * t.lanes * FREQUENCIES * g.channels * g.outputs / WIDTH,
+            whole=g.parts > 1,
         ),
     ]
 

@@ -5,10 +5,11 @@ tiles: for each frequency a product of matrices, output channels times tiles tim
 each step of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016; the matrices stand in
 :mod:`.winograd_tile`.) The plain loop it replaces is ``convolution_gradients`` in ``tests/naive.py``.
 
-A task is a block of tiles of one group. Its input channels are taken to frequencies, a vector of channels at a time,
+Tiles come in blocks, each of one group. Its input channels are taken to frequencies, a vector of channels at a time,
 and turned so that the channels of a tile lie side by side: they are the lanes of the products. Then come its gradients,
-whose output channels are the rows of the products. Each worker adds up what it sees, and the sums of the workers are
-added in order and taken back from the frequencies.
+whose output channels are the rows of the products. A task is a part of the blocks, for a run of the input channels.
+Each part has sums of its own, which are added in order and taken back from the frequencies: the same numbers for any
+number of threads.
 """
 
 import math
@@ -19,6 +20,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels import scale
+from caffelite.kernels.convolution.blocking import parts_and_runs
 from caffelite.kernels.convolution.geometry import Geometry
 from caffelite.kernels.convolution.winograd_tile import FREQUENCIES, TILE, spectrum
 from caffelite.kernels.convolution.winograd_tiling import map_raiser, tiling
@@ -32,8 +34,10 @@ from caffelite.kernels.tiles.vectors import WIDTH
 
 #: Floats of a block's tiles and gradients at most.
 _BLOCK = 1 << 16
-#: Floats of the sums of all workers at most.
-_SUMS = 1 << 23
+#: Floats of the sums of a part at most.
+_SUMS = 1 << 22
+#: Cycles of the transform of a vector of tiles, for an output channel.
+_GRADIENT = 500
 #: Tiles from which on the products saved are more than the way back from the frequencies costs.
 _TILES = 160
 
@@ -56,6 +60,8 @@ class WinogradSums(NamedTuple):
         Panels of input channels of a group, and the channels of one: whole vectors.
     padded : int
         Output channels of a group, and those that fill the rows of the last tile.
+    blocks, parts, runs : int
+        Blocks of a group, the parts that they are dealt out to, and runs that the panels of a group are cut into.
     """
 
     images: int
@@ -70,6 +76,9 @@ class WinogradSums(NamedTuple):
     panels: int
     lanes: int
     padded: int
+    blocks: int
+    parts: int
+    runs: int
 
 
 def _turner(lanes: int) -> Callable[..., None]:
@@ -92,21 +101,35 @@ def _turner(lanes: int) -> Callable[..., None]:
 def _multiplier(vectors: int) -> Callable[..., None]:
     """Return the function that adds a block's products to the sums, at all frequencies.
 
-    ``multiply(g, t, group, gradients, turned, sums)``; arrays as in :func:`_gather`, of one thread.
+    ``multiply(g, t, group, panel_first, panel_end, gradients, turned, sums, nothing, fresh)``: arrays as in
+    :func:`_gather`, of one thread and one part. A ``fresh`` block sets the sums, so that nothing need clear them.
     """
     shape = (ROWS, vectors, WIDTH)
     lanes = vectors * WIDTH
 
-    def multiply(g, t, group, gradients, turned, sums):
+    def multiply(g, t, group, panel_first, panel_end, gradients, turned, sums, nothing, fresh):
         step, turned_step, length = len(gradients) // FREQUENCIES, len(turned) // FREQUENCIES, g.panels * lanes
         for f in range(FREQUENCIES):
-            for panel in range(g.panels):
+            for panel in range(panel_first, panel_end):
                 b = f * turned_step + panel * t.lanes * lanes
                 for o in range(0, g.outputs, ROWS):
                     place = ((group * FREQUENCIES + f) * g.padded + o) * length + panel * lanes
                     rows = (f * step + o * t.lanes, t.lanes, 1, min(ROWS, g.outputs - o))
-                    total = (place, length)
-                    lanes_tile(gradients, rows, turned, b, t.lanes, sums, total, sums, total, shape)
+                    start, start_base, start_row = sums, place, length
+                    if fresh:
+                        start, start_base, start_row = nothing, 0, 0
+                    lanes_tile(
+                        gradients,
+                        rows,
+                        turned,
+                        b,
+                        t.lanes,
+                        start,
+                        (start_base, start_row),
+                        sums,
+                        (place, length),
+                        shape,
+                    )
 
     return register_jitable(multiply)
 
@@ -114,12 +137,14 @@ def _multiplier(vectors: int) -> Callable[..., None]:
 @specialised
 def _gather(size: int, piece: int, vectors: int) -> Callable[..., None]:
     """The kernel for filters of ``size`` x ``size``, pieces of ``piece`` tiles and register tiles of such lanes."""
-    step = TILE - size + 1
-    turn, multiply = _turner(vectors * WIDTH), _multiplier(vectors)
+    step, lanes = TILE - size + 1, vectors * WIDTH
+    turn, multiply = _turner(lanes), _multiplier(vectors)
     raise_maps, raise_gradient = map_raiser("input", size, piece), map_raiser("gradient", size, piece)
 
-    def gather(begin, end, worker, g, t, x, dy, taps, gradient_taps, starts, band, tiles, turned, gradients, sums):
-        """A task is a block of one group.
+    def gather(
+        begin, end, worker, g, t, x, dy, taps, gradient_taps, starts, band, tiles, turned, gradients, sums, nothing
+    ):
+        """A task is a part of the blocks of a group, for a run of its panels.
 
         Parameters
         ----------
@@ -131,44 +156,50 @@ def _gather(size: int, piece: int, vectors: int) -> Callable[..., None]:
         tiles : ndarray, [threads][frequencies][WIDTH channels][lanes of t]; frequencies are WIDTH floats further apart
         turned : ndarray, [threads][frequencies][panels][lanes of t][lanes of g], likewise
         gradients : ndarray, [threads][frequencies][outputs][lanes of t], likewise
-        sums : ndarray, [threads][groups][frequencies][padded][panels * lanes of g]
+        sums : ndarray, [parts][groups][frequencies][padded][panels * lanes of g]
+            Is set.
+        nothing : ndarray, [lanes of g]
+            Zeros.
         """
-        sums[worker, :] = 0
         size_in, size_out, here = (g.height, g.width), (g.out_height, g.out_width), band[worker]
         for task in range(begin, end):
-            group, block = task % g.groups, task // g.groups
-            image, line = block // t.bands * t.together, block % t.bands * t.tall
-            images, top = min(t.together, g.images - image), line * step - g.top
-            for c_first in range(0, g.channels, WIDTH):
-                for c in range(c_first, min(c_first + WIDTH, g.channels)):
-                    plane, to = (image * g.groups + group) * g.channels + c, (c - c_first) * t.lanes
-                    raise_maps(
-                        t, x, size_in, plane, g.groups * g.channels, images, top, taps, starts, here, tiles[worker], to
+            part, group, run = task // g.runs // g.groups, task // g.runs % g.groups, task % g.runs
+            panel_first, panel_end = g.panels * run // g.runs, g.panels * (run + 1) // g.runs
+            begins = g.blocks * part // g.parts
+            for block in range(begins, g.blocks * (part + 1) // g.parts):
+                image, line = block // t.bands * t.together, block % t.bands * t.tall
+                images, top = min(t.together, g.images - image), line * step - g.top
+                channel_end = min(panel_end * lanes, g.channels)
+                for c_first in range(panel_first * lanes, channel_end, WIDTH):
+                    for c in range(c_first, min(c_first + WIDTH, channel_end)):
+                        plane, to = (image * g.groups + group) * g.channels + c, (c - c_first) * t.lanes
+                        step_in, target = g.groups * g.channels, tiles[worker]
+                        raise_maps(t, x, size_in, plane, step_in, images, top, taps, starts, here, target, to)
+                    turn(t, tiles[worker], c_first, turned[worker])
+                for o in range(g.outputs):
+                    plane, to = (image * g.groups + group) * g.outputs + o, o * t.lanes
+                    step_out, target = g.groups * g.outputs, gradients[worker]
+                    raise_gradient(
+                        t, dy, size_out, plane, step_out, images, line * step, gradient_taps, starts, here, target, to
                     )
-                turn(t, tiles[worker], c_first, turned[worker])
-            for o in range(g.outputs):
-                plane, to = (image * g.groups + group) * g.outputs + o, o * t.lanes
-                step_out, target = g.groups * g.outputs, gradients[worker]
-                raise_gradient(
-                    t, dy, size_out, plane, step_out, images, line * step, gradient_taps, starts, here, target, to
-                )
-            multiply(g, t, group, gradients[worker], turned[worker], sums[worker])
+                fresh, held = block == begins, gradients[worker]
+                multiply(g, t, group, panel_first, panel_end, held, turned[worker], sums[part], nothing, fresh)
 
     return gather
 
 
 @specialised
 def _reduce(size: int) -> Callable[..., None]:
-    """The kernel that adds up the sums of the workers, taken back from the frequencies: ``G^T [...] G``."""
+    """The kernel that adds up the sums of the parts, taken back from the frequencies: ``G^T [...] G``."""
     taps = size * size
 
-    def reduce(begin, end, worker, g, sums, workers, table, dw):
-        """dw += the workers' sums; a task is an output channel.
+    def reduce(begin, end, worker, g, sums, table, dw):
+        """dw += the sums of the parts; a task is an output channel.
 
         Parameters
         ----------
         g : WinogradSums
-        sums : ndarray, [threads][groups][frequencies][padded][panels * lanes]; the first ``workers`` of them were used
+        sums : ndarray, [parts][groups][frequencies][padded][panels * lanes]
         table : ndarray, [taps][FREQUENCIES]
             :func:`.winograd_tile.spectrum`.
         dw : ndarray, [groups * outputs][channels][taps]
@@ -180,10 +211,10 @@ def _reduce(size: int) -> Callable[..., None]:
             for f in range(FREQUENCIES):
                 row = ((group * FREQUENCIES + f) * g.padded + output) * length
                 for c in range(g.channels):
-                    total = sums[0, row + c]
-                    for other in range(1, workers):
-                        total += sums[other, row + c]
-                    values[f, c] = total
+                    values[f, c] = sums[0, row + c]
+                for part in range(1, g.parts):
+                    for c in range(g.channels):
+                        values[f, c] += sums[part, row + c]
             for t in range(taps):
                 place = task * g.channels * taps + t
                 for c in range(g.channels):
@@ -199,7 +230,7 @@ def fits(g: Geometry) -> bool:
     """Whether the gradient of a convolution that :func:`.winograd.fits` is computed this way, too."""
     step = TILE - g.kernel[0] + 1
     tiles = g.images * math.prod(-(-n // step) for n in g.output_size)
-    floats = settings.threads() * FREQUENCIES * g.outputs * g.channels // g.group
+    floats = FREQUENCIES * g.outputs * g.channels // g.group
     return tiles >= _TILES and floats <= _SUMS
 
 
@@ -220,17 +251,34 @@ def backward_weights(
     t = tiling(g.images, size, max(g.size[1], g.output_size[1]), g.pad[1], g.output_size, most)
     vectors, padded = lane_vectors(channels), -(-outputs // ROWS) * ROWS
     lanes, threads = vectors * WIDTH, settings.threads()
-    panels = -(-channels // lanes)
-    sizes = WinogradSums(g.images, g.group, channels, outputs, *g.size, g.pad[0], *g.output_size, panels, lanes, padded)
+    panels, blocks = -(-channels // lanes), -(-g.images // t.together) * t.bands
+    floats, vectors_of_tiles = g.group * FREQUENCIES * padded * panels * lanes, blocks * t.lanes // WIDTH
+    again, products = g.outputs * vectors_of_tiles * _GRADIENT, floats * vectors_of_tiles * WIDTH
+    parts, runs = parts_and_runs(blocks, g.group, panels, floats, again, products)
+    sizes = WinogradSums(
+        g.images,
+        g.group,
+        channels,
+        outputs,
+        *g.size,
+        g.pad[0],
+        *g.output_size,
+        panels,
+        lanes,
+        padded,
+        blocks,
+        parts,
+        runs,
+    )
 
     def held(floats: int) -> np.ndarray:
         # A line of the cache more, so that frequencies do not all fall on the same ones.
         return arrays.zeros((threads, FREQUENCIES * (floats + WIDTH)), x.dtype)
 
-    sums = arrays.zeros((threads, g.group * FREQUENCIES * padded * panels * lanes), x.dtype)
+    sums = arrays.zeros((parts, floats), x.dtype)
     gather = call(
         _gather(size, t.piece, vectors),
-        -(-g.images // t.together) * t.bands * g.group,
+        parts * g.group * runs,
         sizes,
         t,
         x.reshape(-1),
@@ -243,8 +291,9 @@ def backward_weights(
         held(panels * lanes * t.lanes),
         held(outputs * t.lanes),
         sums,
+        arrays.zeros(lanes, x.dtype),
         work=g.multiplications / WIDTH,
     )
     table = np.ascontiguousarray(spectrum(size), x.dtype)
-    reduce = call(_reduce(size), g.outputs, sizes, sums, gather.workers, table, dw.reshape(-1), work=sums.size)
+    reduce = call(_reduce(size), g.outputs, sizes, sums, table, dw.reshape(-1), work=sums.size)
     return [*calls, gather, reduce]

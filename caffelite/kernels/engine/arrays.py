@@ -14,12 +14,18 @@ from caffelite.kernels.engine.compiling import kernel
 CHUNK = 4096
 
 
+#: Bytes from the beginning of an array to that of another one at least. LLVM's loops over vectors ask how far what they
+#: write lies behind what they read; where that is less than a few vectors, a loop over single elements runs, whose sums
+#: are others: tiny nets had other last digits from run to run, by where their arrays happened to lie.
+_APART = 1024
+
+
 def zeros(shape: Sequence[int] | int, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Return an array of zeros that starts at a cache line (64 bytes), so that no vector load crosses two."""
-    size = int(np.prod(shape, dtype=np.int64))
-    raw = np.zeros(size * np.dtype(dtype).itemsize + 64, np.uint8)
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    raw = np.zeros(max(size, _APART) + 64, np.uint8)
     start = -raw.ctypes.data % 64
-    return raw[start : start + size * np.dtype(dtype).itemsize].view(dtype).reshape(shape)
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 @kernel
@@ -107,8 +113,9 @@ class Shares:
         return len(self.firsts) - 1
 
 
-#: Floats of a blob from which on another thread takes a part of it.
-_PART = 16384
+#: Floats of a blob from which on another thread takes a part of it, and those that are dealt out as one: layers cut the
+#: same blobs by rows, and what one thread has written another one reads at a tenth of the speed.
+_PART, _PIECE = 4096, 512
 
 
 def shares(sizes: Sequence[int]) -> Shares:
@@ -120,8 +127,8 @@ def shares(sizes: Sequence[int]) -> Shares:
     for blob, size in enumerate(sizes):
         begin = bounds[-1]
         parts = min(max(size // _PART, 1), threads)
-        for start in range(0, size, CHUNK):
-            length = min(CHUNK, size - start)
+        for start in range(0, size, _PIECE):
+            length = min(_PIECE, size - start)
             thread = start * parts // size
             if loads[thread] + length > most:
                 thread = loads.index(min(loads))

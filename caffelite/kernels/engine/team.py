@@ -5,7 +5,8 @@ number in a sequence, and take shares of their own. A share is cut into blocks, 
 takes blocks of the others': a thread that the system has put to sleep holds up the one block that it has begun, and one
 that never came holds up nothing. What a kernel computes does not depend on who does which task, so neither do numbers.
 
-A thread that waits looks for work for a moment, then gives way to whoever is ready to run on its core, then sleeps.
+A thread that waits for work looks for it for a moment, then gives way to whoever is ready to run on its core, then
+sleeps; a caller that waits for a block looks for a moment, then sleeps.
 Where the whole team is taken, by another Python thread that runs a net, the caller does everything alone.
 
 The words of the team's memory, by index; what different threads write lies in different lines of the cache:
@@ -115,19 +116,23 @@ def _take(team, sequence, worker):
 
 
 @_inline
-def _look(team, place, value):
-    """Wait while the word at a place has a value, as long as it takes to be sure; return whether it has another."""
-    for _ in range(load(team + SPINS)):
+def _look(place, value, times):
+    """Look at the word at a place until it is another one than ``value``; return whether it became one in time."""
+    for _ in range(times):
         if load(place) != value:
             return True
         pause()
-    start, most = nanoseconds(), load(team + YIELDS)
-    while most > 0:
+    return False
+
+
+@_inline
+def _give_way(place, value, most):
+    """The same for so many nanoseconds, while others run on this core if they want to."""
+    start = nanoseconds()
+    while nanoseconds() - start < most:
         give_way()
         if load(place) != value:
             return True
-        if nanoseconds() - start > most:
-            break
     return False
 
 
@@ -144,12 +149,13 @@ def work(team, worker):
     """
     seen = load(team + SEQUENCE)
     while load(team + STOP) == 0:
-        if not _look(team, team + SEQUENCE, seen):
+        place = team + SEQUENCE
+        if not _look(place, seen, load(team + SPINS)) and not _give_way(place, seen, load(team + YIELDS)):
             # The caller clears ASLEEP before it wakes: all sleep no more then.
             add(team + ASLEEP, 1)
-            while load(team + SEQUENCE) == seen and load(team + STOP) == 0:
-                sleep(team + SEQUENCE, seen)
-        seen = load(team + SEQUENCE)
+            while load(place) == seen and load(team + STOP) == 0:
+                sleep(place, seen)
+        seen = load(place)
         taken = _take(team, seen, worker)
         if taken:
             add(team + DONE, taken)
@@ -178,7 +184,8 @@ def _share_out(team, address, context, tasks, shares, blocks):
     if done != others:
         start = nanoseconds()
         while done != others:
-            if not _look(team, team + DONE, done):
+            # It does not give way: a core that it leaves is another's for milliseconds, where sleepers are woken soon.
+            if not _look(team + DONE, done, load(team + SPINS)):
                 exchange(team + CALLER, 1)
                 if load(team + DONE) == done:
                     sleep(team + DONE, done)

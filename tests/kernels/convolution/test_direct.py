@@ -92,7 +92,7 @@ def test_one_image_is_shared_among_threads(case: tuple, threads: int, monkeypatc
     found = []
     for n in (1, threads):
         monkeypatch.setattr(settings, "threads", lambda n=n: n)
-        monkeypatch.setattr("caffelite.kernels.engine.calls.SERIAL_WORK", 0)
+        monkeypatch.setattr("caffelite.kernels.engine.calls.SERIAL_WORK", 1)
         y = np.full((g.images, g.outputs, *g.output_size), 7, np.float32)
         calls = forward(g, x, w, None, y)
         assert calls[-1].workers >= min(n, 4)
