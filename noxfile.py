@@ -84,6 +84,13 @@ def release(session: nox.Session) -> None:
     main_job(session)
 
 
+@nox.session(python=PYTHONS[0])
+def fuzz(session: nox.Session) -> None:
+    """Look for files that break a reader, five minutes long or as is said behind ``--``."""
+    install(session, ".[test]", "atheris")
+    session.run("python", "tests/fuzz/run.py", *session.posargs)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation's pages into build/docs; a warning is an error."""

@@ -37,6 +37,11 @@ def quoted(name: str) -> str:
     return f'"{name}"'
 
 
+def printable(text: str) -> str:
+    """Return a text in one line, with a replacement character for each that a terminal or a page would act on."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+
+
 def distance(a: str, b: str) -> int:
     """Return how many changes make ``a`` into ``b``; swapped neighbours are one (optimal string alignment)."""
     before: list[int] = []

@@ -77,7 +77,9 @@ def measure(
         The weights do not fit.
     """
     try:
-        net = source._replace(phase=TRAIN).net(global_stats=False, learn=False, allow_python=allow_python)
+        net = source._replace(phase=TRAIN).net(
+            global_stats=False, learn=False, allow_python=allow_python, output_root=None
+        )
     except DataError as error:
         return {}, str(error)
     try:

@@ -276,6 +276,7 @@ def _built(net: Net, items: list[_Item]) -> Net:
         dtype=np.float64,
         learn=False,
         allow_python=net.context.allow_python,
+        output_root=None,
     )
     for item, layer in zip(items, made.layers, strict=True):
         for own, values in zip(layer.blobs, item.blobs, strict=True):

@@ -59,6 +59,17 @@ def add_python(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-python", action="store_true", help="let Python layers run the code that the net names")
 
 
+def add_output_root(parser: argparse.ArgumentParser) -> None:
+    """Add where files go whose names stand in a net."""
+    parser.add_argument(
+        "--output-root",
+        type=Path,
+        default=".",
+        metavar="DIR",
+        help="folder that HDF5Output layers write to, and to nothing outside it (the current one)",
+    )
+
+
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add where the originals of the example data sets are."""
     parser.add_argument(

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     prepare_data([source], arguments.data, say)
     with compiling():
         with status("building the net"):
-            net = source.net(learn=False, allow_python=arguments.allow_python)
+            net = source.net(learn=False, allow_python=arguments.allow_python, output_root=None)
         try:
             net.copy_from(weights)
             with status("folding"):

@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _tested(source: NetSource, weights: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Test with the stored statistics."""
     with status("building the net"):
-        net = source.net(global_stats=True, allow_python=arguments.allow_python)
+        net = source.net(global_stats=True, allow_python=arguments.allow_python, output_root=None)
     try:
         net.copy_from(weights)
         iterations, data = extent(net, arguments.test_iterations)
@@ -108,7 +108,7 @@ def _tested(source: NetSource, weights: Path, arguments: argparse.Namespace) -> 
 def _measured(source: NetSource, weights: Path, out: Path, arguments: argparse.Namespace) -> tuple[list[Change], int]:
     """Measure over the training data and write the new weights."""
     with status("building the net"):
-        net = source.net(global_stats=False, learn=False, allow_python=arguments.allow_python)
+        net = source.net(global_stats=False, learn=False, allow_python=arguments.allow_python, output_root=None)
     try:
         net.copy_from(weights)
         iterations = arguments.iterations or epoch_iterations(net) or _ITERATIONS

@@ -20,6 +20,7 @@ from caffelite.cli.terminal import counted, say, status
 from caffelite.draw import plots
 from caffelite.errors import NetError
 from caffelite.layers.shared.normalizing import Statistics
+from caffelite.words import printable
 
 EXAMPLES = """examples:
   caffelite bn show models/mnist_mlp_bn.prototxt --weights snapshots/mnist_mlp_bn_iter_5000.caffemodel
@@ -146,7 +147,7 @@ def draw(stored: Mapping[str, Statistics], measured: Mapping[str, Statistics], p
                         color=colour,
                         label=kind,
                     )
-            axes.set_title(name, fontsize=10)
+            axes.set_title(printable(name), fontsize=10, parse_math=False)
             axes.set_xlabel("channel")
             axes.set_ylabel("mean ± std. deviation")
             axes.legend(frameon=False, fontsize=8)

@@ -10,6 +10,7 @@ from caffelite.cli.arguments import (
     UsageError,
     add_data,
     add_gpu,
+    add_output_root,
     add_python,
     add_state,
     add_threads,
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads(parser)
     add_gpu(parser)
     add_python(parser)
+    add_output_root(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -85,7 +87,9 @@ def _test(source: NetSource, arguments: argparse.Namespace, gpu: Gpu | None) -> 
     """Test one net; return what was found."""
     stats = None if arguments.stats is None else arguments.stats == "global"
     with status("building the net"):
-        net = source.net(global_stats=stats, allow_python=arguments.allow_python, gpu=gpu)
+        net = source.net(
+            global_stats=stats, allow_python=arguments.allow_python, output_root=arguments.output_root, gpu=gpu
+        )
     before = (0, 0.0) if gpu is None else (gpu.bytes, gpu.seconds)
     try:
         for path in arguments.weights:

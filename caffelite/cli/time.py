@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     with compiling():
         with status("building the net"):
             net = source._replace(phase=phase).net(
-                weights=arguments.weights, allow_python=arguments.allow_python, gpu=gpu
+                weights=arguments.weights, allow_python=arguments.allow_python, output_root=None, gpu=gpu
             )
         try:
             measured = measure(net, arguments.iterations, backward=phase == TRAIN)

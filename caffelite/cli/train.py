@@ -11,6 +11,7 @@ from caffelite.cli.arguments import (
     UsageError,
     add_data,
     add_gpu,
+    add_output_root,
     add_python,
     add_state,
     add_threads,
@@ -81,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where a loss, a gradient or a parameter is NaN or infinite: stop with a snapshot of the last finite "
         "state, warn once, or ignore it (stop)",
     )
+    add_output_root(parser)
     add("--sigint-effect", choices=EFFECTS, default="stop", help="what Ctrl-C does (stop)")
     add("--sighup-effect", choices=EFFECTS, default="snapshot", help="what a hangup does (snapshot)")
 
@@ -208,6 +210,7 @@ def _train(
         shown,
         weights=[],
         allow_python=arguments.allow_python,
+        output_root=arguments.output_root,
         gpu=arguments.gpu,
         non_finite=arguments.non_finite,
     )

@@ -38,7 +38,7 @@ def decode_image(source: bytes | str | Path, what: str, color: bool | None = Non
         Pillow is not installed.
     """
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise MissingExtraError("encoded images need Pillow: pip install 'caffelite[images]'") from None
     try:
@@ -49,8 +49,11 @@ def decode_image(source: bytes | str | Path, what: str, color: bool | None = Non
             pixels = np.asarray(image.convert("RGB" if colored else "L"))
     except FileNotFoundError:
         raise DataError(f"{what}: there is no such file") from None
+    except UnidentifiedImageError:  # its own words name the file, which may be a line of somebody else's
+        raise DataError(f"{what} is not an image that can be decoded: its format is not known") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{what} is not an image that can be decoded: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise DataError(f"{what} is not an image that can be decoded: {reason}") from None
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))
 
 
@@ -85,6 +88,8 @@ def _neighbours(old: int, new: int, columns: bool) -> tuple[np.ndarray, np.ndarr
 def read_list(source: str) -> list[tuple[str, int, int]]:
     """Return paths, labels and line numbers of a list of images, a line each: the path, a space, the label.
 
+    No error has words of the list in it: a net from elsewhere can name a file that is not to be shown.
+
     Raises
     ------
     DataError
@@ -104,7 +109,7 @@ def read_list(source: str) -> list[tuple[str, int, int]]:
         except ValueError:
             path = ""
         if not path or abs(items[-1][1]) > _LARGEST_LABEL:
-            raise DataError(f"{source}:{number}: {quoted(line.strip()[:60])} is not the path of an image and its label")
+            raise DataError(f"{source}:{number}: the line is not the path of an image, a space and its label")
     if not items:
         raise DataError(f"the list of images {quoted(source)} is empty")
     return items
@@ -150,9 +155,8 @@ class ImageStream:
         """Return an image of the run, its label, and what it is called in errors."""
         epoch, number = divmod(position, self.epoch_size)
         path, label, line = self._items[self._order(epoch)[number] if self.settings.shuffle else number]
-        path = self.settings.root_folder + path
-        what = f"{path} ({self.settings.source}:{line})"
-        image = decode_image(path, what, self.settings.is_color)
+        what = f"{self.settings.source}:{line}: the image"
+        image = decode_image(self.settings.root_folder + path, what, self.settings.is_color)
         if self.settings.new_height:
             image = resize(image, self.settings.new_height, self.settings.new_width)
         return image, label, what

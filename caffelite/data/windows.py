@@ -137,7 +137,7 @@ class WindowStream:
         self, number: int, line: str, lines: Iterator[tuple[int, str]], kinds: tuple[list[np.ndarray], list[np.ndarray]]
     ) -> None:
         if line.split() != ["#", str(len(self._images))]:
-            self._broken(number, f'"# {len(self._images)}" is expected, where an image begins, not {quoted(line[:40])}')
+            self._broken(number, f'"# {len(self._images)}" is expected, where an image begins')
         path = next(lines, (number, ""))[1]
         try:
             channels, _, _, count = (int(text) for _, text in islice(lines, 4))
@@ -191,18 +191,18 @@ class WindowStream:
 
     def cut(self, window: np.ndarray, mirrored: bool, out: np.ndarray) -> None:
         """Put a window into ``out``, channels x crop x crop."""
-        path = self._images[window[0]]
+        path, what = self._images[window[0]], f'image "# {window[0]}" of {self.settings.source}'
         if self.settings.cache_images and path not in self._cache:
             try:
                 self._cache[path] = Path(path).read_bytes()
             except OSError as error:
-                raise DataError(f"{path}: {error.strerror}") from None
-        image = decode_image(self._cache.get(path, path), path, True)
+                raise DataError(f"{what}: {error.strerror}") from None
+        image = decode_image(self._cache.get(path, path), what, True)
         x1, y1, x2, y2 = (int(n) for n in window[2:])
         square, size = self.settings.crop_mode == "square", image.shape[1:]
         place = place_window((x1, y1, x2, y2), size, self.crop, self.settings.context_pad, square)
         if not (0 <= place.x1 <= place.x2 < size[1] and 0 <= place.y1 <= place.y2 < size[0]):
-            raise DataError(f"{path} has shape {text_of(image.shape)}, and no window from {x1}, {y1} to {x2}, {y2}")
+            raise DataError(f"{what} has shape {text_of(image.shape)}, and no window from {x1}, {y1} to {x2}, {y2}")
         left = place.right if mirrored else place.left
         width, height = min(place.width, self.crop - left), min(place.height, self.crop - place.top)
         out.fill(0)

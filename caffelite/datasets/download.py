@@ -23,6 +23,8 @@ from caffelite.files import replace
 #: wait.
 OPEN_SECONDS = 5.0
 _READ_SECONDS = 20.0
+#: The SHA-256 tells what a file is; that nobody on the way sees or holds up what is fetched, only this does.
+_SCHEMES = ("https",)
 _BLOCK = 1 << 16
 
 
@@ -104,17 +106,30 @@ def _download(remote: Remote, path: Path, unreachable: set[str], say: Callable[[
     raise DataError(f"{remote.name} could not be downloaded ({reason})")
 
 
+def _check_scheme(url: str) -> None:
+    scheme = urllib.parse.urlsplit(url).scheme
+    if scheme not in _SCHEMES:
+        raise ValueError(f"an address with {scheme or 'no scheme'}, and only https is taken")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Goes where a server sends it, as long as that is no weaker than the address it came from."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        _check_scheme(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _open(url: str, start: int) -> Any:
     """Open an address at a byte, within :data:`OPEN_SECONDS` all in all, name lookup included."""
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise ValueError("not an http address")
+    _check_scheme(url)
     headers = {"User-Agent": "caffelite"} | ({"Range": f"bytes={start}-"} if start else {})
     request = urllib.request.Request(url, headers=headers)
     result: list[Any] = []
 
     def work() -> None:
         try:
-            result.append(urllib.request.urlopen(request, timeout=_READ_SECONDS))
+            result.append(urllib.request.build_opener(_Redirects).open(request, timeout=_READ_SECONDS))
         except Exception as error:
             result.append(error)
 

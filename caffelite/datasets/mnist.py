@@ -30,7 +30,7 @@ _PAIR_SEED = 1701
 _LARGEST_IMAGE = 1 << 20
 
 _HOSTS = (
-    "http://yann.lecun.com/exdb/mnist/",
+    "https://yann.lecun.com/exdb/mnist/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )

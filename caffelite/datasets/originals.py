@@ -16,6 +16,7 @@ import numpy as np
 from caffelite.datasets.download import Remote
 from caffelite.errors import DataError
 from caffelite.files import written_until_full
+from caffelite.words import quoted
 
 #: Images (n, C, H, W) uint8 and labels (n,) uint8.
 Chunk = tuple[np.ndarray, np.ndarray]
@@ -25,6 +26,8 @@ CHUNK = 1000
 _SUFFIXES = ("", ".gz", ".xz", ".bz2")
 _LARGEST_MEMBER = 1 << 28
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
+#: tarfile passes on what it stumbles over in a broken header: numbers that are none, names that are no text.
+_BROKEN_TAR = (*_BROKEN, ValueError, ArithmeticError, LookupError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +156,14 @@ def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
         with tarfile.open(archive, "r|*") as tar:
             for member in tar:
                 name = member.name.rsplit("/", 1)[-1]
+                # Also of those that are passed over: tarfile goes on to the end of what a header announces.
+                if member.size > _LARGEST_MEMBER:
+                    raise DataError(f"{archive}: {quoted(name)} is of {member.size} bytes, more than expected")
                 if not member.isfile() or name not in names:
                     continue
-                if member.size > _LARGEST_MEMBER:
-                    raise DataError(f"{archive}: {name} is of {member.size} bytes, more than expected")
                 source = cast(BinaryIO, tar.extractfile(member))
                 _write(source, folder / name, archive)
-    except _BROKEN as error:
+    except _BROKEN_TAR as error:
         raise DataError(f"{archive} cannot be read: {_first_line(error)}") from None
 
 

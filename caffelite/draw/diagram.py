@@ -13,6 +13,7 @@ from caffelite.draw.boxes import Box, BoxRow, Diagram, build, short_number
 from caffelite.errors import Error, MissingExtraError
 from caffelite.files import atomic_write
 from caffelite.schema.text import read_net
+from caffelite.words import printable
 
 #: Background, border; dark text on them reads well, and boxes stand out on a light and on a dark page.
 _COLOURS = {
@@ -29,8 +30,8 @@ _TEXT, _SOFT, _LINE = "#1c2430", "#4a5563", "#5b6572"
 _RENDERED = (".svg", ".png", ".pdf")
 #: Two words that are equally wide only where each letter is a box with its number in it.
 _WIDTHS = 'digraph { node [shape=plain, fontname="Helvetica"]; "iiii"; "WWWW"; }'
-#: What Mermaid reads as its own in a text between quotes: entities, the text's end, an edge's end, code, directives.
-_MERMAID = str.maketrans({"#": "#35;", '"': "#quot;", "|": "#124;", "`": "#96;", "%": "#37;", "\n": " "})
+#: What Mermaid reads as its own between quotes: entities, the text's end, an edge's end, code, directives, formulas.
+_MERMAID = str.maketrans({"#": "#35;", '"': "#quot;", "|": "#124;", "`": "#96;", "%": "#37;", "$": "#36;"})
 
 
 def draw(
@@ -130,7 +131,7 @@ def dot(diagram: Diagram, rankdir: str = "TB") -> str:
     lines = [
         "digraph net {",
         f'  graph [rankdir={rankdir}, bgcolor="white", fontname="Helvetica", fontsize=15, fontcolor="{_TEXT}", '
-        f"nodesep=0.3, ranksep=0.35, labelloc=t, label=<<b>{html.escape(diagram.title or 'net')}</b>"
+        f"nodesep=0.3, ranksep=0.35, labelloc=t, label=<<b>{_html_text(diagram.title or 'net')}</b>"
         f'<br/><font point-size="11" color="{_SOFT}">{html.escape(_title(diagram))}</font>>];',
         f'  node [shape=plain, fontname="Helvetica", fontsize=11, fontcolor="{_TEXT}"];',
         f'  edge [fontname="Helvetica", fontsize=9, fontcolor="{_SOFT}", color="{_LINE}", arrowsize=0.7];',
@@ -143,13 +144,18 @@ def dot(diagram: Diagram, rankdir: str = "TB") -> str:
         words += [edge.shape] if edge.shape else []
         words += [f"({edge.phases})"] if edge.phases else []
         style = ", style=dashed" if edge.phases else ""
-        lines.append(f'  b{edge.source} -> b{edge.target} [label="{_quoted("  ".join(words))}"{style}];')
+        lines.append(f'  b{edge.source} -> b{edge.target} [label="{"  ".join(map(_quoted, words))}"{style}];')
     lines.append("}")
     return "\n".join(lines) + "\n"
 
 
 def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    # Graphviz reads HTML's entities in any text.
+    return printable(text).replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _html_text(text: str) -> str:
+    return html.escape(printable(text))
 
 
 def _table(box: Box) -> str:
@@ -160,12 +166,12 @@ def _table(box: Box) -> str:
 
 def _html_row(row: BoxRow, in_place: bool) -> str:
     fill = _COLOURS[row.kind][0]
-    name = html.escape(row.name) if in_place else f"<b>{html.escape(row.name)}</b>"
-    head = f'{name}  <font color="{_SOFT}">{html.escape(row.type)}</font>'
+    name = _html_text(row.name) if in_place else f"<b>{_html_text(row.name)}</b>"
+    head = f'{name}  <font color="{_SOFT}">{_html_text(row.type)}</font>'
     lines = [head + (f"  <i>{row.phases}</i>" if row.phases else "")]
     small = '<font point-size="9" color="{}">{}</font>'
-    lines += [small.format(_TEXT, html.escape(text)) for text in row.settings]
-    lines += [small.format(_SOFT, html.escape(text)) for text in _facts(row)]
+    lines += [small.format(_TEXT, _html_text(text)) for text in row.settings]
+    lines += [small.format(_SOFT, _html_text(text)) for text in _facts(row)]
     return f'<tr><td bgcolor="{fill}" align="center">{"<br/>".join(lines)}</td></tr>'
 
 
@@ -198,12 +204,12 @@ def mermaid(diagram: Diagram, rankdir: str = "TB") -> str:
 
 
 def _mermaid_text(text: str) -> str:
-    return html.escape(text, quote=False).translate(_MERMAID)
+    return html.escape(printable(text), quote=False).translate(_MERMAID)
 
 
 def _markdown_text(text: str) -> str:
     """Return a text that means itself in a line of Markdown; ``_`` means something only at a word's edge."""
-    line = html.escape(" ".join(text.split()), quote=False)
+    line = html.escape(printable(text), quote=False)
     return re.sub(r"[\\`*\[\]#~|$]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", line)
 
 

@@ -82,7 +82,8 @@ def _parse(begin, end, worker, addresses, lengths, channels, height, width, pixe
         position = 0
         while position < len(record):
             tag, position = _varint(record, position)
-            if position < 0:
+            if position < 0 or tag < 8 or tag >> 32:  # no field has the number 0, or one that large
+                position = -1
                 break
             number, kind = tag >> 3, tag & 7
             if kind == 0:

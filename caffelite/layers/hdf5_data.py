@@ -73,20 +73,24 @@ class HDF5Data(Layer):
             raise DataError(f"the list of files {quoted(source)} is empty")
         rows = []
         first: list[Shape] = []
-        for file in self._files:
-            shapes = row_shapes(file, self._names)
+        for i, file in enumerate(self._files):
+            shapes = row_shapes(file, self._names, self._what(i))
             rows.append(shapes[0][0])
             bare = [shape[1:] for shape in shapes]
             first = first or bare
             for name, mine, others in zip(self._names, bare, first, strict=True):
                 if mine != others:
                     raise DataError(
-                        f"{file}: rows of {quoted(name)} are {text_of(mine)}, those of {self._files[0]} "
+                        f"{self._what(i)}: rows of {quoted(name)} are {text_of(mine)}, those of the first file "
                         f"{text_of(others)}"
                     )
         self._rows = np.array(rows, np.int64)
         self.epoch_size = int(self._rows.sum())
         self._shapes = first
+
+    def _what(self, file: int) -> str:
+        """Return what a file is called in errors, without words of the list: it may be one that is not to be shown."""
+        return f"file {file + 1} of {self.param.hdf5_data_param.source}"
 
     def _shuffled(self, epoch: int, file: int | None) -> np.ndarray:
         """Return the order of the files the n-th time round, or of the rows in one of them."""
@@ -127,11 +131,11 @@ class HDF5Data(Layer):
     def _read(self, file: int) -> None:
         self._values, self._loaded = [], -1
         try:
-            values = read_rows(self._files[file], self._names)
+            values = read_rows(self._files[file], self._names, self._what(file))
         except (DataError, MissingExtraError) as error:
             raise type(error)(f"{self.where('source')}: {error}") from None
         if [v.shape for v in values] != [(self._rows[file], *shape) for shape in self._shapes]:
-            raise DataError(f"{self.where('source')}: {self._files[file]} has changed since the net was built")
+            raise DataError(f"{self.where('source')}: {self._what(file)} has changed since the net was built")
         self._values, self._loaded = values, file
 
     def close(self) -> None:

@@ -61,6 +61,8 @@ class Net:
         for it.
     allow_python : bool, optional
         Whether Python layers may run the code that the net names.
+    output_root : path, optional
+        The folder that HDF5Output layers write to, by default the current one; None: they write nothing.
     gpu : Gpu, optional
         What BatchNorm layers run on, in place of the CPU; not in float64.
 
@@ -107,12 +109,14 @@ class Net:
         share: "Net | None" = None,
         learn: bool | None = None,
         allow_python: bool = False,
+        output_root: str | Path | None = ".",
         gpu: Gpu | None = None,
     ) -> None:
         self.document = read_net(source) if isinstance(source, str | Path) else source
         self.phase = phase
         self.context = Context(phase, 1 if seed is None else seed, global_stats, allow_python)
         self.context.home = Path(self.document.filename).parent
+        self.context.output_root = None if output_root is None else Path(output_root)
         self._keep = keep
         self._dtype = np.dtype(dtype)
         if gpu is not None and self._dtype == np.float32:

@@ -1,5 +1,6 @@
 """Weights and solver states as HDF5, laid out as Caffe does; needs the extra ``hdf5``."""
 
+import os
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from caffelite.errors import DataError, MissingExtraError, WeightsError
 from caffelite.files import atomic_write
 from caffelite.schema.blobs import LARGEST_BLOB
 
+#: The attribute of files that a RowWriter made, which another one may take the place of.
+_WRITER = "written_by"
+_ROW_FILE = "caffelite HDF5Output"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 #: Deflate makes nothing smaller than this; what announces more has no values in the file.
 _MOST_COMPRESSED = 1032
@@ -36,7 +40,7 @@ def is_hdf5(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Any]:
+def _opened(path: str | Path, what: str | None = None) -> Iterator[Any]:
     module = h5py()
     try:
         with module.File(path, "r") as file:
@@ -45,7 +49,9 @@ def _opened(path: str | Path) -> Iterator[Any]:
         raise
     # h5py passes on what the library finds broken as whichever of these comes near.
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path}: not a whole HDF5 file ({error})") from None
+        shown = what or str(path)
+        reason = str(error).replace(f"'{path}'", shown)
+        raise WeightsError(f"{shown}: not a whole HDF5 file ({reason})") from None
 
 
 def _own(group: Any, name: str, what: str) -> Any:
@@ -191,24 +197,24 @@ def write_hdf5_state(
 
 
 @contextmanager
-def _row_datasets(path: str | Path, names: Sequence[str]) -> Iterator[list[Any]]:
+def _row_datasets(path: str | Path, names: Sequence[str], what: str) -> Iterator[list[Any]]:
     """Give datasets of numbers that have equally many rows."""
-    if not Path(path).is_file():
-        raise DataError(f"{path}: there is no such file")
+    if not os.path.isfile(path):
+        raise DataError(f"{what}: there is no such file")
     try:
-        with _opened(path) as file:
+        with _opened(path, what) as file:
             datasets = []
             for name in names:
                 group, *parts = file, *name.strip("/").split("/")
                 for part in parts[:-1]:
-                    group = _own(group, part, str(path)) if part in group else {}
+                    group = _own(group, part, what) if part in group else {}
                 if parts[-1] not in group:
-                    raise DataError(f'{path}: there is no dataset "{name}"')
-                datasets.append(_dataset(group, parts[-1], str(path), "fiu"))
+                    raise DataError(f'{what}: there is no dataset "{name}"')
+                datasets.append(_dataset(group, parts[-1], what, "fiu"))
             for name, dataset in zip(names, datasets, strict=True):
                 if not dataset.shape or not dataset.size or dataset.shape[:1] != datasets[0].shape[:1]:
                     raise DataError(
-                        f'{path}: "{name}" has shape {dataset.shape}, "{names[0]}" {datasets[0].shape}; '
+                        f'{what}: "{name}" has shape {dataset.shape}, "{names[0]}" {datasets[0].shape}; '
                         "there must be rows, and the same number of them"
                     )
             yield datasets
@@ -216,21 +222,21 @@ def _row_datasets(path: str | Path, names: Sequence[str]) -> Iterator[list[Any]]
         raise DataError(str(error)) from None
 
 
-def row_shapes(path: str | Path, names: Sequence[str]) -> list[tuple[int, ...]]:
-    """Return the shapes of datasets of numbers, all with the same number of rows.
+def row_shapes(path: str | Path, names: Sequence[str], what: str) -> list[tuple[int, ...]]:
+    """Return the shapes of datasets of numbers, all with the same number of rows; ``what`` the file is in errors.
 
     Raises
     ------
     DataError
         The file or a dataset is missing or damaged, or numbers of rows differ.
     """
-    with _row_datasets(path, names) as datasets:
+    with _row_datasets(path, names, what) as datasets:
         return [dataset.shape for dataset in datasets]
 
 
-def read_rows(path: str | Path, names: Sequence[str], dtype: Any = np.float32) -> list[np.ndarray]:
+def read_rows(path: str | Path, names: Sequence[str], what: str, dtype: Any = np.float32) -> list[np.ndarray]:
     """Return datasets of numbers, as :func:`row_shapes` takes them."""
-    with _row_datasets(path, names) as datasets:
+    with _row_datasets(path, names, what) as datasets:
         return [np.asarray(dataset.astype(dtype)[()]) for dataset in datasets]
 
 
@@ -242,13 +248,21 @@ class RowWriter:
     Parameters
     ----------
     path : path
+
+    Raises
+    ------
+    FileExistsError
+        There is something that another RowWriter did not make.
     """
 
     def __init__(self, path: str | Path) -> None:
+        if os.path.lexists(path) and not _is_row_file(path):
+            raise FileExistsError("it is there already, and was not made by an HDF5Output layer")
         self.path = path
         self._context = atomic_write(path)
         temporary = self._context.__enter__()
         self._file = h5py().File(temporary, "w")
+        self._file.attrs[_WRITER] = _ROW_FILE
         self.close = weakref.finalize(self, _finish, self._file, self._context)
 
     def append(self, name: str, rows: np.ndarray) -> None:
@@ -263,6 +277,14 @@ class RowWriter:
         dataset = self._file[name]
         dataset.resize(dataset.shape[0] + len(rows), axis=0)
         dataset[-len(rows) :] = rows
+
+
+def _is_row_file(path: str | Path) -> bool:
+    try:
+        with _opened(path) as file:
+            return bool(file.attrs.get(_WRITER) == _ROW_FILE)
+    except WeightsError:
+        return False
 
 
 def _finish(file: Any, context: Any) -> None:

@@ -219,9 +219,12 @@ class _Parser:
         if descriptor.type == FieldDescriptor.TYPE_BYTES:
             return bytes(joined)
         try:
-            return joined.decode()
+            text = joined.decode()
         except UnicodeDecodeError:
             self.fail(token, f'"{descriptor.name}" is not valid UTF-8')
+        if "\0" in text:  # the system opens no file of such a name
+            self.fail(token, f'"{descriptor.name}" has a character 0 in it, which no name has')
+        return text
 
     def unknown_field(self, message: Message, path: FieldPath) -> None:
         token = self.take()

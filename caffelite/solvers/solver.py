@@ -50,6 +50,8 @@ class Solver:
         Weights to start from, in place of those that the solver names.
     allow_python : bool, optional
         Whether Python layers may run the code that the nets name.
+    output_root : path, optional
+        The folder that HDF5Output layers write to; by default the current one.
     gpu : int, optional
         The GPU that BatchNorm layers run on; by default the file's ``device_id``, where it says ``solver_mode: GPU``.
     non_finite : {"stop", "warn", "ignore"}, optional
@@ -89,10 +91,11 @@ class Solver:
         seed: int | None = None,
         weights: Sequence[str | Path] | None = None,
         allow_python: bool = False,
+        output_root: str | Path = ".",
         gpu: int | None = None,
         non_finite: str = "stop",
     ) -> None:
-        self._allow_python = allow_python
+        self._allow_python, self._output_root = allow_python, output_root
         self.settings = source if isinstance(source, Settings) else Settings(load_solver(source))
         self.param = p = self.settings.param
         if seed is not None:
@@ -145,6 +148,7 @@ class Solver:
             # The net that is trained learns in whichever phase the files put it.
             learn=True if share is None else None,
             allow_python=self._allow_python,
+            output_root=self._output_root,
             gpu=self.gpu,
         )
 

@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pytest
 
+from caffelite.cli.bn_show import draw
+from caffelite.layers.shared.normalizing import Statistics
 from caffelite.net import Net
 from caffelite.words import TEST
 
@@ -41,6 +43,13 @@ def test_plot(end, start, caffelite, run_folder):
     pytest.importorskip("matplotlib")
     assert caffelite(*COMMAND, "--plot", f"s.{end}")[0] == 0
     assert (run_folder / f"s.{end}").read_bytes().startswith(start)
+
+
+def test_a_name_is_no_formula(tmp_path):
+    pytest.importorskip("matplotlib")
+    values = Statistics(np.zeros(2), np.ones(2), None, "")
+    draw({r"$\frac{a}$": values}, {}, tmp_path / "s.svg")
+    assert (tmp_path / "s.svg").is_file()
 
 
 def test_without_matplotlib(caffelite, run_folder, monkeypatch):

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import threading
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from caffelite.datasets import download as module
 from caffelite.datasets.download import Remote, download
+from caffelite.datasets.prepare import DATASETS
 from caffelite.errors import DataError
 
 CONTENT = bytes(range(256)) * 2000
@@ -27,6 +29,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         kind, span = self.path.split("/")[1], self.headers.get("Range")
         self.asked.append((kind, span))
         start = int(span.removeprefix("bytes=").removesuffix("-")) if span and kind != "no-ranges" else 0
+        if kind == "elsewhere":
+            self.send_response(302)
+            self.send_header("Location", "ftp://127.0.0.1/good/file")
+            self.end_headers()
+            return
         if kind == "missing":
             self.send_error(404)
             return
@@ -60,6 +67,13 @@ class Server:
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
+
+
+@pytest.fixture(autouse=True)
+def plain_http(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server here, which has no certificate, stand for one that has."""
+    if "by_https" not in request.node.name:
+        monkeypatch.setattr(module, "_SCHEMES", ("http",))
 
 
 @pytest.fixture
@@ -166,3 +180,24 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, server: Server) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="file"):
         download([server.remote("good")], tmp_path / "file", print)
+
+
+def test_files_come_by_https_alone(tmp_path: Path, server: Server) -> None:
+    with pytest.raises(DataError, match="an address with http, and only https is taken"):
+        download([server.remote("good")], tmp_path, print)
+    assert server.asked == [] and files(tmp_path) == {}
+    assert not [
+        url for data in DATASETS.values() for remote in data.remotes for url in remote.urls if url[:8] != "https://"
+    ]
+
+
+def test_a_server_does_not_lead_away(tmp_path: Path, server: Server) -> None:
+    with pytest.raises(DataError, match="an address with ftp"):
+        download([server.remote("elsewhere")], tmp_path, print)
+    assert files(tmp_path) == {}
+
+
+@pytest.mark.parametrize("address", ["http://example.org/x", "ftp://example.org/x", "file:///etc/hostname"])
+def test_a_server_reached_by_https_does_not_lead_away(address: str) -> None:
+    with pytest.raises(ValueError, match="only https"):
+        module._Redirects().redirect_request(urllib.request.Request("https://a.org"), None, 302, "", {}, address)

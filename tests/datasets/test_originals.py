@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from caffelite.datasets import cifar10, mnist
-from caffelite.datasets.originals import Chunk, Splits
+from caffelite.datasets.originals import Chunk, Splits, unpack
 from caffelite.errors import DataError
 
 DICE = np.random.default_rng(2)
@@ -218,3 +218,34 @@ def test_pairs_are_two_images_and_whether_they_show_the_same() -> None:
     for (one, other), label in zip(images, labels, strict=True):
         assert label == (number_of[one.tobytes()] == number_of[other.tobytes()])
     assert 70 < labels.sum() < 190
+
+
+def _hostile_tar(header: tarfile.TarInfo, content: bytes, size: bytes = b"") -> bytes:
+    block = bytearray(header.tobuf(tarfile.USTAR_FORMAT))
+    if size:
+        block[124:136] = size
+        block[148:156] = b" " * 8
+        block[148:156] = b"%06o\0 " % sum(block[:512])
+    return bytes(block) + content + bytes(-len(content) % 512 + 1024)
+
+
+def _extended(record: bytes) -> bytes:
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = tarfile.XHDTYPE, len(record)
+    return _hostile_tar(header, record)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _extended(b"21 hdrcharset=\xaf\xff\xfe\xfd\xfc\xfb\n"),
+        _hostile_tar(tarfile.TarInfo("huge"), b"", b"\x80" + b"\xff" * 11),
+        b"",
+    ],
+    ids=["charset", "huge", "empty"],
+)
+def test_an_archive_with_broken_headers_is_one_sentence(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(DataError) as error:
+        unpack(tmp_path / "a.tar", ["data.bin"], tmp_path)
+    assert str(error.value).startswith(f"{tmp_path / 'a.tar'}") and "\n" not in str(error.value)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -137,6 +138,31 @@ def test_names_that_mean_something_in_the_other_language(name: str) -> None:
     assert "<b>&c" not in dot(diagram)
     if shutil.which("dot"):
         subprocess.run(["dot", "-Tsvg"], input=dot(diagram).encode(), check=True, capture_output=True)
+
+
+NASTY = "<script>alert(1)</script>&lt;script&gt; <img src=x onerror=alert(1)> ]]> \"a' --> </text> $\\\\frac$ \\001\\033[31m\\r```"
+
+
+@pytest.mark.parametrize("kind", ["svg", "dot", "md"])
+def test_names_are_text_in_every_format(kind: str, tmp_path: Path) -> None:
+    name = NASTY.replace('"', '\\"')
+    layer = f'layer {{ name: "{name}" type: "{name}" bottom: "x" top: "{name}" param {{ name: "{name}" }} }}'
+    text = f'name: "{name}"\n{hostile(name)}{layer}{layer.replace("bottom: ", f"""bottom: "{name}" bottom: """)}'
+    (tmp_path / "net.prototxt").write_text(text)
+    draw(tmp_path / "net.prototxt", tmp_path / f"net.{kind}")
+    drawn = (tmp_path / f"net.{kind}").read_text()
+    assert "\033" not in drawn and "\001" not in drawn and "\r" not in drawn
+    assert "<script" not in drawn and "<img" not in drawn
+    if kind == "svg":
+        root = ElementTree.fromstring(drawn)
+        assert {element.tag.rpartition("}")[2] for element in root.iter()} <= {
+            *("svg", "g", "title", "polygon", "polyline", "path", "text", "ellipse"),
+        }
+        assert not [key for element in root.iter() for key in element.attrib if key.startswith("on") or "href" in key]
+        shown = "".join(element.text or "" for element in root.iter() if element.tag.endswith("text"))
+        assert "<script>alert(1)</script>&lt;script&gt;" in shown.replace("\N{NO-BREAK SPACE}", " ")
+    if kind == "md":
+        assert drawn.count("```") == 2 and len(drawn.splitlines()) == 15
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from caffelite.cli import main
 from caffelite.errors import DataError, Error
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
@@ -79,15 +80,15 @@ def test_shuffle_gives_another_order_each_time_and_goes_on_bit_for_bit() -> None
         ('source: "list.txt" batch_size: 1', "transform_param { scale: 2 }", "takes no transform_param"),
         ('source: "away" batch_size: 1', "", 'the list of files "away" cannot be read: No such file or directory'),
         ('source: "empty" batch_size: 1', "", 'the list of files "empty" is empty'),
-        ('source: "gone" batch_size: 1', "", "gone.h5: there is no such file"),
-        ('source: "text" batch_size: 1', "", "list.txt: not a whole HDF5 file"),
-        ('source: "nox" batch_size: 1', "", 'nox.h5: there is no dataset "x"'),
+        ('source: "gone" batch_size: 1', "", "file 2 of gone: there is no such file"),
+        ('source: "text" batch_size: 1', "", "file 1 of text: not a whole HDF5 file"),
+        ('source: "nox" batch_size: 1', "", 'file 1 of nox: there is no dataset "x"'),
         ('source: "rows" batch_size: 1', "", '"y" has shape (3,), "x" (2, 2, 3); there must be rows, and the same'),
         ('source: "scalar" batch_size: 1', "", '"x" has shape (), "x" (); there must be rows'),
         ('source: "none" batch_size: 1', "", '"x" has shape (0, 3), "x" (0, 3); there must be rows'),
-        ('source: "wide" batch_size: 1', "", 'wide.h5: rows of "x" are 2×4, those of 0.h5 2×3'),
-        ('source: "words" batch_size: 1', "", 'words.h5: "x" does not hold the numbers'),
-        ('source: "link" batch_size: 1', "", 'link.h5: "x" is a link to another file, which is not followed'),
+        ('source: "wide" batch_size: 1', "", 'file 2 of wide: rows of "x" are 2×4, those of the first file 2×3'),
+        ('source: "words" batch_size: 1', "", 'file 1 of words: "x" does not hold the numbers'),
+        ('source: "link" batch_size: 1', "", 'file 1 of link: "x" is a link to another file, which is not followed'),
     ],
 )
 def test_what_does_not_fit_is_told(settings: str, more: str, text: str) -> None:
@@ -118,7 +119,7 @@ def test_a_file_that_changes_is_told() -> None:
     net = net_of()
     with h5py.File("2.h5", "w") as file:
         file["x"], file["y"] = np.zeros((9, 2, 3)), np.zeros(9)
-    with pytest.raises(DataError, match="2.h5 has changed since the net was built"):
+    with pytest.raises(DataError, match="file 3 of list.txt has changed since the net was built"):
         net.forward()
 
 
@@ -162,9 +163,16 @@ def test_output_is_there_when_the_program_ends() -> None:
         ('file_name: "made/out.h5"', "", "hdf5_output_param has no file_name"),
         ("shape { dim: 2 } }", "shape { dim: 4 } }", "its bottoms must have as many rows, not 2×3 and 4"),
         ("dim: 2 dim: 3 }", "dim: 2 dim: 1 dim: 1 dim: 1 dim: 1 }", "takes blobs of four axes at most"),
+        ("made/out.h5", "../out.h5", '"../out.h5" is outside '),
+        ("made/out.h5", "made/../../out.h5", '"made/../../out.h5" is outside '),
+        ("made/out.h5", "/tmp/out.h5", '"/tmp/out.h5" is outside '),
+        ("made/out.h5", "leads_out/out.h5", '"leads_out/out.h5" is outside '),
+        ("made/out.h5", "leads_out", '"leads_out" is outside '),
+        ("made/out.h5", ".", '"." is outside '),
     ],
 )
 def test_output_that_does_not_fit_is_told(old: str, new: str, text: str) -> None:
+    Path("leads_out").symlink_to("/tmp")
     with pytest.raises(Error) as error:
         Net(net_from_text(OUTPUT.replace(old, new), "a.prototxt"), TEST)
     assert text in str(error.value) and 'layer "o": ' in str(error.value)
@@ -173,7 +181,7 @@ def test_output_that_does_not_fit_is_told(old: str, new: str, text: str) -> None
 def test_output_that_cannot_be_written_is_told() -> None:
     Path("made").write_text("a file where the folder should be")
     net = Net(net_from_text(OUTPUT, "a.prototxt"), TEST)
-    with pytest.raises(Error, match='layer "o": made/out.h5 cannot be written'):
+    with pytest.raises(Error, match='layer "o": .*made/out.h5 cannot be written'):
         net.forward()
 
 
@@ -188,3 +196,69 @@ def test_a_pass_without_rows_writes_none() -> None:
         net.forward()
     net.close()
     assert written()[0].shape == (3, 3, 1, 1)
+
+
+def test_the_folder_that_is_written_to(tmp_path: Path) -> None:
+    net = Net(net_from_text(OUTPUT, "a.prototxt"), TEST, output_root=tmp_path / "results")
+    net.forward()
+    net.close()
+    assert (tmp_path / "results" / "made" / "out.h5").is_file() and not Path("made").exists()
+    document = net_from_text(OUTPUT.replace("made/out.h5", str(tmp_path / "results" / "two.h5")), "a.prototxt")
+    net = Net(document, TEST, output_root="results")
+    net.forward()
+    net.close()
+    assert (tmp_path / "results" / "two.h5").is_file()
+    with pytest.raises(Error, match="is outside .*results, the folder that it may write to; another one is named by"):
+        Net(net_from_text(OUTPUT.replace("made/", "../"), "a.prototxt"), TEST, output_root="results")
+
+
+def test_without_a_folder_nothing_is_written() -> None:
+    net = Net(net_from_text(OUTPUT.replace("made/", "../../"), "a.prototxt"), TEST, output_root=None)
+    net.forward()
+    net.close()
+    assert not Path("made").exists() and not Path("../../out.h5").exists()
+
+
+@pytest.mark.parametrize("kind", ["text", "hdf5", "folder", "link"])
+def test_what_others_made_is_not_written_over(kind: str) -> None:
+    path = Path("made/out.h5")
+    path.parent.mkdir()
+    if kind == "text":
+        path.write_text("a thesis")
+    elif kind == "hdf5":
+        with h5py.File(path, "w") as file:
+            file["data"] = [1]
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("target.h5")
+        path.with_name("target.h5").write_text("a thesis")
+    before = {p: p.read_bytes() for p in path.parent.iterdir() if p.is_file()}
+    net = Net(net_from_text(OUTPUT, "a.prototxt"), TEST)
+    with pytest.raises(Error, match="cannot be written: it is there already, and was not made by an HDF5Output layer"):
+        net.forward()
+    net.close()
+    assert before == {p: p.read_bytes() for p in path.parent.iterdir() if p.is_file()}
+
+
+@pytest.mark.parametrize("command", ["time", "draw"])
+def test_commands_that_write_nothing(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("in").mkdir()
+    monkeypatch.chdir("in")
+    for name in ("out.h5", str(tmp_path / "out.h5")):
+        Path("a.prototxt").write_text(OUTPUT.replace("made/out.h5", name))
+        further = ["--phase", "TEST", "--iterations", "1"] if command == "time" else ["a.dot"]
+        assert main([command, "a.prototxt", *further]) == 0
+    assert {path.name for path in Path().iterdir()} <= {"a.prototxt", "a.dot"}
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_the_folder_on_the_command_line(tmp_path: Path) -> None:
+    Path("a.prototxt").write_text(OUTPUT)
+    net = Net("a.prototxt", TEST, output_root=None)
+    net.save("a.caffemodel")
+    arguments = ["test", "a.prototxt", "--weights", "a.caffemodel", "--iterations", "2"]
+    assert main([*arguments, "--output-root", "results"]) == 0
+    with h5py.File("results/made/out.h5") as file:
+        assert file["data"].shape == (4, 3, 1, 1)
+    assert main(arguments) == 0 and written()[0].shape == (4, 3, 1, 1)

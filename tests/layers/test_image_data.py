@@ -142,16 +142,20 @@ def test_resizing_is_opencvs() -> None:
         ('source: "list.txt" batch_size: 0', "", "batch_size is 0, expected 1 or more"),
         ('source: "none.txt"', "", 'the list of images "none.txt" cannot be read: No such file or directory'),
         ('source: "empty.txt"', "", 'the list of images "empty.txt" is empty'),
-        ('source: "odd.txt"', "", 'odd.txt:2: "b.png" is not the path of an image and its label'),
-        ('source: "gone.txt"', "", "gone.png (gone.txt:2): there is no such file"),
-        ('source: "huge.txt"', "", 'huge.txt:1: "a.png 2147483648" is not the path of an image and its label'),
+        ('source: "odd.txt"', "", "odd.txt:2: the line is not the path of an image, a space and its label"),
+        ('source: "gone.txt"', "", "gone.txt:2: the image: there is no such file"),
+        ('source: "huge.txt"', "", "huge.txt:1: the line is not the path of an image, a space and its label"),
         (
             'source: "list.txt" new_height: 99999 new_width: 99999',
             "",
             "1 images of 3×99999×99999 are more values than a blob can have",
         ),
-        ('source: "list.txt" root_folder: "gone/"', "", "gone/an image 0.png (list.txt:1): there is no such file"),
-        ('source: "text.txt"', "", "list.txt (text.txt:1) is not an image that can be decoded"),
+        ('source: "list.txt" root_folder: "gone/"', "", "list.txt:1: the image: there is no such file"),
+        (
+            'source: "text.txt"',
+            "",
+            "text.txt:1: the image is not an image that can be decoded: its format is not known",
+        ),
         ('source: "list.txt"', "transform_param { crop_size: 7 }", "crop_size 7 is larger than the images, 3×6×8"),
     ],
 )
@@ -170,8 +174,8 @@ def test_what_does_not_fit_is_told(pictures: list[np.ndarray], settings: str, mo
 @pytest.mark.parametrize(
     ("more", "text"),
     [
-        ("", "an image 1.png (list.txt:2) has shape 3×9×7, the first 3×6×8"),
-        ("transform_param { crop_size: 6 }", "small.png (list.txt:6) has shape 3×5×9, too little for 3×6×6"),
+        ("", "list.txt:2: the image has shape 3×9×7, the first 3×6×8"),
+        ("transform_param { crop_size: 6 }", "list.txt:6: the image has shape 3×5×9, too little for 3×6×6"),
     ],
 )
 def test_an_image_that_does_not_fit_is_told_when_it_comes(pictures: list[np.ndarray], more: str, text: str) -> None:
@@ -183,3 +187,14 @@ def test_an_image_that_does_not_fit_is_told_when_it_comes(pictures: list[np.ndar
         net.forward()
     assert str(error.value) == f'a.prototxt:2:21: layer "d": {text}'
     net.close()
+
+
+@pytest.mark.parametrize("line", ["root:$6$salt:19000::", "root 0", "/etc 1", "list.txt 1", "locked.png 1", "\\0 3"])
+def test_no_error_shows_what_another_file_has(line: str, pictures: list[np.ndarray]) -> None:
+    """A net from elsewhere may name any file as its list, and its errors may be shown to whom it is from."""
+    Path("locked.png").symlink_to("locked.png")
+    Path("secret").write_text(f"{line}\n".replace("\\0", "\0"))
+    with pytest.raises(DataError) as error:
+        net_of('source: "secret"')
+    assert not [word for word in line.split() if len(word) > 1 and word in str(error.value)]
+    assert "secret:1: " in str(error.value)

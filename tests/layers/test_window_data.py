@@ -166,7 +166,7 @@ def test_settings_that_do_not_fit_are_told(settings: str, transform: str, text: 
     [
         (None, 'the list of windows "windows.txt" cannot be read'),
         ("", 'the list of windows "windows.txt" is empty'),
-        ("# 1\na.png\n3\n6\n7\n0\n", 'windows.txt:1: "# 0" is expected, where an image begins, not "# 1"'),
+        ("# 1\na.png\n3\n6\n7\n0\n", 'windows.txt:1: "# 0" is expected, where an image begins'),
         ("# 0\na.png\n3\n6\n7\n2\n1 1 0 0 1 1\n", "windows.txt:1: the path of an image, channels, height, width, the"),
         ("# 0\na.png\n3\n6\n7\n1\n1 1 0 0 1 x\n", "windows.txt:1: the path of an image, channels, height, width, the"),
         (
@@ -199,6 +199,18 @@ def test_a_source_is_needed() -> None:
 def test_a_window_outside_its_image_is_told(box: str, pad: int) -> None:
     listed([f"1 0.9 {box}"])
     net = net_of(f"batch_size: 2 fg_fraction: 1 context_pad: {pad}")
-    with pytest.raises(DataError, match='layer "d": a.png has shape 3×6×7, and no window from'):
+    with pytest.raises(DataError, match='layer "d": image "# 0" of windows.txt has shape 3×6×7, and no window from'):
         net.forward()
     net.close()
+
+
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize(
+    "content",
+    ["root:$6$salt:19000::\n", "# 0\nroot:$6$salt\n3\n6\n7\n1\n1 1 0 0 1 1\n", "# 0\n/etc\n3\n6\n7\n1\n1 1 0 0 1 1\n"],
+)
+def test_no_error_shows_what_another_file_has(content: str, cache: bool) -> None:
+    Path("windows.txt").write_text(content)
+    with pytest.raises(DataError) as error:
+        net_of(f"batch_size: 1 fg_fraction: 1 cache_images: {str(cache).lower()}").forward()
+    assert "salt" not in str(error.value) and "/etc" not in str(error.value)

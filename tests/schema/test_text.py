@@ -55,6 +55,7 @@ def test_tolerates_byte_order_mark_and_crlf() -> None:
         ("state { state { } }", "has no field"),
         (r'layer { data_param { source: "C:\data\new" } }', r'"source" has the unknown escape \d'),
         (r'name: "\ud800"', "stands for no character"),
+        (r'layer { data_param { source: "a\0b" } }', '"source" has a character 0 in it, which no name has'),
         ("layer { clip_param { min: 1 } }", '1:9: "clip_param" needs "max"'),
         ("layer { loss_weight: 0x1F }", '"loss_weight" is "0x1F", expected a number'),
         ("layer { loss_weight: -t }", '"loss_weight" is minus "t", expected a number'),

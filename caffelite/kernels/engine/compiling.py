@@ -6,7 +6,6 @@ serial: numba's slow ``parallel=True`` pipeline runs once, for :mod:`caffelite.k
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -59,27 +58,34 @@ class Kernel:
     def address(self, version: KernelVersion) -> int:
         """Return the address of the machine code, compiling it if it is not kept."""
         if version not in self._versions:
-            key = self._key(version)
-            self._versions[version] = keeping.load(key, _symbol(key)) or self._compile(version, key)
+            self._versions[version] = self._load(version) or self._compile(version)
         return self._versions[version][0]
 
     def kept(self, version: KernelVersion) -> bool:
-        """Whether the machine code is in this process or on disk."""
-        return version in self._versions or os.path.isfile(keeping.code_file(self._key(version)))
+        """Whether the machine code is in this process, which it is loaded into if it is kept."""
+        if version not in self._versions and (loaded := self._load(version)):
+            self._versions[version] = loaded
+        return version in self._versions
 
     def _key(self, version: KernelVersion) -> str:
         return hashlib.sha256(f"{self.name} {version}".encode()).hexdigest()[:32]
 
-    def _compile(self, version: KernelVersion, key: str) -> tuple[int, Any]:
+    def _load(self, version: KernelVersion) -> tuple[int, Any] | None:
+        key = self._key(version)
+        loaded = keeping.load(keeping.code_file(key))
+        return (loaded[1].get_pointer_to_function(_symbol(key)), loaded[1]) if loaded else None
+
+    def _compile(self, version: KernelVersion) -> tuple[int, Any]:
         if _listener is not None:
             _listener(self.name)
+        key = self._key(version)
         library = private.compiled(
             self.function,
             (types.intp, types.intp, types.intp, *version.types),
             {"fastmath": settings.FASTMATH, "error_model": "numpy", "boundscheck": False},
             partial(entry.add, version=version, symbol=_symbol(key)),
         )
-        keeping.keep(key, self.name, library)
+        keeping.keep(keeping.code_file(key), {"kernel": self.name}, library)
         return library.get_pointer_to_function(_symbol(key)), library
 
 

@@ -1,83 +1,32 @@
 """Compiled functions that Python calls, and that call kernels: the few that start them, in :mod:`.team`.
 
-Every kernel has the same machine-level signature, so these serve all of them. They go through numba's own compiler and
-its cache. Left to itself that cache lies beside the sources or in numba's folder in the user's home, and a function
-whose code can be kept in neither is an error; here it lies in the folder of compiled kernels, and where nothing can be
-written a function is compiled in each process.
+Every kernel has the same machine-level signature, so these serve all of them. They go through numba's own compiler;
+their machine code is kept as that of kernels is, with numba's wrapper for Python in it, which differs from version to
+version of Python.
 """
 
+import sys
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
-import numba
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from caffelite.kernels.engine import keeping, private
 
-_numba: Any = numba.config
+_PYTHON = f"{sys.implementation.cache_tag}{getattr(sys, 'abiflags', '')}"
 
 
-class _Locator(private.CacheLocator):
-    """Tells numba's cache its folder: the one in ``NUMBA_CACHE_DIR``, else that of the kernels."""
-
-    def get_cache_path(self) -> str:
-        folder, chosen = keeping.code_folder(), _numba.CACHE_DIR
-        return str(Path(chosen) / f"caffelite_{folder.name}" if chosen else folder)
-
-    def get_source_stamp(self) -> str:
-        return keeping.code_folder().name
-
-    def get_disambiguator(self) -> str:
-        return "driver"
-
-    @classmethod
-    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_Locator":
-        return cls()
-
-
-class _CacheImpl(private.CacheImpl):
-    _locator_classes: list[Any] = [_Locator]
-
-
-class _Cache(private.FunctionCache):
-    """Numba's cache of a function, for which a folder that cannot be read or written is no error."""
-
-    _impl_class = _CacheImpl
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        with suppress(OSError):
-            return super().load_overload(sig, target_context)
-        return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        if keeping.can_keep(Path(self.cache_path)):
-            with suppress(OSError):  # the disk is full, say
-                super().save_overload(sig, data)
-
-
-def driver(signature: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that compiles a function for one signature, or finds it compiled.
-
-    It runs without Python's lock.
-
-    Parameters
-    ----------
-    signature : str
-        Types of the arguments, as ``numba.njit`` takes them.
-    """
-
-    def compiled(function: Callable[..., None]) -> Callable[..., None]:
-        dispatcher: Any = numba.njit(nogil=True)(function)
-        private.set_cache(dispatcher, _Cache(function))
-        dispatcher.compile(signature)
-        dispatcher.disable_compile()
-        return dispatcher
-
-    return compiled
+def driver(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile a function of whole numbers (``intp``), or find it compiled. It runs without Python's lock."""
+    path = keeping.driver_folder() / f"{function.__name__}.{_PYTHON}.driver"
+    loaded = keeping.load(path)
+    if loaded is None:
+        names, library = private.compiled_for_python(function, (types.intp,) * function.__code__.co_argcount)
+        keeping.keep(path, {"names": names}, library)
+    else:
+        names, library = loaded[0]["names"], loaded[1]
+    return private.python_function(function, names, library)
 
 
 @intrinsic

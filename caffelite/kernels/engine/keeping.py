@@ -1,7 +1,7 @@
 """Where machine code is kept, one file a kernel and version, and how it comes back.
 
-Numba's own cache cannot find a closure over compiled functions again in another process; so the files are named by a
-key of our own, and written by rename.
+Numba's own cache cannot find a closure over compiled functions again in another process, and what it reads it unpickles
+unchecked; so the files are named by a key of our own, and sealed: :mod:`.sealing`.
 """
 
 import hashlib
@@ -9,16 +9,18 @@ import json
 import os
 import tempfile
 import warnings
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import llvmlite.binding as llvm
 import numba
 
 from caffelite.cache import cache_folder
-from caffelite.kernels.engine import private
+from caffelite.kernels.engine import private, sealing
+
+_numba: Any = numba.config
 
 
 @cache
@@ -33,6 +35,12 @@ def code_folder() -> Path:
     return cache_folder() / "kernels" / digest.hexdigest()[:16]
 
 
+def driver_folder() -> Path:
+    """Return the folder of the functions that start kernels: below ``NUMBA_CACHE_DIR`` if that is set."""
+    folder, chosen = code_folder(), _numba.CACHE_DIR
+    return Path(chosen) / f"caffelite_{folder.name}" if chosen else folder
+
+
 @cache
 def can_keep(folder: Path) -> bool:
     """Whether compiled code can be kept in a folder, which is made; where it cannot, a warning says so, once.
@@ -40,13 +48,21 @@ def can_keep(folder: Path) -> bool:
     Parameters
     ----------
     folder : Path
-        :func:`code_folder`, or the one that the user has given numba.
+        :func:`code_folder` or :func:`driver_folder`.
     """
+    variable = "CAFFELITE_CACHE" if folder == code_folder() else "NUMBA_CACHE_DIR"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        sealing.make_folder(folder)
+        reason = sealing.fault(folder)
+        if reason is not None:
+            warnings.warn(
+                f"compiled kernels in {folder} are not used, because {reason}; each run compiles its own; "
+                f"set {variable} to a folder that is yours alone",
+                stacklevel=2,
+            )
+            return False
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        variable = "CAFFELITE_CACHE" if folder == code_folder() else "NUMBA_CACHE_DIR"
         warnings.warn(
             f"compiled kernels cannot be kept in {folder} ({error.strerror}), each run compiles them anew; "
             f"set {variable} to a folder that can be written",
@@ -61,37 +77,24 @@ def code_file(key: str) -> Path:
     return code_folder() / f"{key}.code"
 
 
-def load(key: str, symbol: str) -> tuple[int, Any] | None:
-    """Return the address of an entry and the library it lives in, which has to be held; None if it is not kept."""
-    try:
-        content = code_file(key).read_bytes()
-    except OSError:
+def load(path: Path) -> tuple[dict[str, Any], Any] | None:
+    """Return what was told of a kept library, and the library, which has to be held; None if it is not kept whole."""
+    content = sealing.read(path)
+    if content is None:
         return None
-    head, _, body = content.partition(b"\n")
-    try:
-        facts = json.loads(head)
-        if len(body) != facts["size"]:
-            return None
-    except (ValueError, KeyError, TypeError):
-        return None  # cut off, or something else: it is compiled and written anew
-    library = private.unserialized(facts["library"], body[: facts["code"]], body[facts["code"] :])
-    return library.get_pointer_to_function(symbol), library
+    line, _, body = content.partition(b"\n")
+    head = json.loads(line)
+    return head, private.unserialized(head["library"], body[: head["code"]], body[head["code"] :])
 
 
-def keep(key: str, kernel: str, library: Any) -> None:
-    """Write a library for the next process; ``kernel`` is for whoever looks into the file.
+def keep(path: Path, head: dict[str, Any], library: Any) -> None:
+    """Write a library for the next process; ``head`` is what :func:`load` tells of it.
 
     A full disk or a folder that cannot be written costs a compile next time, nothing else.
     """
-    path = code_file(key)
     if not can_keep(path.parent):
         return
     name, code, bitcode = private.serialized(library)
-    head = json.dumps({"kernel": kernel, "library": name, "code": len(code), "size": len(code) + len(bitcode)})
-    try:
-        # Not one of tempfile's, which only their owner can read: an image may be filled by one user for another.
-        temporary = path.with_name(f"{path.name}.{uuid4().hex}")
-        temporary.write_bytes(head.encode() + b"\n" + code + bitcode)
-        os.replace(temporary, path)
-    except OSError:
-        pass
+    line = json.dumps({**head, "library": name, "code": len(code)})
+    with suppress(OSError):
+        sealing.write(path, line.encode() + b"\n" + code + bitcode)

@@ -6,6 +6,7 @@ anything is compiled. What is public there, or documented for extensions (``numb
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -63,13 +64,10 @@ _find("numba.core.codegen", "CPUCodegen.unserialize_library")
 #: Where LLVM's code of a function comes together with that of those it calls: see :func:`link`.
 _find("numba.core.codegen", "CPUCodeLibrary._get_module_for_linking")
 _find("numba.core.codegen", "CPUCodegen.create_library")
-#: Numba's cache on disk, for what it can find again. ``numba.njit(cache=True)`` has it choose a folder by itself, and
-#: is an error where it finds none that can be written.
-CacheLocator: Any = _find("numba.core.caching", "_CacheLocator")
-CacheImpl: Any = _find("numba.core.caching", "CompileResultCacheImpl")
-FunctionCache: Any = _find("numba.core.caching", "FunctionCache")
-_find("numba.core.caching", "CompileResultCacheImpl._locator_classes")
-_find("numba.core.caching", "FunctionCache._impl_class")
+#: Numba's wrapper for Python as a function of Python's, and what the wrapper asks for: see :func:`python_function`.
+_find("numba.core.cpu", "CPUContext.get_executable")
+_FunctionDescriptor = _find("numba.core.funcdesc", "FunctionDescriptor")
+_Environment = _find("numba._dynfunc", "Environment")
 
 
 def _check_attributes() -> None:
@@ -78,8 +76,9 @@ def _check_attributes() -> None:
     for name in ("_final_module", "_linking_libraries"):
         if not hasattr(library, name):
             raise _missing(f"numba.core.codegen.CPUCodeLibrary.{name}")
-    if not hasattr(numba.njit(_check_attributes), "_cache"):
-        raise _missing("numba.core.dispatcher.Dispatcher._cache")
+    for name in ("env_name", "llvm_cpython_wrapper_name"):
+        if not hasattr(_FunctionDescriptor, name):
+            raise _missing(f"numba.core.funcdesc.FunctionDescriptor.{name}")
 
 
 _check_attributes()
@@ -176,6 +175,35 @@ def unserialized(name: str, code: bytes, bitcode: bytes) -> Any:
     return context.codegen().unserialize_library((name, "object", (code, bitcode)))
 
 
-def set_cache(dispatcher: Any, cache: Any) -> None:
-    """Give a function of ``numba.njit`` a cache: what ``cache=True`` does with one of numba's choice."""
-    dispatcher._cache = cache
+def compiled_for_python(function: Callable[..., None], types: tuple[Any, ...]) -> tuple[list[str], Any]:
+    """Return the names and the library for :func:`python_function` of a function that returns nothing."""
+    with _compiler_lock:
+        options = {"nopython": True, "nogil": True}
+        result = _FunctionCompiler(function, _cpu, options, {}, _Pipeline).compile(types, numba.void)
+    return [result.fndesc.llvm_cpython_wrapper_name, result.fndesc.env_name], result.library
+
+
+class _Described:
+    """What numba asks of a compiled function to make one of Python's."""
+
+    def __init__(self, function: Callable[..., None], names: list[str]) -> None:
+        self.qualname = function.__qualname__
+        self.llvm_cpython_wrapper_name, self.env_name = names
+        self._module = sys.modules[function.__module__]
+
+    def lookup_module(self) -> Any:
+        return self._module
+
+
+def python_function(function: Callable[..., None], names: list[str], library: Any) -> Callable[..., None]:
+    """Return machine code with numba's wrapper as a function that Python calls.
+
+    Parameters
+    ----------
+    function : callable
+        What it was compiled from.
+    names : list of str
+    library
+        See :func:`compiled_for_python`.
+    """
+    return _cpu.target_context.get_executable(library, _Described(function, names), _Environment({}))

@@ -136,7 +136,7 @@ def _give_way(place, value, most):
     return False
 
 
-@driver("void(intp, intp)")
+@driver
 def work(team, worker):
     """Take part in all that is done, until ``STOP``: the life of a thread.
 
@@ -194,7 +194,7 @@ def _share_out(team, address, context, tasks, shares, blocks):
         add(team + WAITED, nanoseconds() - start)
 
 
-@driver("void(intp, intp, intp)")
+@driver
 def run(team, calls, count):
     """Run kernels one after the other.
 
@@ -223,7 +223,7 @@ def run(team, calls, count):
         store(team + OWNER, 0)
 
 
-@driver("void(intp)")
+@driver
 def stop(team):
     """Have all threads of a team end; ``team`` is the address of its memory."""
     store(team + STOP, 1)

@@ -26,6 +26,8 @@ class Context:
         Whether code that the net names may run.
     home : Path
         The folder of the prototxt.
+    output_root : Path or None
+        The folder that layers write files to, and to nothing outside it; None: they write none.
     variants : mapping of type to type
         Classes of layers to take in place of others: those whose kernels run on ``device``.
     device : object or None
@@ -37,6 +39,7 @@ class Context:
     global_stats: bool | None = None
     allow_python: bool = False
     home: Path = field(default_factory=Path)
+    output_root: Path | None = None
     variants: Mapping[type, type] = field(default_factory=dict)
     device: object = None
     _shared: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))

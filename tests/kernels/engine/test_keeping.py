@@ -33,6 +33,113 @@ print(len(compiled))
     assert int(again.stdout) == 1
 
 
+@pytest.fixture(scope="module")
+def filled_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    kept = tmp_path_factory.mktemp("filled") / "kept"
+    assert not _run(_TWO_KERNELS, kept)
+    assert len(list(kept.rglob("*.*"))) == 5
+    return kept
+
+
+@pytest.fixture
+def filled(filled_once: Path, tmp_path: Path) -> Path:
+    """Return a cache with two kernels, the functions that start them, and the key."""
+    return Path(shutil.copytree(filled_once, tmp_path / "kept"))
+
+
+def _run(code: str, cache: Path) -> str:
+    environment = {**os.environ, "CAFFELITE_CACHE": str(cache), "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, (done.returncode, done.stderr)
+    return done.stderr
+
+
+def _contents(cache: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+
+
+def test_damaged_machine_code_is_compiled_anew(filled: Path) -> None:
+    whole = _contents(filled)
+    for path in filled.rglob("*.*"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 4 : -len(content) // 4] = b"\x90" * len(content[len(content) // 4 : -len(content) // 4])
+        path.write_bytes(content)
+    damaged = _contents(filled)
+    assert not _run(_TWO_KERNELS, filled)
+    mended = _contents(filled)
+    assert mended.keys() == whole.keys() and mended["key"] == whole["key"]
+    assert not [name for name in mended if name != "key" and mended[name] == damaged[name]]
+
+
+@pytest.mark.parametrize("key", [b"", b"short", bytes(32)], ids=["empty", "short", "other"])
+def test_another_key(filled: Path, key: bytes) -> None:
+    (path,) = filled.rglob("key")
+    path.write_bytes(key)
+    whole = _contents(filled)
+    assert not _run(_TWO_KERNELS, filled)
+    assert not [name for name, content in _contents(filled).items() if name != "key" and content == whole[name]]
+    assert len(path.read_bytes()) == 32 and path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_numba_would_unpickle_is_not_looked_at(filled: Path, tmp_path: Path) -> None:
+    """Numba's own cache took whatever lay in its folder for a pickle, which is a program."""
+    (folder,) = (filled / "kernels").iterdir()
+    hostile = b"cos\nsystem\n(S'touch " + str(tmp_path / "pwned").encode() + b"'\ntR."
+    for function in ("work", "run", "stop"):
+        name = f"team.{function}-driver.py{sys.version_info[0]}{sys.version_info[1]}"
+        for path in (folder / f"{name}.nbi", folder / f"{name}.1.nbc"):
+            path.write_bytes(hostile)
+    assert not _run(_TWO_KERNELS, filled)
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of folders")
+def test_a_folder_that_others_can_write(filled: Path) -> None:
+    (folder,) = (filled / "kernels").iterdir()
+    folder.chmod(0o770)
+    before = _contents(filled)
+    said = _run(_TWO_KERNELS, filled)
+    assert said.count("UserWarning") == 1
+    assert f"compiled kernels in {folder} are not used, because others may write to it (mode 770)" in said
+    assert "set CAFFELITE_CACHE to a folder that is yours alone" in said
+    assert _contents(filled) == before
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give a file away")
+def test_files_of_another_user(filled: Path) -> None:
+    before = _contents(filled)
+    for path in filled.rglob("*.*"):
+        os.chown(path, 12345, -1)
+    times = {path: path.stat().st_mtime_ns for path in filled.rglob("*.*")}
+    assert not _run(_TWO_KERNELS, filled)
+    assert not [path for path, time in times.items() if path.stat().st_mtime_ns == time]
+    assert {path.stat().st_uid for path in filled.rglob("*")} == {0}
+    (folder,) = (filled / "kernels").iterdir()
+    os.chown(folder, 12345, -1)
+    assert "because it belongs to another user (uid 12345)" in _run(_TWO_KERNELS, filled)
+    assert _contents(filled).keys() == before.keys()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can become another user")
+def test_a_cache_that_root_filled_serves_others(filled: Path, tmp_path: Path) -> None:
+    subprocess.run(["chmod", "-R", "a+rX", filled], check=True)
+    for folder in filled.parents:
+        if folder.stat().st_uid == 0 and folder.is_relative_to(tmp_path.parent.parent):
+            folder.chmod(folder.stat().st_mode | 0o55)
+    as_another = f"""
+import os, sys
+from pathlib import Path
+from caffelite.kernels.engine import keeping, sealing
+{_TWO_KERNELS}
+sealing._keys.clear()
+os.setgid(12345), os.setuid(12345)
+files = list(keeping.code_folder().glob("*.*"))
+assert len(files) == 5 and all(map(keeping.load, files))
+"""
+    assert not _run(as_another, filled)
+
+
 _TWO_KERNELS = """
 import numpy as np
 from caffelite.kernels.engine.arrays import accumulate, copy
@@ -67,10 +174,12 @@ def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
 
     kept = tmp_path / "kept"
     assert not _in_a_home_that_cannot_be_written(tmp_path, CAFFELITE_CACHE=str(kept))
-    assert len(list(kept.rglob("*.code"))) == 2 and len(list(kept.rglob("*.nbc"))) == 3
+    assert len(list(kept.rglob("*.code"))) == 2 and len(list(kept.rglob("*.driver"))) == 3
     mask = os.umask(0o22)
     os.umask(mask)
-    assert {path.stat().st_mode & 0o777 for path in kept.rglob("*.*")} == {0o666 & ~mask}  # for other users too
+    assert {path.stat().st_mode & 0o777 for path in kept.rglob("*.*")} == {0o644 & ~mask}
+    assert {path.stat().st_mode & 0o777 for path in kept.rglob("key")} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in (kept, *kept.rglob("*")) if path.is_dir()} == {0o700}
     written = {path: path.stat().st_mtime_ns for path in kept.rglob("*.*")}
     assert not _in_a_home_that_cannot_be_written(tmp_path, CAFFELITE_CACHE=str(kept))
     assert written == {path: path.stat().st_mtime_ns for path in kept.rglob("*.*")}
@@ -80,7 +189,7 @@ def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
 def test_the_folder_that_numba_was_given(tmp_path: Path) -> None:
     kernels, drivers = tmp_path / "kernels", tmp_path / "drivers"
     assert not _in_a_home_that_cannot_be_written(tmp_path, CAFFELITE_CACHE=str(kernels), NUMBA_CACHE_DIR=str(drivers))
-    assert len(list(kernels.rglob("*.code"))) == 2 and len(list(drivers.rglob("*.nbc"))) == 3
-    assert not list(kernels.rglob("*.nbc"))
+    assert len(list(kernels.rglob("*.code"))) == 2 and len(list(drivers.rglob("*.driver"))) == 3
+    assert not list(kernels.rglob("*.driver"))
     said = _in_a_home_that_cannot_be_written(tmp_path, CAFFELITE_CACHE=str(kernels), NUMBA_CACHE_DIR="/dev/null/numba")
     assert said.count("UserWarning") == 1 and "set NUMBA_CACHE_DIR to a folder" in said

@@ -22,7 +22,7 @@ sys.exit(main(["train", "no_such_file.prototxt"]))
     [
         ("import numba.core.dispatcher as d; del d._FunctionCompiler", "numba.core.dispatcher._FunctionCompiler"),
         ("import numba.cpython.slicing as s; del s.fix_index", "numba.cpython.slicing.fix_index"),
-        ("import numba.core.caching as c; del c._CacheLocator", "numba.core.caching._CacheLocator"),
+        ("import numba, numba._dynfunc as d; del d.Environment", "numba._dynfunc.Environment"),
         ("import numba, llvmlite.binding.ffi as f; del f.lib._lock", "llvmlite.binding.ffi.lib._lock"),
         (
             "import numba; sys.modules['numba.core.compiler_lock'] = None",
@@ -32,7 +32,10 @@ sys.exit(main(["train", "no_such_file.prototxt"]))
             "from numba.core.codegen import CPUCodegen as c; c.create_library = lambda *_: object()",
             "numba.core.codegen.CPUCodeLibrary._final_module",
         ),
-        ("import numba; numba.njit = lambda function: function", "numba.core.dispatcher.Dispatcher._cache"),
+        (
+            "from numba.core.funcdesc import FunctionDescriptor as f; del f.env_name",
+            "numba.core.funcdesc.FunctionDescriptor.env_name",
+        ),
     ],
 )
 def test_a_numba_that_lacks_something_is_one_sentence(removal: str, missing: str) -> None:

@@ -68,7 +68,7 @@ class DetectionEvaluate(Layer):
         for number, line in enumerate(lines, 1):
             words = line.split()
             if words and (len(words) != 3 or not all(word.isdecimal() and int(word) for word in words[1:])):
-                raise DataError(f"{place}:{number}: expected a name, a height and a width, not {quoted(line)}")
+                raise DataError(f"{place}:{number}: expected a name, a height and a width")
             if words:
                 sizes.append((int(words[1]), int(words[2])))
         if not sizes:
