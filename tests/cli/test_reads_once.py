@@ -20,9 +20,9 @@ def counted(monkeypatch):
         counts["read", str(path)] += 1
         return read(path)
 
-    def parse_from(self, pieces, content, filename):
+    def parse_from(self, content, filename):
         counts["parsed", filename] += 1
-        parse(self, pieces, content, filename)
+        parse(self, content, filename)
 
     monkeypatch.setattr(text, "read_text", read_text)
     monkeypatch.setattr(parser._Parser, "__init__", parse_from)

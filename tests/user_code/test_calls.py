@@ -229,7 +229,7 @@ def test_an_error_of_the_layer_is_one_line_on_the_command_line(
     Path("a.prototxt").write_text(python("Mine", "", "y", module="wrong_of_mine") + "}")
     assert main(["time", "a.prototxt", "--allow-python"]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "caffelite: a.prototxt:1:1: layer \"Mine\": AttributeError: 'Mine' object has no attribute 'not_there' "
+        "caffelite: a.prototxt:2:41: layer \"Mine\": AttributeError: 'Mine' object has no attribute 'not_there' "
         "(wrong_of_mine.py:6, in forward)"
     )
 

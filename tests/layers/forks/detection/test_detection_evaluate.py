@@ -164,8 +164,8 @@ def test_settings_that_do_not_fit(settings: str, shapes: tuple[int, int], expect
     ("text", "expected"),
     [
         ("", "sizes.txt: no image is in it"),
-        ("a 3 4\nb 5", ':2: expected a name, a height and a width, not "b 5"'),
-        ("a 3 0", ':1: expected a name, a height and a width, not "a 3 0"'),
+        ("a 3 4\nb 5", ":2: expected a name, a height and a width"),
+        ("a 3 0", ":1: expected a name, a height and a width"),
     ],
 )
 def test_a_list_of_sizes_that_does_not_fit(text: str, expected: str, tmp_path) -> None:
