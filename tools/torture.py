@@ -24,7 +24,7 @@ tries and losses, and the exit code is 1 where there are losses:
     exit code    not the one that is promised
     leftovers    scratch files of an earlier run are still there after another has written to the same folder
 
-Needs Linux or macOS; HDF5 needs h5py.
+Needs Linux; HDF5 needs h5py.
 """
 
 import argparse
