@@ -3,7 +3,6 @@
 import errno
 import mmap
 import os
-import shutil
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -138,12 +137,24 @@ def write_database(path: str | Path, records: Iterable[tuple[bytes, bytes]]) -> 
         try:
             count = _fill(made, records)
         except lmdb.Error as error:
-            # Its words end with the system's. It calls a write that was cut short by a full disk an input/output error.
-            full = shutil.disk_usage(made).free < mmap.PAGESIZE
-            cause = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC) if full else str(error).rpartition(": ")[2])
+            cause = _cause(error, made / "data.mdb")
             raise OSError(cause.errno, written_until_full(cause, made), str(target)) from None
         replace(made, target)
     return count
+
+
+def _cause(error: lmdb.Error, file: Path) -> OSError:
+    """Return why LMDB could not write to a file that is to be thrown away.
+
+    It calls a write that a full disk, a quota or a limit of file sizes has cut short an input/output error: another
+    page tells which of these it is.
+    """
+    try:
+        with open(file, "ab") as end:
+            end.write(bytes(mmap.PAGESIZE))
+    except OSError as cause:
+        return cause
+    return OSError(errno.EIO, str(error).rpartition(": ")[2])  # its words end with the system's
 
 
 def _fill(folder: Path, records: Iterable[tuple[bytes, bytes]]) -> int:

@@ -67,6 +67,19 @@ def test_a_limit_of_the_size_of_files(python, run_folder):
     assert not any(name.endswith(".unfinished") for name in os.listdir())
 
 
+def test_a_database_and_a_limit_of_the_size_of_files(python, tmp_path):
+    code = (
+        "import resource, sys; from caffelite.data.database import write_database\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000)); records = ((b'%04d' % i, bytes(300)) for i in range(999))\n"
+        "try: write_database(sys.argv[1], records)\n"
+        "except OSError as error: sys.exit(f'caffelite: {error.filename}: {error.strerror}')"
+    )
+    process = python("-c", code, str(tmp_path / "records"))
+    _, err = process.communicate(timeout=60)
+    check((process.returncode, "", err), tmp_path / "records", [])
+    assert "File too large" in err
+
+
 def test_fold(disk, caffelite, run_folder):
     folder = disk(1)
     arguments = ["net.prototxt", "--weights", "snap_iter_12.caffemodel", "--out", str(folder / "new")]
