@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 import warnings
 from contextlib import suppress
 from functools import cache
@@ -62,6 +63,7 @@ def can_keep(folder: Path) -> bool:
             )
             return False
         tempfile.TemporaryFile(dir=folder).close()
+        _sweep(folder)
     except OSError as error:
         warnings.warn(
             f"compiled kernels cannot be kept in {folder} ({error.strerror}), each run compiles them anew; "
@@ -70,6 +72,22 @@ def can_keep(folder: Path) -> bool:
         )
         return False
     return True
+
+
+#: Seconds after which a file that is not finished is a killed process's: writing one takes milliseconds.
+_ABANDONED = 3600
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes have left half-written."""
+    for path in folder.glob("*.code.*"):
+        with suppress(OSError):  # another process was quicker
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()
+
+
+#: Folders of which it has been said that they are full.
+_told: set[Path] = set()
 
 
 def code_file(key: str) -> Path:
@@ -90,11 +108,20 @@ def load(path: Path) -> tuple[dict[str, Any], Any] | None:
 def keep(path: Path, head: dict[str, Any], library: Any) -> None:
     """Write a library for the next process; ``head`` is what :func:`load` tells of it.
 
-    A full disk or a folder that cannot be written costs a compile next time, nothing else.
+    A full disk or a folder that cannot be written costs a compile next time, and a warning, once.
     """
     if not can_keep(path.parent):
         return
     name, code, bitcode = private.serialized(library)
     line = json.dumps({**head, "library": name, "code": len(code)})
-    with suppress(OSError):
-        sealing.write(path, line.encode() + b"\n" + code + bitcode)
+    content = line.encode() + b"\n" + code + bitcode
+    try:
+        sealing.write(path, content)
+    except OSError as error:
+        if path.parent not in _told:
+            _told.add(path.parent)
+            warnings.warn(
+                f"a compiled kernel of {len(content):,} bytes cannot be kept in {path.parent} ({error.strerror}); it "
+                "and those that follow are compiled anew in each run",
+                stacklevel=2,
+            )

@@ -198,3 +198,25 @@ def test_the_folder_that_numba_was_given(tmp_path: Path) -> None:
     assert not list(kernels.rglob("*.driver"))
     said = _in_a_home_that_cannot_be_written(tmp_path, CAFFELITE_CACHE=str(kernels), NUMBA_CACHE_DIR="/dev/null/numba")
     assert said.count("UserWarning") == 1 and "set NUMBA_CACHE_DIR to a folder" in said
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(filled: Path) -> None:
+    (folder,) = (filled / "kernels").iterdir()
+    old, new = folder / "a.code.1234", folder / "b.code.5678"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    _run(_TWO_KERNELS.replace("np.float32", "np.float64"), filled)
+    assert not old.exists() and new.exists()
+
+
+def test_a_full_disk_is_told_once_and_leaves_nothing(filled: Path) -> None:
+    full = """
+import errno, os
+from caffelite.kernels.engine import sealing
+def write(path, content):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+sealing.write = write
+"""
+    said = _run(full + _TWO_KERNELS.replace("np.float32", "np.float64"), filled)
+    assert said.count("cannot be kept") == 1 and "No space left on device" in said
