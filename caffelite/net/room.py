@@ -1,10 +1,12 @@
 """How much memory a net may take: what the machine has, or what the process is limited to."""
 
+import math
 import os
-from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from caffelite.cgroups import cgroup_folders
 from caffelite.errors import NetError
 from caffelite.words import quoted
 
@@ -35,36 +37,26 @@ def memory_limit(root: Path = Path("/")) -> tuple[float, str]:
     Parameters
     ----------
     root : Path, optional
-        Of the file system that has ``proc/self`` and ``sys/fs/cgroup``.
+        As for :func:`caffelite.cgroups.cgroup_folders`.
     """
     try:
         machine = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):
-        machine = float("inf")
-    quota = min(_quotas(root), default=float("inf"))
+        machine = math.inf
+    quota = _cgroup_limit(root)
     return (quota, "this process's cgroup") if quota < machine else (machine, "this machine")
 
 
-def _quotas(root: Path) -> Iterator[float]:
-    """Yield the limits of the cgroups of this process, version 2 or 1, and of those that they lie in: cgroups(7)."""
-    mounted = root / "sys/fs/cgroup"
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top, file = (mounted / "memory", "memory.limit_in_bytes") if controllers else (mounted, "memory.max")
-        own = PurePosixPath(path.lstrip("/"))
-        for folder in (own, *own.parents):
-            text = _text(top / folder / file).strip()
-            if text.isdecimal():  # Without a limit it is the word "max", or more than any machine has.
-                yield float(text)
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(errors="replace")
-    except OSError:
-        return ""
+def _cgroup_limit(root: Path) -> float:
+    """Return how many bytes the cgroups of this process may have; infinity without a limit."""
+    limits = [math.inf]
+    with suppress(OSError, ValueError, IndexError):  # no Linux, or something that looks like it
+        for folder in cgroup_folders("memory", root):
+            for name in ("memory.max", "memory.limit_in_bytes"):
+                # Most cgroups have neither file; without a limit it is the word "max", or more than any machine has.
+                with suppress(OSError, ValueError):
+                    limits.append(float(int((folder / name).read_text("utf-8"))))
+    return min(limits)
 
 
 def _gigabytes(size: float) -> str:

@@ -158,8 +158,13 @@ def test_a_net_larger_than_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_limit_of_the_cgroup(tmp_path: Path, cgroup: str, files: dict[str, str], limit: float | None) -> None:
+    mounts = [
+        "31 22 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw",
+        "32 22 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory",
+    ]
     for name, text in {
         "proc/self/cgroup": cgroup,
+        "proc/self/mountinfo": "\n".join(mounts),
         **{f"sys/fs/cgroup/{name}": text for name, text in files.items()},
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -7,14 +7,15 @@ is counted once in a process.
 
 import math
 import os
-import re
 import warnings
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from functools import cache
 from operator import index
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
+
+from caffelite.cgroups import cgroup_folders
 
 #: A larger number is a slip: each thread has scratch memory of its own.
 MOST = 1024
@@ -133,7 +134,7 @@ def cpu_quota(root: Path) -> float:
         As for :func:`cores`.
     """
     with suppress(OSError, ValueError, IndexError):  # no Linux, or something that looks like it
-        return min(map(_quota, _cgroup_folders(root)), default=math.inf)
+        return min(map(_quota, cgroup_folders("cpu", root)), default=math.inf)
     return math.inf
 
 
@@ -145,37 +146,3 @@ def _quota(folder: Path) -> float:
             if quota > 0 and period > 0:
                 return quota / period
     return math.inf
-
-
-def _cgroup_folders(root: Path) -> Iterator[Path]:
-    """Yield the folders of the cgroups that limit this process: its own, and those around it as far as they are seen.
-
-    What the two files say is in cgroups(7) and proc(5).
-    """
-    own: dict[str, PurePosixPath] = {}
-    for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            own["cgroup2"] = PurePosixPath(path)
-        elif "cpu" in controllers.split(","):
-            own["cgroup"] = PurePosixPath(path)
-    for line in _lines(root / "proc/self/mountinfo"):
-        mount, _, filesystem = line.partition(" - ")
-        kind, *_, options = filesystem.split()
-        if kind not in own or (kind == "cgroup" and "cpu" not in options.split(",")):
-            continue
-        top, folder = map(_unescaped, mount.split()[3:5])
-        # In a container the path may be the host's, and the mount begin further down or beside it.
-        seen = own[kind].is_relative_to(top) and ".." not in own[kind].parts
-        inside = own[kind].relative_to(top) if seen else PurePosixPath()
-        for one in (inside, *inside.parents):
-            yield root / folder.lstrip("/") / one
-
-
-def _lines(file: Path) -> list[str]:
-    return file.read_text("utf-8", errors="surrogateescape").splitlines()
-
-
-def _unescaped(text: str) -> str:
-    """Return a path of mountinfo, where blanks are written as octal numbers."""
-    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from caffelite.cgroups import cgroup_folders
 from caffelite.kernels.engine import settings, thread_count
 from caffelite.kernels.engine.thread_count import ThreadCount, choose_threads, cores, cpu_quota, least, let_numba_start
 
@@ -224,7 +225,7 @@ def test_a_process_says_once_what_it_ignores(text: str) -> None:
 
 def test_a_real_quota() -> None:
     """Needs a machine whose cgroups this user may change, and two cores."""
-    folders = list(thread_count._cgroup_folders(Path("/"))) if sys.platform.startswith("linux") else []
+    folders = list(cgroup_folders("cpu", Path("/"))) if sys.platform.startswith("linux") else []
     group = next((folder / f"caffelite-test-{os.getpid()}" for folder in folders if os.access(folder, os.W_OK)), None)
     if group is None or cores().number < 2:
         pytest.skip("no cgroup can be made here, or there is one core")
