@@ -267,27 +267,26 @@ def test_debug_info_prints_caffes_lines(caffelite, tiny):
     write_solver("debug_info: true")
     _, _, err = caffelite("train", "tiny.prototxt", "--iterations", "6")
     lines = [line.partition("] ")[2] for line in err.splitlines() if LINE.match(line)]
-    forward = [line for line in lines if line.startswith("    [Forward] ")]
     number = r"[-+.e\d]+"
-    patterns = [
-        *(f"Layer data, top blob {top} data: {number}" for top in ("data", "label")),
-        f"Layer ip, top blob ip data: {number}",
-        *(f"Layer ip, param blob {j} data: {number}" for j in (0, 1)),
-        f"Layer loss, top blob loss data: {number}",
-    ]
-    # Iterations 0 and 5 are displayed.
-    assert len(forward) == 2 * len(patterns)
-    for line, pattern in zip(forward, 2 * patterns, strict=True):
-        assert re.fullmatch(r"    \[Forward\] " + pattern, line)
-    backward = [line for line in lines if line.startswith("    [Backward] ")]
-    patterns = [
-        f"Layer loss, bottom blob ip diff: {number}",
-        *(f"Layer ip, param blob {j} diff: {number}" for j in (0, 1)),
-        rf"All net params \(data, diff\): L1 norm = \({number}, {number}\); L2 norm = \({number}, {number}\)",
-    ]
-    assert len(backward) == 2 * len(patterns)
-    for line, pattern in zip(backward, 2 * patterns, strict=True):
-        assert re.fullmatch(r"    \[Backward\] " + pattern, line)
+    patterns = {
+        "Forward": [
+            *(f"Layer data, top blob {top} data: {number}" for top in ("data", "label")),
+            f"Layer ip, top blob ip data: {number}",
+            *(f"Layer ip, param blob {j} data: {number}" for j in (0, 1)),
+            f"Layer loss, top blob loss data: {number}",
+        ],
+        "Backward": [
+            f"Layer loss, bottom blob ip diff: {number}",
+            *(f"Layer ip, param blob {j} diff: {number}" for j in (0, 1)),
+            rf"All net params \(data, diff\): L1 norm = \({number}, {number}\); L2 norm = \({number}, {number}\)",
+        ],
+    }
+    for kind, expected in patterns.items():
+        found = [line for line in lines if line.startswith(f"    [{kind}] ")]
+        # Iterations 0 and 5 are displayed.
+        assert len(found) == 2 * len(expected)
+        for line, pattern in zip(found, 2 * expected, strict=True):
+            assert re.fullmatch(rf"    \[{kind}\] " + pattern, line)
     updates = [line for line in lines if line.startswith("    [Update] ")]
     assert [re.sub(f": {number}", ":", line) for line in updates] == 2 * [
         f"    [Update] Layer ip, param {j} data:; diff:" for j in (0, 1)
