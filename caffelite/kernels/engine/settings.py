@@ -13,7 +13,7 @@ from caffelite.kernels.engine.thread_count import cores, thread_count
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
 #: How often a thread that waits looks for work before it gives way to others on its core, and for how many nanoseconds
-#: it gives way before it sleeps (``tools/bench_contended.py``).
+#: it gives way before it sleeps (``tools/bench_waiting.py``).
 _SPINS, _YIELDS = 2000, 200_000
 
 
