@@ -255,21 +255,8 @@ def backward_weights(
     floats, vectors_of_tiles = g.group * FREQUENCIES * padded * panels * lanes, blocks * t.lanes // WIDTH
     again, products = g.outputs * vectors_of_tiles * _GRADIENT, floats * vectors_of_tiles * WIDTH
     parts, runs = parts_and_runs(blocks, g.group, panels, floats, again, products)
-    sizes = WinogradSums(
-        g.images,
-        g.group,
-        channels,
-        outputs,
-        *g.size,
-        g.pad[0],
-        *g.output_size,
-        panels,
-        lanes,
-        padded,
-        blocks,
-        parts,
-        runs,
-    )
+    maps = *g.size, g.pad[0], *g.output_size
+    sizes = WinogradSums(g.images, g.group, channels, outputs, *maps, panels, lanes, padded, blocks, parts, runs)
 
     def held(floats: int) -> np.ndarray:
         # A line of the cache more, so that frequencies do not all fall on the same ones.
