@@ -17,6 +17,7 @@ _CONTENTS = {
     "blob": ["Blob"],
     "layer": ["Layer"],
     "solver": ["get_solver", *(f"{rule}Solver" for rule in SOLVER_TYPES)],
+    "package": ["as_caffe"],
     "mode": [
         "TRAIN",
         "TEST",

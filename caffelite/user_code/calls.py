@@ -84,7 +84,8 @@ class UserCode:
 
     def _module(self, name: str) -> Any:
         # Unless another Caffe is in use, that is this one for the user's code.
-        sys.modules.setdefault("caffe", sys.modules["caffelite"])
+        if "caffe" not in sys.modules:
+            sys.modules["caffelite"].as_caffe()
         importlib.invalidate_caches()
         package = name.partition(".")[0]
         spec = PathFinder.find_spec(package, self._folders)
