@@ -72,7 +72,7 @@ class Convolution(Linear):
                 f"num_output {self.settings.num_output} is not divisible by group {self.settings.group}", "group"
             )
 
-    def _counts(self, channels: int) -> tuple[int, int]:
+    def counts(self, channels: int) -> tuple[int, int]:
         """Return the number of outputs and of groups."""
         if channels % self.settings.group:
             self.shape_error(
@@ -104,7 +104,7 @@ class Convolution(Linear):
             self.error(f"{name} is {min(values)}, expected at least 1", split[0] if split else name)
         return tuple(values) if len(values) == axes else tuple(values) * axes
 
-    def _sizes(self, x: Shape) -> tuple[int, int, list[tuple[int, ...]]]:
+    def sizes(self, x: Shape) -> tuple[int, int, list[tuple[int, ...]]]:
         """Return images, channels and [input, kernel, stride, pad, dilation] for each spatial axis."""
         axis = self.axis(self.settings.axis, x)
         spatial = x[axis + 1 :]
@@ -114,7 +114,7 @@ class Convolution(Linear):
                 f"{axis}, expected 1 to 3"
             )
         axes = len(spatial)
-        self._counts(x[axis])
+        self.counts(x[axis])
         settings = [
             self._per_axis(name, axes, default)
             for name, default in (("kernel_size", None), ("stride", 1), ("pad", 0), ("dilation", 1))
@@ -135,16 +135,16 @@ class Convolution(Linear):
         if any(x != bottoms[0] for x in bottoms):
             self.shape_error(f"its bottoms have different shapes: {', '.join(map(text_of, bottoms))}")
         axis = self.axis(self.settings.axis, bottoms[0])
-        _, channels, (spatial, kernel, stride, pad, dilation) = self._sizes(bottoms[0])
+        _, channels, (spatial, kernel, stride, pad, dilation) = self.sizes(bottoms[0])
         sizes = (
             (n + 2 * p - d * (k - 1) - 1) // s + 1
             for n, k, s, p, d in zip(spatial, kernel, stride, pad, dilation, strict=True)
         )
-        return [(*bottoms[0][:axis], self._counts(channels)[0], *sizes)] * len(bottoms)
+        return [(*bottoms[0][:axis], self.counts(channels)[0], *sizes)] * len(bottoms)
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
-        _, channels, (_, kernel, *_) = self._sizes(bottoms[0])
-        outputs, group = self._counts(channels)
+        _, channels, (_, kernel, *_) = self.sizes(bottoms[0])
+        outputs, group = self.counts(channels)
         parameters = [Parameter((outputs, channels // group, *kernel), self.settings.weight_filler)]
         if self.settings.bias_term:
             parameters.append(Parameter((outputs,), self.settings.bias_filler))
@@ -201,8 +201,8 @@ class Convolution(Linear):
         return self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None
 
     def _plane(self, x: Blob) -> Planes:
-        images, channels, sizes = self._sizes(x.shape)
-        return planes(images, channels, *self._counts(channels), sizes, x.data.dtype)
+        images, channels, sizes = self.sizes(x.shape)
+        return planes(images, channels, *self.counts(channels), sizes, x.data.dtype)
 
 
 def _fold(

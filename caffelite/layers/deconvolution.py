@@ -34,7 +34,7 @@ class Deconvolution(Convolution):
         if any(x != bottoms[0] for x in bottoms):
             self.shape_error(f"its bottoms have different shapes: {', '.join(map(text_of, bottoms))}")
         axis = self.axis(self.settings.axis, bottoms[0])
-        _, _, (spatial, kernel, stride, pad, dilation) = self._sizes(bottoms[0])
+        _, _, (spatial, kernel, stride, pad, dilation) = self.sizes(bottoms[0])
         sizes = tuple(
             s * (n - 1) + d * (k - 1) + 1 - 2 * p
             for n, k, s, p, d in zip(spatial, kernel, stride, pad, dilation, strict=True)
@@ -44,7 +44,7 @@ class Deconvolution(Convolution):
         return [(*bottoms[0][:axis], self.settings.num_output, *sizes)] * len(bottoms)
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
-        _, channels, (_, kernel, *_) = self._sizes(bottoms[0])
+        _, channels, (_, kernel, *_) = self.sizes(bottoms[0])
         weights = (channels, self.settings.num_output // self.settings.group, *kernel)
         parameters = [Parameter(weights, self.settings.weight_filler)]
         if self.settings.bias_term:
@@ -59,14 +59,14 @@ class Deconvolution(Convolution):
 
     def _reversed(self, x: Blob, y: Blob) -> Planes:
         """Return the convolution from the top to the bottom."""
-        images, channels, sizes = self._sizes(x.shape)
+        images, channels, sizes = self.sizes(x.shape)
         spatial = y.shape[len(y.shape) - len(sizes[0]) :]
         return planes(
             images, self.settings.num_output, channels, self.settings.group, [spatial, *sizes[1:]], x.data.dtype
         )
 
     def _bias(self, x: Blob, y: Blob) -> tuple[int, int]:
-        images, _, _ = self._sizes(x.shape)
+        images, _, _ = self.sizes(x.shape)
         outputs = self.settings.num_output
         return outputs, count(y.shape) // (images * outputs)
 

@@ -40,7 +40,7 @@ class Im2col(Convolution):
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         axis = self.axis(self.settings.axis, bottoms[0])
-        _, channels, (spatial, kernel, stride, pad, dilation) = self._sizes(bottoms[0])
+        _, channels, (spatial, kernel, stride, pad, dilation) = self.sizes(bottoms[0])
         sizes = (
             (n + 2 * p - d * (k - 1) - 1) // s + 1
             for n, k, s, p, d in zip(spatial, kernel, stride, pad, dilation, strict=True)
@@ -52,7 +52,7 @@ class Im2col(Convolution):
 
     def _taps(self, x: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield, for each tap, the pixels it sees and where they go, without those in the padding."""
-        images, channels, (spatial, kernel, stride, pad, dilation) = self._sizes(x.shape)
+        images, channels, (spatial, kernel, stride, pad, dilation) = self.sizes(x.shape)
         source = x.reshape(images, channels, *spatial)
         result = y.shape[len(y.shape) - len(spatial) :]
         target = y.reshape(images, channels, -1, *result)

@@ -101,7 +101,7 @@ class Pooling(Layer):
             self.error(f"{name} is {min(values)}, expected at least 1", name)
         return values
 
-    def _windows(self, x: Shape) -> Windows:
+    def windows(self, x: Shape) -> Windows:
         if len(x) != 4:
             self.shape_error(f"takes a bottom of 4 axes (images × channels × height × width), not {text_of(x)}")
         size = (x[2], x[3])
@@ -128,12 +128,12 @@ class Pooling(Layer):
         return windows
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        g = self._windows(bottoms[0])
+        g = self.windows(bottoms[0])
         return [(*bottoms[0][:2], g.out_h, g.out_w)] * len(self.param.top)
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0], tops[0]
-        g = self._windows(x.shape)
+        g = self.windows(x.shape)
         if self.averages:
             return [pooling.average_forward(g, x.data, y.data)]
         if self.settings.pool == _STOCHASTIC:
@@ -149,7 +149,7 @@ class Pooling(Layer):
         dx, dy = bottoms[0].diff, tops[0].diff
         if dx is None or dy is None:
             return []
-        g = self._windows(bottoms[0].shape)
+        g = self.windows(bottoms[0].shape)
         if self.averages:
             return [pooling.average_backward(g, dy, dx)]
         if self.settings.pool == _STOCHASTIC:

@@ -189,7 +189,7 @@ class DeformableConvolution(Convolution):
         if len(x) != 4 or self.axis(self.settings.axis, x) != 1:
             self.shape_error(f"takes N×C×H×W with axis 1, not {text_of(x)} with axis {self.settings.axis}")
         (y,) = super().shapes(x)
-        groups, taps = self.settings.deformable_group, count(self._sizes(x)[2][1])
+        groups, taps = self.settings.deformable_group, count(self.sizes(x)[2][1])
         if groups < 1 or x[1] % groups:
             self.error(f"{x[1]} channels are not divisible by deformable_group {groups}", "deformable_group")
         expected = (x[0], 2 * taps * groups, *y[2:])
@@ -205,13 +205,13 @@ class DeformableConvolution(Convolution):
         return super().parameters(bottoms[0])
 
     def _geometry(self, x: Blob, y: Blob) -> Taps:
-        _, channels, (spatial, *settings) = self._sizes(x.shape)
+        _, channels, (spatial, *settings) = self.sizes(x.shape)
         pairs = (n for pair in settings for n in pair)
         return Taps(channels, self.settings.deformable_group, *spatial, *pairs, *y.shape[2:])
 
     def _product(self, x: Blob, y: Blob) -> tuple[np.ndarray, list[np.ndarray | None]]:
         """Return the filters and their gradients, each as one of a single tap."""
-        outputs = self._counts(x.shape[1])[0]
+        outputs = self.counts(x.shape[1])[0]
         gradients = [blob.diff for blob in self.blobs] + [None] * (2 - len(self.blobs))
         if gradients[0] is not None:
             gradients[0] = gradients[0].reshape(outputs, -1, 1, 1)
@@ -220,12 +220,12 @@ class DeformableConvolution(Convolution):
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, offsets, y = *bottoms, tops[0]
         images, channels = x.shape[:2]
-        taps = count(self._sizes(x.shape)[2][1])
+        taps = count(self.sizes(x.shape)[2][1])
         ones, nothing = (1, 1), (0, 0)
         #: What each tap sees, as channels, over which the filters are those of a convolution of one tap.
         self.columns = arrays.zeros((images, channels * taps, *y.shape[2:]), x.data.dtype)
         self.plane = planes(
-            images, channels * taps, *self._counts(channels), [y.shape[2:], ones, ones, nothing, ones], x.data.dtype
+            images, channels * taps, *self.counts(channels), [y.shape[2:], ones, ones, nothing, ones], x.data.dtype
         )
         bias = self.blobs[1].data if len(self.blobs) > 1 else None
         sample = call(

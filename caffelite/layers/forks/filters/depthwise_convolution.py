@@ -23,7 +23,7 @@ class DepthwiseConvolution(Convolution):
     def _check_counts(self) -> None:
         """What there is to check takes the number of channels: see ``_counts``."""
 
-    def _counts(self, channels: int) -> tuple[int, int]:
+    def counts(self, channels: int) -> tuple[int, int]:
         settings = self.settings
         outputs = settings.num_output or channels
         if settings.HasField("group") and settings.group not in (1, channels):

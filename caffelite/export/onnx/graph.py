@@ -1,0 +1,208 @@
+"""An ONNX graph in the making: operators, constants, and the names of both."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from caffelite.net import Net
+from caffelite.net.graph import Node, Version
+from caffelite.words import Shape
+
+#: A dimension that depends on the batch, in a shape that an operator is given.
+ANY = -1
+
+
+class OnnxGraph:
+    """Operators and constants, added one by one.
+
+    A function for a layer (:mod:`caffelite.export.onnx.operators`) is given one, asks it for what it must know of the
+    net, and adds its operators; it never chooses a name.
+
+    Parameters
+    ----------
+    net : Net
+        In the TEST phase, of layers that compute something at inference.
+    opset : int
+        The version of ONNX's operators.
+    shapes : mapping of Version to list of int
+        The shape of every blob; :data:`ANY` where a dimension depends on the batch.
+
+    Attributes
+    ----------
+    net, opset
+    names : dict of Version to str
+        The tensor that holds a blob.
+    nodes : list of NodeProto
+    constants : dict of str to ndarray
+    """
+
+    def __init__(self, net: Net, opset: int, shapes: Mapping[Version, Sequence[int]]) -> None:
+        self.net, self.opset = net, opset
+        self.names: dict[Version, str] = {}
+        self.nodes: list[NodeProto] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self._shapes = shapes
+        self._taken = {version.name for node in net.graph.nodes for version in node.tops}
+        self._known: dict[tuple[str, Shape, bytes], str] = {}
+        self._layer = ""
+        self._ran = False
+
+    # What a function for a layer may ask.
+
+    def shape(self, version: Version) -> list[int]:
+        """Return the shape of a blob, with :data:`ANY` where a dimension depends on the batch."""
+        return list(self._shapes[version])
+
+    def value(self, version: Version) -> np.ndarray:
+        """Return what a blob holds that depends on no input's values, float32: boxes made from shapes, for example."""
+        if not self._ran:
+            self.net.forward()
+            self._ran = True
+        return self.net.plan.blob(version).data.astype(np.float32)
+
+    # What it may add.
+
+    def constant(self, values: Any, dtype: Any = np.float32, name: str = "") -> str:
+        """Add a constant and return its name; one that is there already is used again.
+
+        Parameters
+        ----------
+        values : array_like
+        dtype : dtype, optional
+        name : str, optional
+            What it is for the layer, part of its name: ``weight``, ``axes``.
+        """
+        array = np.ascontiguousarray(values, dtype)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._known:
+            self._known[key] = self._named(name or "constant")
+            self.constants[self._known[key]] = array
+        return self._known[key]
+
+    def integers(self, values: int | Iterable[int], name: str = "") -> str:
+        """Add int64 constants, which shapes, axes and places are for ONNX."""
+        return self.constant(values if isinstance(values, int) else list(values), np.int64, name)
+
+    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add an operator with one result; return the tensor's name. An input that is not given is an empty name."""
+        return self.add_many(operator, 1, *inputs, **attributes)[0]
+
+    def add_many(self, operator: str, results: int, *inputs: str, **attributes: Any) -> list[str]:
+        """Add an operator with several results; return their names."""
+        names = [self._named(operator.lower()) for _ in range(results)]
+        given = {key: value for key, value in attributes.items() if value is not None}
+        self.nodes.append(helper.make_node(operator, inputs, names, name=names[0], **given))
+        return names
+
+    # What is not the same in every opset.
+
+    def reshape(self, x: str, shape: Sequence[int]) -> str:
+        """Give a tensor another shape, in which at most one dimension is :data:`ANY`."""
+        return self.add("Reshape", x, self.integers(shape, "shape"))
+
+    def softmax(self, x: str, axis: int, axes: int, operator: str = "Softmax") -> str:
+        """Add Softmax over one of so many axes."""
+        if self.opset >= 13 or axis == axes - 1:
+            return self.add(operator, x, axis=axis)
+        # Before opset 13 it is over all axes from this one on.
+        order = [i for i in range(axes) if i != axis] + [axis]
+        back = [order.index(i) for i in range(axes)]
+        last = self.add("Transpose", x, perm=order)
+        return self.add("Transpose", self.add(operator, last, axis=axes - 1), perm=back)
+
+    def reduce(self, operator: str, x: str, axes: Sequence[int], keepdims: bool = True) -> str:
+        """Add a reduction (ReduceSum, ReduceMean …) over some axes."""
+        if self.opset >= (13 if operator == "ReduceSum" else 18):
+            return self.add(operator, x, self.integers(axes, "axes"), keepdims=int(keepdims))
+        return self.add(operator, x, axes=list(axes), keepdims=int(keepdims))
+
+    def squeeze(self, x: str, axes: Sequence[int]) -> str:
+        """Take axes of one element away."""
+        return self._with_axes("Squeeze", x, axes)
+
+    def unsqueeze(self, x: str, axes: Sequence[int]) -> str:
+        """Put axes of one element in."""
+        return self._with_axes("Unsqueeze", x, axes)
+
+    def _with_axes(self, operator: str, x: str, axes: Sequence[int]) -> str:
+        if self.opset >= 13:
+            return self.add(operator, x, self.integers(axes, "axes"))
+        return self.add(operator, x, axes=list(axes))
+
+    def slice(self, x: str, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int]) -> str:
+        """Take a part of a tensor along some axes."""
+        return self.add(
+            "Slice", x, self.integers(starts, "starts"), self.integers(ends, "ends"), self.integers(axes, "axes")
+        )
+
+    def split(self, x: str, axis: int, sizes: Sequence[int]) -> list[str]:
+        """Cut a tensor along an axis into parts of these sizes."""
+        if self.opset >= 13:
+            return self.add_many("Split", len(sizes), x, self.integers(sizes, "sizes"), axis=axis)
+        return self.add_many("Split", len(sizes), x, axis=axis, split=list(sizes))
+
+    def pad(self, x: str, before: Sequence[int], after: Sequence[int], value: float = 0.0) -> str:
+        """Put a value around a tensor: so many of it before and after, for each axis."""
+        return self.add("Pad", x, self.integers([*before, *after], "pads"), self.constant(value, name="fill"))
+
+    # Names.
+
+    def _named(self, what: str) -> str:
+        """Return a name that no tensor has: the layer's, and what it is in it."""
+        name, number = f"{self._layer}.{what}", 1
+        while name in self._taken:
+            number += 1
+            name = f"{self._layer}.{what}{number}"
+        self._taken.add(name)
+        return name
+
+    def begin(self, node: Node) -> int:
+        """Name what is added from now on after this layer; return how many operators there are."""
+        self._layer = node.name
+        return len(self.nodes)
+
+    def settle(self, node: Node, results: Sequence[str], first: int) -> None:
+        """Let the results of a layer, the operators from number ``first`` on, be the tensors of its tops."""
+        made = {name for op in self.nodes[first:] for name in op.output}
+        for version, result in zip(node.tops, results, strict=True):
+            if result in made:
+                made.discard(result)
+                result = self._rename(result, self._tensor(version), first)
+            self.names[version] = result
+
+    def _tensor(self, version: Version) -> str:
+        """Return what the tensor of a blob is called: as the blob; an earlier version of it, with its layer."""
+        if self.net.graph.names[version.name] is version:
+            return version.name
+        return self._named(version.name)
+
+    def _rename(self, old: str, new: str, first: int) -> str:
+        for op in self.nodes[first:]:
+            for names in (op.input, op.output):
+                for j, name in enumerate(names):
+                    if name == old:
+                        names[j] = new
+            if op.name == old:
+                op.name = new
+        return new
+
+    def finish(self, outputs: Iterable[Version], inputs: Iterable[str]) -> None:
+        """Let every output of the net be a tensor of its name."""
+        used = set(inputs)
+        for version in outputs:
+            tensor = self.names[version]
+            if tensor != version.name:
+                if tensor in used or tensor in self.constants:
+                    self._layer = version.producer.name
+                    self.nodes.append(helper.make_node("Identity", [tensor], [version.name], name=version.name))
+                else:
+                    self._rename(tensor, version.name, 0)
+                    self.names = {v: version.name if t == tensor else t for v, t in self.names.items()}
+            used.add(version.name)
+
+    def initializers(self) -> list[TensorProto]:
+        """Return the constants that an operator reads."""
+        read = {name for op in self.nodes for name in op.input}
+        return [numpy_helper.from_array(array, name) for name, array in self.constants.items() if name in read]

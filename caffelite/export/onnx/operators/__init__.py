@@ -1,0 +1,63 @@
+"""What a layer is in ONNX: a function for each type, in the file of its family."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from caffelite.export.onnx.graph import OnnxGraph
+from caffelite.net.graph import Node
+
+#: Adds a layer's operators, from the tensors of its bottoms; returns those of its tops. A tensor that it was given may
+#: be among them: the layer changes nothing then.
+Convert = Callable[[OnnxGraph, Node, list[str]], Sequence[str]]
+
+
+class Mapping(NamedTuple):
+    """How a layer type becomes ONNX operators.
+
+    Attributes
+    ----------
+    convert : callable
+    opset : int
+        The least version of ONNX's operators that it takes.
+    """
+
+    convert: Convert
+    opset: int
+
+
+_MAPPINGS: dict[str, Mapping] = {}
+#: Why there is no mapping, by type.
+_REFUSED: dict[str, str] = {}
+
+
+def converts(*types: str, opset: int = 11) -> Callable[[Convert], Convert]:
+    """Register the function for layers of these types."""
+
+    def register(function: Convert) -> Convert:
+        for name in types:
+            _MAPPINGS[name] = Mapping(function, opset)
+        return function
+
+    return register
+
+
+def refuses(reason: str, *types: str) -> None:
+    """Say why layers of these types cannot be ONNX operators."""
+    _REFUSED.update(dict.fromkeys(types, reason))
+
+
+@cache
+def mappings() -> dict[str, Mapping]:
+    """Return what is registered: every module of this package is imported."""
+    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        importlib.import_module(module.name)
+    return _MAPPINGS
+
+
+def refused(kind: str) -> str:
+    """Return why there is no mapping for a type."""
+    mappings()
+    return _REFUSED.get(kind, "no ONNX operators are known for it")

@@ -1,0 +1,82 @@
+"""Layers that scale: BatchNorm, Scale, Bias, LRN, MVN."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from caffelite.export.onnx.graph import OnnxGraph
+from caffelite.export.onnx.operators import converts
+from caffelite.layers.batchnorm import BatchNorm
+from caffelite.net.graph import Node
+from caffelite.words import Shape
+
+_ACROSS = 0
+
+
+@converts("BatchNorm")
+def batch_norm(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+    """BatchNormalization with the stored statistics; a learned Scale stays an operator of its own."""
+    layer = node.layer
+    assert isinstance(layer, BatchNorm)
+    if not layer.uses_stored:
+        layer.error("it normalises by the statistics of each batch here", "use_global_stats")
+    mean, variance, factor = (blob.data for blob in layer.blobs[:3])
+    share = 1 / factor.flat[0] if factor.flat[0] else 0.0
+    channels = mean.size
+    parameters = [
+        g.constant(values, name=name)
+        for name, values in (
+            ("scale", np.ones(channels)),
+            ("shift", np.zeros(channels)),
+            ("mean", mean * share),
+            ("variance", variance * share),
+        )
+    ]
+    return [g.add("BatchNormalization", x[0], *parameters, epsilon=layer.param.batch_norm_param.eps)]
+
+
+@converts("Scale", "Bias")
+def scale(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+    """Mul and Add of a small array, with axes of one element behind it."""
+    layer, shape = node.layer, node.bottoms[0].shape
+    is_scale = layer.param.type == "Scale"
+    axis = layer.axis((layer.param.scale_param if is_scale else layer.param.bias_param).axis, shape) if shape else 0
+    y, operators = x[0], ["Mul", "Add"] if is_scale else ["Add"]
+    if len(x) > 1:
+        small = g.shape(node.bottoms[1])
+        behind = len(shape) - axis - len(small)
+        other = x[1]
+        if behind:
+            other = g.unsqueeze(other, range(len(small), len(small) + behind))
+        y = g.add(operators.pop(0), y, other)
+    for operator, blob in zip(operators, layer.blobs, strict=False):
+        y = g.add(operator, y, g.constant(_spread(blob.data, axis, shape), name=operator.lower()))
+    return [y]
+
+
+def _spread(values: np.ndarray, axis: int, shape: Shape) -> np.ndarray:
+    return values.reshape(*values.shape, *[1] * (len(shape) - axis - values.ndim))
+
+
+@converts("LRN")
+def lrn(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+    """LRN across channels; within them, the mean of squares over a window that is full at the edges too."""
+    p = node.layer.param.lrn_param
+    if p.norm_region == _ACROSS:
+        return [g.add("LRN", x[0], size=p.local_size, alpha=p.alpha, beta=p.beta, bias=p.k)]
+    around = (p.local_size - 1) // 2
+    squares = g.pad(g.add("Mul", x[0], x[0]), [0, 0, around, around], [0, 0, around, around])
+    mean = g.add("AveragePool", squares, kernel_shape=[p.local_size] * 2, strides=[1, 1])
+    energy = g.add("Add", g.add("Mul", mean, g.constant(p.alpha)), g.constant(1))
+    return [g.add("Mul", x[0], g.add("Pow", energy, g.constant(-p.beta)))]
+
+
+@converts("MVN")
+def mvn(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+    p = node.layer.param.mvn_param
+    axes = range(1 if p.across_channels else 2, len(node.bottoms[0].shape))
+    centred = g.add("Sub", x[0], g.reduce("ReduceMean", x[0], list(axes)))
+    if not p.normalize_variance:
+        return [centred]
+    deviation = g.add("Sqrt", g.reduce("ReduceMean", g.add("Mul", centred, centred), list(axes)))
+    return [g.add("Div", centred, g.add("Add", deviation, g.constant(p.eps)))]
