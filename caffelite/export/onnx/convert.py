@@ -31,10 +31,13 @@ class Converted:
     model : ModelProto
     fixed : str
         Why the batch is of one size; empty where it can be of any.
+    tensors : dict of Version to str
+        The tensor that holds each blob which an operator makes.
     """
 
     model: ModelProto
     fixed: str
+    tensors: dict[Version, str]
 
 
 def convert(net: Net, opset: int = DEFAULT_OPSET, batch: int | None = None) -> Converted:
@@ -78,7 +81,9 @@ def convert(net: Net, opset: int = DEFAULT_OPSET, batch: int | None = None) -> C
     )
     model.ir_version = IR_VERSIONS[opset]
     onnx.checker.check_model(model, full_check=True)
-    return Converted(model, fixed)
+    made_by_operators = {name for op in graph.nodes for name in op.output}
+    tensors = {v: graph.names[v] for v in net.graph.names.values() if graph.names[v] in made_by_operators}
+    return Converted(model, fixed, tensors)
 
 
 def _add(graph: OnnxGraph, node: Node) -> None:

@@ -23,43 +23,43 @@ for _type, _operator in {"AbsVal": "Abs", "BNLL": "Softplus", "Sigmoid": "Sigmoi
 
 
 @converts("ReLU")
-def relu(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _relu(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     slope = node.layer.param.relu_param.negative_slope
     return [g.add("LeakyRelu", x[0], alpha=slope) if slope else g.add("Relu", x[0])]
 
 
 @converts("ELU")
-def elu(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _elu(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     return [g.add("Elu", x[0], alpha=node.layer.param.elu_param.alpha)]
 
 
 @converts("PReLU")
-def prelu(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _prelu(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     slopes, axes = node.layer.blobs[0].data, len(node.bottoms[0].shape)
     return [g.add("PRelu", x[0], g.constant(slopes.reshape(-1, *[1] * (axes - 2)), name="slope"))]
 
 
 @converts("Clip")
-def clip(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _clip(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     settings = node.layer.param.clip_param
     return [g.add("Clip", x[0], g.constant(settings.min), g.constant(settings.max))]
 
 
 @converts("ReLU6")
-def relu6(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _relu6(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     slope = node.layer.param.relu6_param.negative_slope
     low = g.add("LeakyRelu", x[0], alpha=slope) if slope else x[0]
     return [g.add("Clip", low, "" if slope else g.constant(0), g.constant(6))]
 
 
 @converts("Threshold")
-def threshold(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _threshold(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     bound = g.constant(node.layer.param.threshold_param.threshold)
     return [g.add("Cast", g.add("Greater", x[0], bound), to=1)]
 
 
 @converts("Power")
-def power(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _power(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     settings = node.layer.param.power_param
     if settings.power == 0 or settings.scale == 0:
         assert isinstance(node.layer, ElementWise)
@@ -72,52 +72,52 @@ def power(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 
 
 @converts("Exp")
-def exp(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _exp(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     settings = node.layer.param.exp_param
     log = 1.0 if settings.base == -1 else math.log(settings.base)
     return [g.add("Exp", affine(g, x[0], log * settings.scale, log * settings.shift))]
 
 
 @converts("Log")
-def log(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _log(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     settings = node.layer.param.log_param
     y = g.add("Log", affine(g, x[0], settings.scale, settings.shift))
     return [y if settings.base == -1 else g.add("Mul", y, g.constant(1 / math.log(settings.base)))]
 
 
 @converts("Swish")
-def swish(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _swish(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     beta = node.layer.param.swish_param.beta
     return [g.add("Mul", x[0], g.add("Sigmoid", affine(g, x[0], beta, 0)))]
 
 
 @converts("HSigmoid")
-def hard_sigmoid(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _hard_sigmoid(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     return [g.add("HardSigmoid", x[0], alpha=1 / 6, beta=0.5)]
 
 
 @converts("HSwish")
-def hard_swish(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _hard_swish(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     if g.opset >= 14:
         return [g.add("HardSwish", x[0])]
     return [g.add("Mul", x[0], g.add("HardSigmoid", x[0], alpha=1 / 6, beta=0.5))]
 
 
 @converts("Mish")
-def mish(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _mish(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     if g.opset >= 18:
         return [g.add("Mish", x[0])]
     return [g.add("Mul", x[0], g.add("Tanh", g.add("Softplus", x[0])))]
 
 
 @converts("SELU")
-def selu(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _selu(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     settings = node.layer.param.selu_param
     return [g.add("Selu", x[0], alpha=settings.alpha, gamma=getattr(settings, "lambda"))]
 
 
 @converts("Softmax")
-def softmax(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _softmax(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     shape = node.bottoms[0].shape
     return [g.softmax(x[0], node.layer.axis(node.layer.param.softmax_param.axis, shape), len(shape))]
 
@@ -130,6 +130,6 @@ def affine(g: OnnxGraph, x: str, scale: float, shift: float) -> str:
 
 
 @converts("Dropout", "Split", "Silence", "MnActivation")
-def same(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _same(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """Pass the tensor on, as often as it is asked for."""
     return x * len(node.tops)

@@ -11,7 +11,7 @@ _PROD, _SUM, _MAX = 0, 1, 2
 
 
 @converts("Concat")
-def concat(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _concat(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     p = node.layer.param.concat_param
     axis = p.concat_dim if p.HasField("concat_dim") else p.axis
     if len(x) == 1:
@@ -20,7 +20,7 @@ def concat(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 
 
 @converts("Slice")
-def slice_(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _slice(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     p, shape = node.layer.param.slice_param, g.shape(node.bottoms[0])
     axis = node.layer.axis(p.slice_dim if p.HasField("slice_dim") else p.axis, node.bottoms[0].shape)
     if shape[axis] == ANY:
@@ -29,7 +29,7 @@ def slice_(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 
 
 @converts("Eltwise")
-def eltwise(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _eltwise(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """Mul, Sum or Max; coefficients are multiplied first, and one of -1 is a Sub."""
     p = node.layer.param.eltwise_param
     if p.operation == _MAX:
@@ -51,7 +51,7 @@ def _chained(g: OnnxGraph, operator: str, x: list[str]) -> str:
 
 
 @converts("Flatten", "Reshape")
-def reshape(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _reshape(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """Reshape to the top's shape; where that is the bottom's, nothing."""
     before, after = g.shape(node.bottoms[0]), g.shape(node.tops[0])
     if before == after:
@@ -64,14 +64,14 @@ def reshape(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 
 
 @converts("Permute")
-def permute(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _permute(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     order = list(node.layer.param.permute_param.order)
     order += [i for i in range(len(node.bottoms[0].shape)) if i not in order]
     return x if order == sorted(order) else [g.add("Transpose", x[0], perm=order)]
 
 
 @converts("Crop")
-def crop(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _crop(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     p, shape, like = node.layer.param.crop_param, g.shape(node.bottoms[0]), g.shape(node.bottoms[1])
     first = node.layer.axis(p.axis, node.bottoms[0].shape)
     axes = [axis for axis in range(first, len(shape)) if shape[axis] != like[axis]]
@@ -83,7 +83,7 @@ def crop(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 
 
 @converts("Tile")
-def tile(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _tile(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     p, axes = node.layer.param.tile_param, len(node.bottoms[0].shape)
     axis = node.layer.axis(p.axis, node.bottoms[0].shape)
     return [g.add("Tile", x[0], g.integers([p.tiles if i == axis else 1 for i in range(axes)], "repeats"))]

@@ -14,7 +14,7 @@ _ACROSS = 0
 
 
 @converts("BatchNorm")
-def batch_norm(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _batch_norm(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """BatchNormalization with the stored statistics; a learned Scale stays an operator of its own."""
     layer = node.layer
     assert isinstance(layer, BatchNorm)
@@ -36,7 +36,7 @@ def batch_norm(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 
 
 @converts("Scale", "Bias")
-def scale(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _scale(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """Mul and Add of a small array, with axes of one element behind it."""
     layer, shape = node.layer, node.bottoms[0].shape
     is_scale = layer.param.type == "Scale"
@@ -59,7 +59,7 @@ def _spread(values: np.ndarray, axis: int, shape: Shape) -> np.ndarray:
 
 
 @converts("LRN")
-def lrn(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _lrn(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """LRN across channels; within them, the mean of squares over a window that is full at the edges too."""
     p = node.layer.param.lrn_param
     if p.norm_region == _ACROSS:
@@ -72,7 +72,7 @@ def lrn(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 
 
 @converts("MVN")
-def mvn(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _mvn(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     p = node.layer.param.mvn_param
     axes = range(1 if p.across_channels else 2, len(node.bottoms[0].shape))
     centred = g.add("Sub", x[0], g.reduce("ReduceMean", x[0], list(axes)))

@@ -1,7 +1,7 @@
 """Pooling, with Caffe's rules for its last window and its divisor written out.
 
-Runtimes disagree on ``ceil_mode`` and ``count_include_pad``, so neither is used: what Caffe rounds up is padding at the end,
-and a mean is over the elements of the map alone, times a map of how many these are by Caffe's divisor.
+Runtimes disagree on ``ceil_mode`` and ``count_include_pad``, so neither is used: what Caffe rounds up is padding at the
+end, and a mean is over the elements of the map alone, times a map of how many these are by Caffe's divisor.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _MAX, _STOCHASTIC = 0, 2
 
 
 @converts("Pooling")
-def pooling(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _pooling(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """MaxPool or AveragePool."""
     assert isinstance(node.layer, Pooling)
     if len(node.tops) > 1:

@@ -15,7 +15,7 @@ def _weights(g: OnnxGraph, node: Node) -> list[str]:
 
 
 @converts("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise", "Deconvolution")
-def convolution(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _convolution(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """Conv or ConvTranspose, one for each bottom."""
     layer = node.layer
     assert isinstance(layer, Convolution)
@@ -42,7 +42,7 @@ def convolution(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 
 
 @converts("InnerProduct")
-def inner_product(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+def _inner_product(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """Gemm of rows, which Reshape makes and unmakes where the bottom has other axes."""
     layer = node.layer
     assert isinstance(layer, InnerProduct)
