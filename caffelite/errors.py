@@ -1,8 +1,10 @@
 """The errors a user can cause or meet. Each message is one sentence a person can act on."""
 
 
-class Error(Exception):
+class Error(RuntimeError):
     """Base of every error caffelite raises on purpose; the command line prints it as one line and exits with 1.
+
+    It is a RuntimeError because those that pycaffe raises are, and scripts catch these.
 
     Parameters
     ----------
