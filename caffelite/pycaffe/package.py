@@ -7,6 +7,8 @@ from types import ModuleType
 #: What scripts import, and the module that it is.
 MODULES = {
     "caffe": "caffelite.pycaffe.caffe",
+    "caffe._caffe": "caffelite.pycaffe._caffe",
+    "caffe.pycaffe": "caffelite.pycaffe._caffe",
 }
 
 
