@@ -123,7 +123,8 @@ class Net(Names, Batches, Hooks):
         # The blobs and layers that are shown look for theirs in this net each time.
         self._net = net
         self.caller = net.caller
-        self._passes = Passes(net, self._call)
+        net.hooks = self._hooks
+        self._passes = Passes(net)
 
     def _show_own_layers(self) -> None:
         """Show layers written in Python as the objects that they are."""
