@@ -3,8 +3,10 @@
 import importlib
 import importlib.util
 import re
+import runpy
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -23,11 +25,18 @@ def test_import_gives_caffelites_modules():
         assert not package or getattr(sys.modules[package], last) is sys.modules[ours]
     assert importlib.util.find_spec("caffe") is not None
     assert caffe.Net is caffelite.Net and caffe.Layer is caffelite.Layer
+    assert caffe._caffe.Net._set_input_arrays is caffe.Net.set_input_arrays
     for module in (caffe, caffe._caffe):
         assert all(hasattr(module, name) for name in module.__all__)
         assert module.__version__ == "1.0.0"
     with pytest.raises(ModuleNotFoundError, match=r"caffe\.no_such_module"):
         importlib.import_module("caffe.no_such_module")
+
+
+def test_what_the_distribution_installs(monkeypatch):
+    monkeypatch.delitem(sys.modules, "caffe")
+    runpy.run_path(str(Path(__file__).parent.parent.parent / "caffe-package" / "caffe" / "__init__.py"))
+    assert sys.modules["caffe"] is caffe
 
 
 def test_lines_of_the_log_and_their_level(capsys, monkeypatch):
