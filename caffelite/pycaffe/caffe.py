@@ -2,6 +2,8 @@
 
 from caffelite.errors import Error
 from caffelite.pycaffe.blob import Blob
+from caffelite.pycaffe.classifier import Classifier
+from caffelite.pycaffe.detector import Detector
 from caffelite.pycaffe.layer import Layer
 from caffelite.pycaffe.mode import (
     TEST,
@@ -26,6 +28,8 @@ __all__ = [
     "TEST",
     "TRAIN",
     "Blob",
+    "Classifier",
+    "Detector",
     "Error",
     "Layer",
     "Net",

@@ -7,6 +7,10 @@ from types import ModuleType
 #: What scripts import, and the module that it is.
 MODULES = {
     "caffe": "caffelite.pycaffe.caffe",
+    "caffe.classifier": "caffelite.pycaffe.classifier",
+    "caffe.detector": "caffelite.pycaffe.detector",
+    "caffe.draw": "caffelite.pycaffe.draw",
+    "caffe.io": "caffelite.pycaffe.io",
 }
 
 
