@@ -69,19 +69,24 @@ def get_layer_label(layer: Any, rankdir: str, display_lrm: bool = False) -> str:
     display_lrm : bool, optional
         Whether learning rates are told.
     """
-    parts = [re.sub(r'([\\"{}|<>])', r"\\\1", layer.name)]
+    parts = [_label_text(layer.name)]
     if layer.type == "Pooling":
         pooling = layer.pooling_param
         parts.append(f"({layer.type} {get_pooling_types_dict()[pooling.pool]})")
         parts += _window(pooling.kernel_size, pooling.stride, pooling.pad)
     else:
-        parts.append(f"({layer.type})")
+        parts.append(f"({_label_text(layer.type)})")
     if layer.type in ("Convolution", "Deconvolution"):
         filters = layer.convolution_param
         parts += _window([*filters.kernel_size, 1][0], [*filters.stride, 1][0], [*filters.pad, 0][0])
     if display_lrm:
         parts += _rates(layer)
     return '"' + (" " if rankdir in ("TB", "BT") else r"\n").join(parts) + '"'
+
+
+def _label_text(text: str) -> str:
+    """Return a text as the label of a box of shape "record" has it, where braces and bars mean something."""
+    return re.sub(r'([\\"{}|<>])', r"\\\1", text)
 
 
 def _window(size: int, stride: int, pad: int) -> list[str]:
