@@ -119,12 +119,6 @@ def build(document: NetDocument, phase: str = "ALL", allow_python: bool = False)
     return Diagram(document.message.name, maker.boxes, maker.edges, maker.layers, parameters)
 
 
-def in_phase(layer: LayerParameter, phase: int, place: Callable[[], str]) -> bool:
-    """Tell whether a layer is in the net of a phase, in whatever stages; errors are :func:`included`'s."""
-    stages = [stage for rule in (*layer.include, *layer.exclude) for stage in rule.stage]
-    return included(layer, phase, 0, stages, place)
-
-
 class _Measured(NamedTuple):
     """The shapes of tops by (layer, blob) and the parameters of layers by name, and whether these are all."""
 
@@ -248,6 +242,12 @@ class _Maker:
 def _settings(layer: LayerParameter) -> list[str]:
     known = registry().get(layer.type)
     return plain_summary(layer) if known is None else known.summary(layer)
+
+
+def in_phase(layer: LayerParameter, phase: int, place: Callable[[], str]) -> bool:
+    """Tell whether a layer is in the net of a phase, in whatever stages; errors are :func:`included`'s."""
+    stages = [stage for rule in (*layer.include, *layer.exclude) for stage in rule.stage]
+    return included(layer, phase, 0, stages, place)
 
 
 def short_number(value: int) -> str:

@@ -45,14 +45,15 @@ def load_image(filename: str | Path, color: bool = True) -> np.ndarray:
         plain = image.mode in ("L", "RGB", "I", "F") or image.mode.startswith("I;16")
         pixels = np.asarray(image if plain else image.convert("L" if image.mode == "1" else "RGB"))
     largest = _largest(pixels)
-    values = pixels / np.float64(largest)
+    # Without a float64 copy of a large photograph: each quotient is rounded once either way.
+    values = np.divide(pixels, largest, dtype=np.float32 if color or pixels.ndim == 2 else np.float64)
     if values.size and not (-1 <= values.min() and values.max() <= 1):
         raise DataError(f"{what}: it has pixels that are not in 0..{largest}")
     if values.ndim == 3 and not color:
         values = values @ _LUMINANCE
     if values.ndim == 2:
         values = np.repeat(values[:, :, None], 3 if color else 1, axis=2)
-    return values.astype(np.float32)
+    return values.astype(np.float32, copy=False)
 
 
 def _largest(pixels: np.ndarray) -> int:
@@ -98,12 +99,12 @@ def resize_image(im: Any, new_dims: Dims, interp_order: int = 1) -> np.ndarray:
     _check_image(image)
     if image.shape[2] not in (1, 3):
         if interp_order in (0, 1):
-            return _sampled(image.astype(np.float64), size, interp_order, corners=True).astype(np.float32)
+            return _sampled(image, size, interp_order, corners=True).astype(np.float32)
         return _splines(image, size, interp_order).astype(np.float32)
     low, high = image.min(), image.max()
     if not high > low:
         return np.full((*size, image.shape[2]), low, np.float32)
-    ones = ((image - low) / (high - low)).astype(np.float64)
+    ones = (image - low) / (high - low)
     return (_photograph(ones, size, interp_order) * np.float64(high - low) + np.float64(low)).astype(np.float32)
 
 
@@ -230,7 +231,7 @@ def _photograph(values: np.ndarray, size: tuple[int, int], order: int) -> np.nda
     if order in _NEIGHBOURS:
         resized = _sampled(values, size, order, corners=False)
     else:
-        resized = _splines(values, size, order, mode="grid-constant", grid_mode=True)
+        resized = _splines(values.astype(np.float64), size, order, mode="grid-constant", grid_mode=True)
     return np.clip(resized, values.min(), values.max()) if order else resized
 
 

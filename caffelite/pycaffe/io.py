@@ -1,6 +1,7 @@
 """``caffe.io``: arrays as Caffe's messages and back, images, and what prepares them for a net."""
 
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,16 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "skimage":  # pycaffe imports it, and scripts take it from there
-        import skimage.io
+    """Return what pycaffe imports into its module and scripts take from there."""
+    try:
+        if name == "caffe_pb2":  # that of the package in place: caffelite's, or a fork's
+            return import_module("caffe.proto.caffe_pb2")
+        if name == "skimage":
+            import skimage.io
 
-        return skimage
+            return skimage
+    except ImportError as error:
+        raise AttributeError(f"caffe.io has no {name} here: {error}") from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -27,11 +27,16 @@ def test_it_is_what_scripts_import():
     assert all(hasattr(io, name) for name in io.__all__)
 
 
-def test_scikit_image_where_it_is_installed(monkeypatch):
-    skimage, files = types.ModuleType("skimage"), types.ModuleType("skimage.io")
+def test_modules_that_scripts_take_from_it(monkeypatch):
+    skimage, messages_module = types.ModuleType("skimage"), types.ModuleType("caffe_pb2")
     monkeypatch.setitem(sys.modules, "skimage", skimage)
-    monkeypatch.setitem(sys.modules, "skimage.io", files)
+    monkeypatch.setitem(sys.modules, "skimage.io", skimage)
+    monkeypatch.setitem(sys.modules, "caffe.proto.caffe_pb2", messages_module)
     assert io.skimage is skimage
+    assert io.caffe_pb2 is messages_module
+    monkeypatch.setitem(sys.modules, "skimage.io", None)
+    with pytest.raises(AttributeError, match="caffe.io has no skimage here: .*skimage.io"):
+        io.skimage  # noqa: B018
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         io.nothing  # noqa: B018
 
