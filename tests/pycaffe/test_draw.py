@@ -15,7 +15,8 @@ from caffelite.schema.text import net_from_text
 NET = net_from_text(
     """
     name: "net"
-    layer { name: "data" type: "Data" top: "x" include { phase: TRAIN stage: "a" } data_param { batch_size: 32 source: "-" } }
+    layer { name: "data" type: "Data" top: "x" include { phase: TRAIN stage: "a" }
+      data_param { batch_size: 32 source: "-" } }
     layer { name: "conv" type: "Convolution" bottom: "x" top: "c"
       param { lr_mult: 1 } param { lr_mult: 2 } convolution_param { num_output: 4 kernel_size: 3 pad: 1 } }
     layer { name: "relu" type: "ReLU" bottom: "c" top: "c" }
@@ -23,7 +24,7 @@ NET = net_from_text(
     layer { name: "ip" type: "InnerProduct" bottom: "p" top: "ip"
       param { lr_mult: 0 } param { lr_mult: 0 } inner_product_param { num_output: 5 } }
     layer { name: "a|b" type: "Of\\"Another" bottom: "ip" top: "out" exclude { phase: TRAIN } }
-    """  # noqa: E501
+    """
 ).message
 DATA, CONV, RELU, POOL, IP, OTHER = NET.layer
 
