@@ -16,6 +16,8 @@ __version__ = "0.1.0"
 _CONTENTS = {
     "net": ["Net"],
     "blob": ["Blob"],
+    "classifier": ["Classifier"],
+    "detector": ["Detector"],
     "layer": ["Layer"],
     "solver": ["get_solver", *(f"{rule}Solver" for rule in SOLVER_TYPES)],
     "package": ["as_caffe"],

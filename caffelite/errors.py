@@ -29,7 +29,7 @@ class NetError(Error):
     """Layers do not fit together: a missing bottom, a wrong count, a parameter that is not allowed."""
 
 
-class ShapeError(NetError):
+class ShapeError(NetError, ValueError):
     """Two shapes do not fit; names the layer, the axis and both numbers."""
 
 

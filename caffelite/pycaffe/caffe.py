@@ -29,6 +29,8 @@ from caffelite.pycaffe._caffe import (
     solver_count,
     solver_rank,
 )
+from caffelite.pycaffe.classifier import Classifier
+from caffelite.pycaffe.detector import Detector
 from caffelite.pycaffe.mode import TEST, TRAIN, get_num_threads, set_num_threads
 
 #: Modules can be in it: see :mod:`caffelite.pycaffe.package`.
@@ -42,6 +44,8 @@ __all__ = [
     "AdaGradSolver",
     "AdamSolver",
     "Blob",
+    "Classifier",
+    "Detector",
     "Error",
     "Layer",
     "NesterovSolver",

@@ -9,6 +9,10 @@ MODULES = {
     "caffe": "caffelite.pycaffe.caffe",
     "caffe._caffe": "caffelite.pycaffe._caffe",
     "caffe.pycaffe": "caffelite.pycaffe._caffe",
+    "caffe.classifier": "caffelite.pycaffe.classifier",
+    "caffe.detector": "caffelite.pycaffe.detector",
+    "caffe.draw": "caffelite.pycaffe.draw",
+    "caffe.io": "caffelite.pycaffe.io",
 }
 
 
