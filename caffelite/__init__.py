@@ -18,6 +18,7 @@ _CONTENTS = {
     "layer": ["Layer"],
     "solver": ["get_solver", *(f"{rule}Solver" for rule in SOLVER_TYPES)],
     "package": ["as_caffe"],
+    "proto": ["fork_pb2", "convert_message"],
     "mode": [
         "TRAIN",
         "TEST",

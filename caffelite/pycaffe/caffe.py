@@ -15,6 +15,7 @@ from caffelite.pycaffe.mode import (
     set_random_seed,
 )
 from caffelite.pycaffe.net import Net
+from caffelite.pycaffe.net_spec import NetSpec, layers, params, to_proto
 from caffelite.pycaffe.solver import SGDSolver, get_solver
 
 #: Modules can be in it: see :mod:`caffelite.pycaffe.package`.
@@ -29,13 +30,17 @@ __all__ = [
     "Error",
     "Layer",
     "Net",
+    "NetSpec",
     "SGDSolver",
     "get_num_threads",
     "get_solver",
     "layer_type_list",
+    "layers",
+    "params",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
     "set_num_threads",
     "set_random_seed",
+    "to_proto",
 ]
