@@ -15,11 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from fork_types import clone
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    EnumDescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+)
 from grpc_tools import protoc
 
 from caffelite.schema import fork_schemas
-from caffelite.schema.fork_schemas import Declarations, declarations_of, fork_file
+from caffelite.schema.fork_schemas import Declarations, fork_file, is_enum
 
 TARGET = Path(fork_schemas.__file__).with_suffix(".json")
 USUAL = "src/caffe/proto/caffe.proto"
@@ -76,6 +82,36 @@ def compiled(path: Path, branch: str, name: str) -> FileDescriptorProto:
     return file
 
 
+def declarations_of(file: FileDescriptorProto) -> Declarations:
+    """Return a compiled ``caffe.proto`` as the table writes it."""
+    declarations: Declarations = {}
+
+    def enums(types: list[EnumDescriptorProto], outer: str) -> None:
+        for enum in types:
+            declarations[outer + enum.name] = {value.name: value.number for value in enum.value}
+
+    def messages(types: list[DescriptorProto], outer: str) -> None:
+        for message in types:
+            declarations[outer + message.name] = {field.name: _text(field) for field in message.field}
+            enums(message.enum_type, f"{outer}{message.name}.")
+            messages(message.nested_type, f"{outer}{message.name}.")
+
+    enums(file.enum_type, "")
+    messages(file.message_type, "")
+    return declarations
+
+
+def _text(field: FieldDescriptorProto) -> str:
+    label = FieldDescriptorProto.Label.Name(field.label).removeprefix("LABEL_").lower()
+    kind = field.type_name.removeprefix(".caffe.")
+    words = [str(field.number), label, kind or FieldDescriptorProto.Type.Name(field.type).removeprefix("TYPE_").lower()]
+    if field.options.packed:
+        words.append("packed")
+    if field.HasField("default_value"):
+        words += ["=", field.default_value]
+    return " ".join(words)
+
+
 def difference(declarations: Declarations, like: Declarations) -> dict[str, Any]:
     """Return what has to be said of a schema where another one is known."""
     differs: dict[str, Any] = {name: None for name in like if name not in declarations}
@@ -83,7 +119,7 @@ def difference(declarations: Declarations, like: Declarations) -> dict[str, Any]
         other = like.get(name, {})
         if members == other and name in like:
             continue
-        if any(isinstance(value, int) for value in members.values()):
+        if is_enum(members):
             differs[name] = members
         else:
             gone = {field: None for field in other if field not in members}
@@ -120,7 +156,7 @@ def main() -> int:
         declared[name] = declarations_of(compiled(path, branch or "HEAD", file))
         table[name] = {"source": f"{fork} {file}", "like": like, "differs": difference(declared[name], declared[like])}
     TARGET.write_text(written(table))
-    fork_schemas._table.cache_clear()
+    fork_schemas.table.cache_clear()
     for name in table:
         if declarations_of(fork_file(name)) != declared[name]:
             raise SystemExit(f"{name}: the table does not say what its caffe.proto says")

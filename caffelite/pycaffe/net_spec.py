@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from caffelite.layers.contract.registry import registry
 from caffelite.pycaffe import proto
 from caffelite.schema.conversion import convert_message
 from caffelite.schema.messages import Message
@@ -157,7 +158,21 @@ class Parameters:
             messages = proto.caffe_pb2.DESCRIPTOR.message_types_by_name
             known = [known.removesuffix("Parameter") for known in messages]
             raise AttributeError(f"there is no message {quoted(message)}{did_you_mean(name, known)}")
-        return getattr(proto.caffe_pb2, message)
+        return _EnumValues(getattr(proto.caffe_pb2, message))
+
+
+class _EnumValues:
+    """The values of a message's enums."""
+
+    def __init__(self, message: Any) -> None:
+        self._message = message
+
+    def __getattr__(self, name: str) -> Any:
+        if not hasattr(self._message, name):
+            descriptor = self._message.DESCRIPTOR
+            near = did_you_mean(name, descriptor.enum_values_by_name)
+            raise AttributeError(f"{descriptor.name} has no value {quoted(name)}{near}")
+        return getattr(self._message, name)
 
 
 layers = Layers()
@@ -229,7 +244,8 @@ def _write_layer(layer: Any, fn: Function, written: Mapping[Function, Any], name
             _assign(layer, key, value, path)
         else:
             messages = [layer.DESCRIPTOR] if own is None else [own.message_type, layer.DESCRIPTOR]
-            raise AttributeError(f"L.{fn.type_name}: {_no_field(key, messages)}")
+            near = _in_another_message(key, layer, fn.type_name) or _near(key, messages)
+            raise AttributeError(f"L.{fn.type_name}: {_no_field(key, messages)}{near}")
 
 
 def _own_settings(layer: Any, type_name: str) -> Any:
@@ -240,17 +256,31 @@ def _own_settings(layer: Any, type_name: str) -> Any:
 
 
 def _no_field(name: str, messages: list[Any]) -> str:
+    names = [message.name for message in messages]
+    return f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} no field {quoted(name)}"
+
+
+def _near(name: str, messages: list[Any]) -> str:
     known = [field for message in messages for field in message.fields_by_name]
-    has = " or ".join(message.name for message in messages)
-    near = did_you_mean(name, known, find=slips_of) or did_you_mean(name, known)
-    return f"{has} has no field {quoted(name)}{near}"
+    return did_you_mean(name, known, find=slips_of) or did_you_mean(name, known)
+
+
+def _in_another_message(name: str, layer: Any, type_name: str) -> str:
+    """Return how a setting is written that the type reads from a message with another name, as Deconvolution does."""
+    known = registry().get(type_name)
+    for message in known.facts.settings if known else ():
+        field = layer.DESCRIPTOR.fields_by_name.get(message)
+        if field is not None and name in field.message_type.fields_by_name:
+            return f"; write {message}=dict({name}=...)"
+    return ""
 
 
 def _assign(message: Any, name: str, value: Any, path: str) -> None:
     """Set a field to a number, a text, a dict (a message), or several of these (a repeated field)."""
     field = message.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
-        raise AttributeError(f"{path}: {_no_field(name, [message.DESCRIPTOR])}")
+        messages = [message.DESCRIPTOR]
+        raise AttributeError(f"{path}: {_no_field(name, messages)}{_near(name, messages)}")
     if is_repeated(field):
         values = [value] if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable) else value
         for index, item in enumerate(values):

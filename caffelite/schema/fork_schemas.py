@@ -16,12 +16,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from google.protobuf.descriptor_pb2 import (
-    DescriptorProto,
-    EnumDescriptorProto,
-    FieldDescriptorProto,
-    FileDescriptorProto,
-)
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 
 from caffelite.errors import SchemaError
 from caffelite.words import did_you_mean, quoted
@@ -29,17 +24,16 @@ from caffelite.words import did_you_mean, quoted
 #: A message's fields or an enum's values, by name; nested ones are ``Outer.Inner``.
 Declarations = dict[str, dict[str, Any]]
 
-_LABELS = {"optional": 1, "required": 2, "repeated": 3}
-
 
 @cache
-def _table() -> dict[str, dict[str, Any]]:
+def table() -> dict[str, dict[str, Any]]:
+    """Return what the file says: of each schema its ``source``, the one that it is ``like``, and what ``differs``."""
     return dict(json.loads(files(__package__).joinpath("fork_schemas.json").read_text()))
 
 
 def fork_names() -> list[str]:
     """Return the names of the forks whose schemas there are, and ``bvlc``."""
-    return list(_table())
+    return list(table())
 
 
 def fork_named(name: str) -> str:
@@ -50,11 +44,11 @@ def fork_named(name: str) -> str:
     SchemaError
         There is none of this name; names the nearest one.
     """
-    known = {_plain(fork): fork for fork in _table()}
+    known = {_plain(fork): fork for fork in table()}
     if _plain(name) not in known:
-        otherwise = f"it can be {', '.join(map(quoted, _table()))}"
+        otherwise = f"it can be {', '.join(map(quoted, table()))}"
         raise SchemaError(
-            f"no schema of a fork {quoted(name)} is known{did_you_mean(name.lower(), _table(), otherwise)}"
+            f"no schema of a fork {quoted(name)} is known{did_you_mean(name.lower(), table(), otherwise)}"
         )
     return known[_plain(name)]
 
@@ -71,7 +65,7 @@ def fork_file(fork: str) -> FileDescriptorProto:
     for name in sorted(declarations, key=lambda name: name.count(".")):
         members = declarations[name]
         outer, _, own = name.rpartition(".")
-        if _is_enum(members):
+        if is_enum(members):
             enum = (placed[outer] if outer else file).enum_type.add(name=own)
             for value, number in members.items():
                 enum.value.add(name=value, number=number)
@@ -85,12 +79,12 @@ def fork_file(fork: str) -> FileDescriptorProto:
 
 
 def _declarations(fork: str) -> Declarations:
-    schema = _table()[fork]
+    schema = table()[fork]
     declarations = _declarations(schema["like"]) if schema["like"] else {}
     for name, members in schema["differs"].items():
         if members is None:
             del declarations[name]
-        elif _is_enum(members):
+        elif is_enum(members):
             declarations[name] = members
         else:
             merged = declarations.get(name, {}) | members
@@ -98,18 +92,21 @@ def _declarations(fork: str) -> Declarations:
     return declarations
 
 
-def _is_enum(members: dict[str, Any]) -> bool:
+def is_enum(members: dict[str, Any]) -> bool:
+    """Whether these are the values of an enum, not the fields of a message."""
     return any(isinstance(value, int) for value in members.values())
 
 
 def _field(name: str, text: str, declarations: Declarations) -> FieldDescriptorProto:
     declared, has_default, default = text.partition(" = ")
     number, label, kind, *packed = declared.split()
-    field = FieldDescriptorProto(name=name, number=int(number), label=_LABELS[label])
+    field = FieldDescriptorProto(
+        name=name, number=int(number), label=FieldDescriptorProto.Label.Value(f"LABEL_{label.upper()}")
+    )
     if kind in declarations:
         field.type_name = f".caffe.{kind}"
-        is_enum = _is_enum(declarations[kind])
-        field.type = FieldDescriptorProto.TYPE_ENUM if is_enum else FieldDescriptorProto.TYPE_MESSAGE
+        enum, message = FieldDescriptorProto.TYPE_ENUM, FieldDescriptorProto.TYPE_MESSAGE
+        field.type = enum if is_enum(declarations[kind]) else message
     else:
         field.type = FieldDescriptorProto.Type.Value(f"TYPE_{kind.upper()}")
     if has_default:
@@ -117,33 +114,3 @@ def _field(name: str, text: str, declarations: Declarations) -> FieldDescriptorP
     if packed:
         field.options.packed = True
     return field
-
-
-def declarations_of(file: FileDescriptorProto) -> Declarations:
-    """Return a compiled ``caffe.proto`` as the table writes it."""
-    declarations: Declarations = {}
-
-    def enums(types: list[EnumDescriptorProto], outer: str) -> None:
-        for enum in types:
-            declarations[outer + enum.name] = {value.name: value.number for value in enum.value}
-
-    def messages(types: list[DescriptorProto], outer: str) -> None:
-        for message in types:
-            declarations[outer + message.name] = {field.name: _text(field) for field in message.field}
-            enums(message.enum_type, f"{outer}{message.name}.")
-            messages(message.nested_type, f"{outer}{message.name}.")
-
-    enums(file.enum_type, "")
-    messages(file.message_type, "")
-    return declarations
-
-
-def _text(field: FieldDescriptorProto) -> str:
-    label = next(word for word, value in _LABELS.items() if value == field.label)
-    kind = field.type_name.removeprefix(".caffe.")
-    words = [str(field.number), label, kind or FieldDescriptorProto.Type.Name(field.type)[5:].lower()]
-    if field.options.packed:
-        words.append("packed")
-    if field.HasField("default_value"):
-        words += ["=", field.default_value]
-    return " ".join(words)
