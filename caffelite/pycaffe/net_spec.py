@@ -8,7 +8,10 @@ Convolution), or of the layer: ``loss_weight=2``, ``include=dict(phase=caffe.TES
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
 
 from caffelite.layers.contract.registry import registry
 from caffelite.pycaffe import proto
@@ -175,6 +178,13 @@ class _EnumValues:
         return getattr(self._message, name)
 
 
+_WHOLE_NUMBERS = {
+    FieldDescriptor.CPPTYPE_INT32,
+    FieldDescriptor.CPPTYPE_INT64,
+    FieldDescriptor.CPPTYPE_UINT32,
+    FieldDescriptor.CPPTYPE_UINT64,
+}
+
 layers = Layers()
 params = Parameters()
 
@@ -301,6 +311,11 @@ def _assign_one(message: Any, field: Any, value: Any, path: str) -> None:
         else:
             raise TypeError(f"{path}: {field.message_type.name} is written as a dict, not as {value!r}")
         return
+    if field.cpp_type in _WHOLE_NUMBERS and isinstance(value, Real) and not isinstance(value, Integral):
+        # What Python 3 makes of (kernel_size - 1) / 2, in scripts from before it.
+        if not float(value).is_integer():
+            raise TypeError(f"{path}: {value} is no whole number (what / gives in Python 2 is // in Python 3)")
+        value = int(float(value))
     try:
         if is_repeated(field):
             into.append(value)

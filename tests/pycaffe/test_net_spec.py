@@ -71,6 +71,8 @@ def test_settings_go_where_they_belong() -> None:
     conv = settings(L.Convolution(data(), num_output=np.int64(4), kernel_size=np.array([3, 5]), pad=(1, 2), stride=2))
     assert list(conv.convolution_param.kernel_size) == [3, 5] and list(conv.convolution_param.pad) == [1, 2]
     assert list(conv.convolution_param.stride) == [2]
+    # Scripts of Python 2 divide with /.
+    assert list(settings(L.Convolution(data(), pad=(3 - 1) / 2)).convolution_param.pad) == [1]
     assert settings(L.Scale(data(), param=[caffe_pb2.ParamSpec(lr_mult=3)])).param[0].lr_mult == 3
     assert settings(L.Deconvolution(data(), convolution_param=dict(num_output=2))).convolution_param.num_output == 2
 
@@ -116,7 +118,11 @@ def test_layers_of_forks_and_of_nobody() -> None:
             TypeError,
             "filler: FillerParameter is written as a dict, not as 'xavier'",
         ),
-        (lambda: L.Convolution(data(), num_output=1.5), TypeError, "L.Convolution: num_output: .*float"),
+        (
+            lambda: L.Convolution(data(), num_output=1.5),
+            TypeError,
+            "L.Convolution: num_output: 1.5 is no whole number .* // in Python 3",
+        ),
         (lambda: L.Input(shape=[dict(dim=[1, "a"])]), TypeError, r"L.Input: shape\[0\].dim\[1\]: .*str"),
         (lambda: L.Pooling(data(), pool="AVR"), ValueError, "L.Pooling: pool: .*AVR"),
     ],

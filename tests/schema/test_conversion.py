@@ -1,4 +1,5 @@
 import pytest
+from google.protobuf import text_format
 
 from caffelite import convert_message, fork_pb2
 from caffelite.errors import SchemaError
@@ -17,7 +18,7 @@ CONVOLUTION.blobs.add(data=[1, 2]).shape.dim.extend([2])
 def test_there_and_back_by_name() -> None:
     ssd = fork_pb2("ssd")
     theirs = convert_message(DETECTOR, ssd.NetParameter)
-    assert str(theirs) == str(DETECTOR) and type(theirs) is ssd.NetParameter
+    assert theirs == text_format.Parse(str(DETECTOR), ssd.NetParameter())
     assert theirs.layer[0].DESCRIPTOR.fields_by_name["prior_box_param"].number == 203
     assert convert_message(theirs, messages.NetParameter) == DETECTOR
 
