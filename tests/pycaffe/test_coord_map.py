@@ -45,6 +45,49 @@ def test_maps_are_composed_and_turned_around() -> None:
         compose(there, (2, 1, 0))
 
 
+def up_and_down(pad=0, kernel=3, stride=1, pool=2, up=2, up_pad=0):
+    """Return an image, and what a convolution, a pooling and a deconvolution make of it."""
+    image = L.Input(shape=dict(dim=[2, 1, 100, 100]))
+    conv = L.Convolution(image, num_output=10, kernel_size=kernel, stride=stride, pad=pad)
+    pooled = L.Pooling(conv, pool=P.Pooling.MAX, kernel_size=pool, stride=pool)
+    return image, L.Deconvolution(pooled, num_output=10, kernel_size=2 * up, stride=up, pad=up_pad)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shift"),
+    [
+        (dict(), 0),
+        (dict(pool=4, up=4), -1),
+        (dict(pad=7), -7),  # a margin moves what is inside to the right
+        (dict(up_pad=7), 7),
+        (dict(pad=7, up_pad=7), 0),
+    ],
+)
+def test_down_and_up_again(settings, shift) -> None:
+    image, top = up_and_down(**settings)
+    assert coord_map_from_to(top, image) == (1, 1, shift)
+    # Layers that leave coordinates as they are, and a convolution by one pixel.
+    same = L.Convolution(L.ReLU(top), num_output=3, kernel_size=1)
+    assert coord_map_from_to(same, image) == (1, 1, shift)
+
+
+def test_each_axis_for_itself() -> None:
+    image, top = up_and_down(kernel=[3, 5], stride=[1, 2], pad=[0, 10])
+    _, scales, shifts = coord_map_from_to(top, image)
+    for i, (kernel, stride, pad) in enumerate([(3, 1, 0), (5, 2, 10)]):
+        image, top = up_and_down(kernel=kernel, stride=stride, pad=pad)
+        assert coord_map_from_to(top, image) == (1, scales[i], shifts[i])
+    image, top = up_and_down(kernel=[3, 3, 3], stride=[1, 1, 1], pad=[0, 1, 2])
+    axis, scales, shifts = coord_map_from_to(top, image)
+    assert (axis, scales.tolist(), shifts.tolist()) == (1, [1, 1, 1], [0, -1, -2])
+
+
+def test_each_bottom_and_top_of_a_layer() -> None:
+    images = [L.Input(shape=dict(dim=[1, 1, size, size])) for size in (20, 30)]
+    tops = L.Convolution(*images, ntop=2, num_output=10, kernel_size=5, stride=2)
+    assert coord_map_from_to(tops[0], images[0]) == coord_map_from_to(tops[1], images[1]) == (1, 2, 2)
+
+
 def test_a_crop_takes_the_pixels_that_belong_together(tmp_path) -> None:
     # One bright pixel goes through a pooling and back up: it must be found at its place.
     n = caffe.NetSpec()
