@@ -32,6 +32,7 @@ _CONTENTS = {
         "set_solver_rank",
         "set_multiprocess",
     ],
+    "proto": ["fork_pb2", "convert_message"],
     "mode": [
         "TRAIN",
         "TEST",

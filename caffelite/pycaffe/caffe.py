@@ -32,6 +32,7 @@ from caffelite.pycaffe._caffe import (
 from caffelite.pycaffe.classifier import Classifier
 from caffelite.pycaffe.detector import Detector
 from caffelite.pycaffe.mode import TEST, TRAIN, get_num_threads, set_num_threads
+from caffelite.pycaffe.net_spec import NetSpec, layers, params, to_proto
 
 #: Modules can be in it: see :mod:`caffelite.pycaffe.package`.
 __path__: list[str] = []
@@ -50,6 +51,7 @@ __all__ = [
     "Layer",
     "NesterovSolver",
     "Net",
+    "NetSpec",
     "RMSPropSolver",
     "SGDSolver",
     "Timer",
@@ -59,7 +61,9 @@ __all__ = [
     "has_nccl",
     "init_log",
     "layer_type_list",
+    "layers",
     "log",
+    "params",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
@@ -70,4 +74,5 @@ __all__ = [
     "set_solver_rank",
     "solver_count",
     "solver_rank",
+    "to_proto",
 ]
