@@ -64,8 +64,8 @@ class Storage:
     def resize(self, size: int) -> None:
         """Take memory of its own for ``size`` floats."""
         if size != self.size:
-            self.size = size
             self.array = arrays.zeros(size, self.array.dtype)
+            self.size = size
 
 
 class _Table(dict[_Key, Storage]):
@@ -78,6 +78,10 @@ class _Table(dict[_Key, Storage]):
     def __setitem__(self, key: _Key, storage: Storage) -> None:
         super().__setitem__(key, storage)
         self._keys.setdefault(storage, []).append(key)
+
+    def sharing(self, storage: Storage) -> list[_Key]:
+        """Return all that this storage is for."""
+        return self._keys.get(storage, [])
 
     def replace(self, old: Storage, new: Storage) -> None:
         """Let ``new`` be what ``old`` was."""
@@ -147,7 +151,8 @@ class Memory:
         for position in reversed(range(len(units))):
             self._write_gradient_in_place(units[position], self._backward_moment(position))
         storages = [*self.values.values(), *self.gradients.values(), *self.shares.values()]
-        self.bytes = allocate(storages, dtype, partial(check_room, graph.name, beside))
+        self._check = partial(check_room, graph.name, beside)
+        self.bytes = allocate(storages, dtype, self._check)
 
     def _backward_moment(self, position: int) -> int:
         return 2 * len(self._units) - 1 - position
@@ -272,14 +277,26 @@ class Memory:
                 ]
                 self._adding.setdefault(top, set()).add(unit)
 
-    # Shapes that depend on the data.
+    # Shapes that change.
 
-    def resize(self, unit: Unit) -> None:
-        """Fit the tops of a unit, their gradients and its shares to the shapes that its versions have now."""
-        for version in unit.tops:
-            for table in (self.values, self.gradients):
-                if version in table:
-                    table[version].resize(count(version.shape))
+    def resize(self, version: Version) -> set[Node]:
+        """Fit memory to the shape that a version has now; return the layers bound to what it replaces."""
+        bound: set[Node] = set()
+        size = count(version.shape)
+        for table in (self.values, self.gradients):
+            storage = table.get(version)
+            if storage is None or storage.size == size:
+                continue
+            total = self.bytes + storage.array.itemsize * (size - storage.size)
+            self._check(total)
+            storage.resize(size)
+            self.bytes = total
+            for other in table.sharing(storage):
+                bound.update([other.producer], (reader for reader, _ in other.readers))
+        return bound
+
+    def resize_shares(self, unit: Unit) -> None:
+        """Fit the shares of a unit to the shapes that its bottoms have now."""
         for j, version in unit.gradients():
             self.shares[unit, j].resize(count(version.shape))
 

@@ -28,6 +28,7 @@ class Passes:
     def forward(self, start: int, end: int) -> float:
         """Run layers ``start`` to ``end``, both included; return the net's loss."""
         self._in_place.before(start)
+        self._net.fit(start, end)
         for i in range(start, end + 1):
             self._tell("before_forward", i)
             self._net.forward_unit(i)
@@ -44,11 +45,26 @@ class Passes:
                 "force_backward: true in its prototxt makes it compute them all",
                 stacklevel=4,  # where the user's program called backward
             )
+        net.fit(0, start)
         if start == len(net.layers) - 1:
             for step in net.plan.seeds.values():
                 step()
+        self._clear_shared(start)
         for i in range(start, end - 1, -1):
             self._tell("before_backward", i)
             for step in net.plan.units[i].backward:
                 step()
             self._tell("after_backward", i)
+
+    def _clear_shared(self, start: int) -> None:
+        """Let layers behind ``start`` count as nothing where a gradient is the sum of theirs and of others'.
+
+        The last reader of a blob begins the sum, and the others add to it.
+        """
+        for node in self._net.graph.nodes[:start]:
+            for version in node.tops:
+                readers = {reader.index for reader, j in version.readers if reader.backward and reader.propagate[j]}
+                if readers and min(readers) <= start < max(readers):
+                    diff = self._net.plan.blob(version).diff
+                    if diff is not None:
+                        diff.fill(0)

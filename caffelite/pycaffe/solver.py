@@ -25,7 +25,7 @@ class Solver:
     ----------
     solver_file : path
     allow_python : bool, optional
-        Whether Python layers may run the code that the nets name.
+        Whether Python layers may run the code that the prototxt names; what the program has imported may.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Solver:
             self._callbacks,
             keep=True,
             seed=seed,
-            allow_python=allow_python,
+            allow_python=allow_python or "imported",
             gpu=gpu_number(),
             # As in Caffe a step ends as usual; a script looks at the loss itself.
             non_finite="warn",
@@ -122,7 +122,7 @@ class Solver:
 
     def _adopt(self) -> None:
         for net in (self.net, *self.test_nets):
-            net.reshape()
+            net._adopt(0, len(net.layers) - 1)
 
 
 class SGDSolver(Solver):
