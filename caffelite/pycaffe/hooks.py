@@ -9,7 +9,7 @@ Hook = Callable[[int], Any]
 
 
 class Hooks:
-    """The four moments at which a net calls what it was given, with the number of the layer."""
+    """The four moments at which a net calls what it was given, with the number of the layer, in a solver too."""
 
     def __init__(self) -> None:
         self._hooks: dict[str, list[Hook]] = {}
@@ -29,10 +29,6 @@ class Hooks:
     def after_backward(self, hook: Hook) -> None:
         """Have ``hook(i)`` called after layer i has run backward."""
         self._hooks.setdefault("after_backward", []).append(hook)
-
-    def _call(self, moment: str, index: int) -> None:
-        for hook in self._hooks.get(moment, ()):
-            hook(index)
 
 
 class Callbacks(Listener):

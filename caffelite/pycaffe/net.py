@@ -17,6 +17,7 @@ from caffelite.net.caller import one_thread
 from caffelite.net.transfer import Transfer
 from caffelite.pycaffe.batches import Batches, assign
 from caffelite.pycaffe.blob import Blob
+from caffelite.pycaffe.compiling import told
 from caffelite.pycaffe.hooks import Hooks
 from caffelite.pycaffe.layer import NetLayer
 from caffelite.pycaffe.mode import gpu, random_seed
@@ -95,7 +96,9 @@ class Net(Names, Batches, Hooks):
             allow_python=allow_python or "imported",
             gpu=gpu(),
         )
-        self._show(make(weights=None if weights is None else str(weights)), make)
+        with told():
+            net = make(weights=None if weights is None else str(weights))
+        self._show(net, make)
 
     @classmethod
     def of(cls, net: engine.Net) -> "Net":
@@ -121,7 +124,8 @@ class Net(Names, Batches, Hooks):
         # The blobs and layers that are shown look for theirs in this net each time.
         self._net = net
         self.caller = net.caller
-        self._passes = Passes(net, self._call)
+        net.hooks = self._hooks
+        self._passes = Passes(net)
 
     def _show_own_layers(self) -> None:
         """Show layers written in Python as the objects that they are."""

@@ -1,6 +1,7 @@
 """New shapes of a net's blobs, taken up by the whole net."""
 
 from caffelite.net import Net
+from caffelite.pycaffe.compiling import told
 
 
 def take_shapes(net: Net) -> None:
@@ -14,6 +15,7 @@ def take_shapes(net: Net) -> None:
     if not net.graph.stale:
         return
     values = {name: net.blobs[name].data for name in net.inputs}
-    net.reshape()
+    with told():
+        net.reshape()
     for name, held in values.items():
         net.blobs[name].data[...] = held

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from caffelite.errors import SolverError
+from caffelite.pycaffe.compiling import told
 from caffelite.pycaffe.log import callbacks
 from caffelite.pycaffe.mode import gpu_number, random_seed
 from caffelite.pycaffe.net import Net
@@ -47,16 +48,17 @@ class Solver:
             document.message.type = self.rule
         seed = random_seed() if document.message.random_seed < 0 else None
         self._callbacks = callbacks()
-        self._solver = Engine(
-            document,
-            self._callbacks,
-            keep=True,
-            seed=seed,
-            allow_python=allow_python or "imported",
-            gpu=gpu_number(),
-            # As in Caffe a step ends as usual; a script looks at the loss itself.
-            non_finite="warn",
-        )
+        with told():
+            self._solver = Engine(
+                document,
+                self._callbacks,
+                keep=True,
+                seed=seed,
+                allow_python=allow_python or "imported",
+                gpu=gpu_number(),
+                # As in Caffe a step ends as usual; a script looks at the loss itself.
+                non_finite="warn",
+            )
         self.net = Net.of(self._solver.net)
         self.test_nets = NetVec(Net.of(net) for net in self._solver.test_nets)
         self.param = self._solver.param

@@ -30,13 +30,8 @@ def test_import_gives_caffelites_modules():
         importlib.import_module("caffe.no_such_module")
 
 
-@pytest.fixture
-def log_level():
-    yield
-    log._level.clear()
-
-
-def test_lines_of_the_log_and_their_level(log_level, capsys, monkeypatch):
+def test_lines_of_the_log_and_their_level(capsys, monkeypatch):
+    monkeypatch.setattr(log, "_level", [])
     monkeypatch.delenv("GLOG_minloglevel", raising=False)
     caffe.init_log()
     caffe.log("one")

@@ -129,6 +129,21 @@ def test_callbacks_of_a_solver(solver):
         solver.add_callback(no_update)
 
 
+def test_hooks_of_a_solvers_nets_see_its_passes(solver):
+    told, last = [], len(solver.net.layers) - 1
+    solver.net.after_forward(lambda i: told.append(i))
+    solver.net.before_backward(lambda i: told.append(-i))
+    solver.step(1)
+    assert told == [*range(last + 1), *range(-last, 1)]
+    solver.param.debug_info = True
+    solver.step(1)
+    assert told[2 * (last + 1) :] == told[: 2 * (last + 1)]
+    solver.test_nets[0].before_forward(lambda i: told.append(i))
+    told.clear()
+    solver.step(3)
+    assert len(told) == 3 * 2 * (last + 1) + solver.param.test_iter[0] * len(solver.test_nets[0].layers)
+
+
 def test_a_program_for_several_gpus_runs_with_one(solver):
     uid = caffe.NCCL.new_uid()
     assert isinstance(uid, bytes) and uid != caffe.NCCL.new_uid()
