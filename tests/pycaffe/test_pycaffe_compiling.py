@@ -1,10 +1,9 @@
 """What a program hears of kernels that are compiled."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
+import caffelite as caffe
 from caffelite.kernels.engine.calls import call
 from caffelite.kernels.engine.compiling import specialised
 from caffelite.pycaffe import compiling
@@ -55,8 +54,16 @@ def test_a_quiet_log_keeps_it_away(how, numbers, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_nets_and_solvers_say_it(numbers, run_folder, monkeypatch, capsys):
-    import caffelite as caffe
-
-    entered = []
-    monkeypatch.setattr(compiling, "listening", lambda listener: entered.append(listener) or SimpleNamespace())
+def test_a_net_says_it_when_it_is_made(numbers, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("caffelite.kernels.engine.settings.compilers", lambda: 1)
+    monkeypatch.setattr(compiling, "monotonic", iter(range(0, 990, 10)).__next__)
+    (tmp_path / "a.prototxt").write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 1 dim: 6 dim: 6 } } }'
+        'layer { name: "p" type: "Pooling" bottom: "x" top: "p" pooling_param { kernel_size: 2 } }'
+        'layer { name: "q" type: "Pooling" bottom: "p" top: "q" pooling_param { pool: AVE kernel_size: 2 } }'
+    )
+    said = "caffelite: compiling kernels, which are kept for the next time\n"
+    net = caffe.Net(tmp_path / "a.prototxt", caffe.TEST)
+    assert capsys.readouterr().err == said
+    net.forward()
+    assert capsys.readouterr().err == ""
