@@ -1,7 +1,6 @@
 """What the shell completes."""
 
-import os
-import sys
+from functools import partial
 
 import pytest
 
@@ -13,10 +12,12 @@ from caffelite.cli.program import COMMANDS
 def completed(monkeypatch, tmp_path, run_folder):
     """Return what a line can become, as argcomplete's function in the shell asks for it."""
     argcomplete = pytest.importorskip("argcomplete")
+    # Its stream for debugging is a handle that may be the test runner's, and it ends the process.
+    monkeypatch.setattr(argcomplete.CompletionFinder, "_init_debug_stream", lambda self: None)
+    monkeypatch.setattr(argcomplete, "autocomplete", partial(argcomplete.autocomplete, exit_method=lambda code: None))
 
     def call(line: str) -> set[str]:
         answer = tmp_path / "answer"
-        monkeypatch.setattr(argcomplete, "autocomplete", _without_end(argcomplete.CompletionFinder))
         for name, value in {"": "1", "_IFS": "\n", "_STDOUT_FILENAME": str(answer)}.items():
             monkeypatch.setenv(f"_ARGCOMPLETE{name}", value)
         monkeypatch.setenv("COMP_LINE", line)
@@ -26,19 +27,6 @@ def completed(monkeypatch, tmp_path, run_folder):
         return set(answer.read_text().split())
 
     return call
-
-
-def _without_end(finder):
-    class Quiet(finder):
-        def _init_debug_stream(self):  # it would take a handle that is the test runner's
-            pass
-
-    def autocomplete(parser):
-        with open(os.devnull, "w") as nowhere:
-            sys.modules["argcomplete.io"].debug_stream = nowhere
-            Quiet()(parser, exit_method=lambda code: None)
-
-    return autocomplete
 
 
 @pytest.mark.parametrize(
