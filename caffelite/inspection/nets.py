@@ -1,5 +1,6 @@
 """Nets and solvers: the table of a net that people know from other frameworks, and what a solver says."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -105,7 +106,12 @@ def _setting(field: Any, value: Any) -> Any:
     if field.enum_type is not None:
         known = field.enum_type.values_by_number.get(value)
         return known.name if known else value
-    return text_format.MessageToString(value, as_one_line=True) if field.message_type is not None else value
+    if field.message_type is not None:
+        return text_format.MessageToString(value, as_one_line=True)
+    if isinstance(value, float):
+        # As it was written: the message has the float32 that is nearest. JSON has no infinity.
+        return float(f"{value:.7g}") if math.isfinite(value) else str(value)
+    return value
 
 
 def _written(value: Any) -> str:

@@ -38,7 +38,8 @@ def test_a_net(inspected):
 def test_a_solver(inspected):
     told, text = inspected("solver.prototxt")
     assert told["kind"] == "solver"
-    assert told["settings"]["test_iter"] == [2] and told["settings"]["solver_mode"] == "CPU"
+    assert (told["settings"]["test_iter"], told["settings"]["base_lr"]) == ([2], 0.02)
+    assert told["settings"]["solver_mode"] == "CPU"
     assert "of the net net.prototxt" in text and "base_lr              0.02" in text
 
 
@@ -55,6 +56,11 @@ def test_a_state(file, inspected):
     told, text = inspected(file)
     assert told["iteration"] == 6 and told["history"][:2] == [[6, 3, 3, 3], [6]]
     assert "at iteration 6" in text and "snap_iter_6.caffemodel" in text
+
+
+def test_a_name_that_is_not_utf8(inspected):
+    Path("a.solverstate").write_bytes(b"\x08\x01\x12\x02\xff\xfe")
+    assert inspected("a.solverstate")[0]["learned_net"] == "\N{REPLACEMENT CHARACTER}" * 2
 
 
 def test_a_mean(inspected):
