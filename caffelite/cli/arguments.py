@@ -1,7 +1,6 @@
 """Arguments that several commands take."""
 
 import argparse
-import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -162,7 +161,7 @@ def old_and_new(text: str) -> tuple[str, str]:
 def blob_shape(text: str) -> tuple[str, Shape]:
     """Return the name and the shape of ``data=1,3,32,32``."""
     name, equals, dims = text.partition("=")
-    sizes = re.split(r"[,x×]", dims)
+    sizes = dims.split(",")
     if not (name and equals) or not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
         raise argparse.ArgumentTypeError(f'"{text}" is not BLOB=N,C,H,W, the name of a blob and its sizes, 1 or more')
     return name, tuple(map(int, sizes))

@@ -100,7 +100,7 @@ def build(
     allow_python : bool, optional
         Whether Python layers may run the code that the net names.
     inputs : mapping of str to tuple of int, optional
-        Shapes of blobs, see :func:`caffelite.net.survey.survey`.
+        Shapes of blobs, see :func:`caffelite.net.survey.survey`, which also tells what is raised.
 
     Notes
     -----

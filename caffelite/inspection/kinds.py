@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from caffelite.errors import DataError, Error, WeightsError
+from caffelite.schema.messages import NetParameter, SolverParameter
 from caffelite.schema.text import siblings
 from caffelite.schema.wire import BYTES, FIXED32, VARINT, Wire
 from caffelite.words import did_you_mean, quoted
@@ -20,6 +21,8 @@ PROTOTXT, LOG, WEIGHTS, STATE, BLOB, HDF5, LMDB, LEVELDB = (
 
 #: How a line of glog's begins, with and without the year.
 LOG_LINE = re.compile(r"[IWEF](?:\d{4})?\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\] ")
+#: A field of a prototxt, at the beginning of a line.
+_FIELD = re.compile(r"^[ \t]*([a-z_]+)\s*[:{]", re.MULTILINE)
 #: So many bytes tell what a file is.
 _HEAD = 1 << 16
 #: So many fields of a protobuf tell which message it is.
@@ -136,7 +139,9 @@ def _is_text(head: bytes) -> bool:
 def _text(path: Path, head: bytes) -> str:
     if _is_log(head):
         return LOG
-    if not re.search(rb"[:{]", head):
+    messages = (NetParameter, SolverParameter)
+    known = {field.name for message in messages for field in message.DESCRIPTOR.fields}
+    if not any(match[1] in known for match in _FIELD.finditer(head.decode(errors="replace"))):
         raise DataError(f"{path}: none of Caffe's files: a text that is neither a prototxt nor a log")
     return PROTOTXT
 

@@ -1,13 +1,12 @@
 """Nets and solvers: the table of a net that people know from other frameworks, and what a solver says."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import text_format
 
 from caffelite.inspection.told import Inspection, plural, size_text, total
-from caffelite.layers.contract.registry import registry
 from caffelite.net.survey import LayerSurvey, survey
 from caffelite.schema.documents import NetDocument, SolverDocument
 from caffelite.solvers.sources import NetSource, net_named_by
@@ -39,7 +38,8 @@ def net_inspection(source: NetSource, inputs: Mapping[str, Shape], allow_python:
         f"{products:,} multiply-adds forward; blobs {size_text(memory)}",
     ]
     if net.problem:
-        lines.append(f"Not all is known: {net.problem}{_hint(net.layers)}")
+        hint = f"; --input {net.missing}=N,C,H,W tells its shape instead" if net.missing else ""
+        lines.append(f"Not all is known: {net.problem}{hint}")
     rows = [["layer", "type", "output", "parameters", "multiply-adds", "memory"], *map(_row, net.layers)]
     data = {
         "net": name,
@@ -53,13 +53,6 @@ def net_inspection(source: NetSource, inputs: Mapping[str, Shape], allow_python:
         "problem": net.problem,
     }
     return Inspection("net", lines, rows, data)
-
-
-def _hint(layers: Sequence[LayerSurvey]) -> str:
-    """Return what to do about data that is not there."""
-    sources = [layer for layer in layers if layer.type in registry() and registry()[layer.type].facts.source]
-    blob = next((name for layer in sources for name, shape in layer.tops if shape is None), None)
-    return f"; --input {blob}=N,C,H,W tells its shape instead" if blob else ""
 
 
 def _row(layer: LayerSurvey) -> list[str]:

@@ -56,12 +56,15 @@ class Survey:
         (statistics).
     problem : str
         Why something is not known, the first reason; empty where all is.
+    missing : str
+        The first blob that a layer should bring whose data is not there; empty where there is none.
     """
 
     layers: list[LayerSurvey] = field(default_factory=list)
     parameters: int = 0
     kept: int = 0
     problem: str = ""
+    missing: str = ""
 
 
 def survey(
@@ -144,6 +147,8 @@ class _Walk:
                 self._note(error)
             except Error as error:
                 self._note(error)
+                if node.layer.facts.source and node.tops:
+                    self._survey.missing = self._survey.missing or node.tops[0].name
             layer.tops = [(v.name, v.shape if v in self._known else None) for v in node.tops]
             if all(version in self._known for version in node.tops):
                 in_place = {version.name for version in node.bottoms}

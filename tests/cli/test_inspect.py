@@ -158,6 +158,7 @@ OTHERS = {
     "a.gz": (gzip.compress(b"\x00\x01"), "gunzip"),
     "cut.gz": (gzip.compress(b"x" * 1000)[:20], "cannot be unpacked"),
     "words.txt": (b"nothing of Caffe", "neither a prototxt nor a log"),
+    "notes.md": (b"# A net\n\nIt is: {small}.\n", "neither a prototxt nor a log"),
     "noise": (b"\xff\xfe\x00\x01", "none of Caffe's files"),
     "empty": (b"", "the file is empty"),
 }

@@ -51,6 +51,7 @@ def test_a_shape_stands_for_data_that_is_missing():
     document = net_from_text(DATA)
     without = survey(document, TRAIN)
     assert "there is no such database" in without.problem
+    assert without.missing == "data"
     assert without.parameters == 0 and without.layers[1].parameters is None
     seen = survey(document, TRAIN, inputs={"data": (2, 3, 8, 8)})
     assert seen.problem == ""
@@ -107,7 +108,8 @@ def test_shapes_that_cannot_be(inputs, error, text):
 def test_a_net_that_cannot_be_connected_has_its_names():
     seen = survey(net_from_text(DATA.replace('"ReLU"', '"Forked"')), TRAIN)
     assert [layer.type for layer in seen.layers] == ["Data", "Convolution", "Forked", "InnerProduct", "SoftmaxWithLoss"]
-    assert '"Forked"' in seen.problem and seen.layers[3].tops == [("ip", None)]
+    assert '"Forked"' in seen.problem and not seen.missing
+    assert seen.layers[3].tops == [("ip", None)]
 
 
 def test_memory_data_has_a_label_an_image():
