@@ -61,10 +61,11 @@ class _ChooseThreads(argparse.Action):
             raise argparse.ArgumentError(self, str(error)) from None
 
 
-def add_input(parser: argparse.ArgumentParser) -> None:
+def add_input(parser: argparse.ArgumentParser, *other_names: str) -> None:
     """Add shapes of blobs, for a net that is looked at without its data."""
     parser.add_argument(
         "--input",
+        *other_names,
         type=blob_shape,
         action="append",
         default=[],
@@ -159,8 +160,8 @@ def old_and_new(text: str) -> tuple[str, str]:
 
 
 def blob_shape(text: str) -> tuple[str, Shape]:
-    """Return the name and the shape of ``data=1,3,32,32``."""
-    name, equals, dims = text.partition("=")
+    """Return the name and the shape of ``data=1,3,32,32``, or ``data:1,3,32,32``."""
+    name, equals, dims = text.partition("=" if "=" in text else ":")
     sizes = dims.split(",")
     if not (name and equals) or not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
         raise argparse.ArgumentTypeError(f'"{text}" is not BLOB=N,C,H,W, the name of a blob and its sizes, 1 or more')

@@ -27,6 +27,7 @@ COMMANDS = {
     "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
     "inspect": "say what a file is and what it holds",
     "summary": "show the layers of a net: shapes, parameters, multiply-adds",
+    "convert": "write a trained net for other programs: ONNX",
     "data": "get CIFAR-10 or MNIST ready for the example nets",
     "device_query": "tell which GPUs there are and whether they are used, and how many threads",
 }
@@ -36,7 +37,7 @@ _HELP = ("-h", "--help", "-help", "help")
 
 _OVERVIEW = """usage: caffelite COMMAND …
 
-Caffe's files train, test and draw.
+Caffe's files train, test, convert and draw.
 
 {commands}
 

@@ -1,24 +1,39 @@
 """Holding an ONNX model against the net it was made of, in ONNX Runtime."""
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
+from onnx.checker import ValidationError
+from onnx.shape_inference import InferenceError
+from onnxruntime.capi import onnxruntime_pybind11_state as states
 
+from caffelite.errors import NetError
+from caffelite.export.inputs import random_input
 from caffelite.export.onnx.convert import Converted
+from caffelite.export.onnx.files import save
 from caffelite.layers.input import Input
 from caffelite.net import Net
 from caffelite.net.graph import Version
-from caffelite.words import Shape
+from caffelite.words import Shape, quoted
 
 #: The largest difference of a blob, by the largest of its values.
 TOLERANCE = 1e-4
-#: Inputs of a random net are drawn so often.
+#: Inputs of a random net are drawn so often, for each size of the batch.
 _DRAWS = 2
-_OTHER_BATCH = 3
+_BATCHES = (1, 3)
+#: What ONNX Runtime raises of a model, each class by itself.
+_REFUSALS = tuple(
+    getattr(states, name) for name in ("Fail", "InvalidArgument", "InvalidGraph", "NotImplemented", "RuntimeException")
+)
+
+_Feeds = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,15 @@ class Difference:
     ours: float
     place: Shape
 
+    def __str__(self) -> str:
+        if not np.isfinite(self.value):
+            return f"{quoted(self.blob)} has another shape in ONNX Runtime, or values that are no numbers"
+        place = ", ".join(map(str, self.place))
+        return (
+            f"{quoted(self.blob)} is {self.theirs:.6g} in ONNX Runtime and {self.ours:.6g} here at ({place}), "
+            f"{self.value:.1e} of the largest value"
+        )
+
 
 def compare(net: Net, converted: Converted, seed: int = 1) -> list[Difference]:
     """Run both on the same random inputs; return how far each blob is apart at most, in the order of the net.
@@ -48,39 +72,100 @@ def compare(net: Net, converted: Converted, seed: int = 1) -> list[Difference]:
     Parameters
     ----------
     net : Net
-        Of the same layers as that which the model was made of, with the same weights, planned with ``keep``; its inputs
-        are reshaped.
+        Which the model was made of, or with the same blobs as that (one that was not folded), with the same weights,
+        planned with ``keep``; its inputs are reshaped.
     converted : Converted
-        Where it takes batches of any size, it is run with another one too.
+        Where it takes batches of any size, it is run with two.
     seed : int, optional
         Of the inputs.
+
+    Raises
+    ------
+    NetError
+        The ONNX checker or ONNX Runtime does not take the model.
     """
-    tensors = {version.name: tensor for version, tensor in converted.tensors.items()}
-    versions = [v for v in net.graph.names.values() if v.name in tensors]
-    session = _session(converted.model, [tensors[v.name] for v in versions])
-    rng = np.random.default_rng(seed)
-    worst: dict[str, Difference] = {}
-    sizes = [None] if converted.fixed else [None, _OTHER_BATCH]
-    for size in [size for size in sizes for _ in range(_DRAWS)]:
-        _resize(net, size)
-        feeds = _drawn(net, rng)
-        net.forward()
-        for version, theirs in zip(versions, session.run(None, feeds), strict=True):
-            found = _difference(version, net.plan.blob(version).data, theirs)
-            if version.name not in worst or not found.value <= worst[version.name].value:
-                worst[version.name] = found
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        save(converted.model, path)
+        return compare_file(net, converted, path, seed)
+
+
+def compare_file(net: Net, converted: Converted, path: Path, seed: int = 1) -> list[Difference]:
+    """Do what :func:`compare` does with a model that has been written.
+
+    It is run twice: with every blob as an output, and as it is, because ONNX Runtime computes several operators as one
+    where nobody looks between them. Another file is made beside it meanwhile.
+    """
+    with _refusals(path):
+        onnx.checker.check_model(path, full_check=True)
+        worst = {d.blob: d for d in _compare_all(net, converted, path, seed)}
+        for difference in _compare_outputs(net, converted, path, seed):
+            before = worst.get(difference.blob, difference)
+            worst[difference.blob] = before if difference.value <= before.value else difference
     return list(worst.values())
 
 
-def _session(model: onnx.ModelProto, names: Sequence[str]) -> Any:
-    """Return a session that gives all these tensors."""
-    whole = onnx.ModelProto()
-    whole.CopyFrom(model)
-    del whole.graph.output[:]
-    whole.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+def _compare_all(net: Net, converted: Converted, path: Path, seed: int) -> list[Difference]:
+    tensors = {version.name: tensor for version, tensor in converted.tensors.items()}
+    versions = [v for v in net.graph.names.values() if v.name in tensors]
+    if not versions:
+        return []
+    names = [tensors[v.name] for v in versions]
+    model = onnx.load(path, load_external_data=False)
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    probe = path.with_name(f"{path.name}.probe")
+    probe.write_bytes(model.SerializeToString())
+    del model
+    try:
+        return _differences(net, converted, versions, _session(probe), seed)
+    finally:
+        probe.unlink()
+
+
+def _compare_outputs(net: Net, converted: Converted, path: Path, seed: int) -> list[Difference]:
+    session = _session(path)
+    versions = [net.graph.names[output.name] for output in session.get_outputs()]
+    return _differences(net, converted, versions, session, seed)
+
+
+def _session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(whole.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Make one sentence of what the checker and ONNX Runtime say."""
+    try:
+        yield
+    except (ValidationError, InferenceError) as error:
+        raise NetError(f"{path.name}: the ONNX checker does not take it: {_first_line(error)}") from error
+    except _REFUSALS as error:
+        raise NetError(f"{path.name}: ONNX Runtime does not run it: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _differences(
+    net: Net, converted: Converted, versions: Sequence[Version], session: Any, seed: int
+) -> list[Difference]:
+    """Run both on several inputs; return the largest difference of each of these blobs."""
+    rng = np.random.default_rng(seed)
+    worst: dict[str, Difference] = {}
+    for size in (converted.batch,) if converted.fixed else _BATCHES:
+        _resize(net, size)
+        for _ in range(_DRAWS):
+            feeds = _drawn(net, converted, rng)
+            net.forward()
+            for version, theirs in zip(versions, session.run(None, feeds), strict=True):
+                found = _difference(version, net.plan.blob(version).data, theirs)
+                if version.name not in worst or not found.value <= worst[version.name].value:
+                    worst[version.name] = found
+    return list(worst.values())
 
 
 def _resize(net: Net, size: int | None) -> None:
@@ -92,12 +177,17 @@ def _resize(net: Net, size: int | None) -> None:
     net.reshape()
 
 
-def _drawn(net: Net, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+def _drawn(net: Net, converted: Converted, rng: np.random.Generator) -> _Feeds:
+    """Fill the inputs of a net with random values; return those of the model."""
     feeds = {}
-    for name in net.inputs:
-        values = net.blobs[name].data
-        values[...] = rng.standard_normal(values.shape)
-        feeds[name] = values.copy()
+    for version in (v for node in net.graph.nodes if node.layer.facts.net_input for v in node.tops):
+        values = net.plan.blob(version).data
+        if converted.preprocessing is not None:
+            images = rng.integers(0, 256, (values.shape[0], *values.shape[2:], values.shape[1]), np.uint8)
+            values[...] = converted.preprocessing.apply(images)
+            return {converted.model.graph.input[0].name: images}
+        values[...] = random_input(version, values.shape, rng)
+        feeds[version.name] = values.copy()
     return feeds
 
 

@@ -1,6 +1,6 @@
 """A net of the TEST phase as an ONNX model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -10,16 +10,21 @@ from caffelite import __version__
 from caffelite.errors import NetError, ShapeError
 from caffelite.export.onnx.graph import ANY, OnnxGraph
 from caffelite.export.onnx.operators import mappings, refused
+from caffelite.export.onnx.preprocessing import add_preprocessing
+from caffelite.export.preprocessing import Preprocessing
 from caffelite.layers.input import Input
 from caffelite.net import Net
 from caffelite.net.graph import Node, Version
-from caffelite.words import Shape
+from caffelite.words import Shape, quoted, text_of
 
 #: The versions of ONNX's operators that can be asked for, and the version of the file's format that came with each.
 IR_VERSIONS = {11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 DEFAULT_OPSET = 13
 #: What the first axis of inputs is called where it is any number.
 BATCH = "batch"
+#: The input of a model that begins with preprocessing, uint8, images x height x width x channels, RGB: its name, where
+#: no blob is called so.
+IMAGE = "image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +38,27 @@ class Converted:
         Why the batch is of one size; empty where it can be of any.
     tensors : dict of Version to str
         The tensor that holds each blob which an operator makes.
+    batch : int or None
+        The size that was asked for.
+    preprocessing : Preprocessing or None
+        What the model begins with.
     """
 
     model: ModelProto
     fixed: str
     tensors: dict[Version, str]
+    batch: int | None = None
+    preprocessing: Preprocessing | None = None
 
 
-def convert(net: Net, opset: int = DEFAULT_OPSET, batch: int | None = None) -> Converted:
-    """Return a net as an ONNX model.
+def convert(
+    net: Net,
+    opset: int = DEFAULT_OPSET,
+    batch: int | None = None,
+    preprocessing: Preprocessing | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Converted:
+    """Return a net as an ONNX model; nothing has checked it yet, see :mod:`caffelite.export.onnx.check`.
 
     Parameters
     ----------
@@ -51,11 +68,16 @@ def convert(net: Net, opset: int = DEFAULT_OPSET, batch: int | None = None) -> C
     opset : int, optional
     batch : int, optional
         How many images the inputs have; any number where it is not given and the net allows that.
+    preprocessing : Preprocessing, optional
+        What is done to images before the net; the input of the model is these images then.
+    metadata : mapping of str to str, optional
+        What the model tells of itself.
 
     Raises
     ------
     NetError
-        A layer has no operators in ONNX, or none in this opset; the message names it.
+        A layer has no operators in ONNX, or none in this opset; the message names it. With ``preprocessing``: the net
+        does not read images.
     """
     if opset not in IR_VERSIONS:
         versions = list(IR_VERSIONS)
@@ -64,15 +86,18 @@ def convert(net: Net, opset: int = DEFAULT_OPSET, batch: int | None = None) -> C
     graph = OnnxGraph(net, opset, shapes)
     inputs = [version for node in net.graph.nodes if node.layer.facts.net_input for version in node.tops]
     graph.names.update({version: version.name for version in inputs})
+    described = [_described(version, shapes[version]) for version in inputs]
+    if preprocessing is not None:
+        described = [_begin_with(graph, preprocessing, inputs)]
     for node in net.graph.nodes:
         if not node.layer.facts.net_input:
             _add(graph, node)
     outputs = [net.graph.names[name] for name in net.outputs]
-    graph.finish(outputs, [version.name for version in inputs])
+    graph.finish(outputs, [value.name for value in described])
     made = helper.make_graph(
         graph.nodes,
         net.name or "net",
-        [_described(version, shapes[version]) for version in inputs],
+        described,
         [_described(version, shapes[version]) for version in outputs],
         graph.initializers(),
     )
@@ -80,10 +105,26 @@ def convert(net: Net, opset: int = DEFAULT_OPSET, batch: int | None = None) -> C
         made, opset_imports=[helper.make_opsetid("", opset)], producer_name="caffelite", producer_version=__version__
     )
     model.ir_version = IR_VERSIONS[opset]
-    onnx.checker.check_model(model, full_check=True)
+    helper.set_model_props(model, dict(metadata or {}))
     made_by_operators = {name for op in graph.nodes for name in op.output}
     tensors = {v: graph.names[v] for v in net.graph.names.values() if graph.names[v] in made_by_operators}
-    return Converted(model, fixed, tensors)
+    return Converted(model, fixed, tensors, batch, preprocessing)
+
+
+def _begin_with(graph: OnnxGraph, preprocessing: Preprocessing, inputs: Sequence[Version]) -> onnx.ValueInfoProto:
+    """Let the model begin with images; return what its input is."""
+    (version, *rest), source = inputs, graph.net.document.filename
+    shape = graph.shape(version)
+    if rest or len(shape) != 4:
+        told = ", ".join(f"{quoted(v.name)} of {text_of(v.shape)}" for v in inputs)
+        raise NetError(f"{source}: preprocessing is for a net with one input, of images; it has {told}")
+    images, channels, height, width = shape
+    preprocessing.check((channels, height, width), f"{source}: {quoted(version.name)}")
+    first = graph.begin(version.producer)
+    name = graph.outside(IMAGE)
+    graph.settle(version.producer, [add_preprocessing(graph, preprocessing, name, (channels, height, width))], first)
+    dims = [BATCH if images == ANY else images, height, width, channels]
+    return helper.make_tensor_value_info(name, TensorProto.UINT8, dims)
 
 
 def _add(graph: OnnxGraph, node: Node) -> None:

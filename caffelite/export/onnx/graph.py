@@ -1,6 +1,7 @@
 """An ONNX graph in the making: operators, constants, and the names of both."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ class OnnxGraph:
             What it is for the layer, part of its name: ``weight``, ``axes``.
         """
         array = np.ascontiguousarray(values, dtype)
-        key = (array.dtype.str, array.shape, array.tobytes())
+        key = (array.dtype.str, array.shape, sha256(array).digest())
         if key not in self._known:
             self._known[key] = self._named(name or "constant")
             self.constants[self._known[key]] = array
@@ -155,6 +156,13 @@ class OnnxGraph:
         while name in self._taken:
             number += 1
             name = f"{self._layer}.{what}{number}"
+        self._taken.add(name)
+        return name
+
+    def outside(self, name: str) -> str:
+        """Return a name for a tensor that the model is given and the net has no blob for: this one, if it is free."""
+        if name in self._taken:
+            return self._named(name)
         self._taken.add(name)
         return name
 
