@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     weights = Path(arguments.weights)
     prefix = arguments.out or f"{without_ending(weights)[0]}_deploy"
     net_file, weights_file = Path(f"{prefix}.prototxt"), Path(f"{prefix}.caffemodel")
-    check_outputs({net_file: file, weights_file: weights}, "is what is read; give other names")
+    check_outputs({net_file: file, weights_file: weights}, "is what is read; give other names with --out")
     source = nets_of(file, TEST, arguments.level, arguments.stage)[0]
     prepare_data([source], arguments.data, say)
     with compiling():

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     weights = Path(arguments.weights)
     start, ending = without_ending(weights)
     out = arguments.out or Path(f"{start}_recalibrated{ending}")
-    check_outputs({out: weights}, "is the file the weights are read from; give another one")
+    check_outputs({out: weights}, "is the file the weights are read from; give another one with --out")
     files = PrototxtFiles()
     trained = nets_of(file, TRAIN, arguments.level, arguments.stage, files)[0]._replace(phase=TRAIN)
     tested = nets_of(file, TEST, arguments.level, arguments.stage, files)[0]

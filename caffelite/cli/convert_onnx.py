@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from caffelite.export.preprocessing import ORDERS, Preprocessing, of_data, with_
 from caffelite.export.trained import origin, trained_net
 from caffelite.net import Net
 from caffelite.schema.text import read_text
+from caffelite.solvers.sources import NetSource
 from caffelite.words import TEST, quoted
 
 if TYPE_CHECKING:
@@ -46,13 +48,15 @@ def write(arguments: argparse.Namespace, file: Path, output: Path) -> None:
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
             raise MissingExtraError(f"ONNX files need onnx and onnxruntime: pip install 'caffelite[onnx]' ({package})")
-    from caffelite.export.onnx.convert import convert
+    from caffelite.export.onnx.convert import check_opset, convert
     from caffelite.export.onnx.write import write as write_checked
 
     weights = None if arguments.weights is None else Path(arguments.weights)
-    check_outputs({output: weights or file}, "is what is read; give another name")
+    check_opset(arguments.opset)
+    for read in (file, weights or file):
+        check_outputs({output: read}, "is what is read; give another name")
     source = nets_of(file, TEST, arguments.level, arguments.stage)[0]
-    preprocessing = _preprocessing(arguments, of_data(source.document, source.level, source.stages))
+    preprocessing = _preprocessing(arguments, source)
     with compiling():
         with status("building the net"):
             net, dropped = trained_net(source, weights, dict(arguments.input), arguments.allow_python)
@@ -81,13 +85,12 @@ def write(arguments: argparse.Namespace, file: Path, output: Path) -> None:
     print(json.dumps(told) if arguments.json else _sentences(told, file, differences))
 
 
-def _preprocessing(arguments: argparse.Namespace, known: Preprocessing | None) -> Preprocessing | None:
-    """Return what was asked for; else what the data layer says."""
-    if arguments.mean is None and arguments.scale is None:
-        if arguments.bake_preprocessing and known is None:
-            raise UsageError("--bake-preprocessing: the net has no data layer that says mean and scale; give --mean")
-        return known and Preprocessing(known.param, arguments.channel_order, known.source)
-    return with_mean(arguments.mean, arguments.scale, arguments.channel_order, "--mean")
+def _preprocessing(arguments: argparse.Namespace, source: NetSource) -> Preprocessing | None:
+    known = of_data(source.document, source.level, source.stages)
+    asked = with_mean(known, arguments.mean, arguments.scale, arguments.channel_order)
+    if arguments.bake_preprocessing and asked is None:
+        raise UsageError("--bake-preprocessing: the net has no data layer that says mean and scale; give --mean")
+    return asked
 
 
 def _metadata(arguments: argparse.Namespace, preprocessing: Preprocessing | None, net: Net) -> dict[str, str]:
@@ -122,16 +125,10 @@ def _told(converted: "Converted") -> dict[str, Any]:
         "inputs": shapes(graph.input),
         "outputs": shapes(graph.output),
         "operators": len(graph.node),
-        "constants": sum(_count(tensor.dims) for tensor in graph.initializer),
+        # Shapes and axes, whole numbers, are none.
+        "parameters": sum(math.prod(t.dims) for t in graph.initializer if t.data_type == t.FLOAT),
         "fixed": converted.fixed,
     }
-
-
-def _count(dims: Any) -> int:
-    total = 1
-    for n in dims:
-        total *= n
-    return total
 
 
 def _sentences(told: dict[str, Any], file: Path, differences: "list[Difference]") -> str:
@@ -142,7 +139,7 @@ def _sentences(told: dict[str, Any], file: Path, differences: "list[Difference]"
     worst = max(differences, key=lambda d: d.value)
     lines = [
         f"{told['model']}: {inputs} to {outputs}; {told['operators']} operators of opset {told['opset']}, "
-        f"{told['constants']:,} constants",
+        f"{told['parameters']:,} parameters",
         f"ONNX Runtime and {file} differ by {worst.value:.1e} of the largest value at most ({quoted(worst.blob)}, of "
         f"{told['blobs']} blobs)",
     ]

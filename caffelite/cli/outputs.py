@@ -1,5 +1,6 @@
 """The files that a command writes: their names, and that they can be written."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,11 +26,13 @@ def check_outputs(files: Mapping[Path, Path], problem: str) -> None:
     Raises
     ------
     UsageError
-        One is the file that is read; their folder is missing.
+        One is the file that is read; their folder is missing, or may not be written to.
     """
     for new, old in files.items():
         if new.resolve() == old.resolve():
-            raise UsageError(f"{new} {problem} with --out")
+            raise UsageError(f"{new} {problem}")
     for new in files:
         if not new.absolute().parent.is_dir():
             raise UsageError(f"{new}: there is no folder {new.parent}")
+        if not os.access(new.absolute().parent, os.W_OK):
+            raise UsageError(f"{new}: nothing can be written to the folder {new.parent}")

@@ -1,7 +1,7 @@
 """What is done to an image before a net reads it: order of channels, mean and scale."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -64,9 +64,8 @@ class Preprocessing:
         else:
             mean = read_mean(self.param, shape[0], lambda setting: self.source)
         mean = mean.reshape(mean.shape[-3:] if mean.ndim >= 3 else (-1, 1, 1))
-        spare = [own - n for own, n in zip(mean.shape[1:], shape[1:], strict=True)]
-        if mean.shape[1:] == (1, 1):
-            spare = [0, 0]
+        height, width = mean.shape[-2:]
+        spare = (0, 0) if height == width == 1 else (height - shape[1], width - shape[2])
         if len(mean) not in (1, shape[0]) or min(spare) < 0:
             raise DataError(
                 f"{self.source}: the mean {self.param.mean_file} is {text_of(mean.shape)}, too little for images of "
@@ -101,28 +100,44 @@ def of_data(document: NetDocument, level: int = 0, stages: Sequence[str] = ()) -
     return None
 
 
-def with_mean(mean: str | None, scale: float | None, order: str, source: str) -> Preprocessing:
-    """Return what is asked for in words: ``104,117,123`` or the name of a file; a scale.
+def with_mean(known: Preprocessing | None, mean: str | None, scale: float | None, order: str) -> Preprocessing | None:
+    """Return what is known, with what is given in words in its place; None where nothing is known or given.
+
+    Parameters
+    ----------
+    known : Preprocessing or None
+        What the net says.
+    mean : str or None
+        ``104,117,123``, or the name of a file.
+    scale : float or None
+    order : str
+        One of :data:`ORDERS`.
 
     Raises
     ------
     DataError
         The mean is neither numbers nor a file.
     """
+    if mean is None and scale is None:
+        return known and replace(known, order=order)
     param = TransformationParameter()
+    if known is not None:
+        param.CopyFrom(known.param)
     if scale is not None:
         param.scale = scale
     if mean is not None:
         values = _numbers(mean)
         if values is None and not Path(mean).is_file():
             raise DataError(
-                f'{source}: "{mean}" is neither numbers with commas between, B,G,R, nor a file that is there'
+                f'the mean "{mean}" is neither numbers with commas between, B,G,R, nor a file that is there'
             )
+        param.ClearField("mean_value")
+        param.ClearField("mean_file")
         if values is None:
             param.mean_file = mean
         else:
             param.mean_value.extend(values)
-    return Preprocessing(param, order, source)
+    return Preprocessing(param, order, "the mean that was given")
 
 
 def _numbers(text: str) -> Sequence[float] | None:

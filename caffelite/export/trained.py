@@ -54,7 +54,7 @@ def trained_net(
 def origin(source: NetSource, weights: Path | None) -> dict[str, str]:
     """Return what a file tells of where it comes from: the names of both files, SHA-256 of each, and the version."""
     told = {"caffelite_version": __version__}
-    for key, path in (("prototxt", Path(source.document.filename)), ("caffemodel", weights)):
+    for key, path in (("prototxt", Path(source.document.filename)), ("weights", weights)):
         if path is not None and path.is_file():
             with path.open("rb") as file:
                 told |= {key: path.name, f"{key}_sha256": file_digest(file, "sha256").hexdigest()}

@@ -79,9 +79,7 @@ def convert(
         A layer has no operators in ONNX, or none in this opset; the message names it. With ``preprocessing``: the net
         does not read images.
     """
-    if opset not in IR_VERSIONS:
-        versions = list(IR_VERSIONS)
-        raise NetError(f"opset {opset} is not one of those that are written, {versions[0]} to {versions[-1]}")
+    check_opset(opset)
     shapes, fixed = _shapes(net, batch)
     graph = OnnxGraph(net, opset, shapes)
     inputs = [version for node in net.graph.nodes if node.layer.facts.net_input for version in node.tops]
@@ -109,6 +107,13 @@ def convert(
     made_by_operators = {name for op in graph.nodes for name in op.output}
     tensors = {v: graph.names[v] for v in net.graph.names.values() if graph.names[v] in made_by_operators}
     return Converted(model, fixed, tensors, batch, preprocessing)
+
+
+def check_opset(opset: int) -> None:
+    """Refuse a version of ONNX's operators that is not written."""
+    if opset not in IR_VERSIONS:
+        versions = list(IR_VERSIONS)
+        raise NetError(f"opset {opset} is not one of those that are written, {versions[0]} to {versions[-1]}")
 
 
 def _begin_with(graph: OnnxGraph, preprocessing: Preprocessing, inputs: Sequence[Version]) -> onnx.ValueInfoProto:

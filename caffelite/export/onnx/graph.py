@@ -76,7 +76,7 @@ class OnnxGraph:
             What it is for the layer, part of its name: ``weight``, ``axes``.
         """
         array = np.ascontiguousarray(values, dtype)
-        key = (array.dtype.str, array.shape, sha256(array).digest())
+        key = (array.dtype.str, array.shape, sha256(array.data).digest())
         if key not in self._known:
             self._known[key] = self._named(name or "constant")
             self.constants[self._known[key]] = array
