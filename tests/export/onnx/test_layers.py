@@ -157,6 +157,41 @@ def test_settings(kind: str, settings: str, shapes: list[tuple[int, ...]]) -> No
     agree_with_caffelite(*random_net(kind, settings, shapes))
 
 
+#: Nets that read x (4 × 3).
+SEVERAL = {
+    "images that a net lets through": """
+        layer { name: "t" type: "Threshold" bottom: "x" top: "t" }
+        layer { name: "k" type: "Slice" bottom: "t" top: "k" top: "rest" slice_param { slice_point: 1 } }
+        layer { name: "f" type: "Filter" bottom: "x" bottom: "rest" bottom: "k" top: "f" top: "g" }
+        layer { name: "y" type: "InnerProduct" bottom: "f" top: "y" inner_product_param { num_output: 2
+          weight_filler { type: "xavier" } } }
+        layer { name: "z" type: "Reshape" bottom: "y" top: "z" reshape_param { shape { dim: [1, -1] } } }""",
+    "streams of the batch": """
+        layer { name: "t" type: "Reshape" bottom: "x" top: "t" reshape_param { shape { dim: [3, -1, 1] } } }
+        layer { name: "c" type: "Reduction" bottom: "t" top: "c" reduction_param { axis: 2 } }
+        layer { name: "y" type: "LSTM" bottom: "t" bottom: "c" top: "y" recurrent_param { num_output: 2
+          weight_filler { type: "xavier" } } }""",
+    "a batch that is doubled and halved": """
+        layer { name: "a" type: "Power" bottom: "x" top: "a" power_param { scale: -1 } }
+        layer { name: "t" type: "Concat" bottom: "x" bottom: "a" top: "t" concat_param { axis: 0 } }
+        layer { name: "y" type: "Slice" bottom: "t" top: "y" top: "z" slice_param { axis: 0 } }""",
+    "a constant that is one of the outputs": """
+        layer { name: "t" type: "DummyData" top: "t" dummy_data_param { shape { dim: 3 }
+          data_filler { type: "constant" value: 2 } } }
+        layer { name: "c" type: "Exp" bottom: "t" top: "c" }
+        layer { name: "y" type: "Scale" bottom: "x" bottom: "t" top: "y" }""",
+}
+
+
+@pytest.mark.parametrize("layers", SEVERAL.values(), ids=SEVERAL)
+@pytest.mark.parametrize("opset", [11, 18])
+def test_several_layers(layers: str, opset: int) -> None:
+    text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [4, 3] } } }' + layers
+    net = Net(net_from_text(text, "net.prototxt"), TEST, keep=True, learn=False)
+    x = np.random.default_rng(2).standard_normal((4, 3)).astype(np.float32)
+    assert not agree_with_caffelite(net, {"x": x}, opset).fixed
+
+
 def random_net(kind: str, settings: str, shapes: list[tuple[int, ...]]) -> tuple[Net, Arrays]:
     net = layer_net(kind, settings.replace("'", '"'), *shapes, phase=TEST, force=False, learn=False)
     rng = np.random.default_rng(1)
