@@ -160,6 +160,8 @@ def _differences(
         _resize(net, size)
         for _ in range(_DRAWS):
             feeds = _drawn(net, converted, rng)
+            # A model knows nothing of the run before.
+            net.load_state({key: np.zeros_like(array) for key, array in net.state().items()})
             net.forward()
             for version, theirs in zip(versions, session.run(None, feeds), strict=True):
                 found = _difference(version, net.plan.blob(version).data, theirs)

@@ -1,11 +1,12 @@
 """An ONNX graph in the making: operators, constants, and the names of both."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from caffelite.net import Net
 from caffelite.net.graph import Node, Version
@@ -13,6 +14,11 @@ from caffelite.words import Shape
 
 #: A dimension that depends on the batch, in a shape that an operator is given.
 ANY = -1
+#: An end of a slice that is beyond every axis.
+END = 2**63 - 1
+
+#: What adds the operators of a step of a loop, from its states and elements; returns new states and results.
+Step = Callable[[list[str], list[str]], tuple[Sequence[str], Sequence[str]]]
 
 
 class OnnxGraph:
@@ -75,7 +81,7 @@ class OnnxGraph:
         name : str, optional
             What it is for the layer, part of its name: ``weight``, ``axes``.
         """
-        array = np.ascontiguousarray(values, dtype)
+        array = np.asarray(values, dtype, order="C")
         key = (array.dtype.str, array.shape, sha256(array.data).digest())
         if key not in self._known:
             self._known[key] = self._named(name or "constant")
@@ -91,11 +97,25 @@ class OnnxGraph:
         return self.add_many(operator, 1, *inputs, **attributes)[0]
 
     def add_many(self, operator: str, results: int, *inputs: str, **attributes: Any) -> list[str]:
-        """Add an operator with several results; return their names."""
-        names = [self._named(operator.lower()) for _ in range(results)]
+        """Add an operator with several results; return their names. One of constants alone is computed here and now."""
         given = {key: value for key, value in attributes.items() if value is not None}
+        if any(inputs) and self.constants.keys() >= set(filter(None, inputs)) and "body" not in given:
+            node = helper.make_node(operator, inputs, [f"y{j}" for j in range(results)], **given)
+            return [self.constant(y, y.dtype, operator.lower()) for y in self._computed(node)]
+        names = [self._named(operator.lower()) for _ in range(results)]
         self.nodes.append(helper.make_node(operator, inputs, names, name=names[0], **given))
         return names
+
+    def _computed(self, node: NodeProto) -> list[np.ndarray]:
+        """Return the results of an operator of constants."""
+        values = {name: self.constants[name] for name in node.input if name}
+        inputs = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+            for name, value in values.items()
+        ]
+        graph = helper.make_graph([node], "constants", inputs, [ValueInfoProto(name=y) for y in node.output])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
+        return [np.asarray(y) for y in ReferenceEvaluator(model).run(None, values)]
 
     # What is not the same in every opset.
 
@@ -132,14 +152,23 @@ class OnnxGraph:
             return self.add(operator, x, self.integers(axes, "axes"))
         return self.add(operator, x, axes=list(axes))
 
-    def slice(self, x: str, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int]) -> str:
-        """Take a part of a tensor along some axes."""
-        return self.add(
-            "Slice", x, self.integers(starts, "starts"), self.integers(ends, "ends"), self.integers(axes, "axes")
-        )
+    def slice(
+        self,
+        x: str,
+        axes: Sequence[int],
+        starts: Sequence[int],
+        ends: Sequence[int],
+        steps: Sequence[int] | None = None,
+    ) -> str:
+        """Take a part of a tensor along some axes; an end of :data:`END` is that of the axis."""
+        limits = [self.integers(starts, "starts"), self.integers(ends, "ends"), self.integers(axes, "axes")]
+        return self.add("Slice", x, *limits, *([] if steps is None else [self.integers(steps, "steps")]))
 
     def split(self, x: str, axis: int, sizes: Sequence[int]) -> list[str]:
-        """Cut a tensor along an axis into parts of these sizes."""
+        """Cut a tensor along an axis into parts of these sizes; equal ones, where the first is :data:`ANY`."""
+        if sizes[0] == ANY:
+            parts = len(sizes) if self.opset >= 18 else None
+            return self.add_many("Split", len(sizes), x, axis=axis, num_outputs=parts)
         if self.opset >= 13:
             return self.add_many("Split", len(sizes), x, self.integers(sizes, "sizes"), axis=axis)
         return self.add_many("Split", len(sizes), x, axis=axis, split=list(sizes))
@@ -147,6 +176,35 @@ class OnnxGraph:
     def pad(self, x: str, before: Sequence[int], after: Sequence[int], value: float = 0.0) -> str:
         """Put a value around a tensor: so many of it before and after, for each axis."""
         return self.add("Pad", x, self.integers([*before, *after], "pads"), self.constant(value, name="fill"))
+
+    # Loops.
+
+    def scan(self, states: Sequence[str], sequences: Sequence[str], size: int, step: Step) -> list[str]:
+        """Add a loop over the first axis of some tensors; return the last states, and the results of all steps.
+
+        Parameters
+        ----------
+        states : sequence of str
+            What the first step starts from, of two axes.
+        sequences : sequence of str
+            Of three axes; a step is given an element of each.
+        size : int
+            The last axis of the states and of the results of a step.
+        step : callable
+            Adds the operators of a step, from states and elements; returns the new states and the results.
+        """
+        around, self.nodes = self.nodes, []
+        given = [self._named("state") for _ in states]
+        elements = [self._named("element") for _ in sequences]
+        after, results = step(given, elements)
+        # A tensor cannot be two results of a step.
+        results = [self.add("Identity", name) if name in after else name for name in results]
+        inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in (*given, *elements)]
+        made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, size]) for name in (*after, *results)]
+        body = helper.make_graph(self.nodes, self._named("step"), inputs, made)
+        self.nodes = around
+        parts = len(after) + len(results)
+        return self.add_many("Scan", parts, *states, *sequences, body=body, num_scan_inputs=len(sequences))
 
     # Names.
 
@@ -212,5 +270,13 @@ class OnnxGraph:
 
     def initializers(self) -> list[TensorProto]:
         """Return the constants that an operator reads."""
-        read = {name for op in self.nodes for name in op.input}
+        read = set(_reads(self.nodes))
         return [numpy_helper.from_array(array, name) for name, array in self.constants.items() if name in read]
+
+
+def _reads(nodes: Iterable[NodeProto]) -> Iterator[str]:
+    """Yield what operators read, those of loops too."""
+    for node in nodes:
+        yield from node.input
+        for attribute in node.attribute:
+            yield from _reads(attribute.g.node)

@@ -7,6 +7,7 @@ from functools import cache
 from typing import NamedTuple
 
 from caffelite.export.onnx.graph import OnnxGraph
+from caffelite.layers.contract.registry import registry
 from caffelite.net.graph import Node
 
 #: Adds a layer's operators, from the tensors of its bottoms; returns those of its tops. A tensor that it was given may
@@ -31,6 +32,8 @@ class Mapping(NamedTuple):
 _MAPPINGS: dict[str, Mapping] = {}
 #: Why there is no mapping, by type.
 _REFUSED: dict[str, str] = {}
+#: What is said of a type that has neither a mapping nor a reason.
+UNKNOWN = "no ONNX operators are known for it"
 
 
 def converts(*types: str, opset: int = 11) -> Callable[[Convert], Convert]:
@@ -60,4 +63,13 @@ def mappings() -> dict[str, Mapping]:
 def refused(kind: str) -> str:
     """Return why there is no mapping for a type."""
     mappings()
-    return _REFUSED.get(kind, "no ONNX operators are known for it")
+    facts = registry()[kind].facts
+    reason = UNKNOWN
+    if facts.loss:
+        left = "" if facts.deploy == "dropped" else f", and what is left of it in use is {facts.deploy}"
+        reason = f"it is a loss, which only training takes{left}"
+    elif facts.kind == "measure":
+        reason = "it measures how good a net is, for which it takes labels"
+    elif facts.source:
+        reason = "it brings data into the net, which an Input layer stands for in use"
+    return _REFUSED.get(kind, reason)
