@@ -51,7 +51,7 @@ def operators(model: onnx.ModelProto) -> list[str]:
 def test_a_blob_is_the_tensor_of_its_name(tmp_path: Path):
     net = built()
     converted = convert(fold(net, check=False).net)
-    assert operators(converted.model) == ["Conv", "Relu", "Reshape", "Gemm", "Softmax"]
+    assert operators(converted.model) == ["Conv", "Relu", "Flatten", "Gemm", "Softmax"]
     (x,), (y,) = converted.model.graph.input, converted.model.graph.output
     assert (x.name, y.name) == ("data", "prob")
     assert [dim.dim_param or dim.dim_value for dim in x.type.tensor_type.shape.dim] == ["batch", 3, 8, 8]
