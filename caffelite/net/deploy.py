@@ -160,8 +160,9 @@ def _is_label(version: Version) -> bool:
     return bool(version.readers) and all(
         reader.layer.facts.loss
         and j > 0
-        or not reader.layer.facts.differentiable
-        or j in reader.layer.facts.without_gradient
+        or reader.layer.facts.kind == "measure"
+        or j in reader.layer.facts.labels
+        or not reader.tops
         for reader, j in version.readers
     )
 
@@ -195,6 +196,8 @@ def _rename_tops(layers: list[Deployed], renamed: dict[Version, Version]) -> Non
     """Let what is computed in place behind a layer that is gone be read under the name that is left."""
     names: dict[str, str] = {}
     for layer in layers:
+        if layer.node.layer.facts.source:
+            continue
         layer.param.bottom[:] = [names.get(name, name) for name in layer.param.bottom]
         for old, new in zip(layer.node.layer.param.top, layer.param.top, strict=False):
             if old != new and layer.param.type == layer.node.layer.type:
