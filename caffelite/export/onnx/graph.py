@@ -12,6 +12,8 @@ from caffelite.words import Shape
 
 #: A dimension that depends on the batch, in a shape that an operator is given.
 ANY = -1
+#: An end of a slice that is beyond every axis.
+END = 2**63 - 1
 
 
 class OnnxGraph:
@@ -131,11 +133,17 @@ class OnnxGraph:
             return self.add(operator, x, self.integers(axes, "axes"))
         return self.add(operator, x, axes=list(axes))
 
-    def slice(self, x: str, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int]) -> str:
-        """Take a part of a tensor along some axes."""
-        return self.add(
-            "Slice", x, self.integers(starts, "starts"), self.integers(ends, "ends"), self.integers(axes, "axes")
-        )
+    def slice(
+        self,
+        x: str,
+        axes: Sequence[int],
+        starts: Sequence[int],
+        ends: Sequence[int],
+        steps: Sequence[int] | None = None,
+    ) -> str:
+        """Take a part of a tensor along some axes; an end of :data:`END` is that of the axis."""
+        limits = [self.integers(starts, "starts"), self.integers(ends, "ends"), self.integers(axes, "axes")]
+        return self.add("Slice", x, *limits, *([] if steps is None else [self.integers(steps, "steps")]))
 
     def split(self, x: str, axis: int, sizes: Sequence[int]) -> list[str]:
         """Cut a tensor along an axis into parts of these sizes."""
@@ -146,6 +154,16 @@ class OnnxGraph:
     def pad(self, x: str, before: Sequence[int], after: Sequence[int], value: float = 0.0) -> str:
         """Put a value around a tensor: so many of it before and after, for each axis."""
         return self.add("Pad", x, self.integers([*before, *after], "pads"), self.constant(value, name="fill"))
+
+    def resize(self, x: str, before: Sequence[int], after: Sequence[int], **attributes: Any) -> str:
+        """Add Resize from one shape to another; an axis of the batch has the same size in both."""
+        factors = [np.float32(n) / np.float32(m) if m != n else 1.0 for m, n in zip(before, after, strict=True)]
+        # The product with the old size is rounded down, so a factor must not be a trace too small.
+        for axis, (factor, m, n) in enumerate(zip(factors, before, after, strict=True)):
+            if m * float(factor) < n:
+                factors[axis] = np.nextafter(np.float32(factor), np.float32(np.inf))
+        region = "" if self.opset >= 13 else self.constant([], name="region")
+        return self.add("Resize", x, region, self.constant(factors, name="factors"), **attributes)
 
     # Names.
 

@@ -1,4 +1,7 @@
-"""What a layer is in ONNX: a function for each type, in the file of its family."""
+"""What a layer is in ONNX: a function for each type, in the file of its family.
+
+Types of forks are in ``forks``, in files of the names that the folders of ``caffelite.layers.forks`` have.
+"""
 
 import importlib
 import pkgutil
@@ -7,6 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from caffelite.export.onnx.graph import OnnxGraph
+from caffelite.layers.contract.registry import registry
 from caffelite.net.graph import Node
 
 #: Adds a layer's operators, from the tensors of its bottoms; returns those of its tops. A tensor that it was given may
@@ -51,8 +55,8 @@ def refuses(reason: str, *types: str) -> None:
 
 @cache
 def mappings() -> dict[str, Mapping]:
-    """Return what is registered: every module of this package is imported."""
-    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    """Return what is registered: every module below this package is imported."""
+    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
         importlib.import_module(module.name)
     return _MAPPINGS
 
@@ -60,4 +64,10 @@ def mappings() -> dict[str, Mapping]:
 def refused(kind: str) -> str:
     """Return why there is no mapping for a type."""
     mappings()
-    return _REFUSED.get(kind, "no ONNX operators are known for it")
+    facts = registry()[kind].facts
+    reason = "no ONNX operators are known for it"
+    if facts.loss:
+        reason = "it is a loss, which only training takes"
+    elif facts.kind == "measure":
+        reason = "it measures how good a net is, for which it takes labels"
+    return _REFUSED.get(kind, reason)

@@ -25,7 +25,7 @@ class _EveryWindow(Pooling):
         return windows
 
 
-class _Volumes(Layer):
+class Volumes(Layer):
     """Pooling of maps or volumes: each slice as a map, then what that gives along the depth."""
 
     facts = Facts(backward_reads=frozenset())
@@ -51,7 +51,7 @@ class _Volumes(Layer):
             p.global_pooling = True
         return self.pooling(param, self.context, self.place)
 
-    def _plan(self, x: Shape) -> tuple[Pooling, Shape, Shape, Pooling | None, Shape, Shape]:
+    def plan(self, x: Shape) -> tuple[Pooling, Shape, Shape, Pooling | None, Shape, Shape]:
         """Return what pools the slices, from which shape to which, and the same along the depth (None: nothing)."""
         maps = count(x[:2])
         inner = self._map_pooling(slice(-2, None))
@@ -70,14 +70,14 @@ class _Volumes(Layer):
         if len(x) not in (4, 5) or (self.kernel and len(x) != len(self.kernel) + 2):
             expected = f"{len(self.kernel) + 2} axes" if self.kernel else "4 or 5 axes"
             self.shape_error(f"takes a bottom of {expected}, not {text_of(x)}")
-        _, _, pooled, _, _, deep = self._plan(x)
+        _, _, pooled, _, _, deep = self.plan(x)
         if len(x) == 4:
             return [pooled]
         return [(*x[:2], deep[2] if deep else pooled[1], *pooled[2:])]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0], tops[0]
-        inner, slices, pooled, outer, columns, deep = self._plan(x.shape)
+        inner, slices, pooled, outer, columns, deep = self.plan(x.shape)
         if outer is None:
             self.stages = [(inner, _seen(x, slices), _seen(y, pooled))]
         else:
@@ -98,7 +98,7 @@ def _seen(blob: Blob, shape: Shape) -> Blob:
 
 
 @layer("Pooling3D")
-class Pooling3D(_Volumes):
+class Pooling3D(Volumes):
     """The largest (``MAX``) or mean (``AVE``) value of each window of a volume, ``N × C × D × H × W``.
 
     ``pooling3d_param`` (C3D 1.1, MNN; C3D 1.0 has the same in ``pooling_param``): ``pool``; ``kernel_size``, ``stride``
@@ -109,7 +109,7 @@ class Pooling3D(_Volumes):
     facebookarchive/C3D.
     """
 
-    facts = _Volumes.facts.but(kind="pooling", settings=("pooling3d_param", "pooling_param"))
+    facts = Volumes.facts.but(kind="pooling", settings=("pooling3d_param", "pooling_param"))
 
     pooling = _EveryWindow
 
@@ -139,7 +139,7 @@ class Pooling3D(_Volumes):
 
 
 @layer("NdPooling")
-class NdPooling(_Volumes):
+class NdPooling(Volumes):
     """Pooling whose ``pooling_param`` has ``kernel_shape``, ``stride_shape`` and ``pad_shape``.
 
     Each is a list of dims, one a spatial axis (2 or 3); stride 1 and pad 0 if not given. ``pool`` MAX or AVE;
@@ -148,7 +148,7 @@ class NdPooling(_Volumes):
     chuckcho/video-caffe.
     """
 
-    facts = _Volumes.facts.but(kind="pooling", settings=("pooling_param",))
+    facts = Volumes.facts.but(kind="pooling", settings=("pooling_param",))
 
     def setup(self) -> None:
         p = self.param.pooling_param
