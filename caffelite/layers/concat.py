@@ -16,7 +16,8 @@ class Concat(Layer):
 
     facts = Facts(bottoms=(1, None), backward_reads=frozenset(), settings=("concat_param",))
 
-    def _axis(self, x: Shape) -> int:
+    def joined_axis(self, x: Shape) -> int:
+        """Return the axis along which bottoms of this shape are joined."""
         settings = self.param.concat_param
         if settings.HasField("concat_dim"):
             if settings.HasField("axis"):
@@ -26,7 +27,7 @@ class Concat(Layer):
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         first = bottoms[0]
-        axis = self._axis(first)
+        axis = self.joined_axis(first)
         for j, other in enumerate(bottoms):
             if len(other) != len(first) or other[:axis] + other[axis + 1 :] != first[:axis] + first[axis + 1 :]:
                 self.shape_error(
@@ -38,14 +39,14 @@ class Concat(Layer):
         return [(*first[:axis], sum(x[axis] for x in bottoms), *first[axis + 1 :])]
 
     def side_by_side(self, *bottoms: Shape) -> bool:
-        return count(bottoms[0][: self._axis(bottoms[0])]) == 1
+        return count(bottoms[0][: self.joined_axis(bottoms[0])]) == 1
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        axis = self._axis(bottoms[0].shape)
+        axis = self.joined_axis(bottoms[0].shape)
         return join(tops[0].data, [x.data for x in bottoms], axis, [x.shape[axis] for x in bottoms])
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         if tops[0].diff is None:
             return []
-        axis = self._axis(bottoms[0].shape)
+        axis = self.joined_axis(bottoms[0].shape)
         return cut_apart(tops[0].diff, [x.diff for x in bottoms], axis, [x.shape[axis] for x in bottoms])

@@ -29,7 +29,8 @@ class Crop(Layer):
         settings=("crop_param",),
     )
 
-    def _part(self, x: Shape, like: Shape) -> tuple[slice, ...]:
+    def part(self, x: Shape, like: Shape) -> tuple[slice, ...]:
+        """Return what of a bottom of shape ``x`` is the top, for a second bottom of shape ``like``."""
         axis = self.axis(self.param.crop_param.axis, x)
         offsets = list(self.param.crop_param.offset) or [0]
         if len(offsets) == 1:
@@ -49,16 +50,16 @@ class Crop(Layer):
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x, like = bottoms
-        self._part(x, like)
+        self.part(x, like)
         axis = self.axis(self.param.crop_param.axis, x)
         return [(*x[:axis], *like[axis:])]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        part = bottoms[0].data[self._part(bottoms[0].shape, bottoms[1].shape)]
+        part = bottoms[0].data[self.part(bottoms[0].shape, bottoms[1].shape)]
         return [partial(np.copyto, tops[0].data, part)]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         dx, dy = bottoms[0].diff, tops[0].diff
         if dx is None or dy is None:
             return []
-        return [partial(dx.fill, 0), partial(np.copyto, dx[self._part(dx.shape, bottoms[1].shape)], dy)]
+        return [partial(dx.fill, 0), partial(np.copyto, dx[self.part(dx.shape, bottoms[1].shape)], dy)]

@@ -73,14 +73,15 @@ class Reduction(Layer):
         return self.facts.but(backward_reads=frozenset() if sums else frozenset({"bottom"}))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        return [bottoms[0][: self._axis(bottoms[0])]]
+        return [bottoms[0][: self.first_axis(bottoms[0])]]
 
-    def _axis(self, x: Shape) -> int:
+    def first_axis(self, x: Shape) -> int:
+        """Return the first of the axes of ``x`` that become one number."""
         return self.axis(self.settings.axis, x) if x else 0
 
     def _rows(self, x: Shape) -> tuple[int, int, float]:
         """Return rows, values in a row, and the factor."""
-        rows = count(x[: self._axis(x)])
+        rows = count(x[: self.first_axis(x)])
         length = count(x) // max(rows, 1)
         return rows, length, self.settings.coeff / (max(length, 1) if self.settings.operation == _MEAN else 1)
 

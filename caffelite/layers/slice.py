@@ -16,7 +16,8 @@ class Slice(Layer):
 
     facts = Facts(tops=(1, None), backward_reads=frozenset(), settings=("slice_param",))
 
-    def _cut(self, x: Shape) -> tuple[int, list[int]]:
+    def cut(self, x: Shape) -> tuple[int, list[int]]:
+        """Return the axis along which a bottom of this shape is cut, and the sizes of the tops along it."""
         settings, tops = self.param.slice_param, len(self.param.top)
         if settings.HasField("slice_dim"):
             if settings.HasField("axis"):
@@ -38,13 +39,13 @@ class Slice(Layer):
         return axis, sizes
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        axis, sizes = self._cut(bottoms[0])
+        axis, sizes = self.cut(bottoms[0])
         return [(*bottoms[0][:axis], size, *bottoms[0][axis + 1 :]) for size in sizes]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        return cut_apart(bottoms[0].data, [y.data for y in tops], *self._cut(bottoms[0].shape))
+        return cut_apart(bottoms[0].data, [y.data for y in tops], *self.cut(bottoms[0].shape))
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         if bottoms[0].diff is None:
             return []
-        return join(bottoms[0].diff, [y.diff for y in tops], *self._cut(bottoms[0].shape))
+        return join(bottoms[0].diff, [y.diff for y in tops], *self.cut(bottoms[0].shape))

@@ -32,7 +32,8 @@ class SPP(Layer):
         if not 1 <= self.height <= 16:
             self.error(f"spp_param needs a pyramid_height of 1 to 16, not {self.height}", "pyramid_height")
 
-    def _levels(self, x: Shape) -> list[Pooling]:
+    def poolings(self, x: Shape) -> list[Pooling]:
+        """Return the levels for maps of this shape, the coarsest first."""
         if len(x) != 4 or not count(x):
             self.shape_error(f"takes a bottom of 4 axes (images × channels × height × width), not {text_of(x)}")
         return [self._level(2**i, x[2], x[3]) for i in range(self.height)]
@@ -50,14 +51,14 @@ class SPP(Layer):
         return Pooling(param, self.context, self.place)
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        return [(bottoms[0][0], sum(count(level.shapes(bottoms[0])[0][1:]) for level in self._levels(bottoms[0])))]
+        return [(bottoms[0][0], sum(count(level.shapes(bottoms[0])[0][1:]) for level in self.poolings(bottoms[0])))]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0], tops[0].data
         self.levels: list[tuple[Pooling, Blob]] = []
         steps: list[Step] = []
         start = 0
-        for level in self._levels(x.shape):
+        for level in self.poolings(x.shape):
             shape = level.shapes(x.shape)[0]
             diff = None if x.diff is None else arrays.zeros(shape, x.data.dtype)
             pooled = Blob("y", arrays.zeros(shape, x.data.dtype), diff)

@@ -13,6 +13,7 @@ from caffelite.export.onnx.operators import mappings, refused
 from caffelite.layers.input import Input
 from caffelite.net import Net
 from caffelite.net.graph import Node, Version
+from caffelite.net.parameters import check_parameters
 from caffelite.words import Shape
 
 #: The versions of ONNX's operators that can be asked for, and the version of the file's format that came with each.
@@ -107,6 +108,8 @@ def _shapes(net: Net, batch: int | None) -> tuple[dict[Version, list[int]], str]
         for layer, shapes in zip(layers, before, strict=True):
             layer.top_shapes = [(count, *s[1:]) if count and len(s) > 1 else s for s in shapes]
         net.graph.infer_shapes()
+        for node in net.graph.nodes:
+            check_parameters(node)
         return [version.shape for version in versions]
 
     fixed = ""

@@ -1,6 +1,6 @@
 """An ONNX graph in the making: operators, constants, and the names of both."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from caffelite.words import Shape
 ANY = -1
 #: An end of a slice that is beyond every axis.
 END = 2**63 - 1
+
+#: What adds the operators of a step of a loop, from its states and elements; returns new states and results.
+Step = Callable[[list[str], list[str]], tuple[Sequence[str], Sequence[str]]]
 
 
 class OnnxGraph:
@@ -146,7 +149,10 @@ class OnnxGraph:
         return self.add("Slice", x, *limits, *([] if steps is None else [self.integers(steps, "steps")]))
 
     def split(self, x: str, axis: int, sizes: Sequence[int]) -> list[str]:
-        """Cut a tensor along an axis into parts of these sizes."""
+        """Cut a tensor along an axis into parts of these sizes; equal ones, where the first is :data:`ANY`."""
+        if sizes[0] == ANY:
+            parts = len(sizes) if self.opset >= 18 else None
+            return self.add_many("Split", len(sizes), x, axis=axis, num_outputs=parts)
         if self.opset >= 13:
             return self.add_many("Split", len(sizes), x, self.integers(sizes, "sizes"), axis=axis)
         return self.add_many("Split", len(sizes), x, axis=axis, split=list(sizes))
@@ -164,6 +170,35 @@ class OnnxGraph:
                 factors[axis] = np.nextafter(np.float32(factor), np.float32(np.inf))
         region = "" if self.opset >= 13 else self.constant([], name="region")
         return self.add("Resize", x, region, self.constant(factors, name="factors"), **attributes)
+
+    # Loops.
+
+    def scan(self, states: Sequence[str], sequences: Sequence[str], size: int, step: Step) -> list[str]:
+        """Add a loop over the first axis of some tensors; return the last states, and the results of all steps.
+
+        Parameters
+        ----------
+        states : sequence of str
+            What the first step starts from, of two axes.
+        sequences : sequence of str
+            Of three axes; a step is given an element of each.
+        size : int
+            The last axis of the states and of the results of a step.
+        step : callable
+            Adds the operators of a step, from states and elements; returns the new states and the results.
+        """
+        around, self.nodes = self.nodes, []
+        given = [self._named("state") for _ in states]
+        elements = [self._named("element") for _ in sequences]
+        after, results = step(given, elements)
+        # A tensor cannot be two results of a step.
+        results = [self.add("Identity", name) if name in after else name for name in results]
+        inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in (*given, *elements)]
+        made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, size]) for name in (*after, *results)]
+        body = helper.make_graph(self.nodes, self._named("step"), inputs, made)
+        self.nodes = around
+        parts = len(after) + len(results)
+        return self.add_many("Scan", parts, *states, *sequences, body=body, num_scan_inputs=len(sequences))
 
     # Names.
 
@@ -222,5 +257,13 @@ class OnnxGraph:
 
     def initializers(self) -> list[TensorProto]:
         """Return the constants that an operator reads."""
-        read = {name for op in self.nodes for name in op.input}
+        read = set(_reads(self.nodes))
         return [numpy_helper.from_array(array, name) for name, array in self.constants.items() if name in read]
+
+
+def _reads(nodes: Iterable[NodeProto]) -> Iterator[str]:
+    """Yield what operators read, those of loops too."""
+    for node in nodes:
+        yield from node.input
+        for attribute in node.attribute:
+            yield from _reads(attribute.g.node)

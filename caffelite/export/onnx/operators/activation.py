@@ -62,9 +62,7 @@ def _threshold(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 def _power(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     settings = node.layer.param.power_param
     if settings.power == 0 or settings.scale == 0:
-        assert isinstance(node.layer, ElementWise)
-        zero = g.add("Mul", x[0], g.constant(0))
-        return [g.add("Add", zero, g.constant(node.layer.constants[0]))]
+        return [_constant(g, x[0], _constants(node)[0])]
     y = affine(g, x[0], settings.scale, settings.shift)
     if settings.power == 1:
         return [y]
@@ -73,16 +71,14 @@ def _power(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 
 @converts("Exp")
 def _exp(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    settings = node.layer.param.exp_param
-    log = 1.0 if settings.base == -1 else math.log(settings.base)
-    return [g.add("Exp", affine(g, x[0], log * settings.scale, log * settings.shift))]
+    inner, outer = _constants(node)
+    return [affine(g, g.add("Exp", affine(g, x[0], inner, 0)), outer, 0)]
 
 
 @converts("Log")
 def _log(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    settings = node.layer.param.log_param
-    y = g.add("Log", affine(g, x[0], settings.scale, settings.shift))
-    return [y if settings.base == -1 else g.add("Mul", y, g.constant(1 / math.log(settings.base)))]
+    shift, scale, factor = _constants(node)
+    return [affine(g, g.add("Log", affine(g, x[0], scale, shift)), factor, 0)]
 
 
 @converts("Swish")
@@ -110,12 +106,6 @@ def _mish(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     return [g.add("Mul", x[0], g.add("Tanh", g.add("Softplus", x[0])))]
 
 
-@converts("SELU")
-def _selu(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    settings = node.layer.param.selu_param
-    return [g.add("Selu", x[0], alpha=settings.alpha, gamma=getattr(settings, "lambda"))]
-
-
 @converts("Softmax")
 def _softmax(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     shape = node.bottoms[0].shape
@@ -133,3 +123,16 @@ def affine(g: OnnxGraph, x: str, scale: float, shift: float) -> str:
 def _same(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """Pass the tensor on, as often as it is asked for."""
     return x * len(node.tops)
+
+
+def _constants(node: Node) -> list[float]:
+    """Return the constants of a layer's function."""
+    assert isinstance(node.layer, ElementWise)
+    return [float(value) for value in node.layer.constants]
+
+
+def _constant(g: OnnxGraph, x: str, value: float) -> str:
+    """Return a tensor of one value, in the shape of another one."""
+    if math.isnan(value):
+        return g.add("Mul", x, g.constant(value))
+    return g.add("Clip", x, g.constant(value), g.constant(value))

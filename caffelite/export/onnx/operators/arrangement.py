@@ -1,31 +1,41 @@
-"""Layers that arrange, join, cut and combine."""
+"""Layers that arrange, join, cut, choose and combine."""
 
+import itertools
 from collections.abc import Sequence
 
-from caffelite.export.onnx.graph import ANY, OnnxGraph
+import numpy as np
+
+from caffelite.export.onnx.graph import ANY, END, OnnxGraph
 from caffelite.export.onnx.operators import converts
+from caffelite.layers.concat import Concat
+from caffelite.layers.crop import Crop
+from caffelite.layers.dummy_data import DummyData
+from caffelite.layers.slice import Slice
 from caffelite.net.graph import Node
 from caffelite.words import text_of
 
 _PROD, _SUM, _MAX = 0, 1, 2
+_INT64, _BOOL = 7, 9
 
 
 @converts("Concat")
 def _concat(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    p = node.layer.param.concat_param
-    axis = p.concat_dim if p.HasField("concat_dim") else p.axis
-    if len(x) == 1:
-        return x
-    return [g.add("Concat", *x, axis=node.layer.axis(axis, node.bottoms[0].shape))]
+    assert isinstance(node.layer, Concat)
+    return [g.add("Concat", *x, axis=node.layer.joined_axis(node.bottoms[0].shape))] if len(x) > 1 else x
 
 
 @converts("Slice")
 def _slice(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    p, shape = node.layer.param.slice_param, g.shape(node.bottoms[0])
-    axis = node.layer.axis(p.slice_dim if p.HasField("slice_dim") else p.axis, node.bottoms[0].shape)
-    if shape[axis] == ANY:
-        node.layer.error("it cuts the batch, whose size must be known: give it with --batch", "axis")
-    return g.split(x[0], axis, [version.shape[axis] for version in node.tops]) if len(node.tops) > 1 else x
+    """Split; a Slice for each top where the last one has what is left of the batch."""
+    assert isinstance(node.layer, Slice)
+    axis, _ = node.layer.cut(node.bottoms[0].shape)
+    sizes = [g.shape(version)[axis] for version in node.tops]
+    if len(sizes) == 1:
+        return x
+    if sizes[-1] != ANY or sizes[0] == ANY:
+        return g.split(x[0], axis, sizes)
+    edges = [0, *itertools.accumulate(sizes[:-1]), END]
+    return [g.slice(x[0], [axis], [start], [end]) for start, end in itertools.pairwise(edges)]
 
 
 @converts("Eltwise")
@@ -52,14 +62,19 @@ def _chained(g: OnnxGraph, operator: str, x: list[str]) -> str:
 
 @converts("Flatten", "Reshape")
 def _reshape(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    """Reshape to the top's shape; where that is the bottom's, nothing."""
+    """Reshape to the top's shape, Flatten where that is the usual one; where it is the bottom's, nothing."""
+    bottom, top = node.bottoms[0].shape, node.tops[0].shape
     before, after = g.shape(node.bottoms[0]), g.shape(node.tops[0])
-    if before == after:
+    if bottom == top and before == after:
         return x
-    if after.count(ANY) > 1:
-        node.layer.error(f"two axes of its top {text_of(node.tops[0].shape)} depend on the batch: give it with --batch")
-    if node.layer.param.type == "Flatten" and len(after) == 2 and before[0] == after[0]:
+    if len(top) == 2 and len(bottom) > 1 and bottom[0] == top[0] and before[0] == after[0]:
         return [g.add("Flatten", x[0], axis=1)]
+    if after.count(ANY) > 1:
+        # 0: as the bottom has it there.
+        kept = [i for i in range(min(len(top), len(bottom))) if bottom[i] == top[i] and before[i] == after[i] == ANY]
+        after = [0 if i in kept else n for i, n in enumerate(after)]
+    if after.count(ANY) > 1:
+        node.layer.error(f"two axes of its top {text_of(top)} depend on the batch: give it with --batch")
     return [g.reshape(x[0], after)]
 
 
@@ -72,14 +87,19 @@ def _permute(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 
 @converts("Crop")
 def _crop(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    p, shape, like = node.layer.param.crop_param, g.shape(node.bottoms[0]), g.shape(node.bottoms[1])
-    first = node.layer.axis(p.axis, node.bottoms[0].shape)
-    axes = [axis for axis in range(first, len(shape)) if shape[axis] != like[axis]]
-    offsets = list(p.offset) or [0]
-    offsets = offsets * (len(shape) - first) if len(offsets) == 1 else offsets
-    starts = [offsets[axis - first] for axis in axes]
-    ends = [start + like[axis] for start, axis in zip(starts, axes, strict=True)]
-    return [g.slice(x[0], axes, starts, ends)] if axes else [x[0]]
+    """Slice of the axes that are longer than those of the second bottom."""
+    assert isinstance(node.layer, Crop)
+    shape, like = (version.shape for version in node.bottoms)
+    known = zip(g.shape(node.bottoms[0]), g.shape(node.bottoms[1]), strict=True)
+    parts = node.layer.part(shape, like)
+    axes = []
+    for axis, (part, (have, want)) in enumerate(zip(parts, known, strict=True)):
+        if part == slice(None) or shape[axis] == like[axis] and have == want:
+            continue
+        if ANY in (have, want):
+            node.layer.error("it cuts the batch, whose size must be known: give it with --batch", "axis")
+        axes.append(axis)
+    return [g.slice(x[0], axes, *zip(*((parts[i].start, parts[i].stop) for i in axes), strict=True))] if axes else x[:1]
 
 
 @converts("Tile")
@@ -87,3 +107,37 @@ def _tile(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     p, axes = node.layer.param.tile_param, len(node.bottoms[0].shape)
     axis = node.layer.axis(p.axis, node.bottoms[0].shape)
     return [g.add("Tile", x[0], g.integers([p.tiles if i == axis else 1 for i in range(axes)], "repeats"))]
+
+
+@converts("BatchReindex")
+def _batch_reindex(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+    return [g.add("Gather", x[0], g.add("Cast", x[1], to=_INT64), axis=0)]
+
+
+@converts("Filter")
+def _filter(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+    """Compress, one for each bottom that is filtered; the shapes behind it must be those of any batch."""
+    if g.shape(node.tops[0])[0] != ANY:
+        node.layer.error("how many images it lets through depends on them, so that no batch may be fixed")
+    selector = x[-1] if len(node.bottoms[-1].shape) == 1 else g.reshape(x[-1], [ANY])
+    chosen = g.add("Cast", selector, to=_BOOL)
+    return [g.add("Compress", name, chosen, axis=0) for name in x[:-1]]
+
+
+@converts("Parameter")
+def _parameter(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+    return [g.constant(node.layer.blobs[0].data, name="parameter")]
+
+
+@converts("DummyData")
+def _dummy_data(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+    """Constants."""
+    layer = node.layer
+    assert isinstance(layer, DummyData)
+    for j, filler in enumerate(layer.fillers):
+        if filler.type != "constant":
+            layer.error(f"it draws numbers (filler {filler.type}), which no ONNX model can repeat", "data_filler", j)
+    return [
+        g.constant(np.full(shape, filler.value), name="data")
+        for shape, filler in zip(layer.top_shapes, layer.fillers, strict=True)
+    ]

@@ -15,24 +15,20 @@ _ACROSS = 0
 
 @converts("BatchNorm")
 def _batch_norm(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    """BatchNormalization with the stored statistics; a learned Scale stays an operator of its own."""
+    """BatchNormalization with the stored statistics, and with NVCaffe's scale and shift, where the layer has them."""
     layer = node.layer
     assert isinstance(layer, BatchNorm)
     if not layer.uses_stored:
         layer.error("it normalises by the statistics of each batch here", "use_global_stats")
     mean, variance, factor = (blob.data for blob in layer.blobs[:3])
     share = 1 / factor.flat[0] if factor.flat[0] else 0.0
-    channels = mean.size
-    parameters = [
-        g.constant(values, name=name)
-        for name, values in (
-            ("scale", np.ones(channels)),
-            ("shift", np.zeros(channels)),
-            ("mean", mean * share),
-            ("variance", variance * share),
-        )
-    ]
-    return [g.add("BatchNormalization", x[0], *parameters, epsilon=layer.param.batch_norm_param.eps)]
+    scale, shift = (b.data for b in layer.blobs[3:]) if layer.scales else (np.ones_like(mean), np.zeros_like(mean))
+    values = {"scale": scale, "shift": shift, "mean": mean * share, "variance": variance * share}
+    parameters = [g.constant(array, name=name) for name, array in values.items()]
+    # An axis of channels alone is one of images for Caffe.
+    rows = x[0] if len(node.bottoms[0].shape) > 1 else g.unsqueeze(x[0], [1])
+    y = g.add("BatchNormalization", rows, *parameters, epsilon=layer.eps)
+    return [y if rows == x[0] else g.squeeze(y, [1])]
 
 
 @converts("Scale", "Bias")
@@ -43,11 +39,9 @@ def _scale(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     axis = layer.axis((layer.param.scale_param if is_scale else layer.param.bias_param).axis, shape) if shape else 0
     y, operators = x[0], ["Mul", "Add"] if is_scale else ["Add"]
     if len(x) > 1:
-        small = g.shape(node.bottoms[1])
-        behind = len(shape) - axis - len(small)
-        other = x[1]
-        if behind:
-            other = g.unsqueeze(other, range(len(small), len(small) + behind))
+        small = len(node.bottoms[1].shape)
+        behind = len(shape) - axis - small
+        other = g.unsqueeze(x[1], range(small, small + behind)) if small and behind else x[1]
         y = g.add(operators.pop(0), y, other)
     for operator, blob in zip(operators, layer.blobs, strict=False):
         y = g.add(operator, y, g.constant(_spread(blob.data, axis, shape), name=operator.lower()))
@@ -73,10 +67,11 @@ def _lrn(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 
 @converts("MVN")
 def _mvn(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    p = node.layer.param.mvn_param
-    axes = range(1 if p.across_channels else 2, len(node.bottoms[0].shape))
-    centred = g.add("Sub", x[0], g.reduce("ReduceMean", x[0], list(axes)))
+    p, axes = node.layer.param.mvn_param, len(node.bottoms[0].shape)
+    values = x[0] if axes == 4 else g.unsqueeze(x[0], range(axes, 4))
+    over = range(1 if p.across_channels else 2, 4)
+    centred = g.add("Sub", values, g.reduce("ReduceMean", values, over))
     if not p.normalize_variance:
         return [centred]
-    deviation = g.add("Sqrt", g.reduce("ReduceMean", g.add("Mul", centred, centred), list(axes)))
+    deviation = g.add("Sqrt", g.reduce("ReduceMean", g.add("Mul", centred, centred), over))
     return [g.add("Div", centred, g.add("Add", deviation, g.constant(p.eps)))]
