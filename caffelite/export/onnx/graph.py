@@ -177,6 +177,16 @@ class OnnxGraph:
         """Put a value around a tensor: so many of it before and after, for each axis."""
         return self.add("Pad", x, self.integers([*before, *after], "pads"), self.constant(value, name="fill"))
 
+    def resize(self, x: str, before: Sequence[int], after: Sequence[int], **attributes: Any) -> str:
+        """Add Resize from one shape to another; an axis of the batch has the same size in both."""
+        factors = [np.float32(n) / np.float32(m) if m != n else 1.0 for m, n in zip(before, after, strict=True)]
+        # The product with the old size is rounded down, so a factor must not be a trace too small.
+        for axis, (factor, m, n) in enumerate(zip(factors, before, after, strict=True)):
+            if m * float(factor) < n:
+                factors[axis] = np.nextafter(np.float32(factor), np.float32(np.inf))
+        region = "" if self.opset >= 13 else self.constant([], name="region")
+        return self.add("Resize", x, region, self.constant(factors, name="factors"), **attributes)
+
     # Loops.
 
     def scan(self, states: Sequence[str], sequences: Sequence[str], size: int, step: Step) -> list[str]:

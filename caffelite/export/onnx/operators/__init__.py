@@ -1,4 +1,7 @@
-"""What a layer is in ONNX: a function for each type, in the file of its family."""
+"""What a layer is in ONNX: a function for each type, in the file of its family.
+
+Types of forks are in ``forks``, in files of the names that the folders of ``caffelite.layers.forks`` have.
+"""
 
 import importlib
 import pkgutil
@@ -54,8 +57,8 @@ def refuses(reason: str, *types: str) -> None:
 
 @cache
 def mappings() -> dict[str, Mapping]:
-    """Return what is registered: every module of this package is imported."""
-    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    """Return what is registered: every module below this package is imported."""
+    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
         importlib.import_module(module.name)
     return _MAPPINGS
 

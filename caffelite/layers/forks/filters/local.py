@@ -146,7 +146,8 @@ class Local(Layer):
             if getattr(p, name) < 1:
                 self.error(f"local_param needs {name} of at least 1", name)
 
-    def _sizes(self, x: Shape) -> Sizes:
+    def sizes(self, x: Shape) -> Sizes:
+        """Return what it computes on, for a bottom of this shape."""
         p = self.settings
         if len(x) != 4:
             self.shape_error(f"takes a bottom of 4 axes (images × channels × height × width), not {text_of(x)}")
@@ -158,11 +159,11 @@ class Local(Layer):
         return Sizes(p.num_output, *x[1:], p.kernel_size, p.stride, p.pad, *top)
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        g = self._sizes(bottoms[0])
+        g = self.sizes(bottoms[0])
         return [(bottoms[0][0], g.outputs, g.out_h, g.out_w)]
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
-        g, p = self._sizes(bottoms[0]), self.settings
+        g, p = self.sizes(bottoms[0]), self.settings
         places = g.out_h * g.out_w
         parameters = [Parameter((g.outputs, 1, g.channels * g.size**2, places), p.weight_filler)]
         if p.bias_term:
@@ -183,14 +184,14 @@ class Local(Layer):
                 self.blobs[0].flat,
                 bias,
                 y.flat,
-                self._sizes(x.shape),
+                self.sizes(x.shape),
                 work=self._work(x, y),
             )
         ]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y, w = bottoms[0], tops[0], self.blobs[0]
-        dy, sizes, work = y.flat_diff, self._sizes(x.shape), self._work(x, y)
+        dy, sizes, work = y.flat_diff, self.sizes(x.shape), self._work(x, y)
         steps: list[Step] = []
         if w.diff is not None:
             steps.append(call(_to_weights, sizes.outputs * sizes.channels, x.flat, dy, w.flat_diff, sizes, work=work))

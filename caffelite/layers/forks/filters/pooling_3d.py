@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from caffelite.kernels.engine.arrays import zeros
+from caffelite.kernels.pooling.windows import Windows
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
@@ -25,7 +26,7 @@ class _EveryWindow(Pooling):
         return windows
 
 
-class _Volumes(Layer):
+class Volumes(Layer):
     """Pooling of maps or volumes: each slice as a map, then what that gives along the depth."""
 
     facts = Facts(backward_reads=frozenset())
@@ -65,6 +66,15 @@ class _Volumes(Layer):
         columns = (maps, 1, x[2], count(pooled[2:]))
         return inner, slices, pooled, outer, columns, outer.shapes(columns)[0]
 
+    def windows(self, x: Shape) -> list[tuple[Windows, int]]:
+        """Return, for each spatial axis, the windows of a pooling of maps, and which of its axes it is."""
+        inner, slices, _, outer, columns, _ = self._plan(x)
+        along = inner.windows(slices)
+        if len(x) == 4:
+            return [(along, 0), (along, 1)]
+        deep = outer.windows(columns) if outer else Windows(x[2], 1, 1, 1, 1, 1, 0, 0, x[2], 1)
+        return [(deep, 0), (along, 0), (along, 1)]
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x = bottoms[0]
         if len(x) not in (4, 5) or (self.kernel and len(x) != len(self.kernel) + 2):
@@ -98,7 +108,7 @@ def _seen(blob: Blob, shape: Shape) -> Blob:
 
 
 @layer("Pooling3D")
-class Pooling3D(_Volumes):
+class Pooling3D(Volumes):
     """The largest (``MAX``) or mean (``AVE``) value of each window of a volume, ``N × C × D × H × W``.
 
     ``pooling3d_param`` (C3D 1.1, MNN; C3D 1.0 has the same in ``pooling_param``): ``pool``; ``kernel_size``, ``stride``
@@ -109,7 +119,7 @@ class Pooling3D(_Volumes):
     facebookarchive/C3D.
     """
 
-    facts = _Volumes.facts.but(kind="pooling", settings=("pooling3d_param", "pooling_param"))
+    facts = Volumes.facts.but(kind="pooling", settings=("pooling3d_param", "pooling_param"))
 
     pooling = _EveryWindow
 
@@ -139,7 +149,7 @@ class Pooling3D(_Volumes):
 
 
 @layer("NdPooling")
-class NdPooling(_Volumes):
+class NdPooling(Volumes):
     """Pooling whose ``pooling_param`` has ``kernel_shape``, ``stride_shape`` and ``pad_shape``.
 
     Each is a list of dims, one a spatial axis (2 or 3); stride 1 and pad 0 if not given. ``pool`` MAX or AVE;
@@ -148,7 +158,7 @@ class NdPooling(_Volumes):
     chuckcho/video-caffe.
     """
 
-    facts = _Volumes.facts.but(kind="pooling", settings=("pooling_param",))
+    facts = Volumes.facts.but(kind="pooling", settings=("pooling_param",))
 
     def setup(self) -> None:
         p = self.param.pooling_param

@@ -173,14 +173,14 @@ class Correlation(Layer):
             if getattr(p, name) < 1:
                 self.error(f"{name} is {getattr(p, name)}, expected at least 1", name)
 
-    def _displacements(self) -> tuple[list[int], list[int]]:
+    def displacements(self) -> tuple[list[int], list[int]]:
         """Return the vertical and the horizontal displacements."""
         p = self.settings
         reach = p.max_displacement // p.stride_2
         both = [i * p.stride_2 for i in range(-reach, reach + 1)]
         return both, both
 
-    def _margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
+    def margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return the zeros above, and left of, the bottoms, and how far from their edge neighbourhoods begin."""
         p = self.settings
         return (p.pad, p.pad), (p.max_displacement, p.max_displacement)
@@ -195,8 +195,8 @@ class Correlation(Layer):
                 1,
             )
         p = self.settings
-        down, across = self._displacements()
-        pads, starts = self._margins()
+        down, across = self.displacements()
+        pads, starts = self.margins()
         rooms = [n + 2 * pad - 2 * start - p.kernel_size + 1 for n, pad, start in zip(x[2:], pads, starts, strict=True)]
         if min(rooms) < 1:
             self.shape_error(
@@ -210,8 +210,8 @@ class Correlation(Layer):
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         images, channels, h, w = bottoms[0].shape
         p, y = self.settings, tops[0]
-        down, across = self._displacements()
-        pads, starts = self._margins()
+        down, across = self.displacements()
+        pads, starts = self.margins()
         # Where a displacement leaves the padding (see Correlation1D) there are more zeros.
         more = max(0, -min(across) - starts[1])
         rows, pitch = h + 2 * pads[0], w + 2 * pads[1] + more
@@ -284,11 +284,11 @@ class Correlation1D(Correlation):
         if self.settings.single_direction not in (-1, 0, 1):
             self.error(f"single_direction is {self.settings.single_direction}, expected -1, 0 or 1", "single_direction")
 
-    def _displacements(self) -> tuple[list[int], list[int]]:
+    def displacements(self) -> tuple[list[int], list[int]]:
         p = self.settings
         reach = p.max_displacement // p.stride_2
         first, last = {0: (-reach, reach), 1: (0, reach), -1: (-reach - 1, -1)}[p.single_direction]
         return [0], [i * p.stride_2 for i in range(first, last + 1)]
 
-    def _margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
+    def margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
         return (0, self.settings.pad), (0, self.settings.max_displacement)

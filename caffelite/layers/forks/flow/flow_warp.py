@@ -12,7 +12,7 @@ from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
 
-_NOT_A_NUMBER = 2
+NOT_A_NUMBER = 2
 
 
 @kernel
@@ -98,7 +98,7 @@ class FlowWarp(Layer):
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, flow = bottoms
         images, channels, h, w = x.shape
-        fill = float("nan") if self.param.flow_warp_param.fill_value == _NOT_A_NUMBER else 0.0
+        fill = float("nan") if self.param.flow_warp_param.fill_value == NOT_A_NUMBER else 0.0
         return [
             call(_forward, images * h, x.flat, flow.flat, tops[0].flat, channels, h, w, fill, work=x.data.size * 10)
         ]

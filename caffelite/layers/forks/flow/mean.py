@@ -13,7 +13,7 @@ from caffelite.layers.contract.registry import layer
 from caffelite.schema.blobs import read_blob
 from caffelite.words import Shape, text_of
 
-_ADD = 1
+ADD = 1
 
 
 @layer("Mean")
@@ -56,7 +56,7 @@ class Mean(Layer):
         p = self.settings
         steps: list[Step] = []
         for x, y in zip(bottoms, tops, strict=True):
-            sign = 1 if p.operation == _ADD else -1
+            sign = 1 if p.operation == ADD else -1
             mean = np.tile(self.mean, (x.shape[1] // len(self.mean), 1, 1))
             mean = (mean * (sign * p.mean_scale * p.output_scale)).astype(x.data.dtype)
             factor = x.data.dtype.type(p.input_scale * p.output_scale)

@@ -15,7 +15,7 @@ from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
 
-_NEAREST, _LINEAR, _CUBIC = 1, 2, 3
+NEAREST, _LINEAR, CUBIC = 1, 2, 3
 _F = np.float32
 
 
@@ -32,6 +32,20 @@ class _Resized(Layer, ABC):
     @abstractmethod
     def _given(self) -> tuple[int, int]:
         """Return the height and width that the settings give."""
+
+    @abstractmethod
+    def _weights(self, x: Shape, y: Shape, dtype: np.dtype) -> list[TriangularFilter]:
+        """Return the weights along both axes."""
+
+    def matrices(self, x: Shape, y: Shape) -> list[np.ndarray]:
+        """Return the weights along both axes as matrices: a row for each value of the top, a column for each of x."""
+        matrices = []
+        for axis in self._weights(x, y, np.dtype(_F)):
+            matrix = np.zeros((len(axis.first), axis.size), _F)
+            places = axis.first[:, None] + np.arange(axis.weights.shape[1])
+            np.put_along_axis(matrix, places, axis.weights, 1)
+            matrices.append(matrix)
+        return matrices
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         for j, x in enumerate(bottoms):
@@ -76,31 +90,38 @@ class Resample(_Resized):
 
     def setup(self) -> None:
         super().setup()
-        if self.param.resample_param.type not in (_NEAREST, _LINEAR, _CUBIC):
+        if self.param.resample_param.type not in (NEAREST, _LINEAR, CUBIC):
             self.error("type must be NEAREST, LINEAR or CUBIC", "type")
 
     def _given(self) -> tuple[int, int]:
         return self.param.resample_param.height, self.param.resample_param.width
 
-    def _centres(self, x: Blob, y: Blob) -> list[tuple[np.ndarray, float, int]]:
+    @staticmethod
+    def _centres(x: Shape, y: Shape) -> list[tuple[np.ndarray, float, int]]:
         """Return, for each axis, where the values lie, the scale, and the size of the bottom."""
-        scales = [_F(n) / _F(m) for n, m in zip(x.shape[-2:], y.shape[-2:], strict=True)]
+        scales = [_F(n) / _F(m) for n, m in zip(x[-2:], y[-2:], strict=True)]
         return [
             (np.arange(number, dtype=_F) * scale + other / _F(2) - _F(0.5), float(scale), size)
-            for number, scale, other, size in zip(y.shape[-2:], scales, scales[::-1], x.shape[-2:], strict=True)
+            for number, scale, other, size in zip(y[-2:], scales, scales[::-1], x[-2:], strict=True)
         ]
 
-    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        x, y = bottoms[0], tops[0]
-        p, dtype = self.param.resample_param, x.data.dtype
-        axes = self._centres(x, y)
-        if p.type == _NEAREST:
-            down, across = (resize.at(np.clip(_round(at), 0, size - 1), size, dtype) for at, _, size in axes)
-            return [resize.forward(x.data, y.data, down, across)]
+    def nearest(self, x: Shape, y: Shape) -> list[np.ndarray]:
+        """Return the rows and the columns of the bottom that the top has with NEAREST."""
+        return [np.clip(_round(at), 0, size - 1) for at, _, size in self._centres(x, y)]
+
+    def _weights(self, x: Shape, y: Shape, dtype: np.dtype) -> list[TriangularFilter]:
+        p, axes = self.param.resample_param, self._centres(x, y)
         wider = p.antialias and max(scale for _, scale, _ in axes) > 1
-        shape, support = (_cubic, 4) if p.type == _CUBIC else (_triangle, 2)
-        vertical, horizontal = (self._filter(*axis, wider, shape, support, dtype) for axis in axes)
-        return [filters.smooth(x.data, y.data, vertical, horizontal)]
+        shape, support = (_cubic, 4) if p.type == CUBIC else (_triangle, 2)
+        return [self._filter(*axis, wider, shape, support, dtype) for axis in axes]
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        x, y = bottoms[0].data, tops[0].data
+        if self.param.resample_param.type == NEAREST:
+            places = self.nearest(x.shape, y.shape)
+            down, across = (resize.at(at, size, x.dtype) for at, size in zip(places, x.shape[-2:], strict=True))
+            return [resize.forward(x, y, down, across)]
+        return [filters.smooth(x, y, *self._weights(x.shape, y.shape, x.dtype))]
 
     @staticmethod
     def _filter(
@@ -148,10 +169,10 @@ class Downsample(_Resized):
         x, y = bottoms[0], tops[0]
         if x.shape[-2:] == y.shape[-2:]:
             return [copy(x.data, y.data)]
-        vertical, horizontal = (
-            self._filter(size, number, x.data.dtype) for size, number in zip(x.shape[-2:], y.shape[-2:], strict=True)
-        )
-        return [filters.smooth_known(x.data, y.data, vertical, horizontal)]
+        return [filters.smooth_known(x.data, y.data, *self._weights(x.shape, y.shape, x.data.dtype))]
+
+    def _weights(self, x: Shape, y: Shape, dtype: np.dtype) -> list[TriangularFilter]:
+        return [self._filter(size, number, dtype) for size, number in zip(x[-2:], y[-2:], strict=True)]
 
     @staticmethod
     def _filter(size: int, number: int, dtype: np.dtype) -> TriangularFilter:

@@ -14,7 +14,8 @@ from caffelite.layers.contract.registry import layer
 from caffelite.schema.messages import FillerParameter
 from caffelite.words import Shape, count, text_of
 
-_PLAIN_EPS = 1e-6
+#: Added to the sum where ``norm_param`` gives none.
+PLAIN_EPS = 1e-6
 
 
 @specialised
@@ -227,7 +228,7 @@ class Normalize(Layer):
                     self.norms,
                     channels,
                     length,
-                    _PLAIN_EPS,
+                    PLAIN_EPS,
                     work=4 * x.data.size,
                 )
             ]

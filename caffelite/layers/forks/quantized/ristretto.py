@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from caffelite.kernels.engine.arrays import CHUNK, zeros
+from caffelite.kernels.engine.arrays import CHUNK, copy, zeros
 from caffelite.kernels.engine.calls import call
 from caffelite.kernels.engine.compiling import specialised
 from caffelite.kernels.functions import random32
@@ -19,7 +19,7 @@ from caffelite.layers.deconvolution import Deconvolution
 from caffelite.layers.inner_product import InnerProduct
 from caffelite.words import TEST, Shape
 
-_FIXED, _FLOAT, _POWER = 0, 1, 2
+FIXED, FLOAT, _POWER = 0, 1, 2
 _STOCHASTIC = 1
 
 
@@ -43,23 +43,23 @@ def _quantise(form: int, stochastic: bool) -> Callable[..., None]:
         one, other : int
             Bits and fractional bits (fixed), bits of mantissa and exponent (float), least and largest exponent (power).
         """
-        unit = 2.0**-other if form == _FIXED else 2.0**one
+        unit = 2.0**-other if form == FIXED else 2.0**one
         for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
             value = np.float64(x[i])
             size, sign = abs(value), 1.0 if value >= 0 else -1.0
             exponent = 0.0
-            if form == _FIXED:
+            if form == FIXED:
                 half = 2.0 ** (one - 1)
                 value = max(min(value, (half - 1) * unit), -half * unit) / unit
                 size, sign = abs(value), 1.0 if value >= 0 else -1.0
-            elif form == _FLOAT:
+            elif form == FLOAT:
                 mantissa, power = math.frexp(size)
                 exponent = power - 1.0
                 size = (2 * mantissa - 1) * unit
             else:
                 size = np.log2(size)
             # Rounded away from 0 where half way, as C does.
-            if stochastic and form == _FIXED:
+            if stochastic and form == FIXED:
                 value = np.floor(value + random32(seed, passes[0], i))
             elif stochastic:
                 size = np.floor(size + random32(seed, passes[0], i))
@@ -67,9 +67,9 @@ def _quantise(form: int, stochastic: bool) -> Callable[..., None]:
                 size = -np.floor(0.5 - size)
             else:
                 size = np.floor(size + 0.5)
-            if form == _FIXED:
+            if form == FIXED:
                 y[i] = (value if stochastic else sign * size) * unit
-            elif form == _FLOAT:
+            elif form == FLOAT:
                 bias = 2.0 ** (other - 1) - 1
                 largest = 2.0**other - 1 - bias
                 if exponent > largest:
@@ -82,7 +82,7 @@ def _quantise(form: int, stochastic: bool) -> Callable[..., None]:
     return quantise
 
 
-class _Ristretto(Layer):
+class Ristretto(Layer):
     """A layer whose parameters, bottoms and tops are rounded to numbers of few bits."""
 
     facts = Facts(backward_reads=frozenset({"bottom"}))
@@ -109,22 +109,41 @@ class _Ristretto(Layer):
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         return self.inner.parameters(*bottoms)
 
+    @property
+    def stochastic(self) -> bool:
+        """Whether numbers are rounded at random."""
+        return self.settings.rounding_scheme == _STOCHASTIC or self.context.phase != TEST
+
+    def few_bits(self, what: str) -> tuple[int, int, int]:
+        """Return the form of ``layer_in``, ``layer_out`` or ``params``, and the two numbers that say what it holds."""
+        p = self.settings
+        if p.precision == FLOAT:
+            return FLOAT, p.mant_bits, p.exp_bits
+        if p.precision == _POWER and what == "params":
+            return _POWER, p.exp_min, p.exp_max
+        fraction = list(getattr(p, f"fl_{what}")) or [16]
+        return FIXED, getattr(p, f"bw_{what}"), fraction[0]
+
+    def rounded_parameters(self) -> list[np.ndarray]:
+        """Return the parameters that a pass computes with."""
+        rounded = [zeros(blob.shape, blob.data.dtype) for blob in self.blobs]
+        for step in self._round_parameters(rounded):
+            step()
+        return rounded
+
+    def _round_parameters(self, rounded: Sequence[np.ndarray]) -> list[Step]:
+        return [
+            copy(blob.data, values)
+            if j and self.settings.precision == _POWER
+            else self._rounding(blob.data, values, "params", j)
+            for j, (blob, values) in enumerate(zip(self.blobs, rounded, strict=True))
+        ]
+
     def _rounding(self, source: np.ndarray, target: np.ndarray, what: str, number: int) -> Step:
         """Return the step that rounds ``layer_in``, ``layer_out`` or ``params``, with random numbers of its own."""
-        p = self.settings
-        stochastic = p.rounding_scheme == _STOCHASTIC or self.context.phase != TEST
-        form = p.precision
-        if form == _POWER and what != "params":
-            form = _FIXED
-        if form == _FIXED:
-            fraction = list(getattr(p, f"fl_{what}")) or [16]
-            numbers = getattr(p, f"bw_{what}"), fraction[0]
-        elif form == _FLOAT:
-            numbers = p.mant_bits, p.exp_bits
-        else:
-            numbers = p.exp_min, p.exp_max
+        form, *numbers = self.few_bits(what)
         return call(
-            _quantise(form, stochastic),
+            _quantise(form, self.stochastic),
             -(-source.size // CHUNK),
             source.reshape(-1),
             target.reshape(-1),
@@ -139,14 +158,8 @@ class _Ristretto(Layer):
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         test = self.context.phase == TEST
-        steps: list[Step] = [self._count]
-        self.inner.blobs = []
-        for j, blob in enumerate(self.blobs):
-            exact = j and self.settings.precision == _POWER
-            values = blob.data if exact else zeros(blob.shape, blob.data.dtype)
-            if not exact:
-                steps.append(self._rounding(blob.data, values, "params", j))
-            self.inner.blobs.append(Blob(blob.name, values))
+        self.inner.blobs = [Blob(blob.name, zeros(blob.shape, blob.data.dtype)) for blob in self.blobs]
+        steps: list[Step] = [self._count, *self._round_parameters([blob.data for blob in self.inner.blobs])]
         self.inputs = list(bottoms)
         for j, x in enumerate(bottoms if test else []):
             self.inputs[j] = Blob(x.name, zeros(x.shape, x.data.dtype), x.diff)
@@ -168,7 +181,7 @@ class _Ristretto(Layer):
 
 
 @layer("ConvolutionRistretto")
-class ConvolutionRistretto(_Ristretto):
+class ConvolutionRistretto(Ristretto):
     """A Convolution whose parameters, bottoms and tops are rounded to numbers of few bits, and then float32.
 
     Each pass rounds the parameters (the learned ones stay as they are), and in TEST also what comes in and goes out.
@@ -188,7 +201,7 @@ class ConvolutionRistretto(_Ristretto):
     pmgysel/caffe. Gysel et al., "Ristretto: Hardware-Oriented Approximation of Convolutional Neural Networks", 2016.
     """
 
-    facts = _Ristretto.facts.but(
+    facts = Ristretto.facts.but(
         bottoms=Convolution.facts.bottoms,
         tops=Convolution.facts.tops,
         kind="weights",
@@ -198,10 +211,10 @@ class ConvolutionRistretto(_Ristretto):
 
 
 @layer("DeconvolutionRistretto")
-class DeconvolutionRistretto(_Ristretto):
+class DeconvolutionRistretto(Ristretto):
     """A Deconvolution with numbers of few bits: see ConvolutionRistretto."""
 
-    facts = _Ristretto.facts.but(
+    facts = Ristretto.facts.but(
         bottoms=Deconvolution.facts.bottoms,
         tops=Deconvolution.facts.tops,
         kind="weights",
@@ -211,9 +224,9 @@ class DeconvolutionRistretto(_Ristretto):
 
 
 @layer("FcRistretto")
-class FcRistretto(_Ristretto):
+class FcRistretto(Ristretto):
     """An InnerProduct with numbers of few bits: see ConvolutionRistretto."""
 
-    facts = _Ristretto.facts.but(kind="weights", settings=("inner_product_param", "quantization_param"))
+    facts = Ristretto.facts.but(kind="weights", settings=("inner_product_param", "quantization_param"))
 
     original = InnerProduct

@@ -12,7 +12,7 @@ from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.words import Shape, text_of
 
-_NEAREST = 3
+NEAREST = 3
 
 
 @layer("Interp")
@@ -77,8 +77,9 @@ class Interp(Layer):
             self.shape_error(f"pad_beg and pad_end cut off {cut}, which leaves nothing of {text_of(bottoms[0])}")
         return [(*bottoms[0][:-2], *self._size(bottoms))]
 
-    def _places(self, x: Blob, y: Blob) -> list[Places]:
-        return [self._along(*sizes, x.data.dtype) for sizes in zip(x.shape[-2:], y.shape[-2:], strict=True)]
+    def places(self, x: Shape, y: Shape, dtype: np.dtype) -> list[Places]:
+        """Return where the rows and the columns of the top come from."""
+        return [self._along(*sizes, dtype) for sizes in zip(x[-2:], y[-2:], strict=True)]
 
     def _along(self, size: int, target: int, dtype: np.dtype) -> Places:
         first = -self.settings.pad_beg
@@ -87,17 +88,18 @@ class Interp(Layer):
             return resize.at(np.arange(first, last + 1), size, dtype)
         step = np.float32(last - first) / np.float32(target - 1) if target > 1 else np.float32(0)
         position = np.arange(target, dtype=np.float32) * step
-        if self.settings.mode == _NEAREST:
+        if self.settings.mode == NEAREST:
             low = np.floor(position)
             nearest = low + (position - low >= np.float32(0.5))
             return resize.at(np.minimum(nearest, last - first) + first, size, dtype)
         return resize.between(position, first, last, size, dtype)
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        return [resize.forward(bottoms[0].data, tops[0].data, *self._places(bottoms[0], tops[0]))]
+        x, y = bottoms[0].data, tops[0].data
+        return [resize.forward(x, y, *self.places(x.shape, y.shape, x.dtype))]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         dx, dy = bottoms[0].diff, tops[0].diff
         if dx is None or dy is None:
             return []
-        return [resize.backward(dy, dx, *self._places(bottoms[0], tops[0]))]
+        return [resize.backward(dy, dx, *self.places(dx.shape, dy.shape, dx.dtype))]

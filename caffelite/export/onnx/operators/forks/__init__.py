@@ -1,0 +1,1 @@
+"""What the layers of forks are in ONNX, in a file a family."""
