@@ -1,13 +1,14 @@
 """The published nets as ONNX files: each converted with random weights, and held against caffelite in ONNX Runtime.
 
 FOLDERS hold checkouts of the repositories in ``published.NETS``, as for ``published_nets.py``. The table tells how many
-operators the file has, how many are left of them by ``onnxsim``, which takes away what does nothing and what is made of
-constants alone, and how far a blob is from caffelite's at most, over its largest value. ``--onnxsim`` names the Python of
-an environment that has it (it may need other versions of onnx than caffelite's). Other prototxt files, of nets that are
+operators the file has, how many ``onnxsim`` leaves, which takes away what does nothing and what is made of constants
+alone, and how far a blob is from caffelite's at most, over its largest value. ``--onnxsim`` names the Python of an
+environment that has it (it may need other versions of onnx than caffelite's). Other prototxt files, of nets that are
 deployed, can be given in place of folders.
 """
 
 import argparse
+import contextlib
 import multiprocessing
 import subprocess
 import sys
@@ -25,28 +26,42 @@ from published_nets import enliven, give_modules
 
 from caffelite.batchnorm.fold import fold
 from caffelite.errors import Error
+from caffelite.export.inputs import random_input
 from caffelite.export.onnx.convert import DEFAULT_OPSET, convert
 from caffelite.export.onnx.write import write
+from caffelite.layers.input import Input
 from caffelite.net import Net
 from caffelite.net.deploy import deploy
+from caffelite.schema.documents import NetDocument
 from caffelite.schema.text import read_net
-from caffelite.words import TEST
+from caffelite.words import TEST, TRAIN
 
+#: Images that the statistics of BatchNorm are of, at least.
+MEASURED = 4
 COLUMNS = ("net", "operators", "onnxsim", "inputs", "difference", "blob", "seconds", "")
 
 
-def randomise(net: Net) -> None:
-    """Give values to all weights; normalization is no identity."""
+def random_weights(document: NetDocument) -> dict[str, list[np.ndarray]]:
+    """Return weights that neither let values vanish nor grow: normalization has the statistics of random images."""
+    net = Net(document, TRAIN, keep=True, learn=False, allow_python=True, global_stats=False)
+    for layer in net.layers:
+        if isinstance(layer, Input):
+            layer.top_shapes = [(max(shape[0], MEASURED), *shape[1:]) for shape in layer.top_shapes]
+    # Some take a batch of one size only.
+    with contextlib.suppress(Error):
+        net.reshape()
     enliven(net, 1)
     rng = np.random.default_rng(1)
     for layer in net.layers:
-        if layer.type == "BatchNorm":
-            layer.blobs[0].data[...] = rng.normal(0, 0.1, layer.blobs[0].shape)
-            layer.blobs[1].data[...] = rng.uniform(0.5, 2, layer.blobs[1].shape)
-        elif layer.type in ("Scale", "BN", "PReLU"):
+        if layer.type in ("Scale", "PReLU") and layer.blobs:
             for blob, mean in zip(layer.blobs, (1.0, 0.0), strict=False):
                 blob.data[...] = rng.normal(mean, 0.1, blob.shape)
     net.changed()
+    for version in (v for node in net.graph.nodes if node.layer.facts.net_input for v in node.tops):
+        values = net.plan.blob(version).data
+        values[...] = random_input(version, values.shape, rng)
+    net.forward()
+    return net.weights()
 
 
 def row(name: str, file: Path, opset: int, onnxsim: str | None) -> dict[str, Any]:
@@ -57,7 +72,10 @@ def row(name: str, file: Path, opset: int, onnxsim: str | None) -> dict[str, Any
     try:
         document, _ = deploy(read_net(file), allow_python=True)
         net = Net(document, TEST, keep=True, learn=False, allow_python=True)
-        randomise(net)
+        for layer, values in random_weights(document).items():
+            for blob, own in zip(net.params[layer], values, strict=True):
+                blob.data[...] = own
+        net.changed()
         start = time.perf_counter()
         converted = convert(fold(net, check=False).net, opset)
         told["operators"] = len(converted.model.graph.node)

@@ -80,6 +80,7 @@ def write(arguments: argparse.Namespace, file: Path, output: Path) -> None:
         "folded": {} if folded is None else folded.layers,
         "blobs": len(differences),
         "difference": max((d.value for d in differences), default=0.0),
+        "rounding": [d.blob for d in differences if d.rounding],
         "metadata": metadata,
     }
     print(json.dumps(told) if arguments.json else _sentences(told, file, differences))
@@ -143,6 +144,10 @@ def _sentences(told: dict[str, Any], file: Path, differences: "list[Difference]"
         f"ONNX Runtime and {file} differ by {worst.value:.1e} of the largest value at most ({quoted(worst.blob)}, of "
         f"{told['blobs']} blobs)",
     ]
+    if told["rounding"]:
+        lines.append(
+            f"more than 1e-4 is where rounding makes as much of a difference: {', '.join(map(quoted, told['rounding']))}"
+        )
     if told["fixed"]:
         lines.insert(1, f"the batch is of one size: {told['fixed']}")
     return "\n".join(lines)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from hashlib import file_digest
 from pathlib import Path
 
+import numpy as np
+
 from caffelite import __version__
 from caffelite.errors import NetError, WeightsError
 from caffelite.net import Net
@@ -49,6 +51,12 @@ def trained_net(
                 + (f" and {len(transfer.untrained) - 1} more layers" if len(transfer.untrained) > 1 else "")
             )
     return net, dropped
+
+
+def forward_afresh(net: Net) -> None:
+    """Run a net as a model of another program is run, which knows nothing of the run before."""
+    net.load_state({key: np.zeros_like(array) for key, array in net.state().items()})
+    net.forward()
 
 
 def origin(source: NetSource, weights: Path | None) -> dict[str, str]:

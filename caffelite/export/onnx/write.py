@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from caffelite.errors import NetError
-from caffelite.export.onnx.check import TOLERANCE, Difference, compare_file
+from caffelite.export.onnx.check import Difference, compare_file
 from caffelite.export.onnx.convert import Converted
 from caffelite.export.onnx.files import save, whole
 from caffelite.net import Net
@@ -35,7 +35,7 @@ def write(net: Net, converted: Converted, path: Path) -> list[Difference]:
     with whole(path) as made:
         save(converted.model, made)
         differences = compare_file(net, converted, made)
-        first = next((d for d in differences if not d.value <= TOLERANCE), None)
+        first = next((d for d in differences if not d.agrees), None)
         if first is not None:
             raise NetError(f"{path} is not written, because ONNX Runtime computes something else: {first}")
     return differences
