@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from caffelite.export.onnx.graph import OnnxGraph
 from caffelite.export.onnx.operators import converts
@@ -59,7 +60,7 @@ def _with_places(g: OnnxGraph, layer: Pooling, x: str, shape: Shape) -> list[str
     """Return the largest values, and their places: ONNX counts them through the whole tensor, Caffe in each map."""
     w, beyond = _inside(layer.windows(shape))
     y, place = g.add_many("MaxPool", 2, x, **_attributes(w))
-    place = g.add("Cast", g.add("Mod", place, g.integers(w.height * w.width)), to=1)
+    place = g.add("Cast", g.add("Mod", place, g.integers(w.height * w.width)), to=TensorProto.FLOAT)
     return [_behind(g, y, beyond, LOWEST), _behind(g, place, beyond, -1)]
 
 

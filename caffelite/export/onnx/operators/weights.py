@@ -4,14 +4,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from onnx import TensorProto
 
 from caffelite.export.onnx.graph import ANY, OnnxGraph
 from caffelite.export.onnx.operators import converts
 from caffelite.layers.convolution import Convolution
 from caffelite.layers.inner_product import InnerProduct
 from caffelite.net.graph import Node
-
-_INT64 = 7
 
 
 def _weights(g: OnnxGraph, node: Node) -> list[str]:
@@ -79,5 +78,5 @@ def _inner_product(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 def _embed(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """Gather of rows of the weights."""
     weights, *bias = _weights(g, node)
-    y = g.add("Gather", weights, g.add("Cast", x[0], to=_INT64), axis=0)
+    y = g.add("Gather", weights, g.add("Cast", x[0], to=TensorProto.INT64), axis=0)
     return [g.add("Add", y, *bias) if bias else y]
