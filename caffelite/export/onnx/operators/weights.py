@@ -46,6 +46,8 @@ def _filtered(
     axis = layer.axis(layer.settings.axis, version.shape)
     _, channels, (_, kernel, stride, pad, dilation) = layer.sizes(version.shape)
     x, shape = g.names[version], g.shape(version)
+    if shape[axis] == ANY:
+        layer.error("its channels are the batch, whose size must be known: give it with --batch", "axis")
     if axis != 1:
         images = ANY if ANY in shape[:axis] else math.prod(shape[:axis])
         x = g.reshape(x, [images, *shape[axis:]])
