@@ -31,6 +31,8 @@ def _deconvolution(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 def _im2col(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """Conv with a filter for each channel and tap, which is 1 at that tap."""
     assert isinstance(node.layer, Convolution)
+    if g.shape(node.bottoms[0])[node.layer.axis(node.layer.settings.axis, node.bottoms[0].shape)] == ANY:
+        node.layer.error("its channels are the batch, whose size must be known: give it with --batch", "axis")
     _, channels, (_, kernel, *_) = node.layer.sizes(node.bottoms[0].shape)
     taps = np.eye(math.prod(kernel)).reshape(-1, 1, *kernel)
     filters = np.tile(taps, (channels, *[1] * (taps.ndim - 1)))
@@ -46,8 +48,6 @@ def _filtered(
     axis = layer.axis(layer.settings.axis, version.shape)
     _, channels, (_, kernel, stride, pad, dilation) = layer.sizes(version.shape)
     x, shape = g.names[version], g.shape(version)
-    if shape[axis] == ANY:
-        layer.error("its channels are the batch, whose size must be known: give it with --batch", "axis")
     if axis != 1:
         images = ANY if ANY in shape[:axis] else math.prod(shape[:axis])
         x = g.reshape(x, [images, *shape[axis:]])
