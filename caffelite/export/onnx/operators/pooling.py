@@ -62,7 +62,7 @@ def _pooling(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """MaxPool or AveragePool."""
     assert isinstance(node.layer, Pooling)
     shape = node.bottoms[0].shape
-    return [pooled(g, node.layer, x[0], shape)] if len(node.tops) == 1 else _with_places(g, node.layer, x[0], shape)
+    return [_pooled(g, node.layer, x[0], shape)] if len(node.tops) == 1 else _with_places(g, node.layer, x[0], shape)
 
 
 @converts("SPP")
@@ -70,11 +70,11 @@ def _spp(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """The levels, each pooled and made a row."""
     assert isinstance(node.layer, SPP)
     shape = node.bottoms[0].shape
-    rows = [g.add("Flatten", pooled(g, level, x[0], shape), axis=1) for level in node.layer.poolings(shape)]
+    rows = [g.add("Flatten", _pooled(g, level, x[0], shape), axis=1) for level in node.layer.poolings(shape)]
     return rows if len(rows) == 1 else [g.add("Concat", *rows, axis=1)]
 
 
-def pooled(g: OnnxGraph, layer: Pooling, x: str, shape: Shape) -> str:
+def _pooled(g: OnnxGraph, layer: Pooling, x: str, shape: Shape) -> str:
     """Add what a Pooling layer does with a tensor of this shape; return its first top."""
     w = _windows(layer, shape)
     if layer.settings.pool == _MAX:
