@@ -31,32 +31,47 @@ def _flow_warp(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
         across, down = g.split(g.reshape(places, [shape[0], 2, h * w]), 1, [1, 1])
         y = g.reshape(_between(g, planes, down, across, size, [1, shape[1], 1]), shape)
     fill = np.nan if node.layer.param.flow_warp_param.fill_value == NOT_A_NUMBER else 0
-    return [g.add("Where", _all(g, inside, 1), y, g.constant(fill))]
+    known = g.add("Cast", _both(g, inside, 1), to=TensorProto.BOOL)
+    return [g.add("Where", known, y, g.constant(fill))]
 
 
 @converts("DeformableConvolution")
 def _deformable_convolution(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    """What each tap sees, by GatherElements, as channels of a Conv of one tap.
+    """DeformConv where the opset has it (19), else a Conv of one tap over what each tap sees, by GatherElements.
 
-    DeformConv (opset 19) takes zeros for the neighbours of what lies at the edge of a map, which the layer does not.
+    DeformConv lets what lies at the edge of a map fade to 0 over a pixel, which the layer does not: places are brought
+    into the map first, and a mask leaves out those that were not in it.
     """
     layer, images = node.layer, g.shape(node.bottoms[0])[0]
     assert isinstance(layer, DeformableConvolution)
     _, channels, (size, kernel, stride, pad, dilation) = layer.sizes(node.bottoms[0].shape)
     groups, taps, out = layer.settings.deformable_group, count(kernel), node.tops[0].shape[2:]
-    each, number = channels // groups, taps * count(out)
-    offsets = g.reshape(x[1], [images, groups, taps, 2, count(out)])
-    places = g.add("Add", offsets, g.constant(_taps(kernel, stride, pad, dilation, out), name="places"))
+    outputs, group = layer.counts(channels)
+    start = g.constant(_taps(kernel, stride, pad, dilation, out), name="places")
+    places = g.add("Add", g.reshape(x[1], [images, groups, taps, 2, count(out)]), start)
     inside, places = _inside(g, places, np.array(size).reshape(2, 1))
+    inside = _both(g, inside, 3)
+    bias = [g.constant(blob.data, name="bias") for blob in layer.blobs[1:]]
+    if g.opset >= 19:
+        near = g.add("Min", places, g.constant(np.array(size).reshape(2, 1) - 1))
+        offsets = g.reshape(g.add("Sub", near, start), [images, 2 * groups * taps, *out])
+        mask = g.reshape(inside, [images, groups * taps, *out])
+        geometry = {"kernel_shape": kernel, "strides": stride, "pads": [*pad, *pad], "dilations": dilation}
+        weights = g.constant(layer.blobs[0].data, name="weight")
+        inputs = (x[0], weights, offsets, bias[0] if bias else "", mask)
+        return [g.add("DeformConv", *inputs, group=group, offset_group=groups, **geometry)]
+    each, number = channels // groups, taps * count(out)
     down, across = (g.reshape(one, [images, groups, 1, number]) for one in g.split(places, 3, [1, 1]))
     planes = g.reshape(x[0], [images, groups, each, count(size)])
-    seen = _between(g, planes, down, across, size, [1, 1, each, 1])
-    known = g.reshape(_all(g, inside, 3), [images, groups, 1, number])
-    columns = g.reshape(g.add("Where", known, seen, g.constant(0)), [images, channels * taps, *out])
-    outputs, group = layer.counts(channels)
-    weights = layer.blobs[0].data.reshape(outputs, -1, 1, 1)
-    bias = [g.constant(blob.data, name="bias") for blob in layer.blobs[1:]]
-    return [g.add("Conv", columns, g.constant(weights, name="weight"), *bias, group=group, kernel_shape=[1, 1])]
+    seen = g.add(
+        "Where",
+        g.add("Cast", g.reshape(inside, [images, groups, 1, number]), to=TensorProto.BOOL),
+        _between(g, planes, down, across, size, [1, 1, each, 1]),
+        g.constant(0),
+    )
+    columns = g.reshape(seen, [images, channels * taps, *out])
+    weights = g.constant(layer.blobs[0].data.reshape(outputs, -1, 1, 1), name="weight")
+    return [g.add("Conv", columns, weights, *bias, group=group, kernel_shape=[1, 1])]
 
 
 def _taps(kernel: Shape, stride: Shape, pad: Shape, dilation: Shape, out: Shape) -> np.ndarray:
@@ -82,10 +97,9 @@ def _inside(g: OnnxGraph, places: str, size: np.ndarray) -> tuple[str, str]:
     return inside, g.add("Where", inside, places, g.constant(0))
 
 
-def _all(g: OnnxGraph, inside: str, axis: int) -> str:
-    """Return whether row and column, along an axis, are both inside."""
-    both = g.reduce("ReduceMin", g.add("Cast", inside, to=TensorProto.FLOAT), [axis])
-    return g.add("Cast", both, to=TensorProto.BOOL)
+def _both(g: OnnxGraph, inside: str, axis: int) -> str:
+    """Return 1 where row and column, along an axis, are both inside, else 0."""
+    return g.reduce("ReduceMin", g.add("Cast", inside, to=TensorProto.FLOAT), [axis])
 
 
 def _between(g: OnnxGraph, planes: str, down: str, across: str, size: Shape, channels: Sequence[int]) -> str:
