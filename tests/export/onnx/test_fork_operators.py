@@ -69,9 +69,9 @@ CASES = {
         dilation: 2 bias_term: false deformable_group: 1 weight_filler { type: "xavier" } }""",
     ),
     "DeformableConvolution, groups": (
-        "2 4 5 6, 2 16 5 7",
-        """DeformableConvolution x0 x1 > y0 deformable_convolution_param { num_output: 4 kernel_h: 1 kernel_w: 4 pad_w: 2
-        dilation: 1 group: 2 deformable_group: 2 weight_filler { type: "xavier" } }""",
+        "2 4 5 6, 2 36 5 6",
+        """DeformableConvolution x0 x1 > y0 deformable_convolution_param { num_output: 6 kernel_size: 3 pad: 1 group: 2
+        deformable_group: 2 weight_filler { type: "xavier" } }""",
     ),
     "Downsample": ("2 2 7 9", "Downsample x0 > y0 downsample_param { top_height: 3 top_width: 5 }"),
     "Downsample, NaN": (
