@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from caffelite.export.onnx.convert import Converted
+from caffelite.export.onnx.convert import Converted, cut_foreign
 from caffelite.layers.input import Input
 from caffelite.net import Net
 from caffelite.net.graph import Version
@@ -76,6 +76,8 @@ def _session(model: onnx.ModelProto, names: Sequence[str]) -> Any:
     """Return a session that gives all these tensors."""
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
+    cut_foreign(whole)
+    onnx.checker.check_model(whole, full_check=True)
     del whole.graph.output[:]
     whole.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     options = onnxruntime.SessionOptions()

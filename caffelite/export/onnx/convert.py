@@ -1,6 +1,6 @@
 """A net of the TEST phase as an ONNX model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -8,19 +8,21 @@ from onnx import ModelProto, TensorProto, helper
 
 from caffelite import __version__
 from caffelite.errors import NetError, ShapeError
-from caffelite.export.onnx.graph import ANY, OnnxGraph
-from caffelite.export.onnx.operators import mappings, refused
+from caffelite.export.onnx.graph import ANY, DETECTIONS, OnnxGraph
+from caffelite.export.onnx.operators import mapping_of, refused
 from caffelite.layers.input import Input
 from caffelite.net import Net
 from caffelite.net.graph import Node, Version
 from caffelite.net.parameters import check_parameters
-from caffelite.words import Shape
+from caffelite.words import Shape, quoted
 
 #: The versions of ONNX's operators that can be asked for, and the version of the file's format that came with each.
 IR_VERSIONS = {11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 DEFAULT_OPSET = 13
 #: What the first axis of inputs is called where it is any number.
 BATCH = "batch"
+#: Operators that a model can have for OpenCV's sake, and ONNX has not.
+FOREIGN = ("DetectionOutput",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,9 @@ class Converted:
     tensors: dict[Version, str]
 
 
-def convert(net: Net, opset: int = DEFAULT_OPSET, batch: int | None = None) -> Converted:
+def convert(
+    net: Net, opset: int = DEFAULT_OPSET, batch: int | None = None, detections: str = DETECTIONS[0]
+) -> Converted:
     """Return a net as an ONNX model.
 
     Parameters
@@ -52,6 +56,9 @@ def convert(net: Net, opset: int = DEFAULT_OPSET, batch: int | None = None) -> C
     opset : int, optional
     batch : int, optional
         How many images the inputs have; any number where it is not given and the net allows that.
+    detections : str, optional
+        What becomes of a layer that makes detections: one of :data:`~caffelite.export.onnx.graph.DETECTIONS`. A model
+        for OpenCV has a node that ONNX does not have: see :func:`cut_foreign`.
 
     Raises
     ------
@@ -61,41 +68,79 @@ def convert(net: Net, opset: int = DEFAULT_OPSET, batch: int | None = None) -> C
     if opset not in IR_VERSIONS:
         versions = list(IR_VERSIONS)
         raise NetError(f"opset {opset} is not one of those that are written, {versions[0]} to {versions[-1]}")
-    shapes, fixed = _shapes(net, batch)
-    graph = OnnxGraph(net, opset, shapes)
-    inputs = [version for node in net.graph.nodes if node.layer.facts.net_input for version in node.tops]
-    graph.names.update({version: version.name for version in inputs})
     for node in net.graph.nodes:
         if not node.layer.facts.net_input:
+            _check(node, opset)
+    shapes, fixed = _shapes(net, batch)
+    graph = OnnxGraph(net, opset, shapes, detections)
+    inputs = [version for node in net.graph.nodes if node.layer.facts.net_input for version in node.tops]
+    graph.names.update({version: version.name for version in inputs})
+    detecting = [node for node in net.graph.nodes if (mapping := mapping_of(node.layer)) and mapping.detects]
+    cut = detecting if detections == "raw" else []
+    for node in net.graph.nodes:
+        if not node.layer.facts.net_input and node not in cut:
             _add(graph, node)
-    outputs = [net.graph.names[name] for name in net.outputs]
+    outputs = _outputs(net, cut)
     graph.finish(outputs, [version.name for version in inputs])
+    varying = net.graph.behind_dynamic()
+
+    def described(versions: Iterable[Version]) -> list[onnx.ValueInfoProto]:
+        return [_described(version, shapes[version], version.producer in varying) for version in versions]
+
     made = helper.make_graph(
         graph.nodes,
         net.name or "net",
-        [_described(version, shapes[version]) for version in inputs],
-        [_described(version, shapes[version]) for version in outputs],
+        described(inputs),
+        described(outputs),
         graph.initializers(),
+        value_info=described(v for node in detecting for v in node.bottoms) if detections == "opencv" else [],
     )
     model = helper.make_model(
         made, opset_imports=[helper.make_opsetid("", opset)], producer_name="caffelite", producer_version=__version__
     )
     model.ir_version = IR_VERSIONS[opset]
-    onnx.checker.check_model(model, full_check=True)
-    made_by_operators = {name for op in graph.nodes for name in op.output}
-    tensors = {v: graph.names[v] for v in net.graph.names.values() if graph.names[v] in made_by_operators}
+    made_by_operators = {name for op in graph.nodes for name in op.output if op.op_type not in FOREIGN}
+    tensors = {v: graph.names[v] for v in graph.names if graph.names[v] in made_by_operators}
+    tensors = {v: name for v, name in tensors.items() if net.graph.names[v.name] is v}
     return Converted(model, fixed, tensors)
 
 
-def _add(graph: OnnxGraph, node: Node) -> None:
+def cut_foreign(model: ModelProto) -> None:
+    """Take the nodes out of a model that ONNX does not have; what they read are outputs then."""
+    graph = model.graph
+    described = {value.name: value for value in graph.value_info}
+    foreign = [op for op in graph.node if op.op_type in FOREIGN]
+    for op in foreign:
+        graph.node.remove(op)
+        outputs = [value for value in graph.output if value.name not in op.output]
+        del graph.output[:]
+        graph.output.extend([*outputs, *(described[name] for name in op.input)])
+
+
+def _check(node: Node, opset: int) -> None:
     layer, kind = node.layer, node.layer.param.type
-    mapping = mappings().get(kind)
+    mapping = mapping_of(layer)
     if mapping is None:
         layer.error(f"{kind} cannot be written to ONNX: {refused(kind)}", "type")
-    if graph.opset < mapping.opset:
-        layer.error(f"{kind} takes opset {mapping.opset}, not {graph.opset}", "type")
-    first = graph.begin(node)
+    if opset < mapping.opset:
+        layer.error(f"{kind} takes opset {mapping.opset}, not {opset}", "type")
+
+
+def _add(graph: OnnxGraph, node: Node) -> None:
+    mapping, first = mapping_of(node.layer), graph.begin(node)
+    assert mapping is not None
     graph.settle(node, mapping.convert(graph, node, [graph.names[version] for version in node.bottoms]), first)
+
+
+def _outputs(net: Net, cut: Sequence[Node]) -> list[Version]:
+    """Return the outputs of a net without the layers that are cut off."""
+    outputs: dict[Version, None] = {}
+    for node in cut:
+        for reader in (reader for version in node.tops for reader, _ in version.readers):
+            node.layer.error(f"raw leaves it out, but {quoted(reader.name)} reads what it makes", "type")
+    for version in (net.graph.names[name] for name in net.outputs):
+        outputs.update(dict.fromkeys(version.producer.bottoms if version.producer in cut else [version]))
+    return list(outputs)
 
 
 def _shapes(net: Net, batch: int | None) -> tuple[dict[Version, list[int]], str]:
@@ -104,37 +149,46 @@ def _shapes(net: Net, batch: int | None) -> tuple[dict[Version, list[int]], str]
     before = [layer.top_shapes for layer in layers]
     versions = [version for node in net.graph.nodes for version in node.tops]
 
-    def inferred(count: int | None) -> list[Shape]:
+    def inferred(count: int | None, more: int = 0) -> list[Shape]:
+        """Infer for so many images, and so many rows more of what depends on the data."""
         for layer, shapes in zip(layers, before, strict=True):
             layer.top_shapes = [(count, *s[1:]) if count and len(s) > 1 else s for s in shapes]
-        net.graph.infer_shapes()
         for node in net.graph.nodes:
+            net.graph.infer(node)
+            mapping = mapping_of(node.layer)
+            if more and mapping is not None and mapping.varies is not None:
+                net.graph.set_shapes(node, [_longer(v.shape, mapping.varies, more) for v in node.tops])
             check_parameters(node)
         return [version.shape for version in versions]
 
     fixed = ""
     try:
         if batch:
-            known = inferred(batch)
+            one, other = inferred(batch, 1), inferred(batch)
             net.reshape()
-            return {v: list(shape) for v, shape in zip(versions, known, strict=True)}, f"--batch {batch}"
-        try:
-            two, three = inferred(2), inferred(3)
-        except ShapeError as error:
-            fixed, two = error.message, inferred(None)
-            three = two
+            fixed = f"--batch {batch}"
+        else:
+            try:
+                one, other = inferred(2), inferred(3, 1)
+            except ShapeError as error:
+                fixed, one, other = error.message, inferred(None), inferred(None, 1)
     finally:
         if not batch:
             for layer, shapes in zip(layers, before, strict=True):
                 layer.top_shapes = shapes
             net.graph.infer_shapes()
-    return {v: _symbolic(a, b) for v, a, b in zip(versions, two, three, strict=True)}, fixed
+    return {v: _symbolic(a, b) for v, a, b in zip(versions, one, other, strict=True)}, fixed
 
 
-def _symbolic(two: Shape, three: Shape) -> list[int]:
-    return [m if m == n else ANY for m, n in zip(two, three, strict=True)]
+def _longer(shape: Shape, axis: int, more: int) -> Shape:
+    return (*shape[:axis], shape[axis] + more, *shape[axis + 1 :])
 
 
-def _described(version: Version, shape: Sequence[int]) -> onnx.ValueInfoProto:
-    dims = [BATCH if n == ANY and i == 0 else None if n == ANY else n for i, n in enumerate(shape)]
+def _symbolic(one: Shape, other: Shape) -> list[int]:
+    return [m if m == n else ANY for m, n in zip(one, other, strict=True)]
+
+
+def _described(version: Version, shape: Sequence[int], varies: bool) -> onnx.ValueInfoProto:
+    """Describe a tensor; where its shape ``varies`` with the data, its first axis is not named after the batch."""
+    dims = [BATCH if n == ANY and i == 0 and not varies else None if n == ANY else n for i, n in enumerate(shape)]
     return helper.make_tensor_value_info(version.name, TensorProto.FLOAT, dims)

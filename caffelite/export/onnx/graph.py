@@ -4,14 +4,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from caffelite.net import Net
 from caffelite.net.graph import Node, Version
 from caffelite.words import Shape
 
-#: A dimension that depends on the batch, in a shape that an operator is given.
+#: A dimension that depends on the batch or on the data, in a shape that an operator is given.
 ANY = -1
+#: What becomes of a layer that makes detections: operators that make the same ones; nothing, and what it reads are
+#: outputs; one node that ONNX does not have and OpenCV reads.
+DETECTIONS = ("nms", "raw", "opencv")
 #: An end of a slice that is beyond every axis.
 END = 2**63 - 1
 
@@ -32,19 +36,23 @@ class OnnxGraph:
     opset : int
         The version of ONNX's operators.
     shapes : mapping of Version to list of int
-        The shape of every blob; :data:`ANY` where a dimension depends on the batch.
+        The shape of every blob; :data:`ANY` where a dimension depends on the batch or on the data.
+    detections : str, optional
+        What a layer that makes detections becomes: one of :data:`DETECTIONS`.
 
     Attributes
     ----------
-    net, opset
+    net, opset, detections
     names : dict of Version to str
         The tensor that holds a blob.
     nodes : list of NodeProto
     constants : dict of str to ndarray
     """
 
-    def __init__(self, net: Net, opset: int, shapes: Mapping[Version, Sequence[int]]) -> None:
-        self.net, self.opset = net, opset
+    def __init__(
+        self, net: Net, opset: int, shapes: Mapping[Version, Sequence[int]], detections: str = DETECTIONS[0]
+    ) -> None:
+        self.net, self.opset, self.detections = net, opset, detections
         self.names: dict[Version, str] = {}
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}
@@ -52,20 +60,12 @@ class OnnxGraph:
         self._taken = {version.name for node in net.graph.nodes for version in node.tops}
         self._known: dict[tuple[str, Shape, bytes], str] = {}
         self._layer = ""
-        self._ran = False
 
     # What a function for a layer may ask.
 
     def shape(self, version: Version) -> list[int]:
-        """Return the shape of a blob, with :data:`ANY` where a dimension depends on the batch."""
+        """Return the shape of a blob, with :data:`ANY` where a dimension depends on the batch or on the data."""
         return list(self._shapes[version])
-
-    def value(self, version: Version) -> np.ndarray:
-        """Return what a blob holds that depends on no input's values, float32: boxes made from shapes, for example."""
-        if not self._ran:
-            self.net.forward()
-            self._ran = True
-        return self.net.plan.blob(version).data.astype(np.float32)
 
     # What it may add.
 
@@ -224,6 +224,31 @@ class OnnxGraph:
                 made.discard(result)
                 result = self._rename(result, self._tensor(version), first)
             self.names[version] = result
+        self._fold(first)
+
+    def _fold(self, first: int) -> None:
+        """Let what operators, from number ``first`` on, make of constants alone be constants."""
+        left = []
+        for op in self.nodes[first:]:
+            given = {name for name in _reads([op]) if name}
+            if given and given <= self.constants.keys():
+                results = self._computed(op, {name: self.constants[name] for name in given})
+                self.constants.update(zip(op.output, map(np.ascontiguousarray, results), strict=True))
+            else:
+                left.append(op)
+        self.nodes[first:] = left
+
+    def _computed(self, op: NodeProto, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+        # Its import takes most of a second, which few nets need.
+        from onnx.reference import ReferenceEvaluator
+
+        inputs, outputs = ([onnx.ValueInfoProto(name=name) for name in names] for names in (given, op.output))
+        model = helper.make_model(
+            helper.make_graph([op], "constants", inputs, outputs),
+            opset_imports=[helper.make_opsetid("", self.opset)],
+        )
+        results: list[np.ndarray] = ReferenceEvaluator(model).run(None, given)
+        return results
 
     def _tensor(self, version: Version) -> str:
         """Return what the tensor of a blob is called: as the blob; an earlier version of it, with its layer."""
@@ -241,7 +266,7 @@ class OnnxGraph:
                 op.name = new
         return new
 
-    def finish(self, outputs: Iterable[Version], inputs: Iterable[str]) -> None:
+    def finish(self, outputs: Sequence[Version], inputs: Iterable[str]) -> None:
         """Let every output of the net be a tensor of its name."""
         used = set(inputs)
         for version in outputs:
@@ -254,11 +279,21 @@ class OnnxGraph:
                     self._rename(tensor, version.name, 0)
                     self.names = {v: version.name if t == tensor else t for v, t in self.names.items()}
             used.add(version.name)
+        self._prune(version.name for version in outputs)
+
+    def _prune(self, outputs: Iterable[str]) -> None:
+        """Leave out what no output depends on: of some operators' results only the shape was read."""
+        needed, kept = set(outputs), []
+        for op in reversed(self.nodes):
+            if not needed.isdisjoint(op.output):
+                kept.append(op)
+                needed.update(_reads([op]))
+        self.nodes = kept[::-1]
+        self.constants = {name: array for name, array in self.constants.items() if name in needed}
 
     def initializers(self) -> list[TensorProto]:
-        """Return the constants that an operator reads."""
-        read = set(_reads(self.nodes))
-        return [numpy_helper.from_array(array, name) for name, array in self.constants.items() if name in read]
+        """Return the constants."""
+        return [numpy_helper.from_array(array, name) for name, array in self.constants.items()]
 
 
 def _reads(nodes: Iterable[NodeProto]) -> Iterator[str]:
