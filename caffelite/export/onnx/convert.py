@@ -75,8 +75,7 @@ def convert(
     graph = OnnxGraph(net, opset, shapes, detections)
     inputs = [version for node in net.graph.nodes if node.layer.facts.net_input for version in node.tops]
     graph.names.update({version: version.name for version in inputs})
-    detecting = [node for node in net.graph.nodes if (mapping := mapping_of(node.layer)) and mapping.detects]
-    cut = detecting if detections == "raw" else []
+    cut = _detecting(net) if detections == "raw" else []
     for node in net.graph.nodes:
         if not node.layer.facts.net_input and node not in cut:
             _add(graph, node)
@@ -93,7 +92,6 @@ def convert(
         described(inputs),
         described(outputs),
         graph.initializers(),
-        value_info=described(v for node in detecting for v in node.bottoms) if detections == "opencv" else [],
     )
     model = helper.make_model(
         made, opset_imports=[helper.make_opsetid("", opset)], producer_name="caffelite", producer_version=__version__
@@ -106,15 +104,16 @@ def convert(
 
 
 def cut_foreign(model: ModelProto) -> None:
-    """Take the nodes out of a model that ONNX does not have; what they read are outputs then."""
+    """Take the nodes out of a model that ONNX does not have; what they read, tensors of two axes, are outputs then."""
     graph = model.graph
-    described = {value.name: value for value in graph.value_info}
-    foreign = [op for op in graph.node if op.op_type in FOREIGN]
-    for op in foreign:
+    constants = {tensor.name for tensor in graph.initializer}
+    for op in [op for op in graph.node if op.op_type in FOREIGN]:
         graph.node.remove(op)
         outputs = [value for value in graph.output if value.name not in op.output]
+        read = [name for name in op.input if name not in constants]
+        outputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None]) for name in read]
         del graph.output[:]
-        graph.output.extend([*outputs, *(described[name] for name in op.input)])
+        graph.output.extend(outputs)
 
 
 def _check(node: Node, opset: int) -> None:
@@ -130,6 +129,11 @@ def _add(graph: OnnxGraph, node: Node) -> None:
     mapping, first = mapping_of(node.layer), graph.begin(node)
     assert mapping is not None
     graph.settle(node, mapping.convert(graph, node, [graph.names[version] for version in node.bottoms]), first)
+
+
+def _detecting(net: Net) -> list[Node]:
+    """Return the layers that make detections."""
+    return [node for node in net.graph.nodes if (mapping := mapping_of(node.layer)) and mapping.detects]
 
 
 def _outputs(net: Net, cut: Sequence[Node]) -> list[Version]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from caffelite.export.onnx.graph import ANY, OnnxGraph
 from caffelite.export.onnx.operators import converts
 from caffelite.export.onnx.operators.forks.detection.boxes import (
@@ -16,9 +18,6 @@ from caffelite.layers.forks.detection.detection_output import DetectionOutput
 from caffelite.layers.forks.detection.prior_box import PriorBox
 from caffelite.net.graph import Node
 from caffelite.words import count
-
-#: What OpenCV calls the ways a location is written that it knows.
-_OPENCV_CODES = {CORNER: "CORNER", CENTER_SIZE: "CENTER_SIZE"}
 
 
 @converts("PriorBox")
@@ -36,14 +35,15 @@ def _detection_output(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     p, classes = layer.settings, layer.classes
     if p.nms_param.eta < 1:
         layer.error("NonMaxSuppression of ONNX keeps its threshold, so eta must be 1", "eta")
-    refined = layer.is_refined([version.shape for version in node.bottoms])
-    if g.detections == "opencv":
-        return [_for_opencv(g, layer, x[:3], refined)]
     priors = count(node.bottoms[2].shape) // 8
-    boxes = _boxes(g, layer, x, priors, refined)
-    scores = g.reshape(x[1], [shape[0], priors, p.num_classes])
-    if refined:
+    looked, kept = layer.limits(priors)
+    if not looked or not kept:
+        layer.error("with top_k or keep_top_k 0 there are no detections", "detection_output_param")
+    boxes, scores = _boxes(g, layer, x, priors), g.reshape(x[1], [shape[0], priors, p.num_classes])
+    if layer.is_refined([version.shape for version in node.bottoms]):
         scores = _without_background(g, layer, scores, x[3], priors)
+    if g.detections == "opencv":
+        return [_for_opencv(g, layer, boxes, scores, priors)]
     scores = g.add("Transpose", scores, perm=[0, 2, 1])
     boxes = g.add("Transpose", boxes, perm=[0, 2, 1, 3])
     if len(classes) < p.num_classes:
@@ -52,9 +52,6 @@ def _detection_output(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
         boxes = g.add("Expand", boxes, g.integers([1, len(classes), 1, 1], "spread"))
     elif len(classes) < p.num_classes:
         boxes = g.add("Gather", boxes, g.integers(classes, "classes"), axis=1)
-    looked, kept = layer.limits(priors)
-    if not looked or not kept:
-        layer.error("with top_k or keep_top_k 0 there are no detections", "detection_output_param")
     boxes, scores = ranked(g, boxes, scores, looked)
     above = p.confidence_threshold if p.HasField("confidence_threshold") else LOWEST
     overlapping = boxes if p.code_type == CENTER_SIZE else _upright(g, boxes)
@@ -66,10 +63,10 @@ def _detection_output(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     return [detections(g, lists, labels, x[0], shape[0])]
 
 
-def _boxes(g: OnnxGraph, layer: DetectionOutput, x: list[str], priors: int, refined: bool) -> str:
+def _boxes(g: OnnxGraph, layer: DetectionOutput, x: list[str], priors: int) -> str:
     """Return the boxes, ``images × priors × locations × 4``."""
     corners, variances = g.split(g.reshape(x[2], [2, priors, 1, 4]), 0, [1, 1])
-    if refined and len(x) > 4:
+    if len(x) > 4:
         corners = _decoded(g, layer, g.reshape(x[4], [ANY, priors, 1, 4]), corners, variances)
     return _decoded(g, layer, g.reshape(x[0], [ANY, priors, layer.located, 4]), corners, variances)
 
@@ -107,30 +104,29 @@ def _upright(g: OnnxGraph, boxes: str) -> str:
     return g.add("Concat", low, g.add("Max", low, high), axis=3)
 
 
-def _for_opencv(g: OnnxGraph, layer: DetectionOutput, x: list[str], refined: bool) -> str:
+def _for_opencv(g: OnnxGraph, layer: DetectionOutput, boxes: str, scores: str, priors: int) -> str:
+    """Return the detections by OpenCV's DetectionOutput.
+
+    The boxes are given as the offsets of priors without size: the new engine of OpenCV 5.0 takes any code_type for
+    CORNER.
+    """
     p = layer.settings
-    if refined:
-        layer.error("OpenCV's DetectionOutput knows no first stage: take nms or raw", "bottom")
-    if p.code_type not in _OPENCV_CODES:
-        layer.error("OpenCV's DetectionOutput takes locations of code_type CORNER_SIZE for CORNER", "code_type")
     if not p.nms_param.nms_threshold > 0:
         layer.error("OpenCV's DetectionOutput takes an nms_threshold above 0", "nms_threshold")
-    if not p.keep_top_k >= 0:
-        layer.error("OpenCV's DetectionOutput needs keep_top_k", "keep_top_k")
-    # It wants no variances where they are not to be used.
-    priors = g.slice(x[2], [1], [0], [1]) if p.variance_encoded_in_target else x[2]
+    looked, kept = layer.limits(priors)
     return g.add(
         "DetectionOutput",
-        *x[:2],
-        priors,
+        g.reshape(boxes, [ANY, priors * layer.located * 4]),
+        g.reshape(scores, [ANY, priors * p.num_classes]),
+        g.constant(np.zeros((1, 1, 4 * priors)), name="priors"),
+        code_type="CORNER",
+        variance_encoded_in_target=1,
         num_classes=p.num_classes,
         share_location=int(p.share_location),
         background_label_id=p.background_label_id,
-        variance_encoded_in_target=int(p.variance_encoded_in_target),
-        code_type=_OPENCV_CODES[p.code_type],
-        keep_top_k=p.keep_top_k,
         confidence_threshold=p.confidence_threshold if p.HasField("confidence_threshold") else LOWEST,
         nms_threshold=p.nms_param.nms_threshold,
-        top_k=p.nms_param.top_k if p.nms_param.HasField("top_k") else -1,
+        top_k=looked,
+        keep_top_k=kept,
         group_by_classes=1,
     )
