@@ -90,24 +90,24 @@ def _all(g: OnnxGraph, inside: str, axis: int) -> str:
 
 def _between(g: OnnxGraph, planes: str, down: str, across: str, size: Shape, channels: Sequence[int]) -> str:
     """Return what lies at places between four values of planes, of as many channels as ``channels`` spreads it over."""
-    (top, *rows), (left, *columns) = (_around(g, place, n) for place, n in zip((down, across), size, strict=True))
+    (top, *rows), (left, *columns) = (around(g, place, n) for place, n in zip((down, across), size, strict=True))
 
     def row(first: str) -> str:
         start = g.add("Mul", first, g.integers(size[1]))
         places = [g.add("Expand", g.add("Add", start, column), g.integers(channels, "channels")) for column in columns]
         one, two = (g.add("GatherElements", planes, place, axis=len(channels) - 1) for place in places)
-        return _mixed(g, one, two, g.add("Sub", across, left))
+        return mixed(g, one, two, g.add("Sub", across, left))
 
-    return _mixed(g, *map(row, rows), g.add("Sub", down, top))
+    return mixed(g, *map(row, rows), g.add("Sub", down, top))
 
 
-def _around(g: OnnxGraph, place: str, size: int) -> tuple[str, str, str]:
+def around(g: OnnxGraph, place: str, size: int) -> tuple[str, str, str]:
     """Return the place before, and the whole numbers of the two that this one is between."""
     first = g.add("Floor", place)
     last = g.add("Min", g.add("Add", first, g.constant(1)), g.constant(size - 1))
     return first, g.add("Cast", first, to=TensorProto.INT64), g.add("Cast", last, to=TensorProto.INT64)
 
 
-def _mixed(g: OnnxGraph, one: str, two: str, share: str) -> str:
+def mixed(g: OnnxGraph, one: str, two: str, share: str) -> str:
     """Return ``one + share * (two - one)``."""
     return g.add("Add", one, g.add("Mul", share, g.add("Sub", two, one)))
