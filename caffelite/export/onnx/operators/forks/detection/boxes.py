@@ -35,13 +35,19 @@ class Lists(NamedTuple):
     scores: str
     chosen: str
 
-    def of_image(self, g: OnnxGraph) -> str:
-        """Return the image of each that is chosen."""
-        return g.add("Div", self.chosen, g.integers(self.lists * self.length))
+    def image(self, g: OnnxGraph) -> str:
+        """Return the image of each that is chosen, float32."""
+        return g.add("Cast", g.add("Div", self.chosen, g.integers(self.lists * self.length)), to=_FLOAT)
 
-    def of_list(self, g: OnnxGraph) -> str:
-        """Return the list, in its image, of each that is chosen."""
+    def number(self, g: OnnxGraph) -> str:
+        """Return the number of the list, in its image, of each that is chosen."""
         return g.add("Mod", g.add("Div", self.chosen, g.integers(self.length)), g.integers(self.lists))
+
+    def score(self, g: OnnxGraph) -> str:
+        return g.add("Gather", self.scores, self.chosen)
+
+    def box(self, g: OnnxGraph) -> str:
+        return g.add("Gather", self.boxes, self.chosen)
 
 
 def ranked(g: OnnxGraph, boxes: str, scores: str, most: int) -> tuple[str, str]:
@@ -95,7 +101,7 @@ def best_of_image(g: OnnxGraph, lists: Lists, most: int) -> Lists:
     """Choose of what is chosen in all lists of an image those with the best scores; they keep their order."""
     width = lists.lists * lists.length
     lowest = g.add("Expand", g.constant(LOWEST, name="lowest"), g.add("Shape", lists.scores))
-    chosen = g.add("ScatterElements", lowest, lists.chosen, g.add("Gather", lists.scores, lists.chosen))
+    chosen = g.add("ScatterElements", lowest, lists.chosen, lists.score(g))
     by_image = g.reshape(chosen, [ANY, width])
     best, places = g.add_many("TopK", 2, by_image, g.integers([most], "most"), axis=1)
     enough = g.add("Cast", g.add("Greater", best, g.constant(LOWEST)), to=_INT64)
@@ -117,9 +123,8 @@ def detections(g: OnnxGraph, lists: Lists, labels: str, images: str, fixed: int)
     fixed : int
         How many images there are, or :data:`~caffelite.export.onnx.graph.ANY`.
     """
-    image = g.add("Cast", lists.of_image(g), to=_FLOAT)
-    columns = [g.unsqueeze(one, [1]) for one in (image, labels, g.add("Gather", lists.scores, lists.chosen))]
-    rows = g.add("Concat", *columns, g.add("Gather", lists.boxes, lists.chosen), axis=1)
+    columns = [g.unsqueeze(one, [1]) for one in (lists.image(g), labels, lists.score(g))]
+    rows = g.add("Concat", *columns, lists.box(g), axis=1)
     number = g.integers(fixed) if fixed != ANY else g.add("Gather", g.add("Shape", images), g.integers(0))
     nothing = g.add("Equal", g.add("Size", lists.chosen), g.integers(0))
     empty = g.add("Where", nothing, number, g.integers(0))

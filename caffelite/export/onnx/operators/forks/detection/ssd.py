@@ -59,7 +59,7 @@ def _detection_output(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     lists = suppressed(g, boxes, scores, size, p.nms_param.nms_threshold, above, overlapping=overlapping)
     if kept < len(classes) * looked:
         lists = best_of_image(g, lists, kept)
-    labels = g.add("Gather", g.constant(classes, name="labels"), lists.of_list(g))
+    labels = g.add("Gather", g.constant(classes, name="labels"), lists.number(g))
     return [detections(g, lists, labels, x[0], shape[0])]
 
 
