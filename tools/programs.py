@@ -66,10 +66,10 @@ class Files:
 
 def prepare(source: Path, files: Files, batch: int) -> None:
     """Write a net for all programs."""
-    import onnx
-    from onnx_twin import twin
-
+    from caffelite.export.onnx.convert import convert
+    from caffelite.export.onnx.files import save
     from caffelite.net import Net
+    from caffelite.net.deploy import deploy
     from caffelite.schema.printer import write_text
     from caffelite.schema.text import read_net
     from caffelite.words import TEST, TRAIN
@@ -95,7 +95,9 @@ def prepare(source: Path, files: Files, batch: int) -> None:
     # Its kernels are compiled here, so that the process that is measured finds them.
     net = Net(files.prototxt, TEST, weights=files.weights)
     net.forward()
-    onnx.save(twin(net), files.onnx)
+    # BatchNorm stays what it is: each program folds it, or does not.
+    deployed, _ = deploy(document)
+    save(convert(Net(deployed, TEST, weights=files.weights, keep=True, learn=False), batch=batch).model, files.onnx)
     np.save(files.folder / "images.npy", (rng.standard_normal((batch, *data.shape[1:])) * DEVIATION).astype(np.float32))
 
 

@@ -1,4 +1,4 @@
-"""A net in ONNX, as ``onnx_twin`` writes it, run by PyTorch's own operators."""
+"""A net in ONNX, as ``caffelite convert --keep-bn`` writes it, run by PyTorch's own operators."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from caffelite.errors import NetError
 from caffelite.layers.contract.blobs import Blob
@@ -10,6 +11,7 @@ from caffelite.layers.contract.registry import registry
 from caffelite.layers.shared.linear import Linear
 from caffelite.layers.shared.normalizing import Normalizing
 from caffelite.net import Net
+from caffelite.net.deploy import stripped
 from caffelite.net.graph import Node, Version
 from caffelite.schema.messages import LayerParameter, NetParameter
 from caffelite.schema.text import net_from_message
@@ -23,7 +25,7 @@ BECAME_SCALE = "a Scale layer"
 
 @dataclass(eq=False, slots=True)
 class _Item:
-    """A layer of the new net, with its blobs in float64."""
+    """A layer of the new net, with its blobs: the old layer's own, or what became of them, in float64."""
 
     node: Node
     param: LayerParameter
@@ -45,6 +47,7 @@ class Folded:
     difference : float
         The largest difference of an output from that of the net without its losses, before anything was folded, on
         random input, by the largest output. Of a layer that saturates at the end (Softmax), what it reads counts.
+        NaN where nothing was run.
     """
 
     net: Net
@@ -53,19 +56,21 @@ class Folded:
     difference: float
 
 
-def fold(net: Net) -> Folded:
+def fold(net: Net, check: bool = True) -> Folded:
     """Fold what multiplies and shifts channels into the weights beside it.
 
     A BatchNorm or a fork's BN with stored statistics, a learned Scale or a Bias goes into the Convolution,
     Deconvolution or InnerProduct that makes what it reads, if nobody else reads that; else into the one that alone
-    reads what it makes, if that pads nothing; else it becomes a Scale layer. What trains or measures is gone, as the
-    facts of the layers say it (``deploy``: Dropout, losses; a loss with a softmax or a sigmoid leaves that), or because
-    it reads labels; and Input layers of one image stand for the data.
+    reads what it makes, if that pads nothing; else it becomes a Scale layer. What trains or measures is gone: see
+    :func:`caffelite.net.deploy.stripped`; Input layers stand for the data.
 
     Parameters
     ----------
     net : Net
         In the TEST phase, with its weights; it is not changed.
+    check : bool, optional
+        Whether the new net is held against the old one: both are built and run in float64 then, and inputs are of one
+        image. Else the new one is in float32, with every blob kept, and its inputs have the shapes of the old one's.
 
     Returns
     -------
@@ -77,7 +82,10 @@ def fold(net: Net) -> Folded:
         A layer normalises by the statistics of the batch, nothing is left to compute, or the new net's outputs are
         not the old one's.
     """
-    items, dropped = _stripped(net)
+    items, dropped = _stripped(net, one_image=check)
+    if not check:
+        where = _fold_items(items)
+        return Folded(_built(net, items, np.float32, keep=True), where, dropped, np.nan)
     plain = _built(net, _scores(items))
     where = _fold_items(items)
     difference = _difference(plain, _built(net, _scores(items)))
@@ -89,87 +97,16 @@ def fold(net: Net) -> Folded:
     return Folded(_built(net, items), where, dropped, difference)
 
 
-def _stripped(net: Net) -> tuple[list[_Item], list[str]]:
+def _stripped(net: Net, one_image: bool) -> tuple[list[_Item], list[str]]:
     """Return the layers that are left where nothing is learned or measured, and the names of the others."""
-    items: list[_Item] = []
-    dropped: list[str] = []
-    labels = _labels(net)
-    renamed: dict[Version, Version] = {}
-    for node in net.graph.nodes:
-        facts = node.layer.facts
-        if facts.source:
-            items += [_input(node, version) for version in node.tops if version not in labels]
-        elif facts.deploy == "identity":
-            renamed[node.tops[0]] = renamed.get(node.bottoms[0], node.bottoms[0])
-            dropped.append(node.name)
-        elif facts.deploy == "dropped" or facts.deploy == "kept" and any(v in labels for v in node.bottoms):
-            dropped.append(node.name)
-        else:
-            blobs = [blob.data.astype(np.float64) for blob in node.layer.blobs]
-            items.append(_Item(node, _deployed(node, [renamed.get(v, v).name for v in node.bottoms]), blobs))
-    _rename_tops(items, renamed)
-    if not any(not item.node.layer.facts.source for item in items):
-        raise NetError(f"{net.document.filename}: without its losses there is nothing left of this net")
+    tops = [version for node in net.graph.nodes if node.layer.facts.source for version in node.tops]
+    shapes = {v.name: (1, *v.shape[1:]) if one_image and len(v.shape) > 1 else v.shape for v in tops}
+    layers, dropped = stripped(net.graph, net.document.filename, shapes)
+    items = []
+    for layer in layers:
+        own = () if layer.node.layer.facts.source else layer.node.layer.blobs
+        items.append(_Item(layer.node, layer.param, [blob.data for blob in own]))
     return items, dropped
-
-
-def _labels(net: Net) -> set[Version]:
-    """Return the blobs from outside the net that only losses and measures read."""
-    tops = [
-        version
-        for node in net.graph.nodes
-        if node.layer.facts.source
-        for version in (node.tops if node.layer.facts.net_input else node.tops[1:])
-    ]
-    return {version for version in tops if _is_label(version)}
-
-
-def _deployed(node: Node, bottoms: list[str]) -> LayerParameter:
-    """Return what stands in the new net for a layer: the layer without what is for training, or what it leaves."""
-    layer = node.layer
-    param = LayerParameter()
-    param.CopyFrom(layer.param)
-    for name in ("include", "exclude", "phase", "loss_weight", "propagate_down"):
-        param.ClearField(name)
-    param.bottom[:] = bottoms
-    if layer.facts.deploy != "kept":
-        param.type = layer.facts.deploy
-        param.bottom[:] = bottoms[:1]
-        param.top[:] = [layer.facts.deploy_top or layer.param.top[0]]
-        param.ClearField("loss_param")
-    elif param.top and layer.facts.in_place and bottoms and layer.param.bottom[0] == layer.param.top[0]:
-        param.top[0] = bottoms[0]
-    return param
-
-
-def _rename_tops(items: list[_Item], renamed: dict[Version, Version]) -> None:
-    """Let what is computed in place behind a layer that is gone be read under the name that is left."""
-    names: dict[str, str] = {}
-    for item in items:
-        item.param.bottom[:] = [names.get(name, name) for name in item.param.bottom]
-        for old, new in zip(item.node.layer.param.top, item.param.top, strict=False):
-            if old != new and item.param.type == item.node.layer.type:
-                names[old] = new
-            else:
-                names.pop(old, None)
-
-
-def _is_label(version: Version) -> bool:
-    """Whether a blob is read by losses and measures alone."""
-    return bool(version.readers) and all(
-        reader.layer.facts.loss
-        and j > 0
-        or not reader.layer.facts.differentiable
-        or j in reader.layer.facts.without_gradient
-        for reader, j in version.readers
-    )
-
-
-def _input(node: Node, version: Version) -> _Item:
-    param = LayerParameter(name=version.name, type="Input")
-    param.top.append(version.name)
-    param.input_param.shape.add(dim=(1, *version.shape[1:]) if len(version.shape) > 1 else version.shape)
-    return _Item(node, param)
 
 
 def _fold_items(items: list[_Item]) -> dict[str, str]:
@@ -265,15 +202,16 @@ def _only_reader(item: _Item, items: list[_Item]) -> _Item | None:
     return readers[0] if len(readers) == 1 and name not in readers[0].param.top else None
 
 
-def _built(net: Net, items: list[_Item]) -> Net:
-    """Return the net of these layers, in float64, with their weights as a file has them."""
+def _built(net: Net, items: list[_Item], dtype: DTypeLike = np.float64, keep: bool = False) -> Net:
+    """Return the net of these layers, with their weights as a file has them: in float32."""
     message = NetParameter(name=net.name)
     for item in items:
         message.layer.add().CopyFrom(item.param)
     made = Net(
         net_from_message(message, net.document.filename),
         TEST,
-        dtype=np.float64,
+        dtype=dtype,
+        keep=keep,
         learn=False,
         allow_python=net.context.allow_python,
         output_root=None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from caffelite.batchnorm.fold import BECAME_SCALE, fold
 from caffelite.cli.arguments import add_data, add_python, add_state, add_threads, the_file
-from caffelite.cli.bn import check_outputs, without_ending
+from caffelite.cli.outputs import check_outputs, without_ending
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import say, status
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     weights = Path(arguments.weights)
     prefix = arguments.out or f"{without_ending(weights)[0]}_deploy"
     net_file, weights_file = Path(f"{prefix}.prototxt"), Path(f"{prefix}.caffemodel")
-    check_outputs({net_file: file, weights_file: weights}, "is what is read; give other names")
+    check_outputs({net_file: file, weights_file: weights}, "is what is read; give other names with --out")
     source = nets_of(file, TEST, arguments.level, arguments.stage)[0]
     prepare_data([source], arguments.data, say)
     with compiling():

@@ -9,7 +9,7 @@ from typing import Any
 from caffelite.batchnorm.recalibrate import Change, recalibrate
 from caffelite.batchnorm.statistics import AVERAGES
 from caffelite.cli.arguments import add_data, add_python, add_state, add_threads, the_file, whole
-from caffelite.cli.bn import check_outputs, without_ending
+from caffelite.cli.outputs import check_outputs, without_ending
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.report import accuracies, by_name, plain, summary
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     weights = Path(arguments.weights)
     start, ending = without_ending(weights)
     out = arguments.out or Path(f"{start}_recalibrated{ending}")
-    check_outputs({out: weights}, "is the file the weights are read from; give another one")
+    check_outputs({out: weights}, "is the file the weights are read from; give another one with --out")
     files = PrototxtFiles()
     trained = nets_of(file, TRAIN, arguments.level, arguments.stage, files)[0]._replace(phase=TRAIN)
     tested = nets_of(file, TEST, arguments.level, arguments.stage, files)[0]

@@ -25,6 +25,9 @@ COMMANDS = {
     "bn": "check, show, recalibrate or fold the batch normalization of a net",
     "experiment": "see what batch normalization does, on nets that are trained for it",
     "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
+    "inspect": "say what a file is and what it holds",
+    "summary": "show the layers of a net: shapes, parameters, multiply-adds",
+    "convert": "write a trained net for other programs: ONNX",
     "data": "get CIFAR-10 or MNIST ready for the example nets",
     "device_query": "tell which GPUs there are and whether they are used, and how many threads",
 }

@@ -1,24 +1,42 @@
 """Holding an ONNX model against the net it was made of, in ONNX Runtime."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
+from onnx.checker import ValidationError
+from onnx.shape_inference import InferenceError
+from onnxruntime.capi import onnxruntime_pybind11_state as states
 
-from caffelite.export.onnx.convert import Converted, cut_foreign
+from caffelite.errors import NetError
+from caffelite.export.inputs import random_input
+from caffelite.export.onnx.choices import choosing_from, chosen_from
+from caffelite.export.onnx.convert import FOREIGN, Converted, cut_foreign
+from caffelite.export.onnx.files import save
+from caffelite.export.rounding import is_rounding, moved_by_rounding
+from caffelite.export.trained import forward_afresh
 from caffelite.layers.input import Input
 from caffelite.net import Net
 from caffelite.net.graph import Version
-from caffelite.words import Shape
+from caffelite.words import Shape, quoted
 
 #: The largest difference of a blob, by the largest of its values.
 TOLERANCE = 1e-4
-#: Inputs of a random net are drawn so often.
+#: Inputs of a random net are drawn so often, for each size of the batch.
 _DRAWS = 2
-_OTHER_BATCH = 3
+_BATCHES = (1, 2)
+#: What ONNX Runtime raises of a model, each class by itself.
+_REFUSALS = tuple(
+    getattr(states, name) for name in ("Fail", "InvalidArgument", "InvalidGraph", "NotImplemented", "RuntimeException")
+)
+
+_Feeds = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +51,9 @@ class Difference:
     theirs, ours : float
         What the model and the net have there.
     place : tuple of int
+    rounding : bool
+        Whether rounding makes as much of a difference (:mod:`caffelite.export.rounding`); only asked of one that is
+        larger than :data:`TOLERANCE`.
     """
 
     blob: str
@@ -40,6 +61,21 @@ class Difference:
     theirs: float
     ours: float
     place: Shape
+    rounding: bool = False
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the two compute the same."""
+        return self.value <= TOLERANCE or self.rounding
+
+    def __str__(self) -> str:
+        if not np.isfinite(self.value):
+            return f"{quoted(self.blob)} has another shape in ONNX Runtime, or values that are no numbers"
+        place = ", ".join(map(str, self.place))
+        return (
+            f"{quoted(self.blob)} is {self.theirs:.6g} in ONNX Runtime and {self.ours:.6g} here at ({place}), "
+            f"{self.value:.1e} of the largest value"
+        )
 
 
 def compare(net: Net, converted: Converted, seed: int = 1) -> list[Difference]:
@@ -48,41 +84,160 @@ def compare(net: Net, converted: Converted, seed: int = 1) -> list[Difference]:
     Parameters
     ----------
     net : Net
-        Of the same layers as that which the model was made of, with the same weights, planned with ``keep``; its inputs
-        are reshaped.
+        Which the model was made of, or with the same blobs as that (one that was not folded), with the same weights,
+        planned with ``keep``; its inputs are reshaped.
     converted : Converted
-        Where it takes batches of any size, it is run with another one too.
+        Where it takes batches of any size, it is run with two.
     seed : int, optional
         Of the inputs.
+
+    Raises
+    ------
+    NetError
+        The ONNX checker or ONNX Runtime does not take the model.
     """
-    tensors = {version.name: tensor for version, tensor in converted.tensors.items()}
-    versions = [v for v in net.graph.names.values() if v.name in tensors]
-    session = _session(converted.model, [tensors[v.name] for v in versions])
-    rng = np.random.default_rng(seed)
-    worst: dict[str, Difference] = {}
-    sizes = [None] if converted.fixed else [None, _OTHER_BATCH]
-    for size in [size for size in sizes for _ in range(_DRAWS)]:
-        _resize(net, size)
-        feeds = _drawn(net, rng)
-        net.forward()
-        for version, theirs in zip(versions, session.run(None, feeds), strict=True):
-            found = _difference(version, net.plan.blob(version).data, theirs)
-            if version.name not in worst or not found.value <= worst[version.name].value:
-                worst[version.name] = found
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        save(converted.model, path)
+        return compare_file(net, converted, path, seed)
+
+
+def compare_file(net: Net, converted: Converted, path: Path, seed: int = 1) -> list[Difference]:
+    """Do what :func:`compare` does with a model that has been written.
+
+    It is run twice: with every blob as an output, and as it is, because ONNX Runtime computes several operators as one
+    where nobody looks between them. What ONNX does not have (:func:`~caffelite.export.onnx.convert.cut_foreign`) is left
+    out. Other files are made beside it meanwhile.
+    """
+    with _refusals(path), _known(converted, path) as known:
+        onnx.checker.check_model(known, full_check=True)
+        worst = {d.blob: d for d in _compare_all(net, converted, known, seed)}
+        for difference in _compare_outputs(net, converted, known, seed):
+            worst[difference.blob] = _worse(difference, worst.get(difference.blob))
     return list(worst.values())
 
 
-def _session(model: onnx.ModelProto, names: Sequence[str]) -> Any:
-    """Return a session that gives all these tensors."""
-    whole = onnx.ModelProto()
-    whole.CopyFrom(model)
-    cut_foreign(whole)
-    onnx.checker.check_model(whole, full_check=True)
-    del whole.graph.output[:]
-    whole.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+@contextmanager
+def _known(converted: Converted, path: Path) -> Iterator[Path]:
+    """Give the path of a model without what ONNX does not have."""
+    if not any(op.op_type in FOREIGN for op in converted.model.graph.node):
+        yield path
+        return
+    model = onnx.load(path, load_external_data=False)
+    cut_foreign(model)
+    with _beside(path, "known", model) as known:
+        yield known
+
+
+@contextmanager
+def _beside(path: Path, what: str, model: onnx.ModelProto) -> Iterator[Path]:
+    """Give the path of a model beside another one, with whose weights it goes."""
+    made = path.with_name(f"{path.name}.{what}")
+    made.write_bytes(model.SerializeToString())
+    try:
+        yield made
+    finally:
+        made.unlink()
+
+
+def _compare_all(net: Net, converted: Converted, path: Path, seed: int) -> list[Difference]:
+    names = {version.name for version in converted.tensors}
+    versions = [v for v in net.graph.names.values() if v.name in names]
+    return _compare_some(net, converted, path, seed, versions) if versions else []
+
+
+def _compare_outputs(net: Net, converted: Converted, path: Path, seed: int) -> list[Difference]:
+    session = _session(path)
+    versions = [net.graph.names[output.name] for output in session.get_outputs() if output.name in net.graph.names]
+    names = {version.name for version in converted.tensors}
+    # What a layer chose can only be told beside what it chose from.
+    others = [v for v in chosen_from(net) if v not in versions and v.name in names]
+    if others:
+        return _compare_some(net, converted, path, seed, [*versions, *others])
+    return _differences(net, converted, versions, session, seed)
+
+
+def _compare_some(
+    net: Net, converted: Converted, path: Path, seed: int, versions: Sequence[Version]
+) -> list[Difference]:
+    """Compare with these blobs as outputs."""
+    model = onnx.load(path, load_external_data=False)
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in _names(converted, versions))
+    with _beside(path, "probe", model) as probe:
+        del model
+        return _differences(net, converted, versions, _session(probe), seed)
+
+
+def _names(converted: Converted, versions: Sequence[Version]) -> list[str]:
+    """Return the tensors of blobs; an output that is a constant or an input is called as the blob."""
+    tensors = {version.name: tensor for version, tensor in converted.tensors.items()}
+    return [tensors.get(version.name, version.name) for version in versions]
+
+
+def _session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(whole.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Make one sentence of what the checker and ONNX Runtime say."""
+    try:
+        yield
+    except (ValidationError, InferenceError) as error:
+        raise NetError(f"{path.name}: the ONNX checker does not take it: {_first_line(error)}") from error
+    except _REFUSALS as error:
+        raise NetError(f"{path.name}: ONNX Runtime does not run it: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _differences(
+    net: Net, converted: Converted, versions: Sequence[Version], session: Any, seed: int
+) -> list[Difference]:
+    """Run both on several inputs; return the largest difference of each of these blobs."""
+    rng = np.random.default_rng(seed)
+    names = _names(converted, versions)
+    worst: dict[str, Difference] = {}
+    for size in (converted.batch,) if converted.fixed else _BATCHES:
+        _resize(net, size)
+        for _ in range(_DRAWS):
+            feeds = _drawn(net, converted, rng)
+            theirs = session.run(names, feeds)
+            with choosing_from(net, dict(zip(versions, theirs, strict=True))) as own:
+                forward_afresh(net)
+            for difference in _with_rounding(net, versions, theirs, own):
+                worst[difference.blob] = _worse(difference, worst.get(difference.blob))
+    return list(worst.values())
+
+
+def _worse(one: Difference, other: Difference | None) -> Difference:
+    if other is None or one.agrees < other.agrees or one.agrees == other.agrees and not one.value <= other.value:
+        return one
+    return other
+
+
+def _with_rounding(
+    net: Net, versions: Sequence[Version], theirs: Sequence[np.ndarray], own: Mapping[Version, np.ndarray]
+) -> list[Difference]:
+    """Return the differences, with whether rounding makes those that are too large.
+
+    ``own`` holds what the net has computed of some blobs, where it is not what they hold.
+    """
+    ours = [own.get(version, net.plan.blob(version).data) for version in versions]
+    told = [_difference(*one) for one in zip(versions, ours, theirs, strict=True)]
+    large = [j for j, d in enumerate(told) if not d.agrees and theirs[j].shape == versions[j].shape]
+    if large:
+        kept = [ours[j].copy() for j in large]
+        moved = moved_by_rounding(net, [versions[j] for j in large])
+        for j, y, far in zip(large, kept, moved, strict=True):
+            same = is_rounding(_apart(y, theirs[j]), far, TOLERANCE * _largest(y))
+            told[j] = replace(told[j], rounding=same)
+    return told
 
 
 def _resize(net: Net, size: int | None) -> None:
@@ -94,23 +249,35 @@ def _resize(net: Net, size: int | None) -> None:
     net.reshape()
 
 
-def _drawn(net: Net, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+def _drawn(net: Net, converted: Converted, rng: np.random.Generator) -> _Feeds:
+    """Fill the inputs of a net with random values; return those of the model."""
     feeds = {}
-    for name in net.inputs:
-        values = net.blobs[name].data
-        values[...] = rng.standard_normal(values.shape)
-        feeds[name] = values.copy()
+    for version in (v for node in net.graph.nodes if node.layer.facts.net_input for v in node.tops):
+        values = net.plan.blob(version).data
+        if converted.preprocessing is not None:
+            images = rng.integers(0, 256, (values.shape[0], *values.shape[2:], values.shape[1]), np.uint8)
+            values[...] = converted.preprocessing.apply(images)
+            return {converted.model.graph.input[0].name: images}
+        values[...] = random_input(version, values.shape, rng)
+        feeds[version.name] = values.copy()
     return feeds
 
 
 def _difference(version: Version, ours: np.ndarray, theirs: np.ndarray) -> Difference:
     if ours.shape != theirs.shape:
         return Difference(version.name, np.inf, np.nan, np.nan, theirs.shape)
-    with np.errstate(invalid="ignore"):
-        apart = np.where((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)), 0, np.abs(ours - theirs))
+    apart = _apart(ours, theirs)
     if not apart.size:
         return Difference(version.name, 0.0, 0.0, 0.0, ())
     place = np.unravel_index(int(np.argmax(np.nan_to_num(apart, nan=np.inf))), apart.shape)
-    largest = float(np.abs(ours, where=np.isfinite(ours), out=np.zeros_like(ours)).max())
-    value = float(apart[place]) / max(largest, 1e-30)
+    value = float(apart[place]) / max(_largest(ours), 1e-30)
     return Difference(version.name, value, float(theirs[place]), float(ours[place]), tuple(int(i) for i in place))
+
+
+def _apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return np.where((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)), 0, np.abs(ours - theirs))
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.abs(values, where=np.isfinite(values), out=np.zeros_like(values)).max(initial=0))

@@ -1,6 +1,6 @@
 """A net of the TEST phase as an ONNX model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -10,17 +10,22 @@ from caffelite import __version__
 from caffelite.errors import NetError, ShapeError
 from caffelite.export.onnx.graph import ANY, DETECTIONS, OnnxGraph
 from caffelite.export.onnx.operators import mapping_of, refused
+from caffelite.export.onnx.preprocessing import add_preprocessing
+from caffelite.export.preprocessing import Preprocessing
 from caffelite.layers.input import Input
 from caffelite.net import Net
 from caffelite.net.graph import Node, Version
 from caffelite.net.parameters import check_parameters
-from caffelite.words import Shape, quoted
+from caffelite.words import Shape, quoted, text_of
 
 #: The versions of ONNX's operators that can be asked for, and the version of the file's format that came with each.
 IR_VERSIONS = {11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 DEFAULT_OPSET = 13
 #: What the first axis of inputs is called where it is any number.
 BATCH = "batch"
+#: The input of a model that begins with preprocessing, uint8, images x height x width x channels, RGB: its name, where
+#: no blob is called so.
+IMAGE = "image"
 #: Operators that a model can have for OpenCV's sake, and ONNX has not.
 FOREIGN = ("DetectionOutput",)
 
@@ -36,17 +41,28 @@ class Converted:
         Why the batch is of one size; empty where it can be of any.
     tensors : dict of Version to str
         The tensor that holds each blob which an operator makes.
+    batch : int or None
+        The size that was asked for.
+    preprocessing : Preprocessing or None
+        What the model begins with.
     """
 
     model: ModelProto
     fixed: str
     tensors: dict[Version, str]
+    batch: int | None = None
+    preprocessing: Preprocessing | None = None
 
 
 def convert(
-    net: Net, opset: int = DEFAULT_OPSET, batch: int | None = None, detections: str = DETECTIONS[0]
+    net: Net,
+    opset: int = DEFAULT_OPSET,
+    batch: int | None = None,
+    preprocessing: Preprocessing | None = None,
+    metadata: Mapping[str, str] | None = None,
+    detections: str = DETECTIONS[0],
 ) -> Converted:
-    """Return a net as an ONNX model.
+    """Return a net as an ONNX model; nothing has checked it yet, see :mod:`caffelite.export.onnx.check`.
 
     Parameters
     ----------
@@ -56,6 +72,10 @@ def convert(
     opset : int, optional
     batch : int, optional
         How many images the inputs have; any number where it is not given and the net allows that.
+    preprocessing : Preprocessing, optional
+        What is done to images before the net; the input of the model is these images then.
+    metadata : mapping of str to str, optional
+        What the model tells of itself.
     detections : str, optional
         What becomes of a layer that makes detections: one of :data:`~caffelite.export.onnx.graph.DETECTIONS`. A model
         for OpenCV has a node that ONNX does not have: see :func:`cut_foreign`.
@@ -63,11 +83,10 @@ def convert(
     Raises
     ------
     NetError
-        A layer has no operators in ONNX, or none in this opset; the message names it.
+        A layer has no operators in ONNX, or none in this opset; the message names it. With ``preprocessing``: the net
+        does not read images.
     """
-    if opset not in IR_VERSIONS:
-        versions = list(IR_VERSIONS)
-        raise NetError(f"opset {opset} is not one of those that are written, {versions[0]} to {versions[-1]}")
+    check_opset(opset)
     for node in net.graph.nodes:
         if not node.layer.facts.net_input:
             _check(node, opset)
@@ -75,21 +94,22 @@ def convert(
     graph = OnnxGraph(net, opset, shapes, detections)
     inputs = [version for node in net.graph.nodes if node.layer.facts.net_input for version in node.tops]
     graph.names.update({version: version.name for version in inputs})
-    cut = _detecting(net) if detections == "raw" else []
-    for node in net.graph.nodes:
-        if not node.layer.facts.net_input and node not in cut:
-            _add(graph, node)
-    outputs = _outputs(net, cut)
-    graph.finish(outputs, [version.name for version in inputs])
     varying = net.graph.behind_dynamic()
 
     def described(versions: Iterable[Version]) -> list[onnx.ValueInfoProto]:
         return [_described(version, shapes[version], version.producer in varying) for version in versions]
 
+    given = described(inputs) if preprocessing is None else [_begin_with(graph, preprocessing, inputs)]
+    cut = _detecting(net) if detections == "raw" else []
+    for node in net.graph.nodes:
+        if not node.layer.facts.net_input and node not in cut:
+            _add(graph, node)
+    outputs = _outputs(net, cut)
+    graph.finish(outputs, [value.name for value in given])
     made = helper.make_graph(
         graph.nodes,
         net.name or "net",
-        described(inputs),
+        given,
         described(outputs),
         graph.initializers(),
     )
@@ -97,10 +117,34 @@ def convert(
         made, opset_imports=[helper.make_opsetid("", opset)], producer_name="caffelite", producer_version=__version__
     )
     model.ir_version = IR_VERSIONS[opset]
+    helper.set_model_props(model, dict(metadata or {}))
     made_by_operators = {name for op in graph.nodes for name in op.output if op.op_type not in FOREIGN}
-    tensors = {v: graph.names[v] for v in graph.names if graph.names[v] in made_by_operators}
-    tensors = {v: name for v, name in tensors.items() if net.graph.names[v.name] is v}
-    return Converted(model, fixed, tensors)
+    last = [version for version in net.graph.names.values() if version in graph.names]
+    tensors = {version: graph.names[version] for version in last if graph.names[version] in made_by_operators}
+    return Converted(model, fixed, tensors, batch, preprocessing)
+
+
+def check_opset(opset: int) -> None:
+    """Refuse a version of ONNX's operators that is not written."""
+    if opset not in IR_VERSIONS:
+        versions = list(IR_VERSIONS)
+        raise NetError(f"opset {opset} is not one of those that are written, {versions[0]} to {versions[-1]}")
+
+
+def _begin_with(graph: OnnxGraph, preprocessing: Preprocessing, inputs: Sequence[Version]) -> onnx.ValueInfoProto:
+    """Let the model begin with images; return what its input is."""
+    (version, *rest), source = inputs, graph.net.document.filename
+    shape = graph.shape(version)
+    if rest or len(shape) != 4:
+        told = ", ".join(f"{quoted(v.name)} of {text_of(v.shape)}" for v in inputs)
+        raise NetError(f"{source}: preprocessing is for a net with one input, of images; it has {told}")
+    images, channels, height, width = shape
+    preprocessing.check((channels, height, width), f"{source}: {quoted(version.name)}")
+    first = graph.begin(version.producer)
+    name = graph.outside(IMAGE)
+    graph.settle(version.producer, [add_preprocessing(graph, preprocessing, name, (channels, height, width))], first)
+    dims = [BATCH if images == ANY else images, height, width, channels]
+    return helper.make_tensor_value_info(name, TensorProto.UINT8, dims)
 
 
 def cut_foreign(model: ModelProto) -> None:
@@ -143,7 +187,10 @@ def _outputs(net: Net, cut: Sequence[Node]) -> list[Version]:
         for reader in (reader for version in node.tops for reader, _ in version.readers):
             node.layer.error(f"raw leaves it out, but {quoted(reader.name)} reads what it makes", "type")
     for version in (net.graph.names[name] for name in net.outputs):
-        outputs.update(dict.fromkeys(version.producer.bottoms if version.producer in cut else [version]))
+        if version.producer in cut:
+            outputs.update((v, None) for v in version.producer.bottoms if not v.producer.layer.facts.net_input)
+        else:
+            outputs[version] = None
     return list(outputs)
 
 

@@ -1,11 +1,12 @@
 """An ONNX graph in the making: operators, constants, and the names of both."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from caffelite.net import Net
 from caffelite.net.graph import Node, Version
@@ -79,8 +80,8 @@ class OnnxGraph:
         name : str, optional
             What it is for the layer, part of its name: ``weight``, ``axes``.
         """
-        array = np.ascontiguousarray(values, dtype)
-        key = (array.dtype.str, array.shape, array.tobytes())
+        array = np.asarray(values, dtype, order="C")
+        key = (array.dtype.str, array.shape, sha256(array.data).digest())
         if key not in self._known:
             self._known[key] = self._named(name or "constant")
             self.constants[self._known[key]] = array
@@ -95,11 +96,25 @@ class OnnxGraph:
         return self.add_many(operator, 1, *inputs, **attributes)[0]
 
     def add_many(self, operator: str, results: int, *inputs: str, **attributes: Any) -> list[str]:
-        """Add an operator with several results; return their names."""
-        names = [self._named(operator.lower()) for _ in range(results)]
+        """Add an operator with several results; return their names. One of constants alone is computed here and now."""
         given = {key: value for key, value in attributes.items() if value is not None}
+        if any(inputs) and self.constants.keys() >= set(filter(None, inputs)) and "body" not in given:
+            node = helper.make_node(operator, inputs, [f"y{j}" for j in range(results)], **given)
+            return [self.constant(y, y.dtype, operator.lower()) for y in self._computed(node)]
+        names = [self._named(operator.lower()) for _ in range(results)]
         self.nodes.append(helper.make_node(operator, inputs, names, name=names[0], **given))
         return names
+
+    def _computed(self, node: NodeProto) -> list[np.ndarray]:
+        """Return the results of an operator of constants."""
+        values = {name: self.constants[name] for name in node.input if name}
+        inputs = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+            for name, value in values.items()
+        ]
+        graph = helper.make_graph([node], "constants", inputs, [ValueInfoProto(name=y) for y in node.output])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
+        return [np.asarray(y) for y in ReferenceEvaluator(model).run(None, values)]
 
     # What is not the same in every opset.
 
@@ -211,6 +226,13 @@ class OnnxGraph:
         self._taken.add(name)
         return name
 
+    def outside(self, name: str) -> str:
+        """Return a name for a tensor that the model is given and the net has no blob for: this one, if it is free."""
+        if name in self._taken:
+            return self._named(name)
+        self._taken.add(name)
+        return name
+
     def begin(self, node: Node) -> int:
         """Name what is added from now on after this layer; return how many operators there are."""
         self._layer = node.name
@@ -224,31 +246,6 @@ class OnnxGraph:
                 made.discard(result)
                 result = self._rename(result, self._tensor(version), first)
             self.names[version] = result
-        self._fold(first)
-
-    def _fold(self, first: int) -> None:
-        """Let what operators, from number ``first`` on, make of constants alone be constants."""
-        left = []
-        for op in self.nodes[first:]:
-            given = {name for name in _reads([op]) if name}
-            if given and given <= self.constants.keys():
-                results = self._computed(op, {name: self.constants[name] for name in given})
-                self.constants.update(zip(op.output, map(np.ascontiguousarray, results), strict=True))
-            else:
-                left.append(op)
-        self.nodes[first:] = left
-
-    def _computed(self, op: NodeProto, given: dict[str, np.ndarray]) -> list[np.ndarray]:
-        # Its import takes most of a second, which few nets need.
-        from onnx.reference import ReferenceEvaluator
-
-        inputs, outputs = ([onnx.ValueInfoProto(name=name) for name in names] for names in (given, op.output))
-        model = helper.make_model(
-            helper.make_graph([op], "constants", inputs, outputs),
-            opset_imports=[helper.make_opsetid("", self.opset)],
-        )
-        results: list[np.ndarray] = ReferenceEvaluator(model).run(None, given)
-        return results
 
     def _tensor(self, version: Version) -> str:
         """Return what the tensor of a blob is called: as the blob; an earlier version of it, with its layer."""
@@ -271,8 +268,10 @@ class OnnxGraph:
         used = set(inputs)
         for version in outputs:
             tensor = self.names[version]
-            if tensor != version.name:
-                if tensor in used or tensor in self.constants:
+            if tensor in self.constants:
+                self.constants[version.name] = self.constants[tensor]
+            elif tensor != version.name:
+                if tensor in used:
                     self._layer = version.producer.name
                     self.nodes.append(helper.make_node("Identity", [tensor], [version.name], name=version.name))
                 else:

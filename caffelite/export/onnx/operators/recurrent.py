@@ -11,6 +11,8 @@ import numpy as np
 
 from caffelite.export.onnx.graph import ANY, OnnxGraph, Step
 from caffelite.export.onnx.operators import converts
+from caffelite.layers.lstm import LSTM
+from caffelite.layers.shared.recurrence import Cells, Recurrence
 from caffelite.layers.shared.recurrent import Recurrent
 from caffelite.net.graph import Node
 
@@ -18,7 +20,12 @@ from caffelite.net.graph import Node
 @converts("LSTM")
 def _lstm(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     layer = node.layer
-    assert isinstance(layer, Recurrent)
+    assert isinstance(layer, LSTM)
+    return _steps(g, node, layer, x, lstm_step(g, layer))
+
+
+def lstm_step(g: OnnxGraph, layer: Cells) -> Step:
+    """Return what adds a step from hidden values and cells, the sums that go into the gates, and ``cont``."""
     recurrent = g.constant(layer.named()["h"].data.T, name="recurrent")
 
     def step(states: list[str], elements: list[str]) -> tuple[list[str], list[str]]:
@@ -28,7 +35,7 @@ def _lstm(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
         cell, hidden = _cell(g, g.split(sums, 1, [layer.size] * 4), g.add("Mul", cell, cont))
         return [hidden, cell], [hidden]
 
-    return _steps(g, node, layer, x, step)
+    return step
 
 
 @converts("RNN")
@@ -44,7 +51,7 @@ def _rnn(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
         return [hidden], [hidden]
 
     hidden, *last = _steps(g, node, layer, x, step)
-    return [g.add("Tanh", _times(g, layer, hidden, "out", "out bias")), *last]
+    return [g.add("Tanh", times(g, layer, hidden, "out", "out bias")), *last]
 
 
 @converts("LSTMUnit")
@@ -61,7 +68,7 @@ def _cell(g: OnnxGraph, sums: Sequence[str], before: str) -> tuple[str, str]:
     return cell, g.add("Mul", o, g.add("Tanh", cell))
 
 
-def _times(g: OnnxGraph, layer: Recurrent, x: str, weights: str, bias: str) -> str:
+def times(g: OnnxGraph, layer: Recurrence, x: str, weights: str, bias: str) -> str:
     """Multiply rows by some of the layer's weights and add its bias."""
     blobs = layer.named()
     y = g.add("MatMul", x, g.constant(blobs[weights].data.T, name=weights))
@@ -73,7 +80,7 @@ def _steps(g: OnnxGraph, node: Node, layer: Recurrent, x: list[str], step: Step)
     shape = g.shape(node.bottoms[0])
     _, _, inputs = layer.extent(*[version.shape for version in node.bottoms])
     values = x[0] if len(shape) == 3 else g.reshape(x[0], [*shape[:2], inputs])
-    sums = _times(g, layer, values, "x", "bias")
+    sums = times(g, layer, values, "x", "bias")
     if layer.static:
         rows = x[2] if len(node.bottoms[2].shape) == 2 else g.add("Flatten", x[2], axis=1)
         weights = g.constant(layer.named()["static"].data.T, name="static")
@@ -82,12 +89,12 @@ def _steps(g: OnnxGraph, node: Node, layer: Recurrent, x: list[str], step: Step)
     if layer.exposed:
         states = [g.squeeze(x[j], [0]) for j in layer.exposed]
     else:
-        states = [_zeros(g, cont, shape[1], layer.size)] * len(layer.hidden)
+        states = [zeros(g, cont, shape[1], layer.size)] * len(layer.hidden)
     *last, hidden = g.scan(states, [sums, cont], layer.size, step)
     return [hidden, *[g.unsqueeze(state, [0]) for state in last[: len(layer.exposed)]]]
 
 
-def _zeros(g: OnnxGraph, cont: str, streams: int, size: int) -> str:
+def zeros(g: OnnxGraph, cont: str, streams: int, size: int) -> str:
     """Return hidden values of 0; of as many streams as ``cont`` has, where these depend on the batch."""
     if streams != ANY:
         return g.constant(np.zeros((streams, size)), name="zeros")

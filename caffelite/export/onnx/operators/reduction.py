@@ -9,16 +9,20 @@ from caffelite.net.graph import Node
 from caffelite.words import count
 
 _FLOAT = 1
+_ABSOLUTE = 2
 #: By the number that Caffe's operation has.
-_OPERATORS = {1: "ReduceSum", 2: "ReduceL1", 3: "ReduceSumSquare", 4: "ReduceMean"}
+_OPERATORS = {1: "ReduceSum", 2: "ReduceSum", 3: "ReduceSumSquare", 4: "ReduceMean"}
 
 
 @converts("Reduction")
 def _reduction(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    """ReduceSum, ReduceL1, ReduceSumSquare or ReduceMean."""
+    """ReduceSum, ReduceSumSquare or ReduceMean."""
     layer, axes = node.layer, len(node.bottoms[0].shape)
     assert isinstance(layer, Reduction)
     values = x[0] if axes else g.unsqueeze(x[0], [0])
+    if layer.settings.operation == _ABSOLUTE:
+        # Not ReduceL1, which OpenVINO 2026.4 takes for a sum over all axes.
+        values = g.add("Abs", values)
     over = range(layer.first_axis(node.bottoms[0].shape), max(axes, 1))
     y = g.reduce(_OPERATORS[layer.settings.operation], values, over, keepdims=False)
     return [y if layer.settings.coeff == 1 else g.add("Mul", y, g.constant(layer.settings.coeff))]

@@ -20,12 +20,12 @@ def _weights(g: OnnxGraph, node: Node) -> list[str]:
 
 @converts("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise")
 def _convolution(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    return [_filtered(g, node, "Conv", j, _weights(g, node)) for j in range(len(x))]
+    return [_filtered(g, node, "Conv", one, j, _weights(g, node)) for j, one in enumerate(x)]
 
 
 @converts("Deconvolution")
 def _deconvolution(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    return [_filtered(g, node, "ConvTranspose", j, _weights(g, node)) for j in range(len(x))]
+    return [_filtered(g, node, "ConvTranspose", one, j, _weights(g, node)) for j, one in enumerate(x)]
 
 
 @converts("Im2col")
@@ -35,19 +35,19 @@ def _im2col(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     _, channels, (_, kernel, *_) = node.layer.sizes(node.bottoms[0].shape)
     taps = np.eye(math.prod(kernel)).reshape(-1, 1, *kernel)
     filters = np.tile(taps, (channels, *[1] * (taps.ndim - 1)))
-    return [_filtered(g, node, "Conv", 0, [g.constant(filters, name="taps")], channels)]
+    return [_filtered(g, node, "Conv", x[0], 0, [g.constant(filters, name="taps")], channels)]
 
 
 def _filtered(
-    g: OnnxGraph, node: Node, operator: str, bottom: int, parameters: Sequence[str], group: int | None = None
+    g: OnnxGraph, node: Node, operator: str, x: str, bottom: int, parameters: Sequence[str], group: int | None = None
 ) -> str:
     """Slide filters over a bottom; what comes before the channel axis is one axis of images for ONNX."""
     layer, version = node.layer, node.bottoms[bottom]
     assert isinstance(layer, Convolution)
     axis = layer.axis(layer.settings.axis, version.shape)
     _, channels, (_, kernel, stride, pad, dilation) = layer.sizes(version.shape)
-    x, shape = g.names[version], g.shape(version)
     if axis != 1:
+        shape = g.shape(version)
         images = ANY if ANY in shape[:axis] else math.prod(shape[:axis])
         x = g.reshape(x, [images, *shape[axis:]])
     y = g.add(

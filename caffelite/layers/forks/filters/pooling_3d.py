@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from caffelite.kernels.engine.arrays import zeros
+from caffelite.kernels.pooling.windows import Windows
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
@@ -51,7 +52,7 @@ class Volumes(Layer):
             p.global_pooling = True
         return self.pooling(param, self.context, self.place)
 
-    def plan(self, x: Shape) -> tuple[Pooling, Shape, Shape, Pooling | None, Shape, Shape]:
+    def _plan(self, x: Shape) -> tuple[Pooling, Shape, Shape, Pooling | None, Shape, Shape]:
         """Return what pools the slices, from which shape to which, and the same along the depth (None: nothing)."""
         maps = count(x[:2])
         inner = self._map_pooling(slice(-2, None))
@@ -65,19 +66,28 @@ class Volumes(Layer):
         columns = (maps, 1, x[2], count(pooled[2:]))
         return inner, slices, pooled, outer, columns, outer.shapes(columns)[0]
 
+    def windows(self, x: Shape) -> list[tuple[Windows, int]]:
+        """Return, for each spatial axis, the windows of a pooling of maps, and which of its axes it is."""
+        inner, slices, _, outer, columns, _ = self._plan(x)
+        along = inner.windows(slices)
+        if len(x) == 4:
+            return [(along, 0), (along, 1)]
+        deep = outer.windows(columns) if outer else Windows(x[2], 1, 1, 1, 1, 1, 0, 0, x[2], 1)
+        return [(deep, 0), (along, 0), (along, 1)]
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x = bottoms[0]
         if len(x) not in (4, 5) or (self.kernel and len(x) != len(self.kernel) + 2):
             expected = f"{len(self.kernel) + 2} axes" if self.kernel else "4 or 5 axes"
             self.shape_error(f"takes a bottom of {expected}, not {text_of(x)}")
-        _, _, pooled, _, _, deep = self.plan(x)
+        _, _, pooled, _, _, deep = self._plan(x)
         if len(x) == 4:
             return [pooled]
         return [(*x[:2], deep[2] if deep else pooled[1], *pooled[2:])]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0], tops[0]
-        inner, slices, pooled, outer, columns, deep = self.plan(x.shape)
+        inner, slices, pooled, outer, columns, deep = self._plan(x.shape)
         if outer is None:
             self.stages = [(inner, _seen(x, slices), _seen(y, pooled))]
         else:

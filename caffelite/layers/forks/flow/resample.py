@@ -33,6 +33,20 @@ class _Resized(Layer, ABC):
     def _given(self) -> tuple[int, int]:
         """Return the height and width that the settings give."""
 
+    @abstractmethod
+    def _weights(self, x: Shape, y: Shape, dtype: np.dtype) -> list[TriangularFilter]:
+        """Return the weights along both axes."""
+
+    def matrices(self, x: Shape, y: Shape) -> list[np.ndarray]:
+        """Return the weights along both axes as matrices: a row for each value of the top, a column for each of x."""
+        matrices = []
+        for axis in self._weights(x, y, np.dtype(_F)):
+            matrix = np.zeros((len(axis.first), axis.size), _F)
+            places = axis.first[:, None] + np.arange(axis.weights.shape[1])
+            np.put_along_axis(matrix, places, axis.weights, 1)
+            matrices.append(matrix)
+        return matrices
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         for j, x in enumerate(bottoms):
             if len(x) < 2:
@@ -95,8 +109,7 @@ class Resample(_Resized):
         """Return the rows and the columns of the bottom that the top has with NEAREST."""
         return [np.clip(_round(at), 0, size - 1) for at, _, size in self._centres(x, y)]
 
-    def weights(self, x: Shape, y: Shape, dtype: np.dtype) -> list[TriangularFilter]:
-        """Return the weights along both axes with LINEAR and CUBIC."""
+    def _weights(self, x: Shape, y: Shape, dtype: np.dtype) -> list[TriangularFilter]:
         p, axes = self.param.resample_param, self._centres(x, y)
         wider = p.antialias and max(scale for _, scale, _ in axes) > 1
         shape, support = (_cubic, 4) if p.type == CUBIC else (_triangle, 2)
@@ -108,7 +121,7 @@ class Resample(_Resized):
             places = self.nearest(x.shape, y.shape)
             down, across = (resize.at(at, size, x.dtype) for at, size in zip(places, x.shape[-2:], strict=True))
             return [resize.forward(x, y, down, across)]
-        return [filters.smooth(x, y, *self.weights(x.shape, y.shape, x.dtype))]
+        return [filters.smooth(x, y, *self._weights(x.shape, y.shape, x.dtype))]
 
     @staticmethod
     def _filter(
@@ -156,10 +169,9 @@ class Downsample(_Resized):
         x, y = bottoms[0], tops[0]
         if x.shape[-2:] == y.shape[-2:]:
             return [copy(x.data, y.data)]
-        return [filters.smooth_known(x.data, y.data, *self.weights(x.shape, y.shape, x.data.dtype))]
+        return [filters.smooth_known(x.data, y.data, *self._weights(x.shape, y.shape, x.data.dtype))]
 
-    def weights(self, x: Shape, y: Shape, dtype: np.dtype) -> list[TriangularFilter]:
-        """Return the weights along both axes."""
+    def _weights(self, x: Shape, y: Shape, dtype: np.dtype) -> list[TriangularFilter]:
         return [self._filter(size, number, dtype) for size, number in zip(x[-2:], y[-2:], strict=True)]
 
     @staticmethod

@@ -7,12 +7,10 @@ import numpy as np
 
 from caffelite.export.onnx.graph import OnnxGraph
 from caffelite.export.onnx.operators import converts, mappings
-from caffelite.kernels.pooling.windows import Windows
 from caffelite.layers.convolution import Convolution
 from caffelite.layers.forks.filters.local import Local
 from caffelite.layers.forks.filters.pooling_3d import Volumes
 from caffelite.net.graph import Node
-from caffelite.words import Shape
 
 _MAX = 0
 
@@ -34,7 +32,7 @@ def _pooling(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """MaxPool or AveragePool over volumes, by the rules of :mod:`~caffelite.export.onnx.operators.pooling`."""
     layer = node.layer
     assert isinstance(layer, Volumes)
-    axes = _axes(layer, node.bottoms[0].shape)
+    axes = layer.windows(node.bottoms[0].shape)
     windows = [w[axis:10:2] for w, axis in axes]
     if any((out - 1) * stride - pad >= size for size, _, stride, pad, out in windows):
         layer.error("its last window lies beyond the map, of which ONNX makes nothing")
@@ -53,16 +51,6 @@ def _pooling(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     shares = [w._replace(counts_padding=False).divisors(axis) / w.divisors(axis) for w, axis in axes]
     counts = reduce(np.multiply.outer, shares)
     return [y if (counts == 1).all() else g.add("Mul", y, g.constant(counts, name="counts"))]
-
-
-def _axes(layer: Volumes, shape: Shape) -> list[tuple[Windows, int]]:
-    """Return, for each spatial axis, the windows of a pooling of maps, and which of its axes it is."""
-    inner, slices, _, outer, columns, _ = layer.plan(shape)
-    w = inner.windows(slices)
-    if len(shape) == 4:
-        return [(w, 0), (w, 1)]
-    deep = outer.windows(columns) if outer else Windows(shape[2], 1, 1, 1, 1, 1, 0, 0, shape[2], 1)
-    return [(deep, 0), (w, 0), (w, 1)]
 
 
 @converts("Local")

@@ -7,11 +7,8 @@ from onnx import TensorProto
 
 from caffelite.export.onnx.graph import OnnxGraph
 from caffelite.export.onnx.operators import converts
-from caffelite.kernels.filters import TriangularFilter
 from caffelite.layers.forks.flow.resample import CUBIC, NEAREST, Downsample, Resample
 from caffelite.net.graph import Node
-
-_F = np.dtype(np.float32)
 
 
 @converts("Resample")
@@ -29,7 +26,7 @@ def _resample(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     if scales == [1, 1]:
         return x
     if scales[0] != scales[1] or (p.antialias and scales[0] > 1):
-        return [_product(g, y, layer.weights(before, after, _F))]
+        return [_product(g, y, layer.matrices(before, after))]
     cubic = {"mode": "cubic", "cubic_coeff_a": -0.5, "exclude_outside": 1}
     shape = g.shape(node.bottoms[0])
     kind = cubic if p.type == CUBIC else {"mode": "linear"}
@@ -43,26 +40,18 @@ def _downsample(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     assert isinstance(layer, Downsample)
     if before[-2:] == after[-2:]:
         return x
-    axes = layer.weights(before, after, _F)
+    axes = layer.matrices(before, after)
     unknown = g.add("IsNaN", x[0])
     total = _product(g, g.add("Where", unknown, g.constant(0), x[0]), axes)
     weight = _product(g, g.add("Cast", unknown, to=TensorProto.FLOAT), axes)
-    whole = np.outer(*(_matrix(axis).sum(1) for axis in axes))
+    whole = np.outer(*(axis.sum(1) for axis in axes))
     known = g.add("Sub", g.constant(whole, name="weights"), weight)
     enough = g.add("Not", g.add("Greater", weight, g.add("Mul", known, g.constant(0.5))))
     return [g.add("Where", enough, g.add("Div", total, known), g.constant(np.nan))]
 
 
-def _product(g: OnnxGraph, x: str, axes: Sequence[TriangularFilter]) -> str:
+def _product(g: OnnxGraph, x: str, axes: Sequence[np.ndarray]) -> str:
     """Multiply the last two axes by the weights along them."""
-    vertical, horizontal = (_matrix(axis) for axis in axes)
-    rows = g.add("MatMul", g.constant(vertical, name="down"), x)
-    return g.add("MatMul", rows, g.constant(horizontal.T, name="across"))
-
-
-def _matrix(weights: TriangularFilter) -> np.ndarray:
-    """Return the weights as a matrix, a row for each value of the result."""
-    matrix = np.zeros((len(weights.first), weights.size), np.float32)
-    places = weights.first[:, None] + np.arange(weights.weights.shape[1])
-    np.put_along_axis(matrix, places, weights.weights, 1)
-    return matrix
+    down, across = axes
+    rows = g.add("MatMul", g.constant(down, name="down"), x)
+    return g.add("MatMul", rows, g.constant(across.T, name="across"))

@@ -98,7 +98,8 @@ def _between(g: OnnxGraph, planes: str, down: str, across: str, size: Shape, cha
         one, two = (g.add("GatherElements", planes, place, axis=len(channels) - 1) for place in places)
         return mixed(g, one, two, g.add("Sub", across, left))
 
-    return mixed(g, *map(row, rows), g.add("Sub", down, top))
+    one, two = map(row, rows)
+    return mixed(g, one, two, g.add("Sub", down, top))
 
 
 def around(g: OnnxGraph, place: str, size: int) -> tuple[str, str, str]:

@@ -6,6 +6,9 @@ import numpy as np
 
 from caffelite.export.onnx.graph import ANY, OnnxGraph
 from caffelite.export.onnx.operators import converts
+from caffelite.export.onnx.operators.recurrent import lstm_step, times, zeros
+from caffelite.layers.forks.sequence.continuation_indicator import ContinuationIndicator
+from caffelite.layers.forks.sequence.lstm import Lstm
 from caffelite.net.graph import Node
 
 _BEFORE_THE_FIRST = -(2**63)
@@ -37,3 +40,33 @@ def _continuation_indicator(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[
     indicator = np.ones(shape)
     indicator[0] = 0
     return [g.constant(indicator)]
+
+
+@converts("Lstm")
+def _lstm(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+    """LSTM, where each pass is a sequence for each stream; else a Scan, as of LSTM with ``cont``."""
+    layer, shape = node.layer, g.shape(node.bottoms[0])
+    assert isinstance(layer, Lstm)
+    time, streams, inputs = layer.extent(*(version.shape for version in node.bottoms))
+    time = ANY if shape[0] == ANY else time
+    streams = ANY if shape[1] == ANY and shape[0] != ANY else streams
+    values = x[0] if shape == [time, streams, inputs] else g.reshape(x[0], [time, streams, inputs])
+    if layer.indicated and not isinstance(node.bottoms[1].producer.layer, ContinuationIndicator):
+        cont = g.reshape(x[1], [time, streams, 1])
+        start = zeros(g, cont, streams, layer.size)
+        *_, hidden = g.scan(
+            [start, start], [times(g, layer, values, "x", "bias"), cont], layer.size, lstm_step(g, layer)
+        )
+    else:
+        hidden = g.squeeze(_sequences(g, layer, values), [1])
+    after = g.shape(node.tops[0])
+    return [hidden if len(after) == 3 else g.reshape(hidden, after)]
+
+
+def _sequences(g: OnnxGraph, layer: Lstm, x: str) -> str:
+    """Add ONNX's LSTM, whose gates are in another order: i, o, f, g."""
+    order = [gate * layer.size + np.arange(layer.size) for gate in (0, 2, 1, 3)]
+    rows = np.concatenate(order)
+    from_x, from_h, bias = (blob.data[rows] for blob in layer.blobs)
+    weights = [g.constant(one[None], name=name) for one, name in ((from_x, "weight"), (from_h, "recurrent"))]
+    return g.add("LSTM", x, *weights, g.constant([[*bias, *np.zeros_like(bias)]], name="bias"), hidden_size=layer.size)

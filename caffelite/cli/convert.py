@@ -1,0 +1,50 @@
+"""Write a trained net for other programs: the name of the output says for which. A file that is trained needs no deploy
+twin; nothing is written that does not compute the same."""
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+from caffelite.cli.arguments import UsageError, add_input, add_python, add_state, add_threads, the_file
+from caffelite.words import did_you_mean
+
+#: The modules that write, by the ending of what they write; each has ``write(arguments, file, output)``, which returns
+#: what is printed with ``--json`` and the lines that are printed without, and ``add_arguments(parser)`` for options of
+#: its own.
+TARGETS = {
+    ".onnx": "caffelite.cli.convert_onnx",
+}
+
+EXAMPLES = """examples:
+  caffelite convert ResNet-50-deploy.prototxt --weights ResNet-50-model.caffemodel resnet50.onnx
+  caffelite convert train_val.prototxt --weights net.caffemodel --input data=1,3,224,224 net.onnx
+  caffelite convert deploy.prototxt --weights net.caffemodel --mean 104,117,123 --bake-preprocessing net.onnx
+
+An ONNX file needs the extra onnx: pip install 'caffelite[onnx]'.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser what the command takes."""
+    add = parser.add_argument
+    add("file", metavar="NET_OR_SOLVER", help="prototxt of a net or of a solver")
+    add("output", metavar="OUTPUT", help=f"file to write: {', '.join(TARGETS)}")
+    add("--weights", metavar="FILE", help="the trained weights")
+    add_input(parser, "--shape")
+    add("--json", action="store_true", help="print the result as JSON")
+    add_state(parser)
+    add_threads(parser)
+    add_python(parser)
+    for module in dict.fromkeys(TARGETS.values()):
+        import_module(module).add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert, hold both against each other, and write."""
+    file = the_file([arguments.file], "the prototxt of a net or of a solver")
+    output = Path(arguments.output)
+    if output.suffix not in TARGETS:
+        hint = did_you_mean(output.suffix, TARGETS, f"it can be {', '.join(TARGETS)}")
+        raise UsageError(f"{output}: its ending says what is written, and {output.suffix or 'none'} is not known{hint}")
+    import_module(TARGETS[output.suffix]).write(arguments, file, output)
+    return 0
