@@ -106,8 +106,8 @@ def compare_file(net: Net, converted: Converted, path: Path, seed: int = 1) -> l
     """Do what :func:`compare` does with a model that has been written.
 
     It is run twice: with every blob as an output, and as it is, because ONNX Runtime computes several operators as one
-    where nobody looks between them. What ONNX does not have (:func:`~caffelite.export.onnx.convert.cut_foreign`) is left
-    out. Other files are made beside it meanwhile.
+    where nobody looks between them. What ONNX does not have is left out (see
+    :func:`~caffelite.export.onnx.convert.cut_foreign`). Other files are made beside it meanwhile.
     """
     with _refusals(path), _known(converted, path) as known:
         onnx.checker.check_model(known, full_check=True)

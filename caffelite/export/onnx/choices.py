@@ -1,7 +1,7 @@
 """Layers that choose: boxes by their scores, images by a flag.
 
-Of scores that are nearly equal, rounding may make either the higher one; what is chosen differs then in number. So such a
-layer is held against a model on the values that the model has.
+Of scores that are nearly equal, rounding may make either the higher one; what is chosen differs then in number. So such
+a layer is held against a model on the values that the model has.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,10 @@ import numpy as np
 
 from caffelite.net import Net
 from caffelite.net.graph import Version
+
+#: What becomes of a layer that makes detections: operators that make the same ones; nothing, and what it reads are
+#: outputs; one node that ONNX does not have and OpenCV reads.
+DETECTIONS = ("nms", "raw", "opencv")
 
 
 def chosen_from(net: Net) -> list[Version]:

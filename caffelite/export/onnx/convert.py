@@ -8,7 +8,8 @@ from onnx import ModelProto, TensorProto, helper
 
 from caffelite import __version__
 from caffelite.errors import NetError, ShapeError
-from caffelite.export.onnx.graph import ANY, DETECTIONS, OnnxGraph
+from caffelite.export.onnx.choices import DETECTIONS
+from caffelite.export.onnx.graph import ANY, OnnxGraph
 from caffelite.export.onnx.operators import mapping_of, refused
 from caffelite.export.onnx.preprocessing import add_preprocessing
 from caffelite.export.preprocessing import Preprocessing
@@ -77,7 +78,7 @@ def convert(
     metadata : mapping of str to str, optional
         What the model tells of itself.
     detections : str, optional
-        What becomes of a layer that makes detections: one of :data:`~caffelite.export.onnx.graph.DETECTIONS`. A model
+        What becomes of a layer that makes detections: one of :data:`~caffelite.export.onnx.choices.DETECTIONS`. A model
         for OpenCV has a node that ONNX does not have: see :func:`cut_foreign`.
 
     Raises

@@ -8,15 +8,13 @@ import numpy as np
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from caffelite.export.onnx.choices import DETECTIONS
 from caffelite.net import Net
 from caffelite.net.graph import Node, Version
 from caffelite.words import Shape
 
 #: A dimension that depends on the batch or on the data, in a shape that an operator is given.
 ANY = -1
-#: What becomes of a layer that makes detections: operators that make the same ones; nothing, and what it reads are
-#: outputs; one node that ONNX does not have and OpenCV reads.
-DETECTIONS = ("nms", "raw", "opencv")
 #: An end of a slice that is beyond every axis.
 END = 2**63 - 1
 
@@ -39,7 +37,7 @@ class OnnxGraph:
     shapes : mapping of Version to list of int
         The shape of every blob; :data:`ANY` where a dimension depends on the batch or on the data.
     detections : str, optional
-        What a layer that makes detections becomes: one of :data:`DETECTIONS`.
+        What a layer that makes detections becomes: one of :data:`~caffelite.export.onnx.choices.DETECTIONS`.
 
     Attributes
     ----------

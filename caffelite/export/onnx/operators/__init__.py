@@ -35,8 +35,8 @@ class Mapping(NamedTuple):
 
     convert: Convert
     opset: int
-    varies: int | None
-    detects: bool
+    varies: int | None = None
+    detects: bool = False
 
 
 _MAPPINGS: dict[str, Mapping] = {}

@@ -83,7 +83,9 @@ def _psroi_pooling(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     for axis in (0, 1):
         first, length = _bins(g, regions, axis, layer.scale, group, rounds=True)
         edges = [_edges(g, first, length, numbers) for numbers in (np.arange(group), np.arange(1, group + 1))]
-        low, high = (_clipped(g, g.add(how, edge), size[axis]) for how, edge in zip(("Floor", "Ceil"), edges, strict=True))
+        low, high = (
+            _clipped(g, g.add(how, edge), size[axis]) for how, edge in zip(("Floor", "Ceil"), edges, strict=True)
+        )
         ends.append([g.unsqueeze(g.add("Cast", one, to=_INT64), [2 - axis]) for one in (low, high)])
     (top, bottom), (left, right) = ends
     sums = g.add("Cast", x[0], to=_DOUBLE)
@@ -272,10 +274,12 @@ def _between(
         g.unsqueeze(g.add("Sub", one.place, first), [axes])
         for one, first in ((rows, first_row), (columns, first_column))
     )
-    above, below = (
-        mixed(g, *(_gathered(g, table, start, row, column, size[1]) for column in two_columns), across)
-        for row in two_rows
-    )
+
+    def between_columns(row: str) -> str:
+        left, right = (_gathered(g, table, start, row, column, size[1]) for column in two_columns)
+        return mixed(g, left, right, across)
+
+    above, below = map(between_columns, two_rows)
     return mixed(g, above, below, down), g.add("And", rows.inside, columns.inside)
 
 
@@ -288,7 +292,8 @@ def _between_groups(
     group = layer.pooled[0]
     table = _table(g, x, (images, classes, layer.outputs // classes, group, size))
     start = _starts(g, regions, classes, group, math.prod(size))
-    return _between(g, table, start, *along, size, _AXES)
+    rows, columns = along
+    return _between(g, table, start, rows, columns, size, _AXES)
 
 
 def _outputs(g: OnnxGraph, node: Node, values: str) -> str:
