@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--detections",
         choices=DETECTIONS,
         default=DETECTIONS[0],
-        help="what makes detections: operators (nms), OpenCV's node (opencv), or nothing, its bottoms are outputs (raw)",
+        help="what makes detections: operators (nms), OpenCV's node (opencv), or none, its bottoms go out (raw)",
     )
     add("--labels", metavar="FILE", help="names of the classes, one a line, to be kept in the file")
 
