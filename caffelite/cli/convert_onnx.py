@@ -14,6 +14,7 @@ from caffelite.cli.preparing import nets_of
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import status
 from caffelite.errors import DataError, MissingExtraError
+from caffelite.export.onnx.choices import DETECTIONS
 from caffelite.export.preprocessing import ORDERS, Preprocessing, of_data, with_mean
 from caffelite.export.trained import origin, trained_net
 from caffelite.net import Net
@@ -39,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bake-preprocessing",
         action="store_true",
         help="put mean, scale and channel order into the file; its input is uint8, N x H x W x 3, RGB",
+    )
+    add(
+        "--detections",
+        choices=DETECTIONS,
+        default=DETECTIONS[0],
+        help="what makes detections: operators (nms), OpenCV's node (opencv), or none, its bottoms go out (raw)",
     )
     add("--labels", metavar="FILE", help="names of the classes, one a line, to be kept in the file")
 
@@ -69,6 +76,7 @@ def write(arguments: argparse.Namespace, file: Path, output: Path) -> None:
                 arguments.batch,
                 preprocessing if arguments.bake_preprocessing else None,
                 metadata,
+                arguments.detections,
             )
         told = _told(converted)
         with status("running it in ONNX Runtime"):

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from caffelite.layers.contract.layer import Layer
+from caffelite.layers.forks.detection.proposal import Proposal
+from caffelite.layers.forks.detection.regions import Regions
 from caffelite.net.graph import Node, Version
-from caffelite.words import Shape
+from caffelite.words import Shape, count
 
 _Draw = Callable[[Node, Shape, np.random.Generator], np.ndarray]
 
@@ -22,7 +23,7 @@ def random_input(version: Version, shape: Shape, rng: np.random.Generator) -> np
     rng : Generator
     """
     for reader, j in _readers(version):
-        draw = _DRAWN.get((reader.layer.param.type, j))
+        draw = _DRAWN.get((reader.layer.type, j))
         if draw is not None:
             return draw(reader, shape, rng)
     return rng.standard_normal(shape)
@@ -51,16 +52,20 @@ def _rows(reader: Node, shape: Shape, rng: np.random.Generator) -> np.ndarray:
 
 def _boxes(reader: Node, shape: Shape, rng: np.random.Generator) -> np.ndarray:
     """Return boxes: number of the image, x and y of two corners in pixels of the image."""
+    assert isinstance(reader.layer, Regions)
     images, _, height, width = reader.bottoms[0].shape
-    size = np.array([width, height]) / _spatial_scale(reader.layer)
+    size = np.array([width, height]) / reader.layer.scale
     corners = np.sort(rng.random((shape[0], 2, 2)), axis=1) * size
     rows = np.concatenate([rng.integers(images, size=(shape[0], 1)), corners.reshape(-1, 4)], axis=1)
     return rows.reshape(shape)
 
 
-def _spatial_scale(layer: Layer) -> float:
-    name = {"ROIPooling": "roi_pooling_param", "PSROIPooling": "psroi_pooling_param"}[layer.param.type]
-    return float(getattr(layer.param, name).spatial_scale)
+def _sizes(reader: Node, shape: Shape, rng: np.random.Generator) -> np.ndarray:
+    """Return the sizes of images: height and width in pixels, and the factors that they were resized by."""
+    assert isinstance(reader.layer, Proposal)
+    sizes = np.ones((shape[0], count(shape[1:])))
+    sizes[:, :2] = np.array(reader.bottoms[0].shape[2:]) * reader.layer.stride
+    return sizes.reshape(shape)
 
 
 _DRAWN: dict[tuple[str, int], _Draw] = {
@@ -69,6 +74,10 @@ _DRAWN: dict[tuple[str, int], _Draw] = {
     ("Filter", 1): _flags,
     ("LSTM", 1): _flags,
     ("RNN", 1): _flags,
+    ("DeformablePSROIPooling", 1): _boxes,
+    ("PSROIAlign", 1): _boxes,
     ("PSROIPooling", 1): _boxes,
+    ("Proposal", 2): _sizes,
+    ("ROIAlign", 1): _boxes,
     ("ROIPooling", 1): _boxes,
 }

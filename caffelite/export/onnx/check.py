@@ -16,7 +16,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from caffelite.errors import NetError
 from caffelite.export.inputs import random_input
-from caffelite.export.onnx.convert import Converted
+from caffelite.export.onnx.choices import choosing_from, chosen_from
+from caffelite.export.onnx.convert import FOREIGN, Converted, cut_foreign
 from caffelite.export.onnx.files import save
 from caffelite.export.rounding import is_rounding, moved_by_rounding
 from caffelite.export.trained import forward_afresh
@@ -105,38 +106,73 @@ def compare_file(net: Net, converted: Converted, path: Path, seed: int = 1) -> l
     """Do what :func:`compare` does with a model that has been written.
 
     It is run twice: with every blob as an output, and as it is, because ONNX Runtime computes several operators as one
-    where nobody looks between them. Another file is made beside it meanwhile.
+    where nobody looks between them. What ONNX does not have is left out (see
+    :func:`~caffelite.export.onnx.convert.cut_foreign`). Other files are made beside it meanwhile.
     """
-    with _refusals(path):
-        onnx.checker.check_model(path, full_check=True)
-        worst = {d.blob: d for d in _compare_all(net, converted, path, seed)}
-        for difference in _compare_outputs(net, converted, path, seed):
+    with _refusals(path), _known(converted, path) as known:
+        onnx.checker.check_model(known, full_check=True)
+        worst = {d.blob: d for d in _compare_all(net, converted, known, seed)}
+        for difference in _compare_outputs(net, converted, known, seed):
             worst[difference.blob] = _worse(difference, worst.get(difference.blob))
     return list(worst.values())
 
 
-def _compare_all(net: Net, converted: Converted, path: Path, seed: int) -> list[Difference]:
-    tensors = {version.name: tensor for version, tensor in converted.tensors.items()}
-    versions = [v for v in net.graph.names.values() if v.name in tensors]
-    if not versions:
-        return []
-    names = [tensors[v.name] for v in versions]
+@contextmanager
+def _known(converted: Converted, path: Path) -> Iterator[Path]:
+    """Give the path of a model without what ONNX does not have."""
+    if not any(op.op_type in FOREIGN for op in converted.model.graph.node):
+        yield path
+        return
     model = onnx.load(path, load_external_data=False)
-    del model.graph.output[:]
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    probe = path.with_name(f"{path.name}.probe")
-    probe.write_bytes(model.SerializeToString())
-    del model
+    cut_foreign(model)
+    with _beside(path, "known", model) as known:
+        yield known
+
+
+@contextmanager
+def _beside(path: Path, what: str, model: onnx.ModelProto) -> Iterator[Path]:
+    """Give the path of a model beside another one, with whose weights it goes."""
+    made = path.with_name(f"{path.name}.{what}")
+    made.write_bytes(model.SerializeToString())
     try:
-        return _differences(net, converted, versions, _session(probe), seed)
+        yield made
     finally:
-        probe.unlink()
+        made.unlink()
+
+
+def _compare_all(net: Net, converted: Converted, path: Path, seed: int) -> list[Difference]:
+    names = {version.name for version in converted.tensors}
+    versions = [v for v in net.graph.names.values() if v.name in names]
+    return _compare_some(net, converted, path, seed, versions) if versions else []
 
 
 def _compare_outputs(net: Net, converted: Converted, path: Path, seed: int) -> list[Difference]:
     session = _session(path)
-    versions = [net.graph.names[output.name] for output in session.get_outputs()]
+    versions = [net.graph.names[output.name] for output in session.get_outputs() if output.name in net.graph.names]
+    names = {version.name for version in converted.tensors}
+    # What a layer chose can only be told beside what it chose from.
+    others = [v for v in chosen_from(net) if v not in versions and v.name in names]
+    if others:
+        return _compare_some(net, converted, path, seed, [*versions, *others])
     return _differences(net, converted, versions, session, seed)
+
+
+def _compare_some(
+    net: Net, converted: Converted, path: Path, seed: int, versions: Sequence[Version]
+) -> list[Difference]:
+    """Compare with these blobs as outputs."""
+    model = onnx.load(path, load_external_data=False)
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in _names(converted, versions))
+    with _beside(path, "probe", model) as probe:
+        del model
+        return _differences(net, converted, versions, _session(probe), seed)
+
+
+def _names(converted: Converted, versions: Sequence[Version]) -> list[str]:
+    """Return the tensors of blobs; an output that is a constant or an input is called as the blob."""
+    tensors = {version.name: tensor for version, tensor in converted.tensors.items()}
+    return [tensors.get(version.name, version.name) for version in versions]
 
 
 def _session(path: Path) -> Any:
@@ -165,15 +201,16 @@ def _differences(
 ) -> list[Difference]:
     """Run both on several inputs; return the largest difference of each of these blobs."""
     rng = np.random.default_rng(seed)
+    names = _names(converted, versions)
     worst: dict[str, Difference] = {}
     for size in (converted.batch,) if converted.fixed else _BATCHES:
         _resize(net, size)
         for _ in range(_DRAWS):
             feeds = _drawn(net, converted, rng)
-            forward_afresh(net)
-            theirs = session.run(None, feeds)
-            met = [_difference(v, net.plan.blob(v).data, y) for v, y in zip(versions, theirs, strict=True)]
-            for difference in _with_rounding(net, versions, theirs, met):
+            theirs = session.run(names, feeds)
+            with choosing_from(net, dict(zip(versions, theirs, strict=True))) as own:
+                forward_afresh(net)
+            for difference in _with_rounding(net, versions, theirs, own):
                 worst[difference.blob] = _worse(difference, worst.get(difference.blob))
     return list(worst.values())
 
@@ -185,17 +222,21 @@ def _worse(one: Difference, other: Difference | None) -> Difference:
 
 
 def _with_rounding(
-    net: Net, versions: Sequence[Version], theirs: Sequence[np.ndarray], differences: Sequence[Difference]
+    net: Net, versions: Sequence[Version], theirs: Sequence[np.ndarray], own: Mapping[Version, np.ndarray]
 ) -> list[Difference]:
-    """Return the differences, with whether rounding makes those that are too large."""
-    large = [j for j, d in enumerate(differences) if not d.agrees and theirs[j].shape == versions[j].shape]
-    told = list(differences)
+    """Return the differences, with whether rounding makes those that are too large.
+
+    ``own`` holds what the net has computed of some blobs, where it is not what they hold.
+    """
+    ours = [own.get(version, net.plan.blob(version).data) for version in versions]
+    told = [_difference(*one) for one in zip(versions, ours, theirs, strict=True)]
+    large = [j for j, d in enumerate(told) if not d.agrees and theirs[j].shape == versions[j].shape]
     if large:
-        ours = [net.plan.blob(versions[j]).data.copy() for j in large]
+        kept = [ours[j].copy() for j in large]
         moved = moved_by_rounding(net, [versions[j] for j in large])
-        for j, y, far in zip(large, ours, moved, strict=True):
+        for j, y, far in zip(large, kept, moved, strict=True):
             same = is_rounding(_apart(y, theirs[j]), far, TOLERANCE * _largest(y))
-            told[j] = replace(differences[j], rounding=same)
+            told[j] = replace(told[j], rounding=same)
     return told
 
 

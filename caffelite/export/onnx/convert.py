@@ -1,6 +1,6 @@
 """A net of the TEST phase as an ONNX model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -8,8 +8,9 @@ from onnx import ModelProto, TensorProto, helper
 
 from caffelite import __version__
 from caffelite.errors import NetError, ShapeError
+from caffelite.export.onnx.choices import DETECTIONS
 from caffelite.export.onnx.graph import ANY, OnnxGraph
-from caffelite.export.onnx.operators import mappings, refused
+from caffelite.export.onnx.operators import mapping_of, refused
 from caffelite.export.onnx.preprocessing import add_preprocessing
 from caffelite.export.preprocessing import Preprocessing
 from caffelite.layers.input import Input
@@ -26,6 +27,8 @@ BATCH = "batch"
 #: The input of a model that begins with preprocessing, uint8, images x height x width x channels, RGB: its name, where
 #: no blob is called so.
 IMAGE = "image"
+#: Operators that a model can have for OpenCV's sake, and ONNX has not.
+FOREIGN = ("DetectionOutput",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ def convert(
     batch: int | None = None,
     preprocessing: Preprocessing | None = None,
     metadata: Mapping[str, str] | None = None,
+    detections: str = DETECTIONS[0],
 ) -> Converted:
     """Return a net as an ONNX model; nothing has checked it yet, see :mod:`caffelite.export.onnx.check`.
 
@@ -73,6 +77,9 @@ def convert(
         What is done to images before the net; the input of the model is these images then.
     metadata : mapping of str to str, optional
         What the model tells of itself.
+    detections : str, optional
+        What becomes of a layer that makes detections: one of :data:`~caffelite.export.onnx.choices.DETECTIONS`. A model
+        for OpenCV has a node that ONNX does not have: see :func:`cut_foreign`.
 
     Raises
     ------
@@ -81,23 +88,30 @@ def convert(
         does not read images.
     """
     check_opset(opset)
-    shapes, fixed = _shapes(net, batch)
-    graph = OnnxGraph(net, opset, shapes)
-    inputs = [version for node in net.graph.nodes if node.layer.facts.net_input for version in node.tops]
-    graph.names.update({version: version.name for version in inputs})
-    described = [_described(version, shapes[version]) for version in inputs]
-    if preprocessing is not None:
-        described = [_begin_with(graph, preprocessing, inputs)]
     for node in net.graph.nodes:
         if not node.layer.facts.net_input:
+            _check(node, opset)
+    shapes, fixed = _shapes(net, batch)
+    graph = OnnxGraph(net, opset, shapes, detections)
+    inputs = [version for node in net.graph.nodes if node.layer.facts.net_input for version in node.tops]
+    graph.names.update({version: version.name for version in inputs})
+    varying = net.graph.behind_dynamic()
+
+    def described(versions: Iterable[Version]) -> list[onnx.ValueInfoProto]:
+        return [_described(version, shapes[version], version.producer in varying) for version in versions]
+
+    given = described(inputs) if preprocessing is None else [_begin_with(graph, preprocessing, inputs)]
+    cut = _detecting(net) if detections == "raw" else []
+    for node in net.graph.nodes:
+        if not node.layer.facts.net_input and node not in cut:
             _add(graph, node)
-    outputs = [net.graph.names[name] for name in net.outputs]
-    graph.finish(outputs, [value.name for value in described])
+    outputs = _outputs(net, cut)
+    graph.finish(outputs, [value.name for value in given])
     made = helper.make_graph(
         graph.nodes,
         net.name or "net",
-        described,
-        [_described(version, shapes[version]) for version in outputs],
+        given,
+        described(outputs),
         graph.initializers(),
     )
     model = helper.make_model(
@@ -105,8 +119,9 @@ def convert(
     )
     model.ir_version = IR_VERSIONS[opset]
     helper.set_model_props(model, dict(metadata or {}))
-    made_by_operators = {name for op in graph.nodes for name in op.output}
-    tensors = {v: graph.names[v] for v in net.graph.names.values() if graph.names[v] in made_by_operators}
+    made_by_operators = {name for op in graph.nodes for name in op.output if op.op_type not in FOREIGN}
+    last = [version for version in net.graph.names.values() if version in graph.names]
+    tensors = {version: graph.names[version] for version in last if graph.names[version] in made_by_operators}
     return Converted(model, fixed, tensors, batch, preprocessing)
 
 
@@ -133,15 +148,51 @@ def _begin_with(graph: OnnxGraph, preprocessing: Preprocessing, inputs: Sequence
     return helper.make_tensor_value_info(name, TensorProto.UINT8, dims)
 
 
-def _add(graph: OnnxGraph, node: Node) -> None:
+def cut_foreign(model: ModelProto) -> None:
+    """Take the nodes out of a model that ONNX does not have; what they read, tensors of two axes, are outputs then."""
+    graph = model.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    for op in [op for op in graph.node if op.op_type in FOREIGN]:
+        graph.node.remove(op)
+        outputs = [value for value in graph.output if value.name not in op.output]
+        read = [name for name in op.input if name not in constants]
+        outputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None]) for name in read]
+        del graph.output[:]
+        graph.output.extend(outputs)
+
+
+def _check(node: Node, opset: int) -> None:
     layer, kind = node.layer, node.layer.param.type
-    mapping = mappings().get(kind)
+    mapping = mapping_of(layer)
     if mapping is None:
         layer.error(f"{kind} cannot be written to ONNX: {refused(kind)}", "type")
-    if graph.opset < mapping.opset:
-        layer.error(f"{kind} takes opset {mapping.opset}, not {graph.opset}", "type")
-    first = graph.begin(node)
+    if opset < mapping.opset:
+        layer.error(f"{kind} takes opset {mapping.opset}, not {opset}", "type")
+
+
+def _add(graph: OnnxGraph, node: Node) -> None:
+    mapping, first = mapping_of(node.layer), graph.begin(node)
+    assert mapping is not None
     graph.settle(node, mapping.convert(graph, node, [graph.names[version] for version in node.bottoms]), first)
+
+
+def _detecting(net: Net) -> list[Node]:
+    """Return the layers that make detections."""
+    return [node for node in net.graph.nodes if (mapping := mapping_of(node.layer)) and mapping.detects]
+
+
+def _outputs(net: Net, cut: Sequence[Node]) -> list[Version]:
+    """Return the outputs of a net without the layers that are cut off."""
+    outputs: dict[Version, None] = {}
+    for node in cut:
+        for reader in (reader for version in node.tops for reader, _ in version.readers):
+            node.layer.error(f"raw leaves it out, but {quoted(reader.name)} reads what it makes", "type")
+    for version in (net.graph.names[name] for name in net.outputs):
+        if version.producer in cut:
+            outputs.update((v, None) for v in version.producer.bottoms if not v.producer.layer.facts.net_input)
+        else:
+            outputs[version] = None
+    return list(outputs)
 
 
 def _shapes(net: Net, batch: int | None) -> tuple[dict[Version, list[int]], str]:
@@ -150,37 +201,46 @@ def _shapes(net: Net, batch: int | None) -> tuple[dict[Version, list[int]], str]
     before = [layer.top_shapes for layer in layers]
     versions = [version for node in net.graph.nodes for version in node.tops]
 
-    def inferred(count: int | None) -> list[Shape]:
+    def inferred(count: int | None, more: int = 0) -> list[Shape]:
+        """Infer for so many images, and so many rows more of what depends on the data."""
         for layer, shapes in zip(layers, before, strict=True):
             layer.top_shapes = [(count, *s[1:]) if count and len(s) > 1 else s for s in shapes]
-        net.graph.infer_shapes()
         for node in net.graph.nodes:
+            net.graph.infer(node)
+            mapping = mapping_of(node.layer)
+            if more and mapping is not None and mapping.varies is not None:
+                net.graph.set_shapes(node, [_longer(v.shape, mapping.varies, more) for v in node.tops])
             check_parameters(node)
         return [version.shape for version in versions]
 
     fixed = ""
     try:
         if batch:
-            known = inferred(batch)
+            one, other = inferred(batch, 1), inferred(batch)
             net.reshape()
-            return {v: list(shape) for v, shape in zip(versions, known, strict=True)}, f"--batch {batch}"
-        try:
-            two, three = inferred(2), inferred(3)
-        except ShapeError as error:
-            fixed, two = error.message, inferred(None)
-            three = two
+            fixed = f"--batch {batch}"
+        else:
+            try:
+                one, other = inferred(2), inferred(3, 1)
+            except ShapeError as error:
+                fixed, one, other = error.message, inferred(None), inferred(None, 1)
     finally:
         if not batch:
             for layer, shapes in zip(layers, before, strict=True):
                 layer.top_shapes = shapes
             net.graph.infer_shapes()
-    return {v: _symbolic(a, b) for v, a, b in zip(versions, two, three, strict=True)}, fixed
+    return {v: _symbolic(a, b) for v, a, b in zip(versions, one, other, strict=True)}, fixed
 
 
-def _symbolic(two: Shape, three: Shape) -> list[int]:
-    return [m if m == n else ANY for m, n in zip(two, three, strict=True)]
+def _longer(shape: Shape, axis: int, more: int) -> Shape:
+    return (*shape[:axis], shape[axis] + more, *shape[axis + 1 :])
 
 
-def _described(version: Version, shape: Sequence[int]) -> onnx.ValueInfoProto:
-    dims = [BATCH if n == ANY and i == 0 else None if n == ANY else n for i, n in enumerate(shape)]
+def _symbolic(one: Shape, other: Shape) -> list[int]:
+    return [m if m == n else ANY for m, n in zip(one, other, strict=True)]
+
+
+def _described(version: Version, shape: Sequence[int], varies: bool) -> onnx.ValueInfoProto:
+    """Describe a tensor; where its shape ``varies`` with the data, its first axis is not named after the batch."""
+    dims = [BATCH if n == ANY and i == 0 and not varies else None if n == ANY else n for i, n in enumerate(shape)]
     return helper.make_tensor_value_info(version.name, TensorProto.FLOAT, dims)

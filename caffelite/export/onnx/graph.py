@@ -8,11 +8,12 @@ import numpy as np
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from caffelite.export.onnx.choices import DETECTIONS
 from caffelite.net import Net
 from caffelite.net.graph import Node, Version
 from caffelite.words import Shape
 
-#: A dimension that depends on the batch, in a shape that an operator is given.
+#: A dimension that depends on the batch or on the data, in a shape that an operator is given.
 ANY = -1
 #: An end of a slice that is beyond every axis.
 END = 2**63 - 1
@@ -34,19 +35,23 @@ class OnnxGraph:
     opset : int
         The version of ONNX's operators.
     shapes : mapping of Version to list of int
-        The shape of every blob; :data:`ANY` where a dimension depends on the batch.
+        The shape of every blob; :data:`ANY` where a dimension depends on the batch or on the data.
+    detections : str, optional
+        What a layer that makes detections becomes: one of :data:`~caffelite.export.onnx.choices.DETECTIONS`.
 
     Attributes
     ----------
-    net, opset
+    net, opset, detections
     names : dict of Version to str
         The tensor that holds a blob.
     nodes : list of NodeProto
     constants : dict of str to ndarray
     """
 
-    def __init__(self, net: Net, opset: int, shapes: Mapping[Version, Sequence[int]]) -> None:
-        self.net, self.opset = net, opset
+    def __init__(
+        self, net: Net, opset: int, shapes: Mapping[Version, Sequence[int]], detections: str = DETECTIONS[0]
+    ) -> None:
+        self.net, self.opset, self.detections = net, opset, detections
         self.names: dict[Version, str] = {}
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}
@@ -54,20 +59,12 @@ class OnnxGraph:
         self._taken = {version.name for node in net.graph.nodes for version in node.tops}
         self._known: dict[tuple[str, Shape, bytes], str] = {}
         self._layer = ""
-        self._ran = False
 
     # What a function for a layer may ask.
 
     def shape(self, version: Version) -> list[int]:
-        """Return the shape of a blob, with :data:`ANY` where a dimension depends on the batch."""
+        """Return the shape of a blob, with :data:`ANY` where a dimension depends on the batch or on the data."""
         return list(self._shapes[version])
-
-    def value(self, version: Version) -> np.ndarray:
-        """Return what a blob holds that depends on no input's values, float32: boxes made from shapes, for example."""
-        if not self._ran:
-            self.net.forward()
-            self._ran = True
-        return self.net.plan.blob(version).data.astype(np.float32)
 
     # What it may add.
 
@@ -264,24 +261,36 @@ class OnnxGraph:
                 op.name = new
         return new
 
-    def finish(self, outputs: Iterable[Version], inputs: Iterable[str]) -> None:
+    def finish(self, outputs: Sequence[Version], inputs: Iterable[str]) -> None:
         """Let every output of the net be a tensor of its name."""
         used = set(inputs)
         for version in outputs:
             tensor = self.names[version]
-            if tensor != version.name:
-                if tensor in used or tensor in self.constants:
+            if tensor in self.constants:
+                self.constants[version.name] = self.constants[tensor]
+            elif tensor != version.name:
+                if tensor in used:
                     self._layer = version.producer.name
                     self.nodes.append(helper.make_node("Identity", [tensor], [version.name], name=version.name))
                 else:
                     self._rename(tensor, version.name, 0)
                     self.names = {v: version.name if t == tensor else t for v, t in self.names.items()}
             used.add(version.name)
+        self._prune(version.name for version in outputs)
+
+    def _prune(self, outputs: Iterable[str]) -> None:
+        """Leave out what no output depends on: of some operators' results only the shape was read."""
+        needed, kept = set(outputs), []
+        for op in reversed(self.nodes):
+            if not needed.isdisjoint(op.output):
+                kept.append(op)
+                needed.update(_reads([op]))
+        self.nodes = kept[::-1]
+        self.constants = {name: array for name, array in self.constants.items() if name in needed}
 
     def initializers(self) -> list[TensorProto]:
-        """Return the constants that an operator reads."""
-        read = set(_reads(self.nodes))
-        return [numpy_helper.from_array(array, name) for name, array in self.constants.items() if name in read]
+        """Return the constants."""
+        return [numpy_helper.from_array(array, name) for name, array in self.constants.items()]
 
 
 def _reads(nodes: Iterable[NodeProto]) -> Iterator[str]:

@@ -20,11 +20,11 @@ PER_IMAGE = ("Convolution", "Deconvolution", "InnerProduct", "LRN", "Pooling", "
 
 
 def convertible_cases() -> Iterator[tuple[str, str, Case]]:
-    """Yield the golden cases but those of what differs in TRAIN, and a Filter whose selector is no batch."""
+    """Yield the golden cases but those of what differs in TRAIN."""
     for kind, number, case in golden_cases():
         text = str(case["prototxt"])
         trained = kind in ("BatchNorm", "Dropout") and str(case["phase"]) == "TRAIN"
-        if kind in mappings() and not trained and "use_global_stats: false" not in text and number != "165":
+        if kind in mappings() and not trained and "use_global_stats: false" not in text:
             # Layers that only let a gradient through to the input.
             text = re.sub(r'layer { name: "one.*\n', "", text).replace('"r', '"x')
             yield kind, number, {**case, "prototxt": np.array(text)}

@@ -69,11 +69,6 @@ def net(layers: str, shape: str = "dim: [4, 3]") -> Net:
             "it cuts the batch, whose size must be known: give it with --batch",
         ),
         (
-            'layer { name: "k" type: "DummyData" top: "k" dummy_data_param { shape { dim: 4 } } }'
-            'layer { name: "L" type: "Filter" bottom: "x" bottom: "k" top: "y" }',
-            "how many images it lets through depends on them, so that no batch may be fixed",
-        ),
-        (
             'layer { name: "L" type: "BatchNorm" bottom: "x" top: "y" batch_norm_param { use_global_stats: false } }',
             "it normalises by the statistics of each batch here",
         ),

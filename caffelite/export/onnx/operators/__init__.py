@@ -10,6 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from caffelite.export.onnx.graph import OnnxGraph
+from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import registry
 from caffelite.net.graph import Node
 
@@ -26,10 +27,16 @@ class Mapping(NamedTuple):
     convert : callable
     opset : int
         The least version of ONNX's operators that it takes.
+    varies : int or None
+        The axis of its tops whose size depends on the data.
+    detects : bool
+        It makes detections of a net's numbers, as the last layer.
     """
 
     convert: Convert
     opset: int
+    varies: int | None = None
+    detects: bool = False
 
 
 _MAPPINGS: dict[str, Mapping] = {}
@@ -39,12 +46,14 @@ _REFUSED: dict[str, str] = {}
 UNKNOWN = "no ONNX operators are known for it"
 
 
-def converts(*types: str, opset: int = 11) -> Callable[[Convert], Convert]:
-    """Register the function for layers of these types."""
+def converts(
+    *types: str, opset: int = 11, varies: int | None = None, detects: bool = False
+) -> Callable[[Convert], Convert]:
+    """Register the function for layers of these types; see :class:`Mapping`."""
 
     def register(function: Convert) -> Convert:
         for name in types:
-            _MAPPINGS[name] = Mapping(function, opset)
+            _MAPPINGS[name] = Mapping(function, opset, varies, detects)
         return function
 
     return register
@@ -61,6 +70,11 @@ def mappings() -> dict[str, Mapping]:
     for module in pkgutil.walk_packages(__path__, f"{__name__}."):
         importlib.import_module(module.name)
     return _MAPPINGS
+
+
+def mapping_of(layer: Layer) -> Mapping | None:
+    """Return how a layer becomes ONNX operators, if it does; one in place of a Python class as the type that it is."""
+    return mappings().get(layer.param.type) or mappings().get(layer.type)
 
 
 def refused(kind: str) -> str:

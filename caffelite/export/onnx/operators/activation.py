@@ -7,6 +7,7 @@ from onnx import TensorProto
 
 from caffelite.export.onnx.graph import OnnxGraph
 from caffelite.export.onnx.operators import Convert, converts
+from caffelite.layers.dropout import Dropout
 from caffelite.layers.shared.elementwise import ElementWise
 from caffelite.net.graph import Node
 
@@ -121,7 +122,14 @@ def affine(g: OnnxGraph, x: str, scale: float, shift: float) -> str:
     return g.add("Add", x, g.constant(shift)) if shift else x
 
 
-@converts("Dropout", "Split", "Silence", "MnActivation")
+@converts("Dropout")
+def _dropout(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
+    """Nothing, or what ``scale_train: false`` of several forks leaves to TEST."""
+    assert isinstance(node.layer, Dropout)
+    return [affine(g, x[0], node.layer.test_scale, 0)]
+
+
+@converts("Split", "Silence", "MnActivation")
 def _same(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """Pass the tensor on, as often as it is asked for."""
     return x * len(node.tops)

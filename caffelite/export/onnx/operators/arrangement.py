@@ -108,11 +108,9 @@ def _batch_reindex(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     return [g.add("Gather", x[0], g.add("Cast", x[1], to=TensorProto.INT64), axis=0)]
 
 
-@converts("Filter")
+@converts("Filter", varies=0)
 def _filter(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    """Compress, one for each bottom that is filtered; the shapes behind it must be those of any batch."""
-    if g.shape(node.tops[0])[0] != ANY:
-        node.layer.error("how many images it lets through depends on them, so that no batch may be fixed")
+    """Compress, one for each bottom that is filtered."""
     selector = x[-1] if len(node.bottoms[-1].shape) == 1 else g.reshape(x[-1], [ANY])
     chosen = g.add("Cast", selector, to=TensorProto.BOOL)
     return [g.add("Compress", name, chosen, axis=0) for name in x[:-1]]

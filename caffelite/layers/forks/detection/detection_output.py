@@ -58,7 +58,7 @@ class DetectionOutput(Layer):
         self.located = 1 if p.share_location else p.num_classes
         self._bound: list[tuple[int, Shape]] = []
 
-    def _limits(self, priors: int) -> tuple[int, int]:
+    def limits(self, priors: int) -> tuple[int, int]:
         """Return how many boxes of a class are looked at, and how many of an image are kept."""
         p = self.settings
         looked = p.nms_param.top_k if p.nms_param.HasField("top_k") and p.nms_param.top_k >= 0 else priors
@@ -66,14 +66,14 @@ class DetectionOutput(Layer):
         most = len(self.classes) * looked
         return looked, min(most, p.keep_top_k) if p.keep_top_k >= 0 else most
 
-    def _is_refined(self, bottoms: Sequence[Shape]) -> bool:
+    def is_refined(self, bottoms: Sequence[Shape]) -> bool:
         """Return whether the fourth bottom is the scores of a first stage, and not an image."""
         scores = count(bottoms[2]) // 4 * bottoms[0][0]
         return len(bottoms) > 4 or (len(bottoms) == 4 and count(bottoms[3]) == scores)
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         images, priors = check_predictions(self, bottoms, self.located, self.settings.num_classes)
-        if self._is_refined(bottoms):
+        if self.is_refined(bottoms):
             for j, each in enumerate((2, 4)[: len(bottoms) - 3], 3):
                 if not bottoms[j] or bottoms[j][0] != images or count(bottoms[j]) != images * priors * each:
                     self.shape_error(
@@ -82,7 +82,7 @@ class DetectionOutput(Layer):
                         "bottom",
                         j,
                     )
-        return [(1, 1, images * max(self._limits(priors)[1], 1), 7)]
+        return [(1, 1, images * max(self.limits(priors)[1], 1), 7)]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         bound = [(x.data.ctypes.data, x.shape) for x in bottoms]
@@ -102,7 +102,7 @@ class DetectionOutput(Layer):
         self.decoding: list[Call] = []
         self.objectness = None
         scaled = not p.variance_encoded_in_target
-        if self._is_refined([x.shape for x in bottoms]):
+        if self.is_refined([x.shape for x in bottoms]):
             self.objectness = bottoms[3].reshape(images, number, 2)[:, :, 1]
             if len(bottoms) > 4:
                 first = bottoms[4].reshape(images, number, 1, 4)
@@ -114,7 +114,7 @@ class DetectionOutput(Layer):
         self.decoding.append(kernels.decode(locations, priors, variances, self.boxes, p.code_type, scaled))
         self.given = bottoms[1].reshape(images, number, p.num_classes)
         self.scores = np.zeros((images, p.num_classes, number), self.given.dtype)
-        looked, _ = self._limits(number)
+        looked, _ = self.limits(number)
         self.suppression = kernels.Suppression(
             self.boxes, images * len(self.classes), looked, looked, p.nms_param.nms_threshold, p.nms_param.eta
         )
@@ -128,7 +128,7 @@ class DetectionOutput(Layer):
             self.scores.transpose(0, 2, 1)[nothing] = np.arange(self.settings.num_classes) == 0
         p, (images, priors, located, _) = self.settings, self.boxes.shape
         above = p.confidence_threshold if p.HasField("confidence_threshold") else _LOWEST
-        looked, _ = self._limits(priors)
+        looked, _ = self.limits(priors)
         for n in range(images):
             for k, c in enumerate(self.classes):
                 places = n * priors + kernels.ranked(self.scores[n, c], above, looked)
@@ -148,7 +148,7 @@ class DetectionOutput(Layer):
         which, place = np.nonzero(np.arange(kept.shape[1]) < number[:, None])
         box, label = kept[which, place], np.array(self.classes)[which]
         score = self.scores[image, label, box // located % priors]
-        _, most = self._limits(priors)
+        _, most = self.limits(priors)
         if len(score) > most:
             best = np.sort(kernels.ranked(score, most=most))
             box, label, score = box[best], label[best], score[best]

@@ -119,10 +119,14 @@ class PriorBox(Layer):
             np.clip(result, 0, 1, out=result)
         return result.reshape(-1, 4)
 
-    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        x, image, y = bottoms[0].shape, bottoms[1].shape, tops[0].data
-        values = np.empty(y.shape, y.dtype)
-        values[0, 0] = self.boxes((x[2], x[3]), self.image or (image[2], image[3])).reshape(-1)
+    def priors(self, features: Shape, image: Shape) -> np.ndarray:
+        """Return the top for bottoms of these shapes, in float64."""
+        values = np.empty(self.shapes(features, image)[0])
+        values[0, 0] = self.boxes((features[2], features[3]), self.image or (image[2], image[3])).reshape(-1)
         values[0, 1].reshape(-1, 4)[:] = list(self.settings.variance) or [float(_F(0.1))]
+        return values
+
+    def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        y = tops[0].data
         # The memory of the top may serve other blobs between passes.
-        return [partial(np.copyto, y, values)]
+        return [partial(np.copyto, y, self.priors(*(x.shape for x in bottoms)).astype(y.dtype))]

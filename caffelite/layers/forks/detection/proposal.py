@@ -16,7 +16,7 @@ from caffelite.layers.forks.detection.regions import rounded
 from caffelite.words import Shape, count, quoted, text_of
 
 #: Further out the exponential of a float32 is infinite.
-_FURTHEST = 80
+FURTHEST = 80
 #: ``key: number`` or ``key: [number, …]`` of the YAML in a ``param_str``.
 _SETTING = re.compile(r"""(['"]?)(\w+)\1\s*:\s*(?:!!python/tuple\s*)?(\[[^][]*\]|[^][,:\s]+)\s*(?:,\s*|$|(?<=\s))""")
 
@@ -91,12 +91,18 @@ class Proposal(Layer):
             self.shape_error(
                 f"takes the sizes of {scores[0]} images (height, width, factor), not {text_of(sizes)}", "bottom", 2
             )
-        return self._tops(scores[0] * self._limits(anchors * scores[2] * scores[3])[1])
+        return self._tops(scores[0] * self.limits(anchors * scores[2] * scores[3])[1])
 
-    def _limits(self, regions: int) -> tuple[int, int]:
+    def limits(self, regions: int) -> tuple[int, int]:
         """Return how many of so many regions are looked at and kept."""
         looked = min(self.looked, regions)
         return looked, min(self.kept, looked)
+
+    def anchors_at(self, height: int, width: int) -> np.ndarray:
+        """Return the anchors at all places of a map, row after row of it, ``places · anchors × 4``."""
+        shift = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)[:, :, None] * self.stride
+        places: np.ndarray = self.anchors + np.concatenate([shift, shift], axis=-1)
+        return places.reshape(-1, 4)
 
     def _tops(self, rows: int) -> Sequence[Shape]:
         return [(rows, 5), (rows,)][: len(self.param.top)]
@@ -106,12 +112,10 @@ class Proposal(Layer):
         regions = len(self.anchors) * height * width
         if (images, height, width) != self._planned:
             self._planned = images, height, width
-            shift = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)[:, :, None] * self.stride
-            places = self.anchors + np.concatenate([shift, shift], axis=-1)
-            #: The anchors at all places, row after row of the map, in each image.
-            self.places = np.tile(places.reshape(-1, 4), (images, 1)).astype(bottoms[0].data.dtype)
+            #: The anchors at all places in each image.
+            self.places = np.tile(self.anchors_at(height, width), (images, 1)).astype(bottoms[0].data.dtype)
             self.boxes = np.zeros_like(self.places)
-            looked, kept = self._limits(regions)
+            looked, kept = self.limits(regions)
             self.suppression = kernels.Suppression(self.boxes, images, looked, kept, self.threshold, pixels=True)
 
         def write() -> None:
@@ -138,7 +142,7 @@ class Proposal(Layer):
         large = (self.boxes[:, 2:] - self.boxes[:, :2] + 1 >= least).all(axis=1).reshape(images, regions)
         scores[~large] = -np.inf if self.drops_small else 0
         for n in range(images):
-            best = kernels.ranked(scores[n], most=self._limits(regions)[0])
+            best = kernels.ranked(scores[n], most=self.limits(regions)[0])
             self.suppression.fill(n, n * regions + best)
         self.suppression()
         box = np.concatenate([self.suppression.kept[n, : self.suppression.kept_counts[n]] for n in range(images)])
@@ -151,7 +155,7 @@ class Proposal(Layer):
         half = offsets.dtype.type(0.5)
         size = self.places[:, 2:] - self.places[:, :2] + 1
         centre = offsets[:, :2] * size + (self.places[:, :2] + half * size)
-        reach = half * (np.exp(np.minimum(offsets[:, 2:], _FURTHEST)) * size)
+        reach = half * (np.exp(np.minimum(offsets[:, 2:], FURTHEST)) * size)
         self.boxes[:, :2] = np.maximum(np.minimum(centre - reach, limits - 1), 0)
         self.boxes[:, 2:] = np.maximum(np.minimum(centre + reach, limits - 1), 0)
 

@@ -38,7 +38,7 @@ def _flow_warp(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     else:
         flat = [shape[0], 1, h * w]
         across, down = (
-            [g.reshape(one, flat) for one in _around(g, flow, place, size)]
+            [g.reshape(one, flat) for one in around(g, flow, place, size)]
             for (_, flow), place, size in zip(flows, at, (w, h), strict=True)
         )
         y = g.reshape(_between(g, g.reshape(x[0], [*shape[:2], h * w]), down, across, w, [1, shape[1], 1]), shape)
@@ -75,7 +75,7 @@ def _deformable_convolution(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[
         return [g.add("DeformConv", *inputs, group=group, offset_group=groups, **geometry)]
     each, number = channels // groups, taps * count(out)
     down, across = (
-        _around(g, g.reshape(one, [images, groups, 1, number]), np.zeros(()), n)
+        around(g, g.reshape(one, [images, groups, 1, number]), np.zeros(()), n)
         for one, n in zip(g.split(places, 3, [1, 1]), size, strict=True)
     )
     planes = g.reshape(x[0], [images, groups, each, count(size)])
@@ -113,7 +113,7 @@ def _inside(g: OnnxGraph, places: str, first: np.ndarray, end: np.ndarray) -> tu
     return inside, g.add("Where", inside, places, g.constant(0))
 
 
-def _around(g: OnnxGraph, place: str, start: np.ndarray, size: int) -> tuple[str, str, str]:
+def around(g: OnnxGraph, place: str, start: np.ndarray, size: int) -> tuple[str, str, str]:
     """Return the two elements that ``start + place`` lies between, int64, and how far it is from the first one."""
     before = g.add("Floor", place)
     behind = g.add("Min", g.add("Add", before, g.constant(1)), g.constant(size - 1 - start))
@@ -128,7 +128,7 @@ def _between(
 ) -> str:
     """Return what lies between four values of planes, each of which has as many rows as ``channels`` spreads it over.
 
-    Rows (``down``) and columns (``across``) are what :func:`_around` returns.
+    Rows (``down``) and columns (``across``) are what :func:`around` returns.
     """
     (top, bottom, from_top), (left, right, from_left) = down, across
 
@@ -136,12 +136,12 @@ def _between(
         start = g.add("Mul", first, g.integers(width))
         places = (g.add("Expand", g.add("Add", start, column), g.integers(channels)) for column in (left, right))
         one, two = (g.add("GatherElements", planes, place, axis=len(channels) - 1) for place in places)
-        return _mixed(g, one, two, from_left)
+        return mixed(g, one, two, from_left)
 
     one, two = row(top), row(bottom)
-    return _mixed(g, one, two, from_top)
+    return mixed(g, one, two, from_top)
 
 
-def _mixed(g: OnnxGraph, one: str, two: str, share: str) -> str:
+def mixed(g: OnnxGraph, one: str, two: str, share: str) -> str:
     """Return ``one + share * (two - one)``."""
     return g.add("Add", one, g.add("Mul", share, g.add("Sub", two, one)))

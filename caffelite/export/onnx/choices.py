@@ -1,0 +1,45 @@
+"""Layers that choose: boxes by their scores, images by a flag.
+
+Of scores that are nearly equal, rounding may make either the higher one; what is chosen differs then in number. So such
+a layer is held against a model on the values that the model has.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+
+from caffelite.net import Net
+from caffelite.net.graph import Version
+
+#: What becomes of a layer that makes detections: operators that make the same ones; nothing, and what it reads are
+#: outputs; one node that ONNX does not have and OpenCV reads.
+DETECTIONS = ("nms", "raw", "opencv")
+
+
+def chosen_from(net: Net) -> list[Version]:
+    """Return the blobs that such layers read, but inputs."""
+    choosing = (node for node in net.graph.nodes if node.layer.facts.dynamic)
+    read = (version for node in choosing for version in node.bottoms)
+    return [version for version in dict.fromkeys(read) if not version.producer.layer.facts.net_input]
+
+
+@contextmanager
+def choosing_from(net: Net, values: Mapping[Version, np.ndarray]) -> Iterator[dict[Version, np.ndarray]]:
+    """Let such layers read these values while the block runs the net; give what the net had computed in their place."""
+    own: dict[Version, np.ndarray] = {}
+
+    def give(position: int) -> None:
+        node = net.plan.units[position].first
+        for version in node.bottoms if node.layer.facts.dynamic else ():
+            blob = net.plan.blob(version)
+            if version in values and values[version].shape == blob.shape:
+                own.setdefault(version, blob.data.copy())
+                blob.data[...] = values[version]
+
+    before = net.hooks
+    net.hooks = {**before, "before_forward": [*before.get("before_forward", ()), give]}
+    try:
+        yield own
+    finally:
+        net.hooks = before
