@@ -146,6 +146,8 @@ def _rename_tops(items: list[_Item], renamed: dict[Version, Version]) -> None:
     """Let what is computed in place behind a layer that is gone be read under the name that is left."""
     names: dict[str, str] = {}
     for item in items:
+        if item.node.layer.facts.source:
+            continue
         item.param.bottom[:] = [names.get(name, name) for name in item.param.bottom]
         for old, new in zip(item.node.layer.param.top, item.param.top, strict=False):
             if old != new and item.param.type == item.node.layer.type:
@@ -159,8 +161,9 @@ def _is_label(version: Version) -> bool:
     return bool(version.readers) and all(
         reader.layer.facts.loss
         and j > 0
-        or not reader.layer.facts.differentiable
-        or j in reader.layer.facts.without_gradient
+        or reader.layer.facts.kind == "measure"
+        or j in reader.layer.facts.labels
+        or not reader.tops
         for reader, j in version.readers
     )
 

@@ -158,6 +158,20 @@ def test_losses_labels_and_training_are_gone() -> None:
     assert found.net.blobs["x"].shape == (1, 4, 8, 9)
 
 
+def test_what_gets_no_gradient_is_no_label() -> None:
+    text = """
+        layer { name: "in" type: "Input" top: "x" top: "c" top: "l"
+          input_param { shape { dim: [1, 2, 4] } shape { dim: [1, 2] } shape { dim: [1, 2] } } }
+        layer { name: "words" type: "Input" top: "w" input_param { shape { dim: [1, 2] } } }
+        layer { name: "table" type: "Embed" bottom: "w" top: "rows" embed_param { input_dim: 5 num_output: 4 } }
+        layer { name: "cat" type: "Concat" bottom: "x" bottom: "rows" top: "both" concat_param { axis: 2 } }
+        layer { name: "lstm" type: "LSTM" bottom: "both" bottom: "c" top: "h" recurrent_param { num_output: 2 } }
+        layer { name: "loss" type: "SoftmaxWithLoss" bottom: "h" bottom: "l" softmax_param { axis: 2 } }"""
+    found = fold(built(text))
+    assert [layer.type for layer in found.net.layers] == [*["Input"] * 3, "Embed", "Concat", "LSTM", "Softmax"]
+    assert found.net.inputs == ["x", "c", "w"]
+
+
 def test_every_type_that_folds_is_tested() -> None:
     types = {cls.type for cls in registry().values() if cls.facts.folds}
     assert types == {kind for kind in types if any(f'type: "{kind}"' in text for text, _ in CASES)} and len(types) == 4

@@ -64,6 +64,8 @@ def compare(net: Net, converted: Converted, seed: int = 1) -> list[Difference]:
     for size in [size for size in sizes for _ in range(_DRAWS)]:
         _resize(net, size)
         feeds = _drawn(net, rng)
+        # A model knows nothing of the run before.
+        net.load_state({key: np.zeros_like(array) for key, array in net.state().items()})
         net.forward()
         for version, theirs in zip(versions, session.run(None, feeds), strict=True):
             found = _difference(version, net.plan.blob(version).data, theirs)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from caffelite.net import Net
 from caffelite.net.graph import Node, Version
@@ -79,7 +80,7 @@ class OnnxGraph:
         name : str, optional
             What it is for the layer, part of its name: ``weight``, ``axes``.
         """
-        array = np.ascontiguousarray(values, dtype)
+        array = np.array(values, dtype, order="C")
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._known:
             self._known[key] = self._named(name or "constant")
@@ -95,11 +96,25 @@ class OnnxGraph:
         return self.add_many(operator, 1, *inputs, **attributes)[0]
 
     def add_many(self, operator: str, results: int, *inputs: str, **attributes: Any) -> list[str]:
-        """Add an operator with several results; return their names."""
-        names = [self._named(operator.lower()) for _ in range(results)]
+        """Add an operator with several results; return their names. One of constants alone is computed here and now."""
         given = {key: value for key, value in attributes.items() if value is not None}
+        if any(inputs) and self.constants.keys() >= set(filter(None, inputs)) and "body" not in given:
+            node = helper.make_node(operator, inputs, [f"y{j}" for j in range(results)], **given)
+            return [self.constant(y, y.dtype, operator.lower()) for y in self._computed(node)]
+        names = [self._named(operator.lower()) for _ in range(results)]
         self.nodes.append(helper.make_node(operator, inputs, names, name=names[0], **given))
         return names
+
+    def _computed(self, node: NodeProto) -> list[np.ndarray]:
+        """Return the results of an operator of constants."""
+        values = {name: self.constants[name] for name in node.input if name}
+        inputs = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+            for name, value in values.items()
+        ]
+        graph = helper.make_graph([node], "constants", inputs, [ValueInfoProto(name=y) for y in node.output])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
+        return [np.asarray(y) for y in ReferenceEvaluator(model).run(None, values)]
 
     # What is not the same in every opset.
 

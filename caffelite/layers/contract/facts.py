@@ -30,6 +30,9 @@ class Facts:
         Which data ``backward`` reads: "bottom", "top". What it does not read may be overwritten meanwhile.
     without_gradient : tuple of int
         The bottoms that never get a gradient (labels). An empty range of gradients: ``differentiable=False``.
+    labels : tuple of int
+        The bottoms of a layer that is no loss and no measure which hold labels all the same, so that a net in use has
+        neither.
     refuses_gradient : bool
         Where a net learns through one of these, that is an error, as Caffe has it for labels; False: they get none.
     differentiable : bool
@@ -89,6 +92,7 @@ class Facts:
     loss: bool = False
     backward_reads: frozenset[str] = frozenset({"bottom", "top"})
     without_gradient: tuple[int, ...] = ()
+    labels: tuple[int, ...] = ()
     refuses_gradient: bool = True
     differentiable: bool = True
     derivative: bool = True

@@ -8,8 +8,6 @@ import pytest
 from caffelite.errors import NetError
 from caffelite.export.onnx.check import TOLERANCE, compare
 from caffelite.export.onnx.convert import DEFAULT_OPSET, convert
-from caffelite.export.onnx.operators import mappings, refused
-from caffelite.layers.contract.registry import registry
 from caffelite.net import Net
 from caffelite.schema.documents import NetDocument
 from caffelite.schema.text import net_from_text
@@ -96,6 +94,12 @@ CASES = {
         """Local x0 > y0 local_param { num_output: 3 kernel_size: 2 stride: 2 bias_term: false
         weight_filler { type: "xavier" } }""",
     ),
+    "LSTM, whole sequences": (
+        "2 3 4 2",
+        """Permute x0 > x permute_param { order: 1 }
+        ContinuationIndicator x > cont continuation_indicator_param { time_step: 3 axis: 1 }
+        LSTM x cont > y0 recurrent_param { num_output: 3 }""",
+    ),
     "Lstm, indicated": (
         "6 2, 2, 4",
         """Power x1 > first power_param { scale: 0 }
@@ -165,13 +169,6 @@ CASES = {
 }
 #: What does nothing is read by something, so that there is a tensor to look at.
 PASSED = ("MnActivation", "Noise", "SeLuDropout", "SpatialDropout")
-FAMILIES = ("activation", "faces", "filters", "flow", "mobile", "normalization", "quantized", "regularization")
-FAMILIES += ("segmentation", "sequence")
-
-
-def family(kind: str) -> str:
-    """Return the folder of forks that a type is in."""
-    return registry()[kind].__module__.partition("caffelite.layers.forks.")[2].partition(".")[0]
 
 
 def document(case: tuple[str, str]) -> NetDocument:
@@ -273,10 +270,3 @@ def test_what_cannot_be_written_is_refused_with_the_reason(inputs: str, layers: 
     with pytest.raises(NetError, match=re.escape(expected)) as caught:
         convert(Net(document((inputs, layers)), TEST, learn=False))
     assert "case:" in str(caught.value)
-
-
-def test_every_type_of_these_families_has_a_mapping_or_a_reason() -> None:
-    types = [kind for kind in registry() if family(kind) in FAMILIES]
-    assert len(types) > 50
-    without = [kind for kind in types if kind not in mappings()]
-    assert [kind for kind in without if refused(kind).startswith("no ONNX operators")] == []

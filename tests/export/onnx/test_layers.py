@@ -4,19 +4,17 @@ import re
 from collections.abc import Iterator
 
 import numpy as np
-import onnxruntime
 import pytest
 from cases import Case, golden_cases, net_cases
+from onnx_runs import Arrays, agree, forward, run, twice
 from runner import layer_net
 
 from caffelite.export.onnx.convert import Converted, convert
 from caffelite.export.onnx.operators import mappings
-from caffelite.layers.input import Input
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
 from caffelite.words import TEST
 
-Arrays = dict[str, np.ndarray]
 #: Each image by itself, so that twice the images are twice the golden values; others are held against caffelite.
 PER_IMAGE = ("Convolution", "Deconvolution", "InnerProduct", "LRN", "Pooling", "SPP", "Im2col", "BatchNorm")
 
@@ -53,42 +51,6 @@ def made(case: Case) -> tuple[Net, Arrays]:
         values = case[name].reshape(shape) if name in case else rng.standard_normal(shape)
         inputs[name] = values.astype(np.float32)
     return net, inputs
-
-
-def run(converted: Converted, inputs: Arrays) -> Arrays:
-    """Run a model in ONNX Runtime; return its outputs."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    model = converted.model.SerializeToString()
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_outputs()]
-    feeds = {one.name: inputs[one.name] for one in session.get_inputs()}
-    return dict(zip(names, session.run(names, feeds), strict=True))
-
-
-def forward(net: Net, inputs: Arrays) -> Arrays:
-    """Run the net on inputs of any shape; return its outputs."""
-    for layer in net.layers:
-        if isinstance(layer, Input):
-            layer.top_shapes = [inputs[name].shape for name in layer.param.top]
-    net.reshape()
-    for name in net.inputs:
-        net.blobs[name].data[...] = inputs[name]
-    net.load_state({key: np.zeros_like(array) for key, array in net.state().items()})
-    net.forward()
-    return {name: net.blobs[name].data.copy() for name in net.outputs}
-
-
-def twice(inputs: Arrays) -> Arrays:
-    return {name: np.concatenate([x, x]) if x.ndim > 1 else x for name, x in inputs.items()}
-
-
-def agree(ours: Arrays, theirs: Arrays) -> None:
-    assert set(ours) == set(theirs)
-    for name, y in theirs.items():
-        finite = np.abs(np.where(np.isfinite(y), y, 0))
-        np.testing.assert_allclose(ours[name], y, rtol=0, atol=1e-4 * float(finite.max(initial=0)), err_msg=name)
 
 
 def agree_with_caffelite(net: Net, inputs: Arrays, opset: int = 13) -> Converted:
@@ -196,6 +158,41 @@ SETTINGS = [
 @pytest.mark.parametrize(("kind", "settings", "shapes"), SETTINGS)
 def test_settings(kind: str, settings: str, shapes: list[tuple[int, ...]]) -> None:
     agree_with_caffelite(*random_net(kind, settings, shapes))
+
+
+#: Nets that read x (4 × 3).
+SEVERAL = {
+    "images that a net lets through": """
+        layer { name: "t" type: "Threshold" bottom: "x" top: "t" }
+        layer { name: "k" type: "Slice" bottom: "t" top: "k" top: "rest" slice_param { slice_point: 1 } }
+        layer { name: "f" type: "Filter" bottom: "x" bottom: "rest" bottom: "k" top: "f" top: "g" }
+        layer { name: "y" type: "InnerProduct" bottom: "f" top: "y" inner_product_param { num_output: 2
+          weight_filler { type: "xavier" } } }
+        layer { name: "z" type: "Reshape" bottom: "y" top: "z" reshape_param { shape { dim: [1, -1] } } }""",
+    "streams of the batch": """
+        layer { name: "t" type: "Reshape" bottom: "x" top: "t" reshape_param { shape { dim: [3, -1, 1] } } }
+        layer { name: "c" type: "Reduction" bottom: "t" top: "c" reduction_param { axis: 2 } }
+        layer { name: "y" type: "LSTM" bottom: "t" bottom: "c" top: "y" recurrent_param { num_output: 2
+          weight_filler { type: "xavier" } } }""",
+    "a batch that is doubled and halved": """
+        layer { name: "a" type: "Power" bottom: "x" top: "a" power_param { scale: -1 } }
+        layer { name: "t" type: "Concat" bottom: "x" bottom: "a" top: "t" concat_param { axis: 0 } }
+        layer { name: "y" type: "Slice" bottom: "t" top: "y" top: "z" slice_param { axis: 0 } }""",
+    "a constant that is one of the outputs": """
+        layer { name: "t" type: "DummyData" top: "t" dummy_data_param { shape { dim: 3 }
+          data_filler { type: "constant" value: 2 } } }
+        layer { name: "c" type: "Exp" bottom: "t" top: "c" }
+        layer { name: "y" type: "Scale" bottom: "x" bottom: "t" top: "y" }""",
+}
+
+
+@pytest.mark.parametrize("layers", SEVERAL.values(), ids=SEVERAL)
+@pytest.mark.parametrize("opset", [11, 18])
+def test_several_layers(layers: str, opset: int) -> None:
+    text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [4, 3] } } }' + layers
+    net = Net(net_from_text(text, "net.prototxt"), TEST, keep=True, learn=False)
+    x = np.random.default_rng(2).standard_normal((4, 3)).astype(np.float32)
+    assert not agree_with_caffelite(net, {"x": x}, opset).fixed
 
 
 def random_net(kind: str, settings: str, shapes: list[tuple[int, ...]]) -> tuple[Net, Arrays]:

@@ -35,6 +35,8 @@ class Mapping(NamedTuple):
 _MAPPINGS: dict[str, Mapping] = {}
 #: Why there is no mapping, by type.
 _REFUSED: dict[str, str] = {}
+#: What is said of a type that has neither a mapping nor a reason.
+UNKNOWN = "no ONNX operators are known for it"
 
 
 def converts(*types: str, opset: int = 11) -> Callable[[Convert], Convert]:
@@ -65,9 +67,12 @@ def refused(kind: str) -> str:
     """Return why there is no mapping for a type."""
     mappings()
     facts = registry()[kind].facts
-    reason = "no ONNX operators are known for it"
+    reason = UNKNOWN
     if facts.loss:
-        reason = "it is a loss, which only training takes"
+        left = "" if facts.deploy == "dropped" else f", and what is left of it in use is {facts.deploy}"
+        reason = f"it is a loss, which only training takes{left}"
     elif facts.kind == "measure":
         reason = "it measures how good a net is, for which it takes labels"
+    elif facts.source:
+        reason = "it brings data into the net, which an Input layer stands for in use"
     return _REFUSED.get(kind, reason)

@@ -3,19 +3,17 @@
 import itertools
 from collections.abc import Sequence
 
-import numpy as np
+from onnx import TensorProto
 
 from caffelite.export.onnx.graph import ANY, END, OnnxGraph
 from caffelite.export.onnx.operators import converts
 from caffelite.layers.concat import Concat
 from caffelite.layers.crop import Crop
-from caffelite.layers.dummy_data import DummyData
 from caffelite.layers.slice import Slice
 from caffelite.net.graph import Node
 from caffelite.words import text_of
 
 _PROD, _SUM, _MAX = 0, 1, 2
-_INT64, _BOOL = 7, 9
 
 
 @converts("Concat")
@@ -70,10 +68,6 @@ def _reshape(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     if len(top) == 2 and len(bottom) > 1 and bottom[0] == top[0] and before[0] == after[0]:
         return [g.add("Flatten", x[0], axis=1)]
     if after.count(ANY) > 1:
-        # 0: as the bottom has it there.
-        kept = [i for i in range(min(len(top), len(bottom))) if bottom[i] == top[i] and before[i] == after[i] == ANY]
-        after = [0 if i in kept else n for i, n in enumerate(after)]
-    if after.count(ANY) > 1:
         node.layer.error(f"two axes of its top {text_of(top)} depend on the batch: give it with --batch")
     return [g.reshape(x[0], after)]
 
@@ -111,7 +105,7 @@ def _tile(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 
 @converts("BatchReindex")
 def _batch_reindex(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    return [g.add("Gather", x[0], g.add("Cast", x[1], to=_INT64), axis=0)]
+    return [g.add("Gather", x[0], g.add("Cast", x[1], to=TensorProto.INT64), axis=0)]
 
 
 @converts("Filter")
@@ -120,24 +114,5 @@ def _filter(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     if g.shape(node.tops[0])[0] != ANY:
         node.layer.error("how many images it lets through depends on them, so that no batch may be fixed")
     selector = x[-1] if len(node.bottoms[-1].shape) == 1 else g.reshape(x[-1], [ANY])
-    chosen = g.add("Cast", selector, to=_BOOL)
+    chosen = g.add("Cast", selector, to=TensorProto.BOOL)
     return [g.add("Compress", name, chosen, axis=0) for name in x[:-1]]
-
-
-@converts("Parameter")
-def _parameter(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    return [g.constant(node.layer.blobs[0].data, name="parameter")]
-
-
-@converts("DummyData")
-def _dummy_data(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    """Constants."""
-    layer = node.layer
-    assert isinstance(layer, DummyData)
-    for j, filler in enumerate(layer.fillers):
-        if filler.type != "constant":
-            layer.error(f"it draws numbers (filler {filler.type}), which no ONNX model can repeat", "data_filler", j)
-    return [
-        g.constant(np.full(shape, filler.value), name="data")
-        for shape, filler in zip(layer.top_shapes, layer.fillers, strict=True)
-    ]

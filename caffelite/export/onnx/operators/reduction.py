@@ -2,23 +2,28 @@
 
 from collections.abc import Sequence
 
+from onnx import TensorProto
+
 from caffelite.export.onnx.graph import ANY, END, OnnxGraph
 from caffelite.export.onnx.operators import converts
 from caffelite.layers.reduction import Reduction
 from caffelite.net.graph import Node
 from caffelite.words import count
 
-_FLOAT = 1
+_ABSOLUTE = 2
 #: By the number that Caffe's operation has.
-_OPERATORS = {1: "ReduceSum", 2: "ReduceL1", 3: "ReduceSumSquare", 4: "ReduceMean"}
+_OPERATORS = {1: "ReduceSum", 2: "ReduceSum", 3: "ReduceSumSquare", 4: "ReduceMean"}
 
 
 @converts("Reduction")
 def _reduction(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    """ReduceSum, ReduceL1, ReduceSumSquare or ReduceMean."""
+    """ReduceSum, ReduceSumSquare or ReduceMean."""
     layer, axes = node.layer, len(node.bottoms[0].shape)
     assert isinstance(layer, Reduction)
     values = x[0] if axes else g.unsqueeze(x[0], [0])
+    if layer.settings.operation == _ABSOLUTE:
+        # Not ReduceL1, which OpenVINO 2026.4 takes for a sum over all axes.
+        values = g.add("Abs", values)
     over = range(layer.first_axis(node.bottoms[0].shape), max(axes, 1))
     y = g.reduce(_OPERATORS[layer.settings.operation], values, over, keepdims=False)
     return [y if layer.settings.coeff == 1 else g.add("Mul", y, g.constant(layer.settings.coeff))]
@@ -46,10 +51,10 @@ def _largest(g: OnnxGraph, x: str, axis: int, dim: int, top_k: int, values: bool
     if values and top_k == 1:
         return g.reduce("ReduceMax", x, [axis])
     if not values and top_k == 1 and g.opset >= 12:
-        return g.add("Cast", g.add("ArgMax", x, axis=axis, select_last_index=1), to=_FLOAT)
+        return g.add("Cast", g.add("ArgMax", x, axis=axis, select_last_index=1), to=TensorProto.FLOAT)
     # TopK has the first of equal ones first, so it is given the last one first.
     turned = x if values else g.slice(x, [axis], [-1], [-END], [-1])
     largest, places = g.add_many("TopK", 2, turned, g.integers([top_k], "k"), axis=axis)
     if values:
         return largest
-    return g.add("Sub", g.constant(dim - 1), g.add("Cast", places, to=_FLOAT))
+    return g.add("Sub", g.constant(dim - 1), g.add("Cast", places, to=TensorProto.FLOAT))

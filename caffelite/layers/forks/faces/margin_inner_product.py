@@ -124,6 +124,7 @@ class _MarginInnerProduct(Loss):
         deploy="kept",
         backward_reads=frozenset({"bottom"}),
         without_gradient=(1,),
+        labels=(1,),
         refuses_gradient=False,
     )
     settings: LargeMarginInnerProductParameter | MarginInnerProductParameter

@@ -18,7 +18,7 @@ _PIXEL = 2
 class _Biased(Layer):
     """A layer that changes scores (``N × C × H × W``) by the labels in its second bottom."""
 
-    facts = Facts(bottoms=2, without_gradient=(1,), backward_reads=frozenset())
+    facts = Facts(bottoms=2, without_gradient=(1,), labels=(1,), backward_reads=frozenset())
     #: Labels that do not count.
     ignored: tuple[int, ...] = (-1,)
 
