@@ -167,8 +167,6 @@ CASES = {
     ),
     "Upsample, two scales": ("2 2 2 3", "Upsample x0 > y0 upsample_param { scale_h: 3 scale_w: 2 }"),
 }
-#: What does nothing is read by something, so that there is a tensor to look at.
-PASSED = ("MnActivation", "Noise", "SeLuDropout", "SpatialDropout")
 
 
 def document(case: tuple[str, str]) -> NetDocument:
@@ -226,9 +224,24 @@ def test_what_reads_between_values_is_another_operator_in_a_later_opset(name: st
     held(net, opset)
 
 
-@pytest.mark.parametrize("kind", PASSED)
-def test_what_only_trains_is_not_there(kind: str) -> None:
-    net = Net(document(("2 3 2 2", f"{kind} x0 > y0\nAbsVal y0 > y1")), TEST, keep=True, learn=False)
+@pytest.mark.parametrize(
+    ("inputs", "layer"),
+    [
+        ("2 3 2 2", "Noise x0 > y0"),
+        ("2 3 2 2", "SeLuDropout x0 > y0"),
+        ("2 3 2 2", "SpatialDropout x0 > y0"),
+        ("2 3 2 2", "ShuffleChannel x0 > y0 shuffle_channel_param { group: 3 }"),
+        ("2 3 2 2", "Transpose x0 > y0 transpose_param { dim: 0 dim: 1 dim: 2 dim: 3 }"),
+        ("2 3 2 2", "Flip x0 > y0 flip_param { flip_width: false }"),
+        ("2 3 2 2", "Interp x0 > y0 interp_param { zoom_factor: 1 }"),
+        ("2 3 2 2", "Upsample x0 > y0 upsample_param { scale: 1 }"),
+        ("2 3 2 2, 1 1 2 2", "Resample x0 x1 > y0"),
+        ("2 3 2 2, 1 1 2 2", "Downsample x0 x1 > y0"),
+        ("2 3 2 2, 2 1 2 2", "ChannelScale x0 x1 > y0 channel_scale_param { do_forward: false }"),
+    ],
+)
+def test_what_changes_nothing_is_not_there(inputs: str, layer: str) -> None:
+    net = Net(document((inputs, f"{layer}\nAbsVal y0 > y1")), TEST, keep=True, learn=False)
     assert [op.op_type for op in convert(net).model.graph.node] == ["Abs"]
     held(net)
 
