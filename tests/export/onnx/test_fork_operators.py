@@ -57,6 +57,10 @@ CASES = {
         """Correlation x0 x1 > y0 correlation_param { kernel_size: 3 max_displacement: 1 pad: 2 stride_1: 2
         correlation_type: SUBTRACT }""",
     ),
+    "Correlation, no displacement": (
+        "2 2 3 4, 2 2 3 4",
+        "Correlation x0 x1 > y0 correlation_param { kernel_size: 1 max_displacement: 0 correlation_type: SUBTRACT }",
+    ),
     "Correlation1D, to the right": (
         "2 2 3 6, 2 2 3 6",
         "Correlation1D x0 x1 > y0 correlation_param { kernel_size: 1 max_displacement: 2 pad: 2 single_direction: 1 }",
