@@ -1,8 +1,9 @@
 """Layers over time: LSTM, RNN, LSTMUnit.
 
 ONNX's own LSTM and RNN do not know ``cont``, with which a sequence begins in the middle of a pass, so the steps are a
-Scan. What a layer carries from one pass to the next is no part of the model: each run begins with hidden values of 0,
-unless they are given (``expose_hidden``).
+Scan; where a ContinuationIndicator says that each pass is a sequence, LSTM is ONNX's. What a layer carries from one
+pass to the next is no part of the model: each run begins with hidden values of 0, unless they are given
+(``expose_hidden``).
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 from caffelite.export.onnx.graph import ANY, OnnxGraph, Step
 from caffelite.export.onnx.operators import converts
+from caffelite.layers.forks.sequence.continuation_indicator import ContinuationIndicator
 from caffelite.layers.lstm import LSTM
 from caffelite.layers.shared.recurrence import Cells, Recurrence
 from caffelite.layers.shared.recurrent import Recurrent
@@ -21,7 +23,23 @@ from caffelite.net.graph import Node
 def _lstm(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     layer = node.layer
     assert isinstance(layer, LSTM)
+    if not layer.static and not layer.exposed and is_indicated(node):
+        return [sequences(g, layer, _values(g, node, layer, x[0]))]
     return _steps(g, node, layer, x, lstm_step(g, layer))
+
+
+def is_indicated(node: Node) -> bool:
+    """Whether ``cont`` says that each pass is one sequence in each stream."""
+    return isinstance(node.bottoms[1].producer.layer, ContinuationIndicator)
+
+
+def sequences(g: OnnxGraph, layer: Cells, x: str) -> str:
+    """Add ONNX's LSTM, whose gates are in another order: i, o, f, g; return the hidden values of all steps."""
+    rows = np.concatenate([gate * layer.size + np.arange(layer.size) for gate in (0, 2, 1, 3)])
+    from_x, from_h, bias = (layer.named()[name].data[rows] for name in ("x", "h", "bias"))
+    weights = [g.constant(one[None], name=name) for one, name in ((from_x, "weight"), (from_h, "recurrent"))]
+    biases = g.constant([[*bias, *np.zeros_like(bias)]], name="bias")
+    return g.squeeze(g.add("LSTM", x, *weights, biases, hidden_size=layer.size), [1])
 
 
 def lstm_step(g: OnnxGraph, layer: Cells) -> Step:
@@ -78,10 +96,8 @@ def times(g: OnnxGraph, layer: Recurrence, x: str, weights: str, bias: str) -> s
 
 def _steps(g: OnnxGraph, node: Node, layer: Recurrent, x: list[str], step: Step) -> list[str]:
     """Return the hidden values of all steps; with ``expose_hidden``, the last ones as well."""
-    shape = g.shape(node.bottoms[0])
-    _, _, inputs = layer.extent(*[version.shape for version in node.bottoms])
-    values = x[0] if len(shape) == 3 else g.reshape(x[0], [*shape[:2], inputs])
-    sums = times(g, layer, values, "x", "bias")
+    streams = g.shape(node.bottoms[0])[1]
+    sums = times(g, layer, _values(g, node, layer, x[0]), "x", "bias")
     if layer.static:
         rows = x[2] if len(node.bottoms[2].shape) == 2 else g.add("Flatten", x[2], axis=1)
         weights = g.constant(layer.named()["static"].data.T, name="static")
@@ -90,9 +106,16 @@ def _steps(g: OnnxGraph, node: Node, layer: Recurrent, x: list[str], step: Step)
     if layer.exposed:
         states = [g.squeeze(x[j], [0]) for j in layer.exposed]
     else:
-        states = [zeros(g, cont, shape[1], layer.size)] * len(layer.hidden)
+        states = [zeros(g, cont, streams, layer.size)] * len(layer.hidden)
     *last, hidden = g.scan(states, [sums, cont], layer.size, step)
     return [hidden, *[g.unsqueeze(state, [0]) for state in last[: len(layer.exposed)]]]
+
+
+def _values(g: OnnxGraph, node: Node, layer: Recurrent, x: str) -> str:
+    """Return what comes in as time steps × streams × values."""
+    shape = g.shape(node.bottoms[0])
+    _, _, inputs = layer.extent(*[version.shape for version in node.bottoms])
+    return x if len(shape) == 3 else g.reshape(x, [*shape[:2], inputs])
 
 
 def zeros(g: OnnxGraph, cont: str, streams: int, size: int) -> str:

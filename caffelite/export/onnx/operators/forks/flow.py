@@ -93,7 +93,7 @@ def _absolute(
     for v, u in product(*shifts):
         two = g.slice(around, [2, 3], [v, u], [v + extent[0], u + extent[1]], _steps(step, 2))
         maps.append(g.reduce("ReduceMean", g.add("Abs", g.add("Sub", one, two)), [1]))
-    return g.add("Concat", *maps, axis=1)
+    return maps[0] if len(maps) == 1 else g.add("Concat", *maps, axis=1)
 
 
 def _products(

@@ -19,7 +19,11 @@ def _normalize(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     assert isinstance(layer, Normalize)
     across = not layer.plain and layer.settings.across_spatial
     axes = list(range(1, len(shape))) if across else [1]
-    total = g.reduce("ReduceL1" if layer.absolute else "ReduceSumSquare", x[0], axes)
+    if layer.absolute:
+        # Not ReduceL1, which OpenVINO 2026.4 takes for a sum over all axes.
+        total = g.reduce("ReduceSum", g.add("Abs", x[0]), axes)
+    else:
+        total = g.reduce("ReduceSumSquare", x[0], axes)
     total = g.add("Add", total, g.constant(PLAIN_EPS if layer.plain else layer.settings.eps, name="eps"))
     norms = total if layer.absolute else g.add("Sqrt", total)
     y = g.add("Div", x[0], norms)

@@ -24,13 +24,13 @@ def _resample(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
         return [y]
     scales = [np.float32(n) / np.float32(m) for n, m in zip(before[-2:], after[-2:], strict=True)]
     if scales == [1, 1]:
-        return x
-    if scales[0] != scales[1] or (p.antialias and scales[0] > 1):
+        return x[:1]
+    # A cubic Resize could have them, with ``exclude_outside``, but OpenVINO 2026.4 does not read that.
+    if p.type == CUBIC or scales[0] != scales[1] or (p.antialias and scales[0] > 1):
         return [_product(g, y, layer.matrices(before, after))]
-    cubic = {"mode": "cubic", "cubic_coeff_a": -0.5, "exclude_outside": 1}
     shape = g.shape(node.bottoms[0])
-    kind = cubic if p.type == CUBIC else {"mode": "linear"}
-    return [g.resize(y, shape, [*shape[:-2], *after[-2:]], coordinate_transformation_mode="half_pixel", **kind)]
+    modes = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    return [g.resize(y, shape, [*shape[:-2], *after[-2:]], **modes)]
 
 
 @converts("Downsample")
@@ -39,7 +39,7 @@ def _downsample(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     layer, before, after = node.layer, node.bottoms[0].shape, node.tops[0].shape
     assert isinstance(layer, Downsample)
     if before[-2:] == after[-2:]:
-        return x
+        return x[:1]
     axes = layer.matrices(before, after)
     unknown = g.add("IsNaN", x[0])
     total = _product(g, g.add("Where", unknown, g.constant(0), x[0]), axes)

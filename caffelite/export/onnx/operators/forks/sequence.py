@@ -6,8 +6,7 @@ import numpy as np
 
 from caffelite.export.onnx.graph import ANY, OnnxGraph
 from caffelite.export.onnx.operators import converts
-from caffelite.export.onnx.operators.recurrent import lstm_step, times, zeros
-from caffelite.layers.forks.sequence.continuation_indicator import ContinuationIndicator
+from caffelite.export.onnx.operators.recurrent import is_indicated, lstm_step, sequences, times, zeros
 from caffelite.layers.forks.sequence.lstm import Lstm
 from caffelite.net.graph import Node
 
@@ -34,10 +33,14 @@ def reversed_along(g: OnnxGraph, x: str, axes: Sequence[int]) -> str:
 
 @converts("ContinuationIndicator")
 def _continuation_indicator(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    shape = g.shape(node.tops[0])
-    if ANY in shape:
-        node.layer.error("it has a number for each stream of the batch, whose size must be known: give it with --batch")
-    indicator = np.ones(shape)
+    """A constant; of one stream where their number depends on the batch, if all that reads it is ONNX's LSTM."""
+    layer, (steps, streams) = node.layer, g.shape(node.tops[0])
+    if streams == ANY:
+        readers = [reader.layer.param.type for reader, _ in node.tops[0].readers]
+        if not readers or set(readers) - {"LSTM", "Lstm"}:
+            layer.error("it has a number for each stream of the batch, whose size must be known: give it with --batch")
+        streams = 1
+    indicator = np.ones((steps, streams))
     indicator[0] = 0
     return [g.constant(indicator)]
 
@@ -51,22 +54,13 @@ def _lstm(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     time = ANY if shape[0] == ANY else time
     streams = ANY if shape[1] == ANY and shape[0] != ANY else streams
     values = x[0] if shape == [time, streams, inputs] else g.reshape(x[0], [time, streams, inputs])
-    if layer.indicated and not isinstance(node.bottoms[1].producer.layer, ContinuationIndicator):
+    if layer.indicated and not is_indicated(node):
         cont = g.reshape(x[1], [time, streams, 1])
         start = zeros(g, cont, streams, layer.size)
         *_, hidden = g.scan(
             [start, start], [times(g, layer, values, "x", "bias"), cont], layer.size, lstm_step(g, layer)
         )
     else:
-        hidden = g.squeeze(_sequences(g, layer, values), [1])
+        hidden = sequences(g, layer, values)
     after = g.shape(node.tops[0])
     return [hidden if len(after) == 3 else g.reshape(hidden, after)]
-
-
-def _sequences(g: OnnxGraph, layer: Lstm, x: str) -> str:
-    """Add ONNX's LSTM, whose gates are in another order: i, o, f, g."""
-    order = [gate * layer.size + np.arange(layer.size) for gate in (0, 2, 1, 3)]
-    rows = np.concatenate(order)
-    from_x, from_h, bias = (blob.data[rows] for blob in layer.blobs)
-    weights = [g.constant(one[None], name=name) for one, name in ((from_x, "weight"), (from_h, "recurrent"))]
-    return g.add("LSTM", x, *weights, g.constant([[*bias, *np.zeros_like(bias)]], name="bias"), hidden_size=layer.size)
