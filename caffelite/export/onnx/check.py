@@ -208,9 +208,9 @@ def _differences(
         for _ in range(_DRAWS):
             feeds = _drawn(net, converted, rng)
             theirs = session.run(names, feeds)
-            with choosing_from(net, dict(zip(versions, theirs, strict=True))) as own:
+            with choosing_from(net, dict(zip(versions, theirs, strict=True))):
                 forward_afresh(net)
-            for difference in _with_rounding(net, versions, theirs, own):
+            for difference in _with_rounding(net, versions, theirs):
                 worst[difference.blob] = _worse(difference, worst.get(difference.blob))
     return list(worst.values())
 
@@ -221,14 +221,9 @@ def _worse(one: Difference, other: Difference | None) -> Difference:
     return other
 
 
-def _with_rounding(
-    net: Net, versions: Sequence[Version], theirs: Sequence[np.ndarray], own: Mapping[Version, np.ndarray]
-) -> list[Difference]:
-    """Return the differences, with whether rounding makes those that are too large.
-
-    ``own`` holds what the net has computed of some blobs, where it is not what they hold.
-    """
-    ours = [own.get(version, net.plan.blob(version).data) for version in versions]
+def _with_rounding(net: Net, versions: Sequence[Version], theirs: Sequence[np.ndarray]) -> list[Difference]:
+    """Return the differences, with whether rounding makes those that are too large."""
+    ours = [net.plan.blob(version).data for version in versions]
     told = [_difference(*one) for one in zip(versions, ours, theirs, strict=True)]
     large = [j for j, d in enumerate(told) if not d.agrees and theirs[j].shape == versions[j].shape]
     if large:
