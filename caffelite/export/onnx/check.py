@@ -108,7 +108,7 @@ def compare_file(net: Net, converted: Converted, path: Path, seed: int = 1) -> l
     where nobody looks between them. Another file is made beside it meanwhile.
     """
     with _refusals(path):
-        onnx.checker.check_model(path, full_check=True)
+        onnx.checker.check_model(str(path), full_check=True)
         worst = {d.blob: d for d in _compare_all(net, converted, path, seed)}
         for difference in _compare_outputs(net, converted, path, seed):
             worst[difference.blob] = _worse(difference, worst.get(difference.blob))
@@ -142,7 +142,7 @@ def _compare_outputs(net: Net, converted: Converted, path: Path, seed: int) -> l
 def _session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager
