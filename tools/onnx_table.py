@@ -24,8 +24,8 @@ hand. [Converting](convert.md) is the page about the files.
 - *forks*: who has it, where BVLC's Caffe has not.
 - *operators*: those of all its cases in opset 13, or the first that it takes; each case needs some of them.
 - *opset*: the first that it takes; every later one up to 21 will do.
-- *golden*: cases of what BVLC Caffe 1.0 computed, and *nets*: of small nets, that ONNX Runtime agrees with to 1e-4 of the
-  largest value.
+- *golden*: cases of what BVLC Caffe 1.0 computed, and *nets*: of small nets, that ONNX Runtime agrees with to 1e-4 of
+  the largest value.
 """
 TITLES = ("type", "forks", "operators", "opset", "golden", "nets")
 

@@ -153,9 +153,8 @@ def _sentences(told: dict[str, Any], file: Path, differences: "list[Difference]"
         f"{told['blobs']} blobs)",
     ]
     if told["rounding"]:
-        lines.append(
-            f"more than 1e-4 is where rounding makes as much of a difference: {', '.join(map(quoted, told['rounding']))}"
-        )
+        names = ", ".join(map(quoted, told["rounding"]))
+        lines.append(f"rounding makes as much of a difference, where it is more than 1e-4: {names}")
     if told["fixed"]:
         lines.insert(1, f"the batch is of one size: {told['fixed']}")
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """What is done to an image before a net reads it: order of channels, mean and scale."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -63,14 +64,14 @@ class Preprocessing:
             mean = _array(Path(self.param.mean_file), self.source)
         else:
             mean = read_mean(self.param, shape[0], lambda setting: self.source)
-        mean = mean.reshape(mean.shape[-3:] if mean.ndim >= 3 else (-1, 1, 1))
-        height, width = mean.shape[-2:]
-        spare = (0, 0) if height == width == 1 else (height - shape[1], width - shape[2])
-        if len(mean) not in (1, shape[0]) or min(spare) < 0:
+        size: Shape = mean.shape[-3:] if mean.ndim >= 3 else (mean.size, 1, 1)
+        spare = (0, 0) if size[1:] == (1, 1) else (size[1] - shape[1], size[2] - shape[2])
+        if mean.size != math.prod(size) or size[0] not in (1, shape[0]) or min(spare) < 0:
             raise DataError(
-                f"{self.source}: the mean {self.param.mean_file} is {text_of(mean.shape)}, too little for images of "
-                f"{text_of(shape)}"
+                f"{self.source}: the mean {self.param.mean_file} is {text_of(mean.shape)}, which does not cover images "
+                f"of {text_of(shape)}"
             )
+        mean = mean.reshape(size)
         top, left = (n // 2 for n in spare)
         return np.ascontiguousarray(mean[:, top : top + shape[1], left : left + shape[2]])
 

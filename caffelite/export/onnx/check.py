@@ -110,7 +110,7 @@ def compare_file(net: Net, converted: Converted, path: Path, seed: int = 1) -> l
     :func:`~caffelite.export.onnx.convert.cut_foreign`). Other files are made beside it meanwhile.
     """
     with _refusals(path), _known(converted, path) as known:
-        onnx.checker.check_model(known, full_check=True)
+        onnx.checker.check_model(str(known), full_check=True)
         worst = {d.blob: d for d in _compare_all(net, converted, known, seed)}
         for difference in _compare_outputs(net, converted, known, seed):
             worst[difference.blob] = _worse(difference, worst.get(difference.blob))
@@ -178,7 +178,7 @@ def _names(converted: Converted, versions: Sequence[Version]) -> list[str]:
 def _session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager

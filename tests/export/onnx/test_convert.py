@@ -175,7 +175,13 @@ def test_an_input_called_image_is_another_tensor():
     [
         (INPUT + CONVOLUTION, "1,2", DataError, "mean_value is given 2 times for 3 channels"),
         (INPUT + CONVOLUTION, "none.npy", DataError, '"none.npy" is neither numbers with commas between'),
-        (INPUT + CONVOLUTION, "small.npy", DataError, "the mean small.npy is 3×4×4, too little for images of 3×8×8"),
+        (
+            INPUT + CONVOLUTION,
+            "small.npy",
+            DataError,
+            "the mean small.npy is 3×4×4, which does not cover images of 3×8×8",
+        ),
+        (INPUT + CONVOLUTION, "four.npy", DataError, "the mean four.npy is 2×3×8×8, which does not cover"),
         (INPUT + CONVOLUTION, "text.npy", DataError, "text.npy is no array that can be read"),
         ((INPUT + CONVOLUTION).replace("dim: 3", "dim: 4"), "1", NetError, "preprocessing is for images of 1 or 3"),
         (INPUT.replace("dim: 8", "") + PRODUCT.replace("conv", "data"), "1", NetError, "one input, of images"),
@@ -184,6 +190,7 @@ def test_an_input_called_image_is_another_tensor():
 def test_preprocessing_that_does_not_fit(text, mean, error, said, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save("small.npy", np.zeros((3, 4, 4)))
+    np.save("four.npy", np.zeros((2, 3, 8, 8)))
     Path("text.npy").write_text("no array")
     with pytest.raises(error, match=said):
         convert(built(text), preprocessing=with_mean(None, mean, None, "BGR"))

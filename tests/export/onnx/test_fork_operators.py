@@ -68,12 +68,18 @@ CASES = {
         """DeformableConvolution x0 x1 > y0 deformable_convolution_param { num_output: 2 kernel_size: 2 pad: 1 stride: 2
         dilation: 2 bias_term: false deformable_group: 1 weight_filler { type: "xavier" } }""",
     ),
+    "DeformableConvolution, groups": (
+        "2 4 5 6, 2 36 5 6",
+        """DeformableConvolution x0 x1 > y0 deformable_convolution_param { num_output: 6 kernel_size: 3 pad: 1 group: 2
+        deformable_group: 2 weight_filler { type: "xavier" } }""",
+    ),
     "Downsample": ("2 2 7 9", "Downsample x0 > y0 downsample_param { top_height: 3 top_width: 5 }"),
     "Downsample, NaN": (
         "2 2 8 11",
         """Log x0 > l log_param { shift: 1 }
         Downsample l > y0 downsample_param { top_height: 3 top_width: 5 }""",
     ),
+    "FlowWarp": ("2 2 4 5, 2 2 4 5", "FlowWarp x0 x1 > y0"),
     "FlowWarp, NaN": (
         "2 2 4 5, 2 2 4 5",
         """Log x1 > flow
@@ -204,9 +210,23 @@ def test_other_settings_are_the_same_in_onnx_runtime(name: str) -> None:
     held(Net(document(CASES[name]), TEST, keep=True, learn=False))
 
 
-@pytest.mark.parametrize("opset", [11, 16, 20])
-def test_flow_warp_is_another_operator_in_a_later_opset(opset: int) -> None:
-    held(Net(document(("2 2 4 5, 2 2 4 5", "FlowWarp x0 x1 > y0")), TEST, keep=True, learn=False), opset)
+@pytest.mark.parametrize(
+    ("name", "opset", "operator"),
+    [
+        ("FlowWarp", 11, "GatherElements"),
+        ("FlowWarp", 16, "GridSample"),
+        ("FlowWarp", 20, "GridSample"),
+        ("FlowWarp, NaN", 16, "GridSample"),
+        ("FlowWarp, one row", 16, "GatherElements"),
+        ("DeformableConvolution, a stride", 18, "GatherElements"),
+        ("DeformableConvolution, a stride", 19, "DeformConv"),
+        ("DeformableConvolution, groups", 19, "DeformConv"),
+    ],
+)
+def test_what_reads_between_values_is_another_operator_in_a_later_opset(name: str, opset: int, operator: str) -> None:
+    net = Net(document(CASES[name]), TEST, keep=True, learn=False)
+    assert operator in {op.op_type for op in convert(net, opset).model.graph.node}
+    held(net, opset)
 
 
 @pytest.mark.parametrize("kind", PASSED)

@@ -60,6 +60,10 @@ def net(layers: str, shape: str = "dim: [4, 3]") -> Net:
             "it searches the batch, whose size must be known: give it with --batch",
         ),
         (
+            'layer { name: "L" type: "Im2col" bottom: "x" top: "y" convolution_param { kernel_size: 2 axis: 0 } }',
+            "its channels are the batch, whose size must be known: give it with --batch",
+        ),
+        (
             'layer { name: "t" type: "Tile" bottom: "x" top: "t" tile_param { axis: 0 tiles: 2 } }'
             'layer { name: "L" type: "Crop" bottom: "t" bottom: "x" top: "y" crop_param { axis: 0 offset: [1, 0] } }',
             "it cuts the batch, whose size must be known: give it with --batch",

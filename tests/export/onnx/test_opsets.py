@@ -12,7 +12,7 @@ from caffelite.net import Net
 from caffelite.schema.text import net_from_text
 from caffelite.words import TEST
 
-#: A layer each: its type, its settings, and how many tops it has; the bottom is x (2 × 4 × 6 × 5), and the first top of
+#: A layer each: its type, its settings, and how many tops it has; the bottom is x (2 × 4 × 5 × 6), and the first top of
 #: the second Pooling, for example, is Pooling2.
 LAYERS = [
     ("AbsVal", "", 1),
@@ -24,7 +24,7 @@ LAYERS = [
     ("Bias", "bias_param { axis: 2 num_axes: 2 }", 1),
     ("Clip", "clip_param { min: -0.5 max: 1 }", 1),
     ("Convolution", "convolution_param { num_output: 6 kernel_size: 3 pad: 1 stride: 2 group: 2 }", 1),
-    ("Deconvolution", "convolution_param { num_output: 4 kernel_size: 4 stride: 2 pad: 1 group: 4 }", 1),
+    ("Deconvolution", "convolution_param { num_output: 6 kernel_size: 3 stride: 2 pad: 1 group: 2 }", 1),
     ("ELU", "elu_param { alpha: 0.5 }", 1),
     ("Exp", "exp_param { base: 2 scale: 0.5 shift: 1 }", 1),
     ("Flatten", "", 1),
@@ -79,7 +79,7 @@ layer { name: "number" type: "Power" bottom: "Threshold" top: "number" power_par
 layer { name: "table" type: "Embed" bottom: "number" top: "table" embed_param { input_dim: 3 num_output: 2 } }
 layer { name: "offset" type: "Parameter" top: "offset" parameter_param { shape { dim: 4 } } }
 layer { name: "shift" type: "Bias" bottom: "x" bottom: "offset" top: "shift" bias_param { axis: 1 } }
-layer { name: "two" type: "DummyData" top: "two" dummy_data_param { shape { dim: 5 }
+layer { name: "two" type: "DummyData" top: "two" dummy_data_param { shape { dim: 6 }
   data_filler { type: "constant" value: 2 } } }
 layer { name: "double" type: "Scale" bottom: "x" bottom: "two" top: "double" scale_param { axis: 3 } }
 layer { name: "first" type: "DummyData" top: "first" dummy_data_param { shape { dim: 3 } } }
@@ -100,7 +100,7 @@ layer { name: "silence" type: "Silence" bottom: "chosen" }
 
 
 def net_of_all() -> Net:
-    text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 4, 6, 5] } } }\n'
+    text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 4, 5, 6] } } }\n'
     times = Counter[str]()
     for kind, settings, tops in LAYERS:
         times[kind] += 1
@@ -124,7 +124,7 @@ def net() -> Net:
 @pytest.fixture(scope="module")
 def runs(net: Net) -> list[tuple[Arrays, Arrays]]:
     """Inputs and outputs, of one batch and of twice as many images."""
-    x = np.random.default_rng(2).standard_normal((2, 4, 6, 5)).astype(np.float32)
+    x = np.random.default_rng(2).standard_normal((2, 4, 5, 6)).astype(np.float32)
     return [(inputs, forward(net, inputs)) for inputs in (twice({"x": x}), {"x": x})]
 
 

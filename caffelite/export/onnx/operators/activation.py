@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from onnx import TensorProto
+
 from caffelite.export.onnx.graph import OnnxGraph
 from caffelite.export.onnx.operators import Convert, converts
 from caffelite.layers.dropout import Dropout
@@ -56,7 +58,7 @@ def _relu6(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 @converts("Threshold")
 def _threshold(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     bound = g.constant(node.layer.param.threshold_param.threshold)
-    return [g.add("Cast", g.add("Greater", x[0], bound), to=1)]
+    return [g.add("Cast", g.add("Greater", x[0], bound), to=TensorProto.FLOAT)]
 
 
 @converts("Power")

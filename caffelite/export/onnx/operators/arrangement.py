@@ -3,6 +3,8 @@
 import itertools
 from collections.abc import Sequence
 
+from onnx import TensorProto
+
 from caffelite.export.onnx.graph import ANY, END, OnnxGraph
 from caffelite.export.onnx.operators import converts
 from caffelite.layers.concat import Concat
@@ -12,7 +14,6 @@ from caffelite.net.graph import Node
 from caffelite.words import text_of
 
 _PROD, _SUM, _MAX = 0, 1, 2
-_INT64, _BOOL = 7, 9
 
 
 @converts("Concat")
@@ -104,12 +105,12 @@ def _tile(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 
 @converts("BatchReindex")
 def _batch_reindex(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    return [g.add("Gather", x[0], g.add("Cast", x[1], to=_INT64), axis=0)]
+    return [g.add("Gather", x[0], g.add("Cast", x[1], to=TensorProto.INT64), axis=0)]
 
 
 @converts("Filter", varies=0)
 def _filter(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """Compress, one for each bottom that is filtered."""
     selector = x[-1] if len(node.bottoms[-1].shape) == 1 else g.reshape(x[-1], [ANY])
-    chosen = g.add("Cast", selector, to=_BOOL)
+    chosen = g.add("Cast", selector, to=TensorProto.BOOL)
     return [g.add("Compress", name, chosen, axis=0) for name in x[:-1]]

@@ -46,7 +46,8 @@ def _rnn(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 
     def step(states: list[str], elements: list[str]) -> tuple[list[str], list[str]]:
         sums, cont = elements
-        entered = g.add("MatMul", g.add("Mul", states[0], cont), recurrent)
+        # Not (cont h) Wh, as Caffe has it, of which OpenVINO 2026.4 makes a cell that does not know cont.
+        entered = g.add("Mul", g.add("MatMul", states[0], recurrent), cont)
         hidden = g.add("Tanh", g.add("Add", sums, entered))
         return [hidden], [hidden]
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+from onnx import TensorProto
+
 from caffelite.export.onnx.graph import ANY, END, OnnxGraph
 from caffelite.export.onnx.operators import converts
 from caffelite.layers.reduction import Reduction
 from caffelite.net.graph import Node
 from caffelite.words import count
 
-_FLOAT = 1
 _ABSOLUTE = 2
 #: By the number that Caffe's operation has.
 _OPERATORS = {1: "ReduceSum", 2: "ReduceSum", 3: "ReduceSumSquare", 4: "ReduceMean"}
@@ -50,10 +51,10 @@ def _largest(g: OnnxGraph, x: str, axis: int, dim: int, top_k: int, values: bool
     if values and top_k == 1:
         return g.reduce("ReduceMax", x, [axis])
     if not values and top_k == 1 and g.opset >= 12:
-        return g.add("Cast", g.add("ArgMax", x, axis=axis, select_last_index=1), to=_FLOAT)
+        return g.add("Cast", g.add("ArgMax", x, axis=axis, select_last_index=1), to=TensorProto.FLOAT)
     # TopK has the first of equal ones first, so it is given the last one first.
     turned = x if values else g.slice(x, [axis], [-1], [-END], [-1])
     largest, places = g.add_many("TopK", 2, turned, g.integers([top_k], "k"), axis=axis)
     if values:
         return largest
-    return g.add("Sub", g.constant(dim - 1), g.add("Cast", places, to=_FLOAT))
+    return g.add("Sub", g.constant(dim - 1), g.add("Cast", places, to=TensorProto.FLOAT))

@@ -4,14 +4,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from onnx import TensorProto
 
 from caffelite.export.onnx.graph import ANY, OnnxGraph
 from caffelite.export.onnx.operators import converts
 from caffelite.layers.convolution import Convolution
 from caffelite.layers.inner_product import InnerProduct
 from caffelite.net.graph import Node
-
-_INT64 = 7
 
 
 def _weights(g: OnnxGraph, node: Node) -> list[str]:
@@ -32,6 +31,8 @@ def _deconvolution(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 def _im2col(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """Conv with a filter for each channel and tap, which is 1 at that tap."""
     assert isinstance(node.layer, Convolution)
+    if g.shape(node.bottoms[0])[node.layer.axis(node.layer.settings.axis, node.bottoms[0].shape)] == ANY:
+        node.layer.error("its channels are the batch, whose size must be known: give it with --batch", "axis")
     _, channels, (_, kernel, *_) = node.layer.sizes(node.bottoms[0].shape)
     taps = np.eye(math.prod(kernel)).reshape(-1, 1, *kernel)
     filters = np.tile(taps, (channels, *[1] * (taps.ndim - 1)))
@@ -79,5 +80,5 @@ def _inner_product(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 def _embed(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """Gather of rows of the weights."""
     weights, *bias = _weights(g, node)
-    y = g.add("Gather", weights, g.add("Cast", x[0], to=_INT64), axis=0)
+    y = g.add("Gather", weights, g.add("Cast", x[0], to=TensorProto.INT64), axis=0)
     return [g.add("Add", y, *bias) if bias else y]

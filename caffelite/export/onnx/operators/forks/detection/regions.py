@@ -267,13 +267,10 @@ def _between(
     g: OnnxGraph, table: str, start: str, rows: Places, columns: Places, size: Shape, axes: int
 ) -> tuple[str, str]:
     """Return the values between four places each, with an axis more, and which of them are inside."""
-    (first_row, *two_rows), (first_column, *two_columns) = (
-        around(g, one.place, n) for one, n in zip((rows, columns), size, strict=True)
+    (*two_rows, down), (*two_columns, across) = (
+        around(g, one.place, np.zeros(()), n) for one, n in zip((rows, columns), size, strict=True)
     )
-    down, across = (
-        g.unsqueeze(g.add("Sub", one.place, first), [axes])
-        for one, first in ((rows, first_row), (columns, first_column))
-    )
+    down, across = (g.unsqueeze(share, [axes]) for share in (down, across))
 
     def between_columns(row: str) -> str:
         left, right = (_gathered(g, table, start, row, column, size[1]) for column in two_columns)
