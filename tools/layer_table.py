@@ -62,7 +62,7 @@ def table() -> str:
         gradient[names[kind]] += any(key.startswith(("gx", "gw")) for key in case)
         blobs.setdefault(names[kind], set()).add(blobs_of(case))
     for kind, _, case in net_cases():
-        gradient[names[kind]] += 1
+        gradient[names[kind]] += registry()[kind].facts.differentiable
         blobs.setdefault(names[kind], set()).add(blobs_of(case))
     rows = [["type", "what", "forks", "bottoms", "tops", "settings", "blobs", "golden", "gradient"]]
     rows += [["---"] * 3 + ["--:"] * 2 + ["---"] + ["--:"] * 3]

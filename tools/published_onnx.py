@@ -1,6 +1,7 @@
-"""The published nets as ONNX files: each converted with random weights, and held against caffelite in ONNX Runtime.
+"""The published nets as ONNX files: each converted, and held against caffelite in ONNX Runtime.
 
-FOLDERS hold checkouts of the repositories in ``published.NETS``, as for ``published_nets.py``. The table tells how many
+FOLDERS hold checkouts of the repositories in ``published.NETS``, which get random weights, and of those in
+``published.MODELS``, which have weights of their own, as for ``published_nets.py``. The table tells how many
 operators the file has, how many ``onnxsim`` leaves, which takes away what does nothing and what is made of constants
 alone, and how far a blob is from caffelite's at most, over its largest value. ``--onnxsim`` names the Python of an
 environment that has it (it may need other versions of onnx than caffelite's). Other prototxt files, of nets that are
@@ -17,11 +18,11 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-from published import NETS, find
+from published import MODELS, NETS, find
 from published_nets import enliven, give_modules
 
 from caffelite.batchnorm.fold import fold
@@ -34,6 +35,7 @@ from caffelite.net import Net
 from caffelite.net.deploy import deploy
 from caffelite.schema.documents import NetDocument
 from caffelite.schema.text import read_net
+from caffelite.schema.weights import LayerWeights
 from caffelite.words import TEST, TRAIN
 
 #: Images that the statistics of BatchNorm are of, at least.
@@ -64,18 +66,25 @@ def random_weights(document: NetDocument) -> dict[str, list[np.ndarray]]:
     return net.weights()
 
 
-def row(name: str, file: Path, opset: int, onnxsim: str | None) -> dict[str, Any]:
+class Source(NamedTuple):
+    """A net: its name, prototxt, weights if it has any, and what its layers are called in the weights file."""
+
+    name: str
+    file: Path
+    weights: Path | None = None
+    names: tuple[tuple[str, str], ...] = ()
+
+
+def row(source: Source, opset: int, onnxsim: str | None) -> dict[str, Any]:
     """Convert a net and return a row of the table."""
     warnings.simplefilter("ignore")
     give_modules()
-    told: dict[str, Any] = {"net": name, "": ""}
+    told: dict[str, Any] = {"net": source.name, "": ""}
     try:
-        document, _ = deploy(read_net(file), allow_python=True)
+        document, _ = deploy(read_net(source.file), allow_python=True)
         net = Net(document, TEST, keep=True, learn=False, allow_python=True)
-        for layer, values in random_weights(document).items():
-            for blob, own in zip(net.params[layer], values, strict=True):
-                blob.data[...] = own
-        net.changed()
+        own = source.weights or [LayerWeights(layer, "", values) for layer, values in random_weights(document).items()]
+        net.copy_from(own, layer_map={old: new for new, old in source.names})
         start = time.perf_counter()
         converted = convert(fold(net, check=False).net, opset)
         told["operators"] = len(converted.model.graph.node)
@@ -88,7 +97,7 @@ def row(name: str, file: Path, opset: int, onnxsim: str | None) -> dict[str, Any
             if onnxsim:
                 told["onnxsim"] = _simplified(path, onnxsim)
     except Error as error:
-        told[""] = str(error).replace(str(file), file.name)
+        told[""] = str(error).replace(str(source.file), source.file.name)
     except Exception as error:  # a defect, to be seen in the table
         told[""] = f"DEFECT {type(error).__name__}: {error}"
     return told
@@ -101,15 +110,19 @@ def _simplified(path: Path, python: str) -> int | str:
     return len(onnx.load(out).graph.node) if out.exists() else (done.stderr or "fails").splitlines()[-1][:60]
 
 
-def nets(places: list[Path], only: list[str]) -> Iterator[tuple[str, Path]]:
-    for place in places:
-        if place.is_file():
-            yield place.name, place
-    for net in NETS:
-        files = [find(place, net.repository, net.path) for place in places if place.is_dir()]
-        file = next((file for file in files if file is not None), None)
-        if file is not None and (not only or any(part.lower() in net.name.lower() for part in only)):
-            yield net.name, file
+def nets(places: list[Path], only: list[str]) -> Iterator[Source]:
+    """Yield the nets that are there."""
+
+    def first(repository: str, path: str) -> Path | None:
+        files = (find(place, repository, path) for place in places if place.is_dir())
+        return next((file for file in files if file is not None), None)
+
+    published = [(net.name, first(net.repository, net.path), None, ()) for net in NETS]
+    published += [(m.name, first(*m.prototxt), first(m.repository, m.weights) or "", m.names) for m in MODELS]
+    yield from (Source(place.name, place) for place in places if place.is_file())
+    for name, file, weights, names in published:
+        if file and weights != "" and (not only or any(part.lower() in name.lower() for part in only)):
+            yield Source(name, file, weights, names)
 
 
 def main() -> None:
@@ -123,8 +136,8 @@ def main() -> None:
     trouble = False
     # A fresh process for each: its memory goes when it is done.
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for name, file in nets(options.places, options.only):
-            told = pool.apply(row, (name, file, options.opset, options.onnxsim))
+        for source in nets(options.places, options.only):
+            told = pool.apply(row, (source, options.opset, options.onnxsim))
             trouble |= bool(told[""])
             print(f"| {' | '.join(str(told.get(column, '')) for column in COLUMNS)} |", flush=True)
     sys.exit(trouble)

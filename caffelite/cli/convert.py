@@ -8,9 +8,8 @@ from pathlib import Path
 from caffelite.cli.arguments import UsageError, add_input, add_python, add_state, add_threads, the_file
 from caffelite.words import did_you_mean
 
-#: The modules that write, by the ending of what they write; each has ``write(arguments, file, output)``, which returns
-#: what is printed with ``--json`` and the lines that are printed without, and ``add_arguments(parser)`` for options of
-#: its own.
+#: The modules that write, by the ending of what they write. Each has ``write(arguments, file, output)``, which tells
+#: what it did, and ``add_arguments(parser)`` for options of its own.
 TARGETS = {
     ".onnx": "caffelite.cli.convert_onnx",
 }

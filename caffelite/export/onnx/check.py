@@ -110,7 +110,7 @@ def compare_file(net: Net, converted: Converted, path: Path, seed: int = 1) -> l
     :func:`~caffelite.export.onnx.convert.cut_foreign`). Other files are made beside it meanwhile.
     """
     with _refusals(path), _known(converted, path) as known:
-        onnx.checker.check_model(known, full_check=True)
+        onnx.checker.check_model(str(known), full_check=True)
         worst = {d.blob: d for d in _compare_all(net, converted, known, seed)}
         for difference in _compare_outputs(net, converted, known, seed):
             worst[difference.blob] = _worse(difference, worst.get(difference.blob))
@@ -178,7 +178,7 @@ def _names(converted: Converted, versions: Sequence[Version]) -> list[str]:
 def _session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager
@@ -208,9 +208,9 @@ def _differences(
         for _ in range(_DRAWS):
             feeds = _drawn(net, converted, rng)
             theirs = session.run(names, feeds)
-            with choosing_from(net, dict(zip(versions, theirs, strict=True))) as own:
+            with choosing_from(net, dict(zip(versions, theirs, strict=True))):
                 forward_afresh(net)
-            for difference in _with_rounding(net, versions, theirs, own):
+            for difference in _with_rounding(net, versions, theirs):
                 worst[difference.blob] = _worse(difference, worst.get(difference.blob))
     return list(worst.values())
 
@@ -221,14 +221,9 @@ def _worse(one: Difference, other: Difference | None) -> Difference:
     return other
 
 
-def _with_rounding(
-    net: Net, versions: Sequence[Version], theirs: Sequence[np.ndarray], own: Mapping[Version, np.ndarray]
-) -> list[Difference]:
-    """Return the differences, with whether rounding makes those that are too large.
-
-    ``own`` holds what the net has computed of some blobs, where it is not what they hold.
-    """
-    ours = [own.get(version, net.plan.blob(version).data) for version in versions]
+def _with_rounding(net: Net, versions: Sequence[Version], theirs: Sequence[np.ndarray]) -> list[Difference]:
+    """Return the differences, with whether rounding makes those that are too large."""
+    ours = [net.plan.blob(version).data for version in versions]
     told = [_difference(*one) for one in zip(versions, ours, theirs, strict=True)]
     large = [j for j, d in enumerate(told) if not d.agrees and theirs[j].shape == versions[j].shape]
     if large:

@@ -25,21 +25,26 @@ def chosen_from(net: Net) -> list[Version]:
 
 
 @contextmanager
-def choosing_from(net: Net, values: Mapping[Version, np.ndarray]) -> Iterator[dict[Version, np.ndarray]]:
-    """Let such layers read these values while the block runs the net; give what the net had computed in their place."""
-    own: dict[Version, np.ndarray] = {}
+def choosing_from(net: Net, values: Mapping[Version, np.ndarray]) -> Iterator[None]:
+    """Let such layers read these values while the block runs the net; the blobs keep what the net has computed."""
+    computed: dict[Version, np.ndarray] = {}
 
     def give(position: int) -> None:
         node = net.plan.units[position].first
         for version in node.bottoms if node.layer.facts.dynamic else ():
             blob = net.plan.blob(version)
             if version in values and values[version].shape == blob.shape:
-                own.setdefault(version, blob.data.copy())
+                computed[version] = blob.data.copy()
                 blob.data[...] = values[version]
 
+    def take_back(position: int) -> None:
+        for version, data in computed.items():
+            net.plan.blob(version).data[...] = data
+        computed.clear()
+
     before = net.hooks
-    net.hooks = {**before, "before_forward": [*before.get("before_forward", ()), give]}
+    net.hooks = {"before_forward": [give], "after_forward": [take_back]}
     try:
-        yield own
+        yield
     finally:
         net.hooks = before

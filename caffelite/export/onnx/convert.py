@@ -177,16 +177,17 @@ def _add(graph: OnnxGraph, node: Node) -> None:
 
 
 def _detecting(net: Net) -> list[Node]:
-    """Return the layers that make detections."""
-    return [node for node in net.graph.nodes if (mapping := mapping_of(node.layer)) and mapping.detects]
+    """Return the layers that make detections, which nothing may read."""
+    nodes = [node for node in net.graph.nodes if (mapping := mapping_of(node.layer)) and mapping.detects]
+    for node in nodes:
+        for reader in (reader for version in node.tops for reader, _ in version.readers):
+            node.layer.error(f"raw leaves it out, but {quoted(reader.name)} reads what it makes", "type")
+    return nodes
 
 
 def _outputs(net: Net, cut: Sequence[Node]) -> list[Version]:
     """Return the outputs of a net without the layers that are cut off."""
     outputs: dict[Version, None] = {}
-    for node in cut:
-        for reader in (reader for version in node.tops for reader, _ in version.readers):
-            node.layer.error(f"raw leaves it out, but {quoted(reader.name)} reads what it makes", "type")
     for version in (net.graph.names[name] for name in net.outputs):
         if version.producer in cut:
             outputs.update((v, None) for v in version.producer.bottoms if not v.producer.layer.facts.net_input)

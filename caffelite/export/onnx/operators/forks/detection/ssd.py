@@ -13,10 +13,10 @@ from caffelite.export.onnx.operators.forks.detection.boxes import (
     ranked,
     suppressed,
 )
-from caffelite.kernels.boxes import CENTER_SIZE, CORNER, CORNER_SIZE
 from caffelite.layers.forks.detection.detection_output import DetectionOutput
 from caffelite.layers.forks.detection.prior_box import PriorBox
 from caffelite.net.graph import Node
+from caffelite.schema.messages import PriorBoxParameter
 from caffelite.words import count
 
 
@@ -54,7 +54,7 @@ def _detection_output(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
         boxes = g.add("Gather", boxes, g.integers(classes, "classes"), axis=1)
     boxes, scores = ranked(g, boxes, scores, looked)
     above = p.confidence_threshold if p.HasField("confidence_threshold") else LOWEST
-    overlapping = boxes if p.code_type == CENTER_SIZE else _upright(g, boxes)
+    overlapping = boxes if p.code_type == PriorBoxParameter.CENTER_SIZE else _upright(g, boxes)
     size = len(classes), looked
     lists = suppressed(g, boxes, scores, size, p.nms_param.nms_threshold, above, overlapping=overlapping)
     if kept < len(classes) * looked:
@@ -76,11 +76,11 @@ def _decoded(g: OnnxGraph, layer: DetectionOutput, locations: str, priors: str, 
     code = layer.settings.code_type
     if not layer.settings.variance_encoded_in_target:
         locations = g.add("Mul", locations, variances)
-    if code == CORNER:
+    if code == PriorBoxParameter.CORNER:
         return g.add("Add", locations, priors)
     low, high = g.split(priors, 3, [2, 2])
     size = g.add("Sub", high, low)
-    if code == CORNER_SIZE:
+    if code == PriorBoxParameter.CORNER_SIZE:
         return g.add("Add", g.add("Mul", locations, g.add("Concat", size, size, axis=3)), priors)
     middle, extent = g.split(locations, 3, [2, 2])
     half = g.constant(0.5)
