@@ -55,9 +55,8 @@ def _whole(array: np.ndarray) -> bool:
 def is_rounding(apart: np.ndarray, moved: np.ndarray, tolerance: float) -> bool:
     """Whether two programs are no further apart than rounding makes them.
 
-    A place where the largest of two values that are nearly equal is chosen, or a sum that is nearly nothing, moves far;
-    where it is in one program says little of where it is in the other. So it is the sizes that are compared, the
-    largest with the largest.
+    A sum of large numbers that is nearly nothing moves far, but in each program another one. So it is the sizes that
+    are compared, the largest with the largest.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ from caffelite.batchnorm.fold import fold
 from caffelite.errors import DataError, NetError
 from caffelite.export.onnx import files
 from caffelite.export.onnx.check import compare
+from caffelite.export.onnx.choices import chosen_from
 from caffelite.export.onnx.convert import convert
 from caffelite.export.onnx.operators import Mapping, mappings
 from caffelite.export.onnx.write import write
@@ -194,6 +195,16 @@ def test_preprocessing_that_does_not_fit(text, mean, error, said, tmp_path: Path
     Path("text.npy").write_text("no array")
     with pytest.raises(error, match=said):
         convert(built(text), preprocessing=with_mean(None, mean, None, "BGR"))
+
+
+def test_a_choice_is_held_against_the_same_values():
+    pool = 'layer { name: "%s" type: "Pooling" bottom: "%s" %s pooling_param { kernel_size: 2 stride: 2 } }\n'
+    most = 'layer { name: "most" type: "ArgMax" bottom: "ip" top: "most" argmax_param { axis: 1 } }'
+    text = INPUT + CONVOLUTION + pool % ("one", "conv", 'top: "one"') + pool % ("two", "one", 'top: "two" top: "mask"')
+    net = built(text + PRODUCT.replace('"conv"', '"two"') + most)
+    # The input, which both have alike, is not given again.
+    assert [version.name for version in chosen_from(net)] == ["one", "ip"]
+    assert max(d.value for d in compare(net, convert(net))) < 1e-5
 
 
 def test_it_tells_of_itself():
