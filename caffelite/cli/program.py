@@ -25,7 +25,9 @@ COMMANDS = {
     "bn": "check, show, recalibrate or fold the batch normalization of a net",
     "experiment": "see what batch normalization does, on nets that are trained for it",
     "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
-    "data": "get CIFAR-10 or MNIST ready for the example nets",
+    "data": "get CIFAR-10 or MNIST ready for the example nets; import images of one's own",
+    "convert_imageset": "write the LMDB of images that a list names, as Caffe's program does",
+    "compute_image_mean": "write the mean image of a database, as Caffe's program does",
     "device_query": "tell which GPUs there are and whether they are used, and how many threads",
 }
 
@@ -113,7 +115,9 @@ def _run(argv: list[str]) -> int:
     name = _chosen(argv, COMMANDS, 'command "')
     command = import_module(f"caffelite.cli.{name}")
     prog = f"caffelite {name}"
-    if hasattr(command, "COMMANDS"):
+    first = next(iter(_help_last(argv)), "")
+    # One with a "run" of its own takes what is none of its commands.
+    if hasattr(command, "COMMANDS") and (first in command.COMMANDS or not hasattr(command, "run")):
         argv = _help_last(argv)
         if not argv or argv[0] in _HELP:
             told = [f"usage: {prog} COMMAND …", command.__doc__, _listed(command.COMMANDS), command.EXAMPLES.rstrip()]
@@ -151,7 +155,7 @@ def _chosen(argv: list[str], commands: Mapping[str, str], what: str) -> str:
 
 
 def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
-    arguments, rest = parser.parse_known_args(argv)
+    arguments, rest = parser.parse_known_intermixed_args(argv)
     if rest:
         options = re.findall(r"--[a-z-]+", parser.format_usage())
         hint = did_you_mean(rest[0].split("=")[0], options, write=str)
