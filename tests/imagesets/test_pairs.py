@@ -204,7 +204,9 @@ def test_keys_that_are_not_numbers_are_not_continued(tmp_path: Path) -> None:
     caffelite.write_lmdb(tmp_path / "db", [(PICTURE, 1)])
     value = records(tmp_path / "db")[0][1].SerializeToString()
     write_database(tmp_path / "named", [(b"cat.png", value)])
-    with pytest.raises(DataError, match='named cannot be continued: its last key, "cat.png", does not begin with a number'):
+    with pytest.raises(
+        DataError, match='named cannot be continued: its last key, "cat.png", does not begin with a number'
+    ):
         caffelite.write_lmdb(tmp_path / "named", [(PICTURE, 1)], append=True)
     write_database(tmp_path / "five", [(b"99999", value)])
     with pytest.raises(DataError, match="five: its keys have 5 digits, too few for image 100000"):

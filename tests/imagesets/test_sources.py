@@ -99,7 +99,8 @@ def test_tables(pictures: list[np.ndarray]) -> None:
     assert values(from_table(table, (1, 1, 4))).shape == (2, 1, 1, 4)
     table.write_text("0.5;1;2;3;9\n1e-1;5;6;7;1\n")
     np.testing.assert_array_equal(
-        values(from_table_with_heading(table, "a;b;c;d;class\n")), np.float32([[[[0.5, 1], [2, 3]]], [[[0.1, 5], [6, 7]]]])
+        values(from_table_with_heading(table, "a;b;c;d;class\n")),
+        np.float32([[[[0.5, 1], [2, 3]]], [[[0.1, 5], [6, 7]]]]),
     )
     table.write_text('path,label\n"0.png",3\n1.png,4\n')
     assert labels(from_table(table, root="one folder/")) == [3, 4]
