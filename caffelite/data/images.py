@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from caffelite.data.draws import draws
-from caffelite.data.resizing import planes
+from caffelite.data.pillow_pixels import pillow_planes
 from caffelite.data.transform import Transformer
 from caffelite.errors import DataError, MissingExtraError
 from caffelite.kernels.engine import arrays
 from caffelite.schema.messages import ImageDataParameter, TransformationParameter
 from caffelite.words import Shape, quoted
 
+#: Pillow's names of what has no colour.
+GREY_MODES = ("L", "1", "I;16", "I")
 #: Caffe keeps labels in 32 bits.
 LARGEST_LABEL = (1 << 31) - 1
 
@@ -47,11 +49,10 @@ def decode_image(
         raise MissingExtraError("encoded images need Pillow: pip install 'caffelite[images]'") from None
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            colored = color if color is not None else image.mode not in ("L", "1", "I;16", "I")
+            colored = color if color is not None else image.mode not in GREY_MODES
             if not colored:
                 image.draft("L", image.size)  # JPEG: the grey that is in the file
-            mode = "RGB" if colored else "L"
-            pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+            return pillow_planes(image, colored, size)
     except FileNotFoundError:
         raise DataError(f"{what}: there is no such file") from None
     except UnidentifiedImageError:  # its own words name the file, which may be a line of somebody else's
@@ -59,7 +60,6 @@ def decode_image(
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise DataError(f"{what} is not an image that can be decoded: {reason}") from None
-    return planes(pixels, *(size or pixels.shape[:2]))
 
 
 def lines_of(source: str | Path) -> Iterator[tuple[int, str]]:

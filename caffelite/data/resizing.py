@@ -29,8 +29,8 @@ def planes(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 
     Parameters
     ----------
-    picture : ndarray of uint8, H x W x 3 or H x W
-        Red, green, blue, or grey.
+    picture : ndarray of uint8, H x W x 3, H x W x 4 or H x W
+        Red, green, blue, and what is not looked at; or grey.
     height, width : int
 
     Returns
@@ -41,14 +41,14 @@ def planes(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     if picture.ndim == 2:
         return resize(picture[None], height, width)
     if picture.shape[:2] == (height, width):
-        return np.ascontiguousarray(picture[:, :, ::-1].transpose(2, 0, 1))
-    return _resized(np.ascontiguousarray(picture), (3, *picture.shape[:2]), 3, height, width)
+        return np.ascontiguousarray(picture[:, :, 2::-1].transpose(2, 0, 1))
+    return _resized(np.ascontiguousarray(picture), (3, *picture.shape[:2]), picture.shape[2], height, width)
 
 
 def _resized(pixels: np.ndarray, shape: tuple[int, ...], step: int, height: int, width: int) -> np.ndarray:
-    """Resize pixels that lie channel by channel (step 1), or together, red, green, blue (step 3)."""
+    """Resize pixels that lie channel by channel (step 1), or together, red, green, blue (step 3 or 4)."""
     channels, h, w = shape
-    starts = np.arange(channels) * (h * w) if step == 1 else np.arange(step)[::-1].copy()
+    starts = np.arange(channels) * (h * w) if step == 1 else np.array([2, 1, 0])
     out = np.empty((channels, height, width), np.uint8)
     columns, weights = _neighbours(w, width, True)
     with _lock:

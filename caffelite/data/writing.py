@@ -7,6 +7,7 @@ import errno
 import heapq
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -157,15 +158,22 @@ def _fill(folder: Path, records: Iterable[Record]) -> int:
     environment: Any = lmdb.open(str(folder), map_size=1 << 26, sync=False, metasync=False)
     count = size = 0
     try:
-        batch: list[Record] = []
-        for record in records:
-            batch.append(record)
-            count += 1
-            size += len(record[1])
-            if len(batch) == _BATCH or size >= _BATCH_BYTES:
-                _put(environment, batch)
-                batch, size = [], 0
-        _put(environment, batch)
+        # What is written goes to the disk while more of it is made; at the end little is left to wait for.
+        with ThreadPoolExecutor(1) as pool:
+            flushed = pool.submit(environment.sync, True)
+            batch: list[Record] = []
+            for record in records:
+                batch.append(record)
+                count += 1
+                size += len(record[1])
+                if len(batch) == _BATCH or size >= _BATCH_BYTES:
+                    _put(environment, batch)
+                    batch, size = [], 0
+                    if flushed.done():
+                        flushed.result()  # its error: the system tells of a disk that fails once
+                        flushed = pool.submit(environment.sync, True)
+            _put(environment, batch)
+            flushed.result()
         environment.sync(True)
     finally:
         environment.close()

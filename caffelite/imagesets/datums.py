@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from caffelite.data.images import decode_image
+from caffelite.data.images import GREY_MODES, decode_image
+from caffelite.data.pillow_pixels import pillow_planes
 from caffelite.data.resizing import planes, resize
 from caffelite.errors import DataError, MissingExtraError
 from caffelite.imagesets.items import Item, Planes, array_of, is_tensor
@@ -130,7 +131,7 @@ def _pixels(item: Item, conversion: Conversion) -> tuple[np.ndarray, bytes | Non
         pixels = decode_image(source, item.what, not conversion.gray, conversion.size)
         return pixels, source if isinstance(source, bytes) else None
     if not isinstance(image, (np.ndarray, Planes)) and not is_tensor(image):
-        image = _of_pillow(image, item.what)
+        return _of_pillow(image, conversion, item.what), None
     array, picture = array_of(image, item.what)
     if picture:
         if conversion.gray and array.ndim == 3:
@@ -162,14 +163,13 @@ def _pillow() -> Any:
     return Image
 
 
-def _of_pillow(image: Any, what: str) -> np.ndarray:
+def _of_pillow(image: Any, conversion: Conversion, what: str) -> np.ndarray:
     if not isinstance(image, _pillow().Image):
         raise DataError(
             f"{what} is a {type(image).__name__}; an image is a path, the bytes of a file, a Pillow image, an array or "
             "a tensor"
         )
-    grey = image.mode in ("1", "L", "I", "I;16")
-    return np.asarray(image.convert("L" if grey else "RGB"))
+    return pillow_planes(image, image.mode not in GREY_MODES and not conversion.gray, conversion.size)
 
 
 def _ending(item: Item) -> str:
