@@ -155,7 +155,11 @@ def _chosen(argv: list[str], commands: Mapping[str, str], what: str) -> str:
 
 
 def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
-    arguments, rest = parser.parse_known_intermixed_args(argv)
+    try:
+        # gflags takes options between files too.
+        arguments, rest = parser.parse_known_intermixed_args(argv)
+    except TypeError:  # a command that takes all that comes behind a word
+        arguments, rest = parser.parse_known_args(argv)
     if rest:
         options = re.findall(r"--[a-z-]+", parser.format_usage())
         hint = did_you_mean(rest[0].split("=")[0], options, write=str)
