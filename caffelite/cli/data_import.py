@@ -14,7 +14,6 @@ from caffelite.files import atomic_write
 from caffelite.imagesets.arrays import from_hdf5, from_npz, from_table
 from caffelite.imagesets.files import in_folders, listed
 from caffelite.imagesets.items import Imageset
-from caffelite.imagesets.making import beside
 from caffelite.words import Shape
 
 EXAMPLES = """examples:
@@ -61,7 +60,7 @@ def _shape(text: str) -> Shape:
 
 def run(arguments: argparse.Namespace) -> int:
     """Import the images."""
-    listing = beside(arguments.database, "classes").with_suffix(".txt")
+    listing = arguments.database.with_name(f"{arguments.database.name.removesuffix('.lmdb')}_classes.txt")
     imageset = _read(arguments, _classes(listing) if arguments.append else None)
     if imageset.classes and listing.exists() and not arguments.append:
         raise UsageError(f"{listing} is there already; it goes with {arguments.database}")
@@ -80,18 +79,37 @@ def _classes(listing: Path) -> list[str] | None:
         return None
 
 
+#: The endings of files of each kind, and the options that it alone has. All others are lists.
+_KINDS = {
+    "a folder": ((), ()),
+    "a .npz file": ((".npz",), ("names",)),
+    "an HDF5 file": ((".h5", ".hdf5"), ("names",)),
+    "a table": ((".csv", ".tsv"), ("root", "shape")),
+    "a list": ((), ("root", "labels")),
+}
+
+
+def _kind(source: Path) -> str:
+    if source.is_dir():
+        return "a folder"
+    return next((kind for kind, (endings, _) in _KINDS.items() if source.suffix.lower() in endings), "a list")
+
+
 def _read(arguments: argparse.Namespace, known: list[str] | None) -> Imageset:
     source: Path = arguments.source
-    ending = source.suffix.lower()
     if not source.exists():
         raise DataError(f"{source}: there is no such file or folder")
-    if source.is_dir():
-        return in_folders(source, known)
-    if ending == ".npz":
-        return from_npz(source, arguments.names)
-    if ending in (".h5", ".hdf5"):
-        return from_hdf5(source, arguments.names)
+    kind = _kind(source)
+    for option in sorted({option for _, options in _KINDS.values() for option in options} - {*_KINDS[kind][1]}):
+        if getattr(arguments, option) is not None:
+            having = " or ".join(other for other, (_, options) in _KINDS.items() if option in options)
+            raise UsageError(f"--{option} is for {having}; {source} is {kind}")
     root = arguments.root if arguments.root is not None else f"{source.parent}/"
-    if ending in (".csv", ".tsv"):
-        return from_table(source, arguments.shape, root)
-    return listed(root, source, arguments.labels)
+    readers = {
+        "a folder": lambda: in_folders(source, known),
+        "a .npz file": lambda: from_npz(source, arguments.names),
+        "an HDF5 file": lambda: from_hdf5(source, arguments.names),
+        "a table": lambda: from_table(source, arguments.shape, root),
+        "a list": lambda: listed(root, source, arguments.labels),
+    }
+    return readers[kind]()

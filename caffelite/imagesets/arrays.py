@@ -4,7 +4,8 @@ import csv
 import math
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,7 @@ def from_table(path: Path, shape: Shape | None = None, root: str = "") -> Images
         heading, (number, first) = first, next(rows, (0, []))
     if len(first) < 2:
         raise DataError(f"{path} has no line of a path and a label, or of a label and pixels")
-    every = _chained((number, first), rows)
+    every = chain([(number, first)], rows)
     if not _is_number(first[0]):
         return Imageset([_of_path(path, line, row, root) for line, row in every], [])
     column = next((i for i, name in enumerate(heading) if name.strip().lower() in _LABEL_HEADINGS), 0)
@@ -135,11 +136,6 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except csv.Error as error:
         raise DataError(f"{path} is not a table: {error}") from None
-
-
-def _chained(first: tuple[int, list[str]], rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    yield first
-    yield from rows
 
 
 def _is_number(text: str) -> bool:

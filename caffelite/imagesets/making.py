@@ -4,7 +4,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -52,7 +52,8 @@ class Made(NamedTuple):
 
 def beside(target: Path, ending: str) -> Path:
     """Return what belongs to a database: ``flowers_labels.lmdb`` to ``flowers.lmdb``."""
-    return target.with_name(f"{target.stem}_{ending}{target.suffix}")
+    stem = target.name.removesuffix(".lmdb")
+    return target.with_name(f"{stem}_{ending}{target.name[len(stem) :]}")
 
 
 def in_order(function: Callable[[_In], _Out], values: Iterable[_In]) -> Iterator[_Out]:
@@ -123,15 +124,10 @@ def make(
         raise DataError(f"{labels} is {'not there' if append else 'there already'}; it goes with {target}")
     if labels:
         writer.row = _first_of(labels).shape[0] if append else np.size(example.label)
-    records = writer.records(in_order(lambda item: _attempt(item, conversion), _chain(example, rest)))
+    records = writer.records(in_order(lambda item: _attempt(item, conversion), chain([example], rest)))
     write = append_database if append else write_database
     count = write(target, records, {labels: writer.labels} if labels else {})
     return Made(count, writer.skipped, writer.shapes, labels)
-
-
-def _chain(first: Item, rest: Iterator[Item]) -> Iterator[Item]:
-    yield first
-    yield from rest
 
 
 def _attempt(item: Item, conversion: Conversion) -> Converted | DataError:

@@ -68,6 +68,8 @@ def test_other_sources(source, options, shape, labels, caffelite, run_folder):
         (["list.txt", "new", "--names", "a"], 2, '"a" is not two names of arrays with a comma between'),
         (["list.txt", "new", "--shape", "1,0,2"], 2, '"1,0,2" is not channels, height and width, with commas'),
         (["list.txt", "new"], 1, "none of 24 images could be read"),
+        (["list.txt", "new", "--names", "a,b"], 1, "--names is for a .npz file or an HDF5 file; list.txt is a list"),
+        (["img", "new", "--labels", "2"], 1, "--labels is for a list; img is a folder"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(arguments, code, said, caffelite, run_folder):
