@@ -147,7 +147,7 @@ def idx(data: bytes) -> None:
     """Read MNIST's files: the images, and behind the first two bytes, which tell where they begin, the labels."""
     cut = 2 + int.from_bytes(data[:2], "little")
     images, labels = _file(data[cut:], "images"), _file(data[2:cut], "labels")
-    for _ in mnist._read(images, labels):
+    for _ in mnist.read(images, labels):
         pass
 
 
