@@ -98,8 +98,9 @@ def _train(arguments: argparse.Namespace, log: Glog) -> int:
         for net in (solver.net, *solver.test_nets):
             log.on_net(net)
         if arguments.snapshot:
-            log.on_log("caffe.cpp:235", f"Resuming from {arguments.snapshot}")
-            solver.restore(arguments.snapshot)
+            state = _state(arguments.snapshot, log)
+            log.on_log("caffe.cpp:235", f"Resuming from {state}")
+            solver.restore(state)
         log.on_log("caffe.cpp:239", "Starting Optimization")
         with signal_effects(solver, arguments.sigint_effect, arguments.sighup_effect, log.on_say) as asked:
             solver.solve()
@@ -107,6 +108,14 @@ def _train(arguments: argparse.Namespace, log: Glog) -> int:
     finally:
         solver.close()
     return ENDINGS[signal.SIGTERM][1] if asked.terminated else 0
+
+
+def _state(path: str, log: Glog) -> str:
+    """Return the state to go on from; scripts of Caffe's name one that their solver has written as HDF5 since 2015."""
+    if not Path(path).exists() and Path(f"{path}.h5").exists():
+        log.on_say(f"there is no {path}; going on from {path}.h5")
+        return f"{path}.h5"
+    return path
 
 
 def _test(arguments: argparse.Namespace, log: Glog) -> int:

@@ -1,5 +1,5 @@
-"""Make the two databases of CIFAR-10, cifar10_train_lmdb and cifar10_test_lmdb, from a folder with its files, compressed
-or not, or its archive; each record is what Caffe's program of this name writes."""
+"""Make the two databases of CIFAR-10, cifar10_train_lmdb and cifar10_test_lmdb, from a folder with its files,
+compressed or not, or its archive; each record is what Caffe's program of this name writes."""
 
 import argparse
 from pathlib import Path

@@ -1,5 +1,5 @@
-"""Make a database of pairs of MNIST's images: two drawn at random, as two channels, with the label 1 where they show the
-same digit, else 0. There are as many pairs as images, and they are the same ones each time. Caffe's program of this
+"""Make a database of pairs of MNIST's images: two drawn at random, as two channels, with the label 1 where they show
+the same digit, else 0. There are as many pairs as images, and they are the same ones each time. Caffe's program of this
 name writes a LevelDB of other pairs each time; this is an LMDB, which nets read whichever backend they name."""
 
 import argparse

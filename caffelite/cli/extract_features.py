@@ -2,7 +2,7 @@
 with the values as float_data, under the image's number in ten digits."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,12 +13,13 @@ from caffelite.cli.databases import BACKENDS, add_json, new_database, report
 from caffelite.cli.preparing import prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import progress, say
-from caffelite.data.database import database_writer
+from caffelite.data.database import write_database
+from caffelite.files import scratch_folder
 from caffelite.net import Net
 from caffelite.schema.messages import Datum
 from caffelite.schema.text import read_net
 from caffelite.solvers.sources import NetSource
-from caffelite.words import TEST, did_you_mean, text_of
+from caffelite.words import TEST, Shape, count, did_you_mean, text_of
 
 EXAMPLES = """examples:
   caffelite extract_features lenet_iter_5000.caffemodel models/lenet.prototxt ip1 features_lmdb 100 lmdb
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the net and write the databases, all or none of them."""
+    """Run the net and write the databases, each whole or not at all."""
     blobs = arguments.blobs
     if len(blobs) != len(arguments.databases):
         raise UsageError(f"{len(blobs)} blobs and {len(arguments.databases)} databases: give a database for each blob")
@@ -64,10 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
             keep=True, learn=False, weights=arguments.weights, allow_python=arguments.allow_python, gpu=gpu
         )
         try:
-            count = _extract(net, blobs, targets, arguments.batches)
+            counts = _extract(net, blobs, targets, arguments.batches)
         finally:
             net.close()
-    return report(arguments, dict(zip(targets, count, strict=True)), "records")
+    return report(arguments, dict(zip(targets, counts, strict=True)), "records")
 
 
 def _extract(net: Net, blobs: Sequence[str], targets: Sequence[Path], batches: int) -> list[int]:
@@ -81,17 +82,40 @@ def _extract(net: Net, blobs: Sequence[str], targets: Sequence[Path], batches: i
                 f'{net.document.filename}: blob "{name}" is of {text_of(net.blobs[name].shape)}; a Datum holds '
                 f"what has 1 to {_MOST_AXES} axes, the first of them the images"
             )
-    counts = [0] * len(blobs)
-    with ExitStack() as stack, progress(batches, "extracting") as advance:
-        writers = [stack.enter_context(database_writer(target)) for target in targets]
-        for _ in range(batches):
-            net.forward()
-            for i, name in enumerate(blobs):
-                for record in _records(net.blobs[name].data):
-                    writers[i](b"%010d" % counts[i], record)
-                    counts[i] += 1
-            advance()
+    spooled: list[list[int]] = [[] for _ in blobs]
+    with scratch_folder(targets[0].parent, "features") as scratch, progress(batches, "extracting") as advance:
+        # One database is written at a time: the values of the others wait in files.
+        files = [scratch / str(i) for i in range(len(blobs))]
+
+        def first() -> Iterator[bytes]:
+            with ExitStack() as stack:
+                streams = [stack.enter_context(file.open("wb")) for file in files]
+                for _ in range(batches):
+                    net.forward()
+                    for i, name in enumerate(blobs[1:], 1):
+                        values = net.blobs[name].data
+                        streams[i].write(values.tobytes())
+                        spooled[i].append(len(values))
+                    yield from _records(net.blobs[blobs[0]].data)
+                    advance()
+
+        counts = [write_database(targets[0], _numbered(first()))]
+        for i, name in enumerate(blobs[1:], 1):
+            counts.append(write_database(targets[i], _numbered(_read(files[i], spooled[i], net.blobs[name].shape))))
     return counts
+
+
+def _read(file: Path, batches: Sequence[int], shape: Shape) -> Iterator[bytes]:
+    """Yield the records of the values in a file: of batches of so many images, each of ``shape[1:]``."""
+    with file.open("rb") as stream:
+        for images in batches:
+            values = np.fromfile(stream, np.float32, images * count(shape[1:]))
+            yield from _records(values.reshape(images, *shape[1:]))
+
+
+def _numbered(records: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    for number, record in enumerate(records):
+        yield b"%010d" % number, record
 
 
 def _records(values: np.ndarray) -> list[bytes]:

@@ -190,7 +190,7 @@ def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespa
 
 
 def _switched(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
-    """Return arguments with the switches that are on, from those as gflags has them: ``--noshuffle``, ``--gray=true``."""
+    """Return arguments with the switches that are on, from gflags' ``--noshuffle`` and ``--gray=true``."""
     switches = set(re.findall(r"\[--([a-z-]+)\]", parser.format_usage()))
     words: list[str] = []
     for word in argv:

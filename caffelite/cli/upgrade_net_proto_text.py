@@ -1,5 +1,5 @@
-"""Bring a net's prototxt of an earlier form (V0, V1, inputs outside any layer) to the present one, as Caffe's program of
-this name does. Fields that nobody knows are kept, comments are not."""
+"""Bring a net's prototxt of an earlier form (V0, V1, inputs outside any layer) to the present one, as Caffe's program
+of this name does. Fields that nobody knows are kept, comments are not."""
 
 import argparse
 from pathlib import Path

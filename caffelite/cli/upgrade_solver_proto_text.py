@@ -1,5 +1,5 @@
-"""Bring a solver's prototxt of an earlier form (solver_type: ADAM) to the present one (type: "Adam"), as Caffe's program
-of this name does. Fields that nobody knows are kept, comments are not."""
+"""Bring a solver's prototxt of an earlier form (solver_type: ADAM) to the present one (type: "Adam"), as Caffe's
+program of this name does. Fields that nobody knows are kept, comments are not."""
 
 import argparse
 

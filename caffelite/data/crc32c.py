@@ -1,7 +1,6 @@
 """CRC-32C, the checksum of LevelDB's files (polynomial 0x1EDC6F41, bits from the lowest on; RFC 3720, appendix B.4).
 
-A checksum is linear: that of a row of bytes is the exclusive or of what each of them gives at its distance from the end.
-So a row takes one look into a table and one reduction, in place of a step a byte.
+A checksum is linear: that of a row of bytes is the exclusive or of what each gives at its distance from the end. So a row takes one look into a table and one reduction, in place of a step a byte.
 """
 
 from functools import cache

@@ -4,8 +4,7 @@ import errno
 import mmap
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -131,31 +130,17 @@ def write_database(path: str | Path, records: Iterable[tuple[bytes, bytes]]) -> 
     OSError
         It cannot be written.
     """
-    count = 0
-    with database_writer(path) as put:
-        for key, value in records:
-            put(key, value)
-            count += 1
-    return count
-
-
-@contextmanager
-def database_writer(path: str | Path) -> Iterator[Callable[[bytes, bytes], None]]:
-    """Give the function that takes a key and a value, in the order of the keys, of an LMDB that is there at the end.
-
-    It is as :func:`write_database` has it, for whoever writes several at a time.
-    """
     target = Path(path)
     with scratch_folder(target.parent, target.name) as scratch:
         made = scratch / target.name
         made.mkdir()
         try:
-            with _filling(made) as put:
-                yield put
+            count = _fill(made, records)
         except lmdb.Error as error:
             cause = _cause(error, made / "data.mdb")
             raise OSError(cause.errno, written_until_full(cause, made), str(target)) from None
         replace(made, target)
+    return count
 
 
 def _cause(error: lmdb.Error, file: Path) -> OSError:
@@ -172,24 +157,23 @@ def _cause(error: lmdb.Error, file: Path) -> OSError:
     return OSError(errno.EIO, str(error).rpartition(": ")[2])  # its words end with the system's
 
 
-@contextmanager
-def _filling(folder: Path) -> Iterator[Callable[[bytes, bytes], None]]:
+def _fill(folder: Path, records: Iterable[tuple[bytes, bytes]]) -> int:
     environment: Any = lmdb.open(str(folder), map_size=1 << 26, sync=False, metasync=False)
-    batch: list[tuple[bytes, bytes]] = []
-
-    def put(key: bytes, value: bytes) -> None:
-        batch.append((key, value))
-        if len(batch) == 1000:
-            _put(environment, batch)
-            batch.clear()
-
+    count = 0
     try:
-        yield put
+        batch: list[tuple[bytes, bytes]] = []
+        for record in records:
+            batch.append(record)
+            count += 1
+            if len(batch) == 1000:
+                _put(environment, batch)
+                batch = []
         _put(environment, batch)
         environment.sync(True)
     finally:
         environment.close()
     (folder / "lock.mdb").unlink(missing_ok=True)
+    return count
 
 
 def _put(environment: Any, batch: list[tuple[bytes, bytes]]) -> None:

@@ -1,7 +1,7 @@
 """The two kinds of file that a LevelDB has: logs, and sorted tables.
 
-Source: LevelDB's ``doc/log_format.md`` and ``doc/table_format.md``. A log is cut into blocks of 32 KiB; a record, or the
-part of it that a block has room for, follows a header: checksum, length, kind. A table is a row of blocks of entries;
+Source: LevelDB's ``doc/log_format.md`` and ``doc/table_format.md``. A log is cut into blocks of 32 KiB; a record, or
+the part of it that a block has room for, follows a header: checksum, length, kind. A table is a row of blocks of entries;
 its last 48 bytes tell where the block is that tells where the others are. Each block has a byte behind it that tells
 whether it is compressed, and a checksum.
 """
