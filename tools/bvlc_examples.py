@@ -26,6 +26,7 @@ from PIL import Image
 
 from caffelite.cli.program import PROGRAMS
 from caffelite.datasets.originals import find_file, opened, places
+from caffelite.errors import Error
 from caffelite.solvers.settings import load_solver
 from caffelite.solvers.solver import Solver
 
@@ -44,13 +45,10 @@ SCRIPTS = {
 }
 #: Of each state that a script goes on from: its solver, and the iteration.
 STATES = {
-    "examples/cifar10/cifar10_full_iter_60000.solverstate": ("examples/cifar10/cifar10_full_solver.prototxt", 60000),
-    "examples/cifar10/cifar10_full_iter_65000.solverstate": ("examples/cifar10/cifar10_full_solver_lr1.prototxt", 65000),
-    "examples/cifar10/cifar10_quick_iter_4000.solverstate": ("examples/cifar10/cifar10_quick_solver.prototxt", 4000),
-    "models/bvlc_reference_caffenet/caffenet_train_10000.solverstate.h5": (
-        "models/bvlc_reference_caffenet/solver.prototxt",
-        10000,
-    ),
+    "examples/cifar10/cifar10_full_iter_60000.solverstate": ("cifar10_full_solver", 60000),
+    "examples/cifar10/cifar10_full_iter_65000.solverstate": ("cifar10_full_solver_lr1", 65000),
+    "examples/cifar10/cifar10_quick_iter_4000.solverstate": ("cifar10_quick_solver", 4000),
+    "models/bvlc_reference_caffenet/caffenet_train_10000.solverstate.h5": ("solver", 10000),
 }
 #: Where the solvers of the scripts that go on begin.
 BEGINNINGS = {"cifar10_full_solver_lr1": 60000, "cifar10_full_solver_lr2": 65000, "cifar10_quick_solver_lr1": 4000}
@@ -71,15 +69,15 @@ class Result(NamedTuple):
     Attributes
     ----------
     script : str
-    code : int
-        Its exit code.
+    code : int or None
+        Its exit code; None where it could not be run.
     seconds : float
     last : str
         The last line that it wrote.
     """
 
     script: str
-    code: int
+    code: int | None
     seconds: float
     last: str
 
@@ -148,17 +146,19 @@ def put_imagenet(checkout: Path) -> None:
 def put_states(script: str, checkout: Path) -> None:
     """Write the states that a script goes on from."""
     text = (checkout / script).read_text(encoding="utf-8")
-    for state, (solver_file, iteration) in STATES.items():
+    for state, (stem, iteration) in STATES.items():
         if state not in text:
             continue
-        document = load_solver(solver_file)
+        document = load_solver(checkout / Path(state).with_name(f"{stem}.prototxt"))
+        if state.endswith(".h5"):
+            document.message.snapshot_format = document.message.HDF5
         solver = Solver(document, object())
         try:
             solver.iteration = iteration
             written = Path(solver.snapshot())
         finally:
             solver.close()
-        if written.name.startswith("caffenet"):  # the script has a name of its own for it
+        if state.endswith(".h5"):  # the script has a name of its own for it
             written.rename(state)
 
 
@@ -173,7 +173,10 @@ def run(script: str, checkout: Path, docker: Path) -> Result:
         shutil.copytree(checkout / "data" / "mnist", folder / "data" / "mnist")
         environment["DOWNLOAD_DATA"] = "0"
     else:
-        put_states(script, checkout)
+        try:
+            put_states(script, checkout)
+        except Error as error:
+            return Result(script, None, perf_counter() - begun, f"the state that it goes on from: {error}")
     process = subprocess.run(
         ["sh", str(checkout / script)],
         cwd=folder,

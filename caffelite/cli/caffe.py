@@ -79,9 +79,9 @@ def _train(arguments: argparse.Namespace, log: Glog) -> int:
     if arguments.snapshot and arguments.weights:
         return log.fatal("caffe.cpp:157", "Give a snapshot to resume training or weights to finetune but not both.")
     document = load_solver(Path(arguments.solver))
-    state = document.message.train_state
-    state.level = arguments.level
-    state.stage.extend(arguments.stage)
+    net_state = document.message.train_state
+    net_state.level = arguments.level
+    net_state.stage.extend(arguments.stage)
     settings = Settings(document)
     prepare_data([settings.train_net(), *settings.test_nets()], None, log.on_say)
     weights = [] if arguments.snapshot else arguments.weights or None

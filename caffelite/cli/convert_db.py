@@ -46,4 +46,4 @@ def _copied(source: LevelDb) -> Iterator[tuple[bytes, bytes]]:
             advance(len(key) + len(value))
             empty = False
     if empty:
-        raise DataError(f"{source.path}: the database is empty")
+        raise DataError("; ".join([f"{source.path}: the database is empty", *source.notes]))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 from caffelite.cli.progress import TestLog
 from caffelite.errors import Error
@@ -45,9 +45,8 @@ class Glog(TestLog):
     """
 
     def __init__(self, minimum: int = 0, folder: str | Path | None = None) -> None:
-        super().__init__()
+        super().__init__(None if folder is None else cast(TextIO, _Both(_log_file(Path(folder)))))
         self._minimum = minimum
-        self._copy = None if folder is None else TestLog(_log_file(Path(folder)))
 
     @classmethod
     def chosen(cls, arguments: argparse.Namespace) -> "Glog":
@@ -59,8 +58,6 @@ class Glog(TestLog):
     def _line(self, source: str, text: str, severity: str = "I") -> None:
         if _SEVERITIES.index(severity) >= self._minimum:
             super()._line(source, text, severity)
-            if self._copy is not None:
-                self._copy._line(source, text, severity)
 
     def fatal(self, source: str, text: str) -> int:
         """Tell why the program ends; return its exit code."""
@@ -79,6 +76,21 @@ class Glog(TestLog):
         for name in sorted(net.outputs):
             self._line("net.cpp:244", f"This network produces output {name}")
         self._line("net.cpp:257", "Network initialization done.")
+
+
+class _Both:
+    """Standard error and a file."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        for stream in (sys.stderr, self._file):
+            stream.write(text)
+
+    def flush(self) -> None:
+        for stream in (sys.stderr, self._file):
+            stream.flush()
 
 
 def _log_file(folder: Path) -> TextIO:

@@ -1,6 +1,7 @@
 """CRC-32C, the checksum of LevelDB's files (polynomial 0x1EDC6F41, bits from the lowest on; RFC 3720, appendix B.4).
 
-A checksum is linear: that of a row of bytes is the exclusive or of what each gives at its distance from the end. So a row takes one look into a table and one reduction, in place of a step a byte.
+A checksum is linear: that of a row of bytes is the exclusive or of what each of them gives at its distance from the
+end. So a row takes one look into a table and one reduction, in place of a step a byte.
 """
 
 from functools import cache
@@ -15,7 +16,7 @@ _ALL = 0xFFFFFFFF
 @cache
 def _tables() -> np.ndarray:
     """Return what a byte gives with 0 to 1023 bytes behind it: uint32, [1024, 256]."""
-    first = np.arange(256, dtype=np.uint32)
+    first: np.ndarray = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         first = (first >> 1) ^ np.where(first & 1, np.uint32(_REVERSED), np.uint32(0))
     tables = np.empty((_ROW, 256), np.uint32)

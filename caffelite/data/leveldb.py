@@ -104,11 +104,11 @@ class LevelDb:
         for path in self._logs():
             for record in log_records(path, self.notes):
                 reader = Reader(record, str(path))
-                sequence = int.from_bytes(reader.bytes(8), "little")
-                count = int.from_bytes(reader.bytes(4), "little")
+                sequence = int.from_bytes(reader.take(8), "little")
+                count = int.from_bytes(reader.take(4), "little")
                 first = len(entries)
                 while reader:
-                    kind = reader.bytes(1)[0]
+                    kind = reader.take(1)[0]
                     if kind not in (_DELETION, _VALUE):
                         raise DataError(f"{path} is damaged: an entry of kind {kind}")
                     key = reader.text()
@@ -138,7 +138,7 @@ class LevelDb:
             raise DataError(f"{self.path}: not a LevelDB, or damaged: CURRENT names no manifest")
         path = self.path / current.decode().strip()
         version = _Version()
-        for record in log_records(path, self.notes):
+        for record in log_records(path):
             _edit(version, Reader(record, str(path)), path)
         return version
 

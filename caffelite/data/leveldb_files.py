@@ -1,9 +1,9 @@
 """The two kinds of file that a LevelDB has: logs, and sorted tables.
 
 Source: LevelDB's ``doc/log_format.md`` and ``doc/table_format.md``. A log is cut into blocks of 32 KiB; a record, or
-the part of it that a block has room for, follows a header: checksum, length, kind. A table is a row of blocks of entries;
-its last 48 bytes tell where the block is that tells where the others are. Each block has a byte behind it that tells
-whether it is compressed, and a checksum.
+the part of it that a block has room for, follows a header: checksum, length, kind. A table is a row of blocks of
+entries; its last 48 bytes tell where the block is that tells where the others are. Each block has a byte behind it
+that tells whether it is compressed, and a checksum.
 """
 
 import struct
@@ -51,13 +51,13 @@ class Reader:
         """Return a number of up to 64 bits, seven of them a byte."""
         value = 0
         for shift in range(0, 70, 7):
-            byte = self.bytes(1)[0]
+            byte = self.take(1)[0]
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value
         raise DataError(f"{self._what} is damaged: a number has no end")
 
-    def bytes(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         """Return so many bytes."""
         first = self.place
         if size > self.end - first:
@@ -67,17 +67,18 @@ class Reader:
 
     def text(self) -> bytes:
         """Return bytes behind their number."""
-        return self.bytes(self.varint())
+        return self.take(self.varint())
 
 
-def log_records(path: Path, notes: list[str]) -> Iterator[bytes]:
+def log_records(path: Path, notes: list[str] | None = None) -> Iterator[bytes]:
     """Yield the records of a log.
 
     Parameters
     ----------
     path : Path
-    notes : list of str
-        Is told where the log ends within a record, which has then not been written to its end.
+    notes : list of str, optional
+        Is told where the log ends within a record, which was never written to its end; without it that is
+        an error.
 
     Raises
     ------
@@ -110,7 +111,9 @@ def log_records(path: Path, notes: list[str]) -> Iterator[bytes]:
             yield b"".join(parts)
             parts = []
     if parts or place < len(data):
-        notes.append(f"{path} ends within a record, which was never written to its end; that record is left out")
+        if notes is None:
+            raise DataError(f"{path} is damaged, or cut off: it ends within a record")
+        notes.append(f"{path} ends within a record, which was never written to its end; it is left out")
 
 
 def table_entries(path: Path) -> Iterator[tuple[bytes, bytes]]:
@@ -173,8 +176,8 @@ def _entries(block: bytes, what: str) -> Iterator[tuple[bytes, bytes]]:
         shared, own, length = reader.varint(), reader.varint(), reader.varint()
         if shared > len(key):
             raise DataError(f"{what} is damaged: a key has {shared} bytes of one that has {len(key)}")
-        key = key[:shared] + reader.bytes(own)
-        yield key, reader.bytes(length)
+        key = key[:shared] + reader.take(own)
+        yield key, reader.take(length)
 
 
 def _check(data: bytes, masked: int, what: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from fuzz.targets import SHAPE
+from fuzz.targets import LEVELDB, SHAPE
 
 from caffelite.data.database import write_database
 from caffelite.schema.messages import BlobProto, Datum, NetParameter, SolverState
@@ -90,6 +90,16 @@ def _lmdb() -> Iterator[bytes]:
             yield Path(folder, "db", "data.mdb").read_bytes()
 
 
+def _leveldb() -> Iterator[bytes]:
+    for i, file in enumerate(sorted(LEVELDB.iterdir())):
+        yield b"%d" % i + file.read_bytes()
+
+
+def _snappy() -> Iterator[bytes]:
+    # A literal, a copy of two bytes, one of three, one of five.
+    yield b"\x1b\x0cabcd" + b"\x01\x04" + b"\x2a\x08\x00" + b"\x1f\x04\x00\x00\x00"
+
+
 def _image() -> Iterator[bytes]:
     from PIL import Image
 
@@ -147,6 +157,7 @@ _MAKERS = {
         "datum": _datum,
     },
     **{"lmdb": _lmdb, "image": _image, "idx": _idx, "cifar": _cifar, "pickle": _pickle, "tar": _tar},
+    **{"leveldb": _leveldb, "snappy": _snappy},
 }
 
 

@@ -18,6 +18,8 @@ import numpy as np
 from caffelite.data import records
 from caffelite.data.database import open_database
 from caffelite.data.images import decode_image
+from caffelite.data.leveldb import LevelDb
+from caffelite.data.snappy import decompress
 from caffelite.datasets import cifar10, mnist, originals, pickled
 from caffelite.draw.boxes import build
 from caffelite.draw.diagram import dot, mermaid
@@ -34,6 +36,8 @@ from caffelite.solvers.snapshots import read_state
 _MEMORY = Path("/dev/shm")
 #: Images and labels of a record that the compiled reader expects, as the seeds have it.
 SHAPE = (2, 3, 4)
+#: A LevelDB's files: those of ``tests/data/leveldb``.
+LEVELDB = Path(__file__).parents[1] / "data" / "leveldb"
 
 
 @cache
@@ -138,6 +142,24 @@ def lmdb(data: bytes) -> None:
         database.close()
 
 
+def leveldb(data: bytes) -> None:
+    """Read a LevelDB of which one file, the one that the first byte numbers, has these bytes."""
+    folder = _scratch(os.getpid()) / "leveldb"
+    folder.mkdir(exist_ok=True)
+    for i, file in enumerate(sorted(LEVELDB.iterdir())):
+        (folder / file.name).write_bytes(data[1:] if data[:1] == b"%d" % i else file.read_bytes())
+    for _ in LevelDb(folder).records():
+        pass
+
+
+def snappy(data: bytes) -> None:
+    """Decompress a block of Snappy's."""
+    try:
+        decompress(data)
+    except ValueError:
+        raise DataError("the block is damaged") from None
+
+
 def image(data: bytes) -> None:
     """Decode an image."""
     decode_image(data, "image")
@@ -176,6 +198,7 @@ def tar(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     **{"text": text, "net": net, "weights": weights, "state": state, "mean": mean, "hdf5": hdf5_file, "datum": datum},
     **{"lmdb": lmdb, "image": image, "idx": idx, "cifar": cifar, "pickle": pickle, "tar": tar},
+    **{"leveldb": leveldb, "snappy": snappy},
 }
 
 
