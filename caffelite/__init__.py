@@ -1,7 +1,7 @@
 """caffelite: Caffe's files train, test, convert and draw.
 
-The names here are pycaffe's, so that ``import caffelite as caffe`` is what a script needs, and PyTorch's for the
-number of threads; each is loaded when it is first used.
+The names here are pycaffe's, so that ``import caffelite as caffe`` is what a script needs, PyTorch's for the number of
+threads, and ``write_lmdb``; each is loaded when it is first used.
 """
 
 from importlib import import_module
@@ -31,6 +31,7 @@ _CONTENTS = {
     ],
 }
 _MODULES = {name: f"caffelite.pycaffe.{module}" for module, names in _CONTENTS.items() for name in names}
+_MODULES["write_lmdb"] = "caffelite.imagesets.pairs"
 
 __all__ = ["Error", "__version__", *_MODULES]
 

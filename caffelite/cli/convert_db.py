@@ -7,16 +7,13 @@ from pathlib import Path
 
 from caffelite.cli.databases import add_json, new_database, report
 from caffelite.cli.terminal import amount, say
-from caffelite.data.database import write_database
 from caffelite.data.leveldb import LevelDb
+from caffelite.data.writing import LONGEST_KEY, write_database
 from caffelite.errors import DataError
 
 EXAMPLES = """examples:
   caffelite convert_db mnist_train_leveldb mnist_train_lmdb
 """
-
-#: LMDB's own limit.
-_LONGEST_KEY = 511
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +37,8 @@ def _copied(source: LevelDb) -> Iterator[tuple[bytes, bytes]]:
     with amount(source.size(), "copying") as advance:
         empty = True
         for key, value in source.records():
-            if not 0 < len(key) <= _LONGEST_KEY:
-                raise DataError(f"{source.path}: a key of {len(key)} bytes; LMDB's have 1 to {_LONGEST_KEY}")
+            if not 0 < len(key) <= LONGEST_KEY:
+                raise DataError(f"{source.path}: a key of {len(key)} bytes; LMDB's have 1 to {LONGEST_KEY}")
             yield key, value
             advance(len(key) + len(value))
             empty = False

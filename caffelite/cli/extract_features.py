@@ -13,7 +13,7 @@ from caffelite.cli.databases import BACKENDS, add_json, new_database, report
 from caffelite.cli.preparing import prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import progress, say
-from caffelite.data.database import write_database
+from caffelite.data.writing import write_database
 from caffelite.files import scratch_folder
 from caffelite.net import Net
 from caffelite.schema.messages import Datum

@@ -31,11 +31,13 @@ GROUPS = {
     },
     "nets and data": {
         "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
-        "data": "get CIFAR-10 or MNIST ready for the example nets",
+        "data": "get CIFAR-10 or MNIST ready for the example nets; import images of one's own",
         "convert_db": "copy a LevelDB into an LMDB",
     },
     "Caffe's programs": {
         "caffe": "train, test, time and device_query with Caffe's options, log and exit codes",
+        "convert_imageset": "write the LMDB of images that a list names",
+        "compute_image_mean": "write the mean image of a database",
         "extract_features": "write blobs of a trained net into databases",
         "convert_mnist_data": "make a database of MNIST's files",
         "convert_cifar_data": "make the databases of CIFAR-10's files",
@@ -138,7 +140,9 @@ def _run(argv: list[str]) -> int:
     name = _chosen(argv, COMMANDS, 'command "')
     command = import_module(f"caffelite.cli.{name}")
     prog = f"caffelite {name}"
-    if hasattr(command, "COMMANDS"):
+    first = next(iter(_help_last(argv)), "")
+    # One with a "run" of its own takes what is none of its commands.
+    if hasattr(command, "COMMANDS") and (first in command.COMMANDS or not hasattr(command, "run")):
         argv = _help_last(argv)
         if not argv or argv[0] in _HELP:
             told = [
@@ -181,7 +185,7 @@ def _chosen(argv: list[str], commands: Mapping[str, str], what: str) -> str:
 
 
 def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
-    arguments, rest = parser.parse_known_args(_switched(parser, argv))
+    arguments, rest = parser.parse_known_intermixed_args(_switched(parser, argv))
     if rest:
         options = re.findall(r"--[a-z-]+", parser.format_usage())
         hint = did_you_mean(rest[0].split("=")[0], options, write=str)

@@ -69,7 +69,7 @@ def test_a_limit_of_the_size_of_files(python, run_folder):
 
 def test_a_database_and_a_limit_of_the_size_of_files(python, tmp_path):
     code = (
-        "import resource, sys; from caffelite.data.database import write_database\n"
+        "import resource, sys; from caffelite.data.writing import write_database\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000)); records = ((b'%04d' % i, bytes(300)) for i in range(999))\n"
         "try: write_database(sys.argv[1], records)\n"
         "except OSError as error: sys.exit(f'caffelite: {error.filename}: {error.strerror}')"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffelite.data.database import open_database, write_database
+from caffelite.data.database import open_database
+from caffelite.data.writing import write_database
 from caffelite.data.prefetch import Prefetcher
 from caffelite.data.records import RecordStream, decode
 from caffelite.errors import DataError

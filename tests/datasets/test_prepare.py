@@ -8,7 +8,8 @@ import lmdb
 import numpy as np
 import pytest
 
-from caffelite.data.database import open_database, write_database
+from caffelite.data.database import open_database
+from caffelite.data.writing import write_database
 from caffelite.data.records import decode
 from caffelite.datasets import prepare as datasets
 from caffelite.datasets import synthetic

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from fuzz.targets import LEVELDB, SHAPE
 
-from caffelite.data.database import write_database
+from caffelite.data.writing import write_database
 from caffelite.schema.messages import BlobProto, Datum, NetParameter, SolverState
 
 ROOT = Path(__file__).parents[2]
