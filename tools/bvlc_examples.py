@@ -1,13 +1,13 @@
 """The shell scripts in the examples of BVLC's Caffe, run as they are with caffelite's programs in ``build/tools``.
 
-    python tools/bvlc_examples.py CHECKOUT --data FOLDER [--only mnist cifar10] [--imagenet]
+    python tools/bvlc_examples.py CHECKOUT --data FOLDER [--only create_mnist train_lenet] [--whole] [--imagenet]
 
 Nothing in a script is changed, and nothing in the checkout: a copy of it is run. What would take hours is made short
 around the scripts: solvers there end after a few iterations and test one batch, CaffeNet takes batches of a few images,
 and the states that a script goes on from, which a whole run before it would have written, are written by a solver that
-is told to have come that far. MNIST and CIFAR-10 are real; a few drawn images stand in for ImageNet, at
-``/path/to/imagenet``, which the script names (``--imagenet`` permits that this folder is made, and removes it again). A
-program of a few lines stands in for docker: it runs the command that is to be run in the image.
+is told to have come that far. With ``--whole`` none of this is done. MNIST and CIFAR-10 are real; a few drawn images
+stand in for ImageNet, at ``/path/to/imagenet``, which the script names (``--imagenet`` permits that this folder is made,
+and removes it again). A program of a few lines stands in for docker: it runs the command that is to be run in the image.
 """
 
 import argparse
@@ -162,7 +162,7 @@ def put_states(script: str, checkout: Path) -> None:
             written.rename(state)
 
 
-def run(script: str, checkout: Path, docker: Path) -> Result:
+def run(script: str, checkout: Path, docker: Path, whole: bool) -> Result:
     """Run a script, in the checkout or, with docker, in an empty folder."""
     begun = perf_counter()
     path = os.pathsep.join([str(docker), str(checkout / "build" / "tools"), os.environ["PATH"]])
@@ -172,7 +172,7 @@ def run(script: str, checkout: Path, docker: Path) -> Result:
         folder = docker / "workspace"
         shutil.copytree(checkout / "data" / "mnist", folder / "data" / "mnist")
         environment["DOWNLOAD_DATA"] = "0"
-    else:
+    elif not whole:
         try:
             put_states(script, checkout)
         except Error as error:
@@ -186,8 +186,6 @@ def run(script: str, checkout: Path, docker: Path) -> Result:
         text=True,
     )
     lines = process.stdout.strip().splitlines() or [""]
-    (checkout / "logs").mkdir(exist_ok=True)
-    (checkout / "logs" / f"{Path(script).stem}.log").write_text(process.stdout, encoding="utf-8")
     return Result(script, process.returncode, perf_counter() - begun, lines[-1])
 
 
@@ -195,7 +193,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkout", type=Path, help="folder with BVLC's Caffe, or a bare repository of it")
     parser.add_argument("--data", type=Path, required=True, help="folder with the originals of MNIST and CIFAR-10")
-    parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=list(SCRIPTS), help="folders of scripts")
+    names = [name for folder in SCRIPTS.values() for name in folder]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help="names of scripts")
+    parser.add_argument(
+        "--whole", action="store_true", help="leave solvers and nets as they are: this takes many hours"
+    )
     parser.add_argument("--imagenet", action="store_true", help=f"make {IMAGENET} for a moment")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -208,7 +210,8 @@ def main() -> None:
         (docker / "docker").write_text(_DOCKER, encoding="utf-8")
         (docker / "docker").chmod(0o755)
         link_programs(checkout)
-        shorten(checkout)
+        if not arguments.whole:
+            shorten(checkout)
         put_data(arguments.data, checkout)
         made = arguments.imagenet and not IMAGENET.parents[1].exists()
         try:
@@ -216,9 +219,11 @@ def main() -> None:
                 put_imagenet(checkout)
             os.chdir(checkout)
             print("| script | exit code | seconds | its last line |\n|---|---|---|---|")
-            for folder in arguments.only:
-                for name in SCRIPTS[folder]:
-                    result = run(f"examples/{folder}/{name}.sh", checkout, docker)
+            for folder, scripts in SCRIPTS.items():
+                for name in scripts:
+                    if name not in arguments.only:
+                        continue
+                    result = run(f"examples/{folder}/{name}.sh", checkout, docker, arguments.whole)
                     print(f"| `{result.script}` | {result.code} | {result.seconds:.1f} | {result.last} |", flush=True)
         finally:
             os.chdir("/")
