@@ -6,8 +6,8 @@ Nothing in a script is changed, and nothing in the checkout: a copy of it is run
 around the scripts: solvers there end after a few iterations and test one batch, CaffeNet takes batches of a few images,
 and the states that a script goes on from, which a whole run before it would have written, are written by a solver that
 is told to have come that far. With ``--whole`` none of this is done. MNIST and CIFAR-10 are real; a few drawn images
-stand in for ImageNet, at ``/path/to/imagenet``, which the script names (``--imagenet`` permits that this folder is made,
-and removes it again). A program of a few lines stands in for docker: it runs the command that is to be run in the image.
+stand in for ImageNet, at ``/path/to/imagenet``, which the script names (``--imagenet`` permits that this folder is
+made, and removes it again). A program of a few lines stands in for docker: it runs the command that is for the image.
 """
 
 import argparse
