@@ -50,7 +50,8 @@ def decode_image(
             colored = color if color is not None else image.mode not in ("L", "1", "I;16", "I")
             if not colored:
                 image.draft("L", image.size)  # JPEG: the grey that is in the file
-            pixels = np.asarray(image.convert("RGB" if colored else "L"))
+            mode = "RGB" if colored else "L"
+            pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     except FileNotFoundError:
         raise DataError(f"{what}: there is no such file") from None
     except UnidentifiedImageError:  # its own words name the file, which may be a line of somebody else's

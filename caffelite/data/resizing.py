@@ -50,9 +50,10 @@ def _resized(pixels: np.ndarray, shape: tuple[int, ...], step: int, height: int,
     channels, h, w = shape
     starts = np.arange(channels) * (h * w) if step == 1 else np.arange(step)[::-1].copy()
     out = np.empty((channels, height, width), np.uint8)
-    across, down = _neighbours(w, width, True), _neighbours(h, height, False)
+    columns, weights = _neighbours(w, width, True)
     with _lock:
-        run = kernels.resize(pixels.reshape(-1), starts, step, step * w, across, down, out)
+        across, down = (columns * step, weights), _neighbours(h, height, False)
+        run = kernels.resize(pixels.reshape(-1), starts, step * w, across, down, out)
     run()
     return out
 

@@ -21,8 +21,9 @@ from caffelite.words import quoted
 Record = tuple[bytes, bytes]
 #: LMDB takes no longer keys.
 LONGEST_KEY = 511
-#: Records in a transaction that makes a database, and about as many bytes.
-_BATCH, _BATCH_BYTES = 1000, 64 << 20
+#: Records in a transaction that makes a database, and about as many bytes: while it is written, what makes records
+#: goes on only as far as it is ahead.
+_BATCH, _BATCH_BYTES = 1000, 16 << 20
 
 
 def write_database(

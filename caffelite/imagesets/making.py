@@ -122,7 +122,7 @@ def make(
     if labels is not None and labels.exists() != append:
         raise DataError(f"{labels} is {'not there' if append else 'there already'}; it goes with {target}")
     if labels:
-        writer.row = _first_of(labels).shape[0] if append else len(np.atleast_1d(example.label))
+        writer.row = _first_of(labels).shape[0] if append else np.size(example.label)
     records = writer.records(in_order(lambda item: _attempt(item, conversion), _chain(example, rest)))
     write = append_database if append else write_database
     count = write(target, records, {labels: writer.labels} if labels else {})
@@ -198,8 +198,9 @@ class _Records:
                 self._check(attempt)
                 self.shapes.add(attempt.shape)
                 key = self._key(number, attempt.item)
-                if self.row is not None:
-                    self.labels.append((key, self._label(attempt.item)))
+                label = self._label(attempt.item)
+                if label is not None:
+                    self.labels.append((key, label))
                 yield key, attempt.value
             self._done()
         if not self.shapes:
@@ -228,8 +229,12 @@ class _Records:
         # A key that LMDB does not take is cut: its number keeps it apart from the others.
         return (digits + b"_" + name if name else digits)[:LONGEST_KEY]
 
-    def _label(self, item: Item) -> bytes:
-        values = np.atleast_1d(item.label)
-        if isinstance(item.label, int) or len(values) != self.row:
-            raise DataError(f"{item.what} has {len(values)} labels, the first image {self.row}")
-        return Datum(channels=len(values), height=1, width=1, float_data=values.tolist()).SerializeToString()
+    def _label(self, item: Item) -> bytes | None:
+        """Return the record of an item's labels, where those are in a database of their own."""
+        row = None if isinstance(item.label, int) else len(item.label)
+        if row != self.row:
+            kinds = ["a whole number" if size is None else f"a row of {size}" for size in (row, self.row)]
+            raise DataError(f"the label of {item.what} is {kinds[0]}, that of the first image {kinds[1]}")
+        if isinstance(item.label, int):
+            return None
+        return Datum(channels=row, height=1, width=1, float_data=item.label.tolist()).SerializeToString()

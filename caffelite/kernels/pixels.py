@@ -7,17 +7,19 @@ from caffelite.kernels.engine.compiling import kernel
 
 
 @kernel
-def _resize(begin, end, worker, pixels, starts, step, row_step, columns, weights, lines, shares, scratch, out):
+def _resize(begin, end, worker, pixels, starts, row_step, columns, weights, lines, shares, scratch, out):
     """out = the image in another size; a task is a channel.
 
     Parameters
     ----------
     pixels : ndarray of uint8, flat
-        Channel c at (y, x) is ``pixels[starts[c] + y · row_step + x · step]``.
+        Where row y of channel c begins is ``starts[c] + y · row_step``.
     starts : ndarray of int64, [channels]
-    step, row_step : int
-    columns, lines : ndarray of int64, [2][width] and [2][height]
-        For each pixel of the result the two columns, and rows, between which it lies; rows one below the other.
+    row_step : int
+    columns : ndarray of int64, [2][width]
+        For each pixel of the result where in a row the two lie that it is between.
+    lines : ndarray of int64, [2][height]
+        For each row of the result the two that it lies between, one below the other.
     weights, shares : ndarray of int32, [2][width] and [2][height]
         Of these, in 1/2048.
     scratch : ndarray of int32, [2][width]
@@ -34,8 +36,8 @@ def _resize(begin, end, worker, pixels, starts, step, row_step, columns, weights
                     continue
                 row, place = scratch[line & 1], starts[channel] + line * row_step
                 for x in range(width):
-                    left = np.int32(pixels[place + columns[0, x] * step]) * weights[0, x]
-                    right = np.int32(pixels[place + columns[1, x] * step]) * weights[1, x]
+                    left = np.int32(pixels[place + columns[0, x]]) * weights[0, x]
+                    right = np.int32(pixels[place + columns[1, x]]) * weights[1, x]
                     row[x] = (left + right) >> 4
                 if line & 1:
                     odd = line
@@ -50,7 +52,6 @@ def _resize(begin, end, worker, pixels, starts, step, row_step, columns, weights
 def resize(
     pixels: np.ndarray,
     starts: np.ndarray,
-    step: int,
     row_step: int,
     across: tuple[np.ndarray, np.ndarray],
     down: tuple[np.ndarray, np.ndarray],
@@ -63,12 +64,12 @@ def resize(
     pixels : ndarray of uint8, flat
     starts : ndarray of int64, [channels]
         Where each channel begins.
-    step, row_step : int
-        From a pixel to the next one, and from a row to the next one.
+    row_step : int
+        From a row to the next one.
     across, down : (ndarray of int64, ndarray of int32), [2][width] and [2][height]
-        The two columns, and rows, between which each pixel lies, and their weights in 1/2048.
+        Where in a row the two pixels are that each lies between, the numbers of the two rows, and weights in 1/2048.
     out : ndarray of uint8, [channels][height][width]
         Is set.
     """
     scratch = np.empty((2, out.shape[2]), np.int32)
-    return Call(_resize, len(starts), (pixels, starts, step, row_step, *across, *down, scratch, out), 1)
+    return Call(_resize, len(starts), (pixels, starts, row_step, *across, *down, scratch, out), 1)

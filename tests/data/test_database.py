@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from caffelite.data.database import open_database
-from caffelite.data.writing import write_database
 from caffelite.data.prefetch import Prefetcher
 from caffelite.data.records import RecordStream, decode
+from caffelite.data.writing import write_database
 from caffelite.errors import DataError
 from caffelite.schema.blobs import read_blob
 from caffelite.schema.messages import Datum, TransformationParameter
