@@ -1,8 +1,8 @@
 """Images a second of ``caffelite convert_imageset``, beside a loop in Python that only decodes and resizes with Pillow.
 
-The images are JPEGs of 500 x 375 pixels, made here, in files. The loop is on one core and writes nothing; what it does in
-a second, times the cores, is what a converter is held against that also writes the database and waits for the disk. Each
-figure is the median of rounds in turns; a process of ours is timed as a whole.
+The images are JPEGs of 500 x 375 pixels, made here, in files. The loop is on one core and writes nothing; what it does
+in a second, times the cores, is what a converter is held against that also writes the database and waits for the disk.
+Each figure is the median of rounds in turns; a process of ours is timed as a whole.
 """
 
 import argparse
@@ -91,9 +91,8 @@ def main() -> None:
         facts = machine(options.threads)
         print(json.dumps({"facts": facts, "pillow_one_core": one, "caffelite": all_cores, "ratio": ratio}, indent=1))
         return
-    print(
-        f"Pillow, one core, decode and resize: {one:,.0f} images/s; times {options.threads} cores: {one * options.threads:,.0f}"
-    )
+    times = f"times {options.threads} cores: {one * options.threads:,.0f}"
+    print(f"Pillow, one core, decode and resize: {one:,.0f} images/s; {times}")
     print(f"caffelite convert_imageset, {options.threads} threads: {all_cores:,.0f} images/s ({ratio:.2f})")
     print(machine(options.threads))
 

@@ -1,8 +1,8 @@
 """Write the LMDB of images that a list names, as Caffe's program of this name does.
 
 A line of the list is the path of an image, a space and its label. Images that cannot be read are left out and told. All
-cores decode; the records have the order of the list, or that of --shuffle, which the seed decides. The database is there
-whole or not at all, and as large as it has to be.
+cores decode; the records have the order of the list, or that of --shuffle, which the seed decides. The database is
+there whole or not at all, and as large as it has to be.
 """
 
 import argparse

@@ -4,6 +4,7 @@ The map of an LMDB, which limits its size, grows by itself.
 """
 
 import errno
+import heapq
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ LONGEST_KEY = 511
 #: Records in a transaction that makes a database, and about as many bytes: while it is written, what makes records
 #: goes on only as far as it is ahead.
 _BATCH, _BATCH_BYTES = 1000, 16 << 20
+#: Bytes that one transaction adds: LMDB has them in memory until it ends.
+_LARGEST_ADDED = 1 << 30
 
 
 def write_database(
@@ -66,8 +69,8 @@ def append_database(
 ) -> int:
     """Put records into an LMDB that is there, all of them or none.
 
-    They are collected beside it first, then moved in one transaction: whatever happens before its end leaves the
-    database as it was.
+    They are collected beside it first, then moved in one transaction; where that would take much memory, both become a
+    new database, which takes the place of the old one. Whatever happens before leaves the database as it was.
 
     Parameters
     ----------
@@ -99,7 +102,11 @@ def append_database(
         for other, its_records in (also or {}).items():
             _make(scratch, other, its_records)
         for one in everything:
-            _move(scratch / one.name, one, None if one == target else last)
+            cut = None if one == target else last
+            if (scratch / one.name / "data.mdb").stat().st_size > _LARGEST_ADDED and one.is_dir():
+                _join(scratch / one.name, one, cut)
+            else:
+                _move(scratch / one.name, one, cut)
     return count
 
 
@@ -176,10 +183,38 @@ def _put(environment: Any, batch: list[Record]) -> None:
             environment.set_mapsize(environment.info()["map_size"] * 2)
 
 
+def _join(made: Path, target: Path, last: bytes | None) -> None:
+    """Make one database of two, without what the old one has behind the key ``last``, and put it in its place."""
+    whole = made.with_name(f"{made.name}.whole") / target.name
+    whole.parent.mkdir()
+    with _read(target) as old, _read(made) as new, old.begin() as here, new.begin() as there:
+        kept = (record for record in here.cursor() if last is None or record[0] <= last)
+        _make(whole.parent, target, _apart(heapq.merge(kept, there.cursor()), target))
+    replace(whole, target)
+
+
+def _apart(records: Iterable[Record], target: Path) -> Iterator[Record]:
+    """Yield records in order; two with the same key are an error."""
+    before = None
+    for key, value in records:
+        if key == before:
+            raise _there_already(target, key)
+        before = key
+        yield key, value
+
+
+def _there_already(target: Path, key: bytes) -> DataError:
+    return DataError(f"{target} has a record with the key {quoted(bytes(key).decode('utf-8', 'replace'))} already")
+
+
+def _read(folder: Path) -> Any:
+    return lmdb.open(str(folder), readonly=True, lock=False)
+
+
 def _move(made: Path, target: Path, last: bytes | None) -> None:
     """Put the records of a database into another, in one transaction; first remove what is behind the key ``last``."""
     file = made / "data.mdb"
-    with _told(file, target), lmdb.open(str(made), readonly=True, lock=False) as source:
+    with _told(file, target), _read(made) as source:
         # 0: as large as it is; a database that is a file has no folder.
         environment: Any = lmdb.open(str(target), subdir=target.is_dir(), map_size=0, create=False)
         try:
@@ -201,8 +236,7 @@ def _moved(source: Any, environment: Any, room: int, target: Path, last: bytes |
                     cursor.delete()
             for key, value in reading.cursor():
                 if not writing.put(key, value, overwrite=False):
-                    shown = bytes(key).decode("utf-8", "replace")
-                    raise DataError(f"{target} has a record with the key {quoted(shown)} already")
+                    raise _there_already(target, key)
     except lmdb.MapFullError:
         return False
     return True

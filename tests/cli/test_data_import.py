@@ -18,7 +18,7 @@ def flowers(run_folder) -> Path:
 
 
 def test_a_folder_a_class(caffelite, flowers):
-    code, out, err = caffelite("data", "import", "flowers", "flowers.lmdb")
+    code, out, err = caffelite("data", "import", str(flowers), "flowers.lmdb")
     assert (code, out) == (0, "flowers.lmdb: 3 images of 3×16×16; classes: flowers_classes.txt\n"), err
     assert Path("flowers_classes.txt").read_text() == "a\nb\n"
     assert [(key, datum.label) for key, datum in records("flowers.lmdb")] == [

@@ -9,6 +9,7 @@ import lmdb
 import pytest
 from records import raw_records
 
+from caffelite.data import writing
 from caffelite.data.database import open_database
 from caffelite.data.writing import append_database, last_key, write_database
 from caffelite.errors import DataError
@@ -17,7 +18,9 @@ OLD = [(b"%04d" % i, b"old" * 50) for i in range(30)]
 NEW = [(b"%04d" % i, bytes([i]) * 3000) for i in range(30, 60)]
 
 
-def test_what_is_added_stands_behind_what_is_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [1 << 30, 0])
+def test_what_is_added_stands_behind_what_is_there(most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "_LARGEST_ADDED", most)
     write_database(tmp_path / "db", OLD)
     assert append_database(tmp_path / "db", iter(NEW)) == len(NEW)
     assert raw_records(tmp_path / "db") == OLD + NEW
@@ -33,7 +36,11 @@ def test_a_map_that_another_program_made_small_grows(tmp_path: Path) -> None:
     assert raw_records(tmp_path / "db") == [(b"0000", b"first"), *values]
 
 
-def test_a_key_that_is_there_already_leaves_all_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [1 << 30, 0])
+def test_a_key_that_is_there_already_leaves_all_as_it_was(
+    most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "_LARGEST_ADDED", most)
     write_database(tmp_path / "db", OLD)
     with pytest.raises(DataError, match='db has a record with the key "0029" already'):
         append_database(tmp_path / "db", [(b"0029", b"x"), *NEW])
@@ -64,7 +71,9 @@ def test_a_process_that_is_killed_in_the_last_transaction_leaves_all_as_it_was(t
     assert raw_records(tmp_path / "db") == OLD + NEW
 
 
-def test_databases_go_in_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [1 << 30, 0])
+def test_databases_go_in_step(most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "_LARGEST_ADDED", most)
     labels = tmp_path / "db_labels"
     write_database(tmp_path / "db", OLD, {labels: [(key, b"label") for key, _ in OLD]})
     # A run was ended between the two.
