@@ -1,5 +1,6 @@
 """A net as boxes and edges: what there is to draw, whatever it is drawn with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -111,8 +112,7 @@ def build(document: NetDocument, phase: str = "ALL", allow_python: bool = False)
     maker = _Maker(drawn, measured)
     for i, layer in enumerate(document.message.layer):
         place = partial(document.place, i)
-        stages = [s for rule in (*layer.include, *layer.exclude) for s in rule.stage]
-        phases = {name for name in drawn if included(layer, PHASES[name], 0, stages, place)}
+        phases = {name for name in drawn if in_phase(layer, PHASES[name], place)}
         if phases:
             maker.add(layer, phases)
     parameters = maker.total if all(one.complete for one in measured.values()) else None
@@ -242,6 +242,12 @@ class _Maker:
 def _settings(layer: LayerParameter) -> list[str]:
     known = registry().get(layer.type)
     return plain_summary(layer) if known is None else known.summary(layer)
+
+
+def in_phase(layer: LayerParameter, phase: int, place: Callable[[], str]) -> bool:
+    """Tell whether a layer is in the net of a phase, in whatever stages; errors are :func:`included`'s."""
+    stages = [stage for rule in (*layer.include, *layer.exclude) for stage in rule.stage]
+    return included(layer, phase, 0, stages, place)
 
 
 def short_number(value: int) -> str:

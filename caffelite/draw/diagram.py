@@ -74,21 +74,37 @@ def draw(
     if kind not in (*_RENDERED, ".dot", ".md"):
         raise Error(f"{output}: the name of a diagram ends in .svg, .png, .pdf, .dot or .md")
     diagram = build(read_net(source), phase, allow_python)
-    if kind == ".md":
-        content = mermaid(diagram, rankdir).encode()
-    else:
-        content = dot(diagram, rankdir).encode()
-        if kind in _RENDERED:
-            content = _render(content, kind[1:], output)
-        if kind in (".png", ".pdf") and not _fonts():
-            warnings.warn(
-                f"{output}: its text is boxes, because this machine has no fonts (Debian, Ubuntu: apt install "
-                "fonts-dejavu-core); an .svg needs none",
-                stacklevel=2,
-            )
+    content = picture(diagram, kind[1:], rankdir, output)
     with atomic_write(target) as temporary:
         temporary.write_bytes(content)
     return _title(diagram)
+
+
+def picture(diagram: Diagram, kind: str, rankdir: str, what: str | Path) -> bytes:
+    """Return a diagram as the content of a file.
+
+    Parameters
+    ----------
+    diagram : Diagram
+    kind : str
+        ``"md"``, ``"dot"``, or a format that Graphviz draws.
+    rankdir : str
+    what : path
+        What the file is called in errors and warnings: see :func:`draw`.
+    """
+    if kind == "md":
+        return mermaid(diagram, rankdir).encode()
+    language = dot(diagram, rankdir).encode()
+    if kind == "dot":
+        return language
+    content = _render(language, kind, what)
+    if kind in ("png", "pdf") and not _fonts():
+        warnings.warn(
+            f"{what}: its text is boxes, because this machine has no fonts (Debian, Ubuntu: apt install "
+            "fonts-dejavu-core); an .svg needs none",
+            stacklevel=3,
+        )
+    return content
 
 
 def _render(source: bytes, kind: str, output: str | Path) -> bytes:

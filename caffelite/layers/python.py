@@ -13,7 +13,7 @@ from caffelite.layers.contract.registry import layer, provided
 from caffelite.schema.messages import LayerParameter
 from caffelite.user_code import classes
 from caffelite.user_code.calls import UserCode, is_there
-from caffelite.user_code.classes import BlobList, LayerBlob, Phase
+from caffelite.user_code.classes import BlobVec, LayerBlob, Phase
 from caffelite.words import TEST, Shape, quoted
 
 
@@ -162,6 +162,6 @@ class PythonLayer(Layer):
                 "module",
             )
         user = self._code.make(settings.module, settings.layer, self.param)
-        user.name, user.param_str, user.blobs = self.name, settings.param_str, BlobList()
+        user.name, user.param_str, user.blobs = self.name, settings.param_str, BlobVec()
         user.phase = Phase(self.context.phase)
         return user

@@ -1,13 +1,14 @@
 """A net: layers, parameters and a plan, run forward and backward."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from caffelite.errors import NetError, WeightsError
+from caffelite.errors import NetError
 from caffelite.gpu.batchnorm import VARIANTS
 from caffelite.kernels.cuda.host import Gpu
 from caffelite.kernels.engine.calls import together
@@ -18,16 +19,14 @@ from caffelite.net.fusion import Unit
 from caffelite.net.graph import Graph
 from caffelite.net.parameters import Parameters
 from caffelite.net.plan import Plan
+from caffelite.net.stored import Stored
 from caffelite.net.timing import LayerTime, LayerWork, profile, work_of
-from caffelite.net.transfer import Transfer, transfer
 from caffelite.schema.documents import NetDocument
-from caffelite.schema.messages import NetParameter
 from caffelite.schema.text import read_net
-from caffelite.schema.weights import LayerWeights, read_weights, write_caffemodel, write_hdf5
-from caffelite.words import TRAIN, quoted, text_of
+from caffelite.words import TRAIN
 
 
-class Net:
+class Net(Stored):
     """One phase of a net, ready to run.
 
     One thread at a time runs it: another one that calls a method which computes or changes something meanwhile gets a
@@ -84,6 +83,9 @@ class Net:
         Blobs that the caller fills; those that no layer reads.
     caller : Caller
         Which thread is in the net.
+    hooks : mapping of str to list of callable
+        What is called with the number of a unit, by the moment: "before_forward", "after_forward", "before_backward",
+        "after_backward". Where there are any, each unit runs on its own.
     learnable : list of Learnable
         In the order of ``data`` and ``diff``.
     data, diff : ndarray of float32
@@ -124,6 +126,7 @@ class Net:
         self.graph = Graph(self.document, self.context, level, stages)
         self.name = self.graph.name
         self.caller = Caller(self.name)
+        self.hooks: Mapping[str, Sequence[Callable[[int], Any]]] = {}
         self.layers: list[Layer] = [node.layer for node in self.graph.nodes]
         self.layer_names = [layer.name for layer in self.layers]
         self.inputs = [top.name for node in self.graph.nodes if node.layer.facts.net_input for top in node.tops]
@@ -203,7 +206,7 @@ class Net:
         float
             The sum of all losses, each times its weight; 0 where there is none.
         """
-        if self.plan.forward and all(unit.ready for unit in self.plan.units):
+        if self.plan.forward and not self.hooks and all(unit.ready for unit in self.plan.units):
             for step in self.plan.forward:
                 step()
         else:
@@ -214,6 +217,7 @@ class Net:
     @one_thread
     def forward_unit(self, position: int) -> None:
         """Run one unit of the plan; where its shapes depend on the data, all behind it is fitted to them first."""
+        self._tell("before_forward", position)
         unit = self.plan.units[position]
         if unit.first.layer.facts.dynamic:
             self._fit(unit, position)
@@ -223,6 +227,7 @@ class Net:
             unit.ready = True
         for step in unit.forward:
             step()
+        self._tell("after_forward", position)
 
     def _fit(self, unit: Unit, position: int) -> None:
         """Ask a dynamic layer for the shapes of its tops, and fit what is behind it where they are others."""
@@ -259,8 +264,24 @@ class Net:
         """Compute all gradients; those of parameters are added to what is there."""
         for step in self.plan.seeds.values():
             step()
-        for step in self.plan.backward or [step for unit in reversed(self.plan.units) for step in unit.backward]:
+        if self.plan.backward and not self.hooks:
+            for step in self.plan.backward:
+                step()
+        else:
+            for position in reversed(range(len(self.plan.units))):
+                self.backward_unit(position)
+
+    @one_thread
+    def backward_unit(self, position: int) -> None:
+        """Compute the gradients of one unit of the plan."""
+        self._tell("before_backward", position)
+        for step in self.plan.units[position].backward:
             step()
+        self._tell("after_backward", position)
+
+    def _tell(self, moment: str, position: int) -> None:
+        for hook in self.hooks.get(moment, ()):
+            hook(position)
 
     @one_thread
     def zero_grad(self) -> None:
@@ -278,76 +299,3 @@ class Net:
     def work(self) -> list[LayerWork]:
         """Return what each layer of :meth:`profile` has to compute and to move, for the shapes of the last pass."""
         return [work_of(unit, self._dtype) for unit in self.plan.units]
-
-    # State and weights.
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return, by ``layer/name``, the arrays beside the parameters that a resumed run needs (live, not copies)."""
-        return {f"{layer.name}/{key}": array for layer in self.layers for key, array in layer.state.items()}
-
-    @one_thread
-    def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Set what :meth:`state` returned; entries that this net does not have are ignored."""
-        for key, array in self.state().items():
-            if key in state:
-                if state[key].shape != array.shape:
-                    raise WeightsError(
-                        f"state {quoted(key)} has shape {text_of(state[key].shape)}, expected {text_of(array.shape)}"
-                    )
-                array[...] = state[key]
-
-    @one_thread
-    def copy_from(
-        self,
-        source: str | Path | Iterable[LayerWeights],
-        *,
-        layer_map: Mapping[str, str] | None = None,
-        skip_mismatch: bool = False,
-    ) -> Transfer:
-        """Set the parameters of the layers that a weights file names; other layers are left as they are.
-
-        Parameters
-        ----------
-        source : path or iterable of LayerWeights
-        layer_map, skip_mismatch : optional
-            See :func:`caffelite.net.transfer.transfer`, which has the errors too.
-
-        Returns
-        -------
-        Transfer
-            The layers that were set, and those that are in the file or in the net only.
-        """
-        self.changed()
-        file = "weights"
-        if isinstance(source, str | Path):
-            file, source = str(source), read_weights(source)
-        return transfer(source, self.layers, file, self.name, layer_map, skip_mismatch)
-
-    def weights(self) -> dict[str, list[np.ndarray]]:
-        """Return the parameters by layer name (live, not copies)."""
-        return {name: [blob.data for blob in blobs] for name, blobs in self.params.items()}
-
-    def save(self, path: str | Path, weights: dict[str, list[np.ndarray]] | None = None) -> None:
-        """Write the parameters: as HDF5 where the name ends in ``.h5``, else as a ``.caffemodel``.
-
-        Parameters
-        ----------
-        path : path
-            The file is there whole or not at all.
-        weights : dict of str to list of ndarray, optional
-            Written in place of :meth:`weights`.
-        """
-        weights = self.weights() if weights is None else weights
-        if str(path).endswith(".h5"):
-            write_hdf5(path, weights)
-        else:
-            write_caffemodel(path, self._message(), weights)
-
-    def _message(self) -> NetParameter:
-        """Return the net as it is run: the layers of this phase."""
-        message = type(self.document.message)()
-        message.name = self.name
-        for layer in self.layers:
-            message.layer.add().CopyFrom(layer.param)
-            message.layer[-1].phase = self.phase
-        return message

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -49,6 +49,19 @@ class Blob(Sized):
         if self._no_gradient is None or self._no_gradient.shape != self.data.shape:
             self._no_gradient = np.zeros_like(self.data)
         return self._no_gradient
+
+    @property
+    def _gpu_data_ptr(self) -> int:
+        self._no_pointer("_gpu_data_ptr")
+
+    @property
+    def _gpu_diff_ptr(self) -> int:
+        self._no_pointer("_gpu_diff_ptr")
+
+    def _no_pointer(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"blob {quoted(self.label)} has no {name}: blobs are in the machine's memory, where data and diff show them"
+        )
 
     @property
     def label(self) -> str:

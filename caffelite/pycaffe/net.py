@@ -16,20 +16,21 @@ from caffelite.layers.python import PythonLayer
 from caffelite.net.caller import one_thread
 from caffelite.net.graph import Version
 from caffelite.net.transfer import Transfer
-from caffelite.pycaffe.batches import assign, forward_all, set_arrays
+from caffelite.pycaffe.batches import Batches, assign
 from caffelite.pycaffe.blob import Blob
 from caffelite.pycaffe.hooks import Hooks
-from caffelite.pycaffe.layer import Layer, NetLayer
+from caffelite.pycaffe.layer import NetLayer
 from caffelite.pycaffe.mode import gpu, random_seed
-from caffelite.pycaffe.names import index_of, known_blobs
+from caffelite.pycaffe.names import Names
 from caffelite.pycaffe.passes import Passes
 from caffelite.pycaffe.shapes import take_shapes
 from caffelite.pycaffe.sharing import shared, shares
+from caffelite.pycaffe.vectors import BlobVec, LayerVec
 from caffelite.schema.weights import write_hdf5
 from caffelite.words import TEST, TRAIN, quoted
 
 
-class Net(Hooks):
+class Net(Names, Batches, Hooks):
     """One phase of a net whose blobs and gradients can all be looked at and changed.
 
     ``Net(network_file, phase)``, with weights ``Net(network_file, phase, weights=file)`` or, the older way,
@@ -108,28 +109,22 @@ class Net(Hooks):
         super().__init__()
         self._make = make
         self._take(net)
-        nodes = net.graph.nodes
-        shown = [NetLayer(partial(self._layer, i)) for i in range(len(nodes))]
-        self._layer_names = list(net.layer_names)
-        self.inputs = list(net.inputs)
-        self.outputs = sorted(net.outputs)
+        self._take_names(net)
+        shown = [NetLayer(partial(self._layer, i)) for i in range(len(net.layers))]
         self.blobs = OrderedDict(
             (name, Blob(partial(self._blob, name), self._why_not_reshaped(version)))
             for name, version in net.graph.names.items()
         )
-        self._blob_names = list(self.blobs)
         self.params = OrderedDict((layer.name, layer.blobs) for layer in shown if layer.blobs)
-        self.layers: list[Layer] = [*shown]
+        self.layers = LayerVec(shown)
         self._show_own_layers()
-        self.top_names = OrderedDict((node.name, [v.name for v in node.tops]) for node in nodes)
-        self.bottom_names = OrderedDict((node.name, [v.name for v in node.bottoms]) for node in nodes)
-        self.blob_loss_weights = OrderedDict((name, v.loss_weight) for name, v in net.graph.names.items())
 
     def _take(self, net: engine.Net) -> None:
         # The blobs and layers that are shown look for theirs in this net each time.
         self._net = net
         self.caller = net.caller
-        self._passes = Passes(net, self._call)
+        net.hooks = self._hooks
+        self._passes = Passes(net)
 
     def _show_own_layers(self) -> None:
         """Show layers written in Python as the objects that they are."""
@@ -150,9 +145,8 @@ class Net(Hooks):
         return f"layer {quoted(version.producer.name)} makes it; only the inputs of a net are reshaped by hand"
 
     @property
-    def name(self) -> str:
-        """The net's name."""
-        return self._net.name
+    def _blobs(self) -> BlobVec:
+        return BlobVec(self.blobs.values())
 
     # Running.
 
@@ -242,43 +236,6 @@ class Net(Hooks):
         self._adopt()
         self._passes.backward(start, end)
 
-    @one_thread
-    def forward_all(self, blobs: Iterable[str] | None = None, **inputs: Any) -> dict[str, np.ndarray]:
-        """Run the net over any number of inputs, a batch at a time; the last one is filled up with zeros.
-
-        Parameters
-        ----------
-        blobs : list of str, optional
-            As for :meth:`forward`.
-        **inputs : array
-            Values for all inputs of the net, equally many for each.
-
-        Returns
-        -------
-        dict of str to ndarray
-            What :meth:`forward` returns, for all inputs one after the other: copies.
-        """
-        size = self.blobs[self.inputs[0]].shape[0] if self.inputs else 1
-        return forward_all(partial(self.forward, list(blobs or ())), inputs, size)
-
-    @one_thread
-    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
-        """Give the MemoryData layer that the net begins with its data; it goes through it a batch at a time.
-
-        Parameters
-        ----------
-        data : ndarray of float32
-            N x channels x height x width, N a number of whole batches. It is used where it is.
-        labels : ndarray of float32
-            N numbers, or N x 1 x 1 x 1.
-
-        Raises
-        ------
-        NetError
-            The first layer is of another type, or these are not such arrays.
-        """
-        set_arrays(self._net, data, labels)
-
     # Shapes.
 
     @one_thread
@@ -351,11 +308,3 @@ class Net(Hooks):
     def load_hdf5(self, path: Any) -> None:
         """Set the parameters from an HDF5 file."""
         self._net.copy_from(path)
-
-    # Names.
-
-    def _index(self, layer: str) -> int:
-        return index_of(layer, self._layer_names, self.name)
-
-    def _known(self, names: Iterable[str] | None) -> list[str]:
-        return known_blobs(names, self._blob_names, self.name)

@@ -11,6 +11,12 @@ from caffelite.pycaffe.proto import caffe_pb2
 #: What scripts import, and the module that it is.
 MODULES = {
     "caffe": "caffelite.pycaffe.caffe",
+    "caffe._caffe": "caffelite.pycaffe._caffe",
+    "caffe.pycaffe": "caffelite.pycaffe._caffe",
+    "caffe.classifier": "caffelite.pycaffe.classifier",
+    "caffe.detector": "caffelite.pycaffe.detector",
+    "caffe.draw": "caffelite.pycaffe.draw",
+    "caffe.io": "caffelite.pycaffe.io",
     "caffe.coord_map": "caffelite.pycaffe.coord_map",
     "caffe.net_spec": "caffelite.pycaffe.net_spec",
     "caffe.proto": "caffelite.pycaffe.proto",

@@ -1,7 +1,6 @@
-"""Passes over some of the layers of a net, one by one, with the user's functions around each."""
+"""Passes over some of the layers of a net, one by one."""
 
 import warnings
-from collections.abc import Callable
 
 from caffelite.net import Net
 from caffelite.pycaffe.in_place import InPlaceBlobs
@@ -15,23 +14,17 @@ class Passes:
     ----------
     net : Net
         Planned with ``keep``: nothing is fused, so its units are its layers.
-    tell : callable
-        ``tell(moment, i)`` is called before and after layer i, with the name of the moment: see
-        :class:`caffelite.pycaffe.hooks.Hooks`.
     """
 
-    def __init__(self, net: Net, tell: Callable[[str, int], None]) -> None:
+    def __init__(self, net: Net) -> None:
         self._net = net
-        self._tell = tell
         self._in_place = InPlaceBlobs(net)
 
     def forward(self, start: int, end: int) -> float:
         """Run layers ``start`` to ``end``, both included; return the net's loss."""
         self._in_place.before(start)
         for i in range(start, end + 1):
-            self._tell("before_forward", i)
             self._net.forward_unit(i)
-            self._tell("after_forward", i)
         self._in_place.after(end)
         return self._net.loss()
 
@@ -48,7 +41,4 @@ class Passes:
             for step in net.plan.seeds.values():
                 step()
         for i in range(start, end - 1, -1):
-            self._tell("before_backward", i)
-            for step in net.plan.units[i].backward:
-                step()
-            self._tell("after_backward", i)
+            net.backward_unit(i)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from caffelite.errors import DataError, MissingExtraError, WeightsError
+from caffelite.errors import DataError, Error, MissingExtraError, WeightsError
 from caffelite.files import atomic_write
 from caffelite.schema.blobs import LARGEST_BLOB
 
@@ -45,7 +45,7 @@ def _opened(path: str | Path, what: str | None = None) -> Iterator[Any]:
     try:
         with module.File(path, "r") as file:
             yield file
-    except (WeightsError, DataError):
+    except Error:
         raise
     # h5py passes on what the library finds broken as whichever of these comes near.
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:

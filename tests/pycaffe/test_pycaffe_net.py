@@ -35,6 +35,14 @@ def test_names(net):
     assert len(net.layers[2].blobs) == 0
 
 
+def test_numbers_of_blobs(net):
+    assert (net._inputs, net._outputs) == ([0], [4])
+    assert [net._top_ids(i) for i in range(6)] == [[0], [1], [1], [2], [3], [4]]
+    assert [net._bottom_ids(i) for i in range(6)] == [[], [0], [1], [1], [2], [3]]
+    assert net._blobs == list(net.blobs.values())
+    assert net._blob_loss_weights == [0, 0, 0, 0, 0]
+
+
 def test_a_blob_has_its_sizes(net):
     blob = net.blobs["data"]
     assert (blob.num, blob.channels, blob.height, blob.width, blob.count) == (2, 3, 8, 8, 384)
@@ -205,6 +213,7 @@ def test_a_parameter_is_not_reshaped(net):
         (lambda net: net.forward(["fc1"]), NetError, 'has no blob "fc1"; did you mean "fc"?'),
         (lambda net: net.backward(fc=1), NetError, '"fc" is no output of this net; its outputs are "prob"'),
         (lambda net: net.forward_all(), ShapeError, "not none"),
+        (lambda net: net.forward_backward_all(fc=1), NetError, '"fc" is neither an input nor an output'),
     ],
 )
 def test_what_does_not_fit_is_said(call, error, text, net):
@@ -218,6 +227,22 @@ def test_forward_all_takes_any_number(net):
     out = net.forward_all(["fc"], data=images)
     assert out["prob"].shape == out["fc"].shape == (5, 5)
     np.testing.assert_array_equal(out["prob"][2:4], net.forward(data=images[2:4])["prob"])
+
+
+def test_forward_backward_all_takes_any_number(deploy):
+    Path(deploy).write_text(f"force_backward: true {Path(deploy).read_text()}")
+    net = caffe.Net(deploy, caffe.TEST)
+    images = np.concatenate([IMAGES, 2 * IMAGES])[:3]
+    gradients = np.random.default_rng(1).standard_normal((3, 5)).astype(np.float32)
+    blobs, diffs = net.forward_backward_all(["fc"], ["conv1"], data=images, prob=gradients)
+    assert [array.shape for array in (blobs["prob"], blobs["fc"], diffs["data"])] == [(3, 5), (3, 5), (3, 3, 8, 8)]
+    assert diffs["conv1"].shape == (3, 4, 8, 8)
+    np.testing.assert_array_equal(blobs["prob"][:2], net.forward(data=images[:2])["prob"])
+    np.testing.assert_array_equal(diffs["data"][:2], net.backward(prob=gradients[:2])["data"])
+    # What the blobs hold, where nothing is given.
+    blobs, diffs = net.forward_backward_all()
+    assert blobs["prob"].shape == (2, 5) and diffs["data"].shape == (2, 3, 8, 8)
+    assert [batch["data"].shape[0] for batch in net._batch({"data": images})] == [2, 2]
 
 
 def test_weights_in_both_orders_of_arguments(run_folder):

@@ -113,7 +113,7 @@ def test_import_caffe_is_caffelite_where_there_is_no_caffe(tmp_path: Path) -> No
 before = list(sys.path)
 assert "caffe" not in sys.modules
 net = caffelite.Net("nets/a.prototxt", caffelite.TEST, allow_python=True)
-print(net.forward(x0=[1, 2])["y"].tolist(), sys.modules["caffe"] is caffelite, sys.path == before)"""
+print(net.forward(x0=[1, 2])["y"].tolist(), sys.modules["caffe"].Net is caffelite.Net, sys.path == before)"""
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,
