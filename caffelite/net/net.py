@@ -15,15 +15,15 @@ from caffelite.kernels.engine.calls import together
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.layer import Layer
 from caffelite.net.caller import Caller, one_thread
-from caffelite.net.fusion import Unit
 from caffelite.net.graph import Graph
-from caffelite.net.parameters import Parameters
+from caffelite.net.parameters import Parameters, check_parameters
 from caffelite.net.plan import Plan
 from caffelite.net.stored import Stored
 from caffelite.net.timing import LayerTime, LayerWork, profile, work_of
 from caffelite.schema.documents import NetDocument
 from caffelite.schema.text import read_net
-from caffelite.words import TRAIN
+from caffelite.user_code.permission import AllowPython
+from caffelite.words import TRAIN, Shape
 
 
 class Net(Stored):
@@ -58,8 +58,8 @@ class Net(Stored):
     learn : bool, optional
         Whether gradients are computed at all; by default in TRAIN, and where ``force_backward`` or ``keep`` asks
         for it.
-    allow_python : bool, optional
-        Whether Python layers may run the code that the net names.
+    allow_python : bool or "imported", optional
+        Whether Python layers may run the code that the net names: see :mod:`caffelite.user_code.permission`.
     output_root : path, optional
         The folder that HDF5Output layers write to, by default the current one; None: they write nothing.
     gpu : Gpu, optional
@@ -110,7 +110,7 @@ class Net(Stored):
         global_stats: bool | None = None,
         share: "Net | None" = None,
         learn: bool | None = None,
-        allow_python: bool = False,
+        allow_python: AllowPython = False,
         output_root: str | Path | None = ".",
         gpu: Gpu | None = None,
     ) -> None:
@@ -158,10 +158,51 @@ class Net(Stored):
 
     @one_thread
     def reshape(self) -> None:
-        """Plan again for the shapes that the Input layers now have; parameters stay as they are."""
-        self.graph.infer_shapes(again=True)
-        self._parameters.check()
+        """Plan again for the shapes that the Input layers now have; parameters stay as they are.
+
+        Raises
+        ------
+        ShapeError
+            A layer does not fit; blobs and memory stay as they were.
+        """
+        shapes = self.graph.shapes()
+        try:
+            self.graph.infer_shapes(again=True)
+            for node in self.graph.nodes:
+                if node not in self.graph.stale:
+                    check_parameters(node)
+        except NetError:
+            self.graph.restore(shapes)
+            raise
         self._make_plan()
+
+    @one_thread
+    def reshape_blob(self, name: str, shape: Shape) -> None:
+        """Give a blob another shape, until a layer that makes it runs again; only where planned with ``keep``.
+
+        What reads it is fitted to it when it runs. Where the number of values stays the same, the values stay.
+        """
+        self.plan.reshape(name, shape)
+
+    @one_thread
+    def fit(self, first: int, last: int) -> None:
+        """Bind units anew whose blobs have other shapes since, up to one whose own shapes depend on the data.
+
+        Parameters
+        ----------
+        first, last : int
+            The units, both included. What is behind them stays as it is.
+
+        Raises
+        ------
+        ShapeError
+            A layer does not fit; those before it are bound anew.
+        """
+        with together():
+            for unit in self.plan.units[first : last + 1] if self.graph.stale else ():
+                self.plan.fit(unit)
+                if unit.first.layer.facts.dynamic:
+                    break
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -206,7 +247,12 @@ class Net(Stored):
         float
             The sum of all losses, each times its weight; 0 where there is none.
         """
-        if self.plan.forward and not self.hooks and all(unit.ready for unit in self.plan.units):
+        if (
+            self.plan.forward
+            and not self.graph.stale
+            and not self.hooks
+            and all(unit.ready for unit in self.plan.units)
+        ):
             for step in self.plan.forward:
                 step()
         else:
@@ -216,11 +262,12 @@ class Net(Stored):
 
     @one_thread
     def forward_unit(self, position: int) -> None:
-        """Run one unit of the plan; where its shapes depend on the data, all behind it is fitted to them first."""
+        """Run one unit of the plan; where the shapes of its blobs have changed, it is fitted to them first."""
         self._tell("before_forward", position)
         unit = self.plan.units[position]
+        self.plan.fit(unit)
         if unit.first.layer.facts.dynamic:
-            self._fit(unit, position)
+            self.plan.settle(unit)
         if not unit.ready:
             for step in unit.prepare:
                 step()
@@ -228,21 +275,6 @@ class Net(Stored):
         for step in unit.forward:
             step()
         self._tell("after_forward", position)
-
-    def _fit(self, unit: Unit, position: int) -> None:
-        """Ask a dynamic layer for the shapes of its tops, and fit what is behind it where they are others."""
-        node = unit.first
-        shapes = [tuple(shape) for shape in node.layer.resize([self.plan.blob(v) for v in unit.bottoms])]
-        before = [version.shape for version in unit.tops]
-        if shapes == before and node not in self.graph.unsettled:
-            return
-        try:
-            self.graph.resize(node, shapes)
-            self._parameters.check()
-        except NetError:
-            self.graph.resize(node, before)
-            raise
-        self.plan.resize(position)
 
     def changed(self) -> None:
         """Tell a net that does not learn that its parameters have changed since its last forward pass.

@@ -7,7 +7,7 @@ from typing import Any
 from caffelite.errors import NetError
 from caffelite.layers.contract import blobs
 from caffelite.layers.contract import layer as contract
-from caffelite.pycaffe.blob import Blob
+from caffelite.pycaffe.blob import ParameterBlob
 from caffelite.user_code.classes import BlobVec, Layer
 from caffelite.words import quoted
 
@@ -15,7 +15,7 @@ from caffelite.words import quoted
 class Parameters(BlobVec):
     """The parameters of a layer that is in a net, whose name errors tell."""
 
-    def __init__(self, layer: str, blobs: Iterable[Blob]) -> None:
+    def __init__(self, layer: str, blobs: Iterable[ParameterBlob]) -> None:
         super().__init__(blobs)
         self._layer = layer
 
@@ -45,8 +45,7 @@ class NetLayer(Layer):
         layer = find()
         self.name = layer.name
         self.type: str = layer.param.type
-        refused = f"it is a parameter of layer {quoted(layer.name)}"
-        self.blobs = Parameters(layer.name, [Blob(partial(self._blob, j), refused) for j in range(len(layer.blobs))])
+        self.blobs = Parameters(layer.name, [ParameterBlob(partial(self._blob, j)) for j in range(len(layer.blobs))])
 
     def _blob(self, index: int) -> blobs.Blob:
         return self._find().blobs[index]

@@ -28,15 +28,16 @@ def init_log(level: int | None = None, stderr: bool = True) -> None:
 
 def log(text: str) -> None:
     """Write a line of the log."""
-    if _is_written():
+    if is_written():
         LogListener(year=False).on_log("_caffe.cpp:68", text)
 
 
 def callbacks() -> Callbacks:
     """Return what a new solver tells how it goes."""
-    return LoggedCallbacks(year=False) if _is_written() else Callbacks()
+    return LoggedCallbacks(year=False) if is_written() else Callbacks()
 
 
-def _is_written() -> bool:
+def is_written() -> bool:
+    """Whether lines of the log are written."""
     level = os.environ.get("GLOG_minloglevel", "0")
     return (_level[0] if _level else int(level) if level.isdecimal() else 0) < 1

@@ -14,10 +14,10 @@ from caffelite.layers.contract import blobs
 from caffelite.layers.contract import layer as contract
 from caffelite.layers.python import PythonLayer
 from caffelite.net.caller import one_thread
-from caffelite.net.graph import Version
 from caffelite.net.transfer import Transfer
 from caffelite.pycaffe.batches import Batches, assign
 from caffelite.pycaffe.blob import Blob
+from caffelite.pycaffe.compiling import told
 from caffelite.pycaffe.hooks import Hooks
 from caffelite.pycaffe.layer import NetLayer
 from caffelite.pycaffe.mode import gpu, random_seed
@@ -27,7 +27,7 @@ from caffelite.pycaffe.shapes import take_shapes
 from caffelite.pycaffe.sharing import shared, shares
 from caffelite.pycaffe.vectors import BlobVec, LayerVec
 from caffelite.schema.weights import write_hdf5
-from caffelite.words import TEST, TRAIN, quoted
+from caffelite.words import TEST, TRAIN, Shape, quoted
 
 
 class Net(Names, Batches, Hooks):
@@ -46,7 +46,7 @@ class Net(Names, Batches, Hooks):
     weights : path, optional
         A ``.caffemodel``.
     allow_python : bool, optional
-        Whether Python layers may run the code that the net names.
+        Whether Python layers may run the code that the prototxt names; what the program has imported may.
 
     Attributes
     ----------
@@ -93,10 +93,12 @@ class Net(Names, Batches, Hooks):
             stages=tuple(stages or ()),
             seed=random_seed(),
             keep=True,
-            allow_python=allow_python,
+            allow_python=allow_python or "imported",
             gpu=gpu(),
         )
-        self._show(make(weights=None if weights is None else str(weights)), make)
+        with told():
+            net = make(weights=None if weights is None else str(weights))
+        self._show(net, make)
 
     @classmethod
     def of(cls, net: engine.Net) -> "Net":
@@ -112,8 +114,7 @@ class Net(Names, Batches, Hooks):
         self._take_names(net)
         shown = [NetLayer(partial(self._layer, i)) for i in range(len(net.layers))]
         self.blobs = OrderedDict(
-            (name, Blob(partial(self._blob, name), self._why_not_reshaped(version)))
-            for name, version in net.graph.names.items()
+            (name, Blob(partial(self._blob, name), partial(self._reshape_blob, name))) for name in net.graph.names
         )
         self.params = OrderedDict((layer.name, layer.blobs) for layer in shown if layer.blobs)
         self.layers = LayerVec(shown)
@@ -139,10 +140,8 @@ class Net(Names, Batches, Hooks):
     def _blob(self, name: str) -> blobs.Blob:
         return self._net.blobs[name]
 
-    def _why_not_reshaped(self, version: Version) -> str:
-        if version.name in self.inputs:
-            return ""
-        return f"layer {quoted(version.producer.name)} makes it; only the inputs of a net are reshaped by hand"
+    def _reshape_blob(self, name: str, shape: Shape) -> None:
+        self._net.reshape_blob(name, shape)
 
     @property
     def _blobs(self) -> BlobVec:
@@ -184,7 +183,7 @@ class Net(Names, Batches, Hooks):
         first = 0 if start is None else self._index(start)
         last = len(self.layers) - 1 if end is None else self._index(end)
         asked = [*(self.outputs if end is None else self.top_names[end]), *self._known(blobs)]
-        self._adopt()
+        self._adopt(first, last)
         if inputs:
             assign(inputs, {name: self.blobs[name].data for name in self.inputs}, "input")
         self._forward(first, last)
@@ -193,7 +192,7 @@ class Net(Names, Batches, Hooks):
     @one_thread
     def _forward(self, start: int, end: int) -> float:
         """Run the layers with these numbers, both included; return the net's loss."""
-        self._adopt()
+        self._adopt(start, end)
         return self._passes.forward(start, end)
 
     @one_thread
@@ -233,24 +232,29 @@ class Net(Names, Batches, Hooks):
     @one_thread
     def _backward(self, start: int, end: int) -> None:
         """Run the layers with these numbers backward, both included, ``start`` the greater one."""
-        self._adopt()
+        self._adopt(end, start)
         self._passes.backward(start, end)
 
     # Shapes.
 
     @one_thread
     def reshape(self) -> None:
-        """Take up the shapes that were asked for with ``blobs[input].reshape``; what inputs hold is kept.
+        """Fit all layers to the shapes that blobs were given with ``blobs[name].reshape``; what inputs hold is kept.
 
         Raises
         ------
         ShapeError
-            The layers do not fit these shapes; the net stays as it was.
+            A layer does not fit; all of them are left as they were.
         """
-        self._adopt()
+        take_shapes(self._net)
 
-    def _adopt(self) -> None:
-        take_shapes(self._net, {name: self.blobs[name] for name in self.inputs})
+    def _adopt(self, first: int, last: int) -> None:
+        """Prepare a pass over some of the layers: where it is all of them, they are fitted as one."""
+        for name in self._layer_names[first : last + 1]:
+            for blob in self.params.get(name, ()):
+                blob.check(name)
+        if (first, last) == (0, len(self.layers) - 1):
+            take_shapes(self._net)
 
     # Parameters.
 
@@ -299,12 +303,20 @@ class Net(Names, Batches, Hooks):
 
     def save(self, path: Any) -> None:
         """Write the parameters to a ``.caffemodel`` (HDF5 where the name ends in ``.h5``)."""
-        self._net.save(path)
+        self._net.save(path, self._weights())
 
     def save_hdf5(self, path: Any) -> None:
         """Write the parameters to an HDF5 file."""
-        write_hdf5(path, self._net.weights())
+        write_hdf5(path, self._weights())
 
     def load_hdf5(self, path: Any) -> None:
         """Set the parameters from an HDF5 file."""
         self._net.copy_from(path)
+
+    def _weights(self) -> dict[str, list[np.ndarray]]:
+        """Return the parameters in the shapes that they are shown in."""
+        weights = self._net.weights()
+        for name, parameters in self.params.items():
+            if any(blob.reshaped for blob in parameters):
+                weights[name] = [blob.data for blob in parameters]
+        return weights

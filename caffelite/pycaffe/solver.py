@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from caffelite.errors import SolverError
+from caffelite.pycaffe.compiling import told
 from caffelite.pycaffe.log import callbacks
 from caffelite.pycaffe.mode import gpu_number, random_seed
 from caffelite.pycaffe.net import Net
@@ -25,7 +26,7 @@ class Solver:
     ----------
     solver_file : path
     allow_python : bool, optional
-        Whether Python layers may run the code that the nets name.
+        Whether Python layers may run the code that the prototxt names; what the program has imported may.
 
     Attributes
     ----------
@@ -47,16 +48,17 @@ class Solver:
             document.message.type = self.rule
         seed = random_seed() if document.message.random_seed < 0 else None
         self._callbacks = callbacks()
-        self._solver = Engine(
-            document,
-            self._callbacks,
-            keep=True,
-            seed=seed,
-            allow_python=allow_python,
-            gpu=gpu_number(),
-            # As in Caffe a step ends as usual; a script looks at the loss itself.
-            non_finite="warn",
-        )
+        with told():
+            self._solver = Engine(
+                document,
+                self._callbacks,
+                keep=True,
+                seed=seed,
+                allow_python=allow_python or "imported",
+                gpu=gpu_number(),
+                # As in Caffe a step ends as usual; a script looks at the loss itself.
+                non_finite="warn",
+            )
         self.net = Net.of(self._solver.net)
         self.test_nets = NetVec(Net.of(net) for net in self._solver.test_nets)
         self.param = self._solver.param
@@ -122,7 +124,7 @@ class Solver:
 
     def _adopt(self) -> None:
         for net in (self.net, *self.test_nets):
-            net.reshape()
+            net._adopt(0, len(net.layers) - 1)
 
 
 class SGDSolver(Solver):

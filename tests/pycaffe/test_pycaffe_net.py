@@ -148,49 +148,6 @@ def test_gradients_of_parameters_are_added_up(run_folder):
     assert not net.params["bn1"][0].diff.any()
 
 
-def test_reshape(net):
-    net.blobs["data"].reshape(1, 3, 6, 10)
-    assert net.blobs["data"].data.shape == (1, 3, 6, 10)
-    net.blobs["data"].data[...] = 3
-    assert net.blobs["conv1"].shape == (2, 4, 8, 8)
-    net.reshape()
-    assert net.blobs["conv1"].shape == (1, 4, 6, 10)
-    assert (net.blobs["data"].data == 3).all()
-    kernel = net.params["conv1"][0].data
-    net.blobs["data"].reshape(*IMAGES.shape)
-    out = net.forward(data=IMAGES)
-    assert out["prob"].shape == (2, 5)
-    assert net.params["conv1"][0].data is kernel or np.shares_memory(net.params["conv1"][0].data, kernel)
-    np.testing.assert_array_equal(out["prob"], caffe.Net("deploy.prototxt", caffe.TEST).forward(data=IMAGES)["prob"])
-
-
-def test_a_shape_that_does_not_fit_leaves_the_net_as_it_was(net):
-    net.blobs["data"].reshape(2, 4, 8, 8)
-    with pytest.raises(ShapeError, match='layer "conv1"'):
-        net.forward()
-    net.blobs["data"].reshape(2, 3, 8, 8)
-    assert net.forward(data=IMAGES)["prob"].shape == (2, 5)
-
-
-@pytest.mark.parametrize(
-    ("blob", "dims", "text"),
-    [
-        ("data", (0, 3), "0×3 is not a shape"),
-        ("data", (), "is not a shape"),
-        ("data", (2.5,), "takes whole numbers"),
-        ("fc", (1, 5), 'blob "fc" cannot be reshaped: layer "fc" makes it'),
-    ],
-)
-def test_shapes_that_cannot_be(blob, dims, text, net):
-    with pytest.raises(ShapeError, match=text):
-        net.blobs[blob].reshape(*dims)
-
-
-def test_a_parameter_is_not_reshaped(net):
-    with pytest.raises(ShapeError, match='it is a parameter of layer "fc"'):
-        net.params["fc"][0].reshape(1)
-
-
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
