@@ -9,6 +9,7 @@ from caffelite.draw.boxes import PHASES, build, in_phase
 from caffelite.draw.diagram import picture
 from caffelite.errors import Error, MissingExtraError, NetError
 from caffelite.files import atomic_write
+from caffelite.schema.conversion import convert_message
 from caffelite.schema.documents import NetDocument
 from caffelite.schema.messages import NetParameter, PoolingParameter
 from caffelite.schema.text import net_from_message
@@ -217,9 +218,7 @@ def draw_net_to_file(
 
 def _document(net: Any) -> NetDocument:
     """Take a net of any module that was made from a ``caffe.proto``."""
-    if not isinstance(net, NetParameter):
-        net = NetParameter.FromString(net.SerializeToString())
-    return net_from_message(net)
+    return net_from_message(net if isinstance(net, NetParameter) else convert_message(net, NetParameter))
 
 
 def _phase_name(phase: int | None) -> str:
