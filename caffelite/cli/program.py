@@ -160,7 +160,7 @@ def _chosen(argv: list[str], commands: Mapping[str, str], what: str) -> str:
 def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     arguments, rest = parser.parse_known_args(argv)
     if rest:
-        options = re.findall(r"--[a-z-]+", parser.format_usage())
+        options = re.findall(r"--[a-z0-9-]+", parser.format_usage())
         hint = did_you_mean(rest[0].split("=")[0], options, write=str)
         parser.error(f"{rest[0]} is not known to {parser.prog}{hint}")
     return arguments
@@ -180,7 +180,7 @@ def gflags(argv: Sequence[str]) -> list[str]:
     """
     words = []
     for word in argv:
-        option = re.fullmatch(r"--?([A-Za-z][A-Za-z_-]+)(=.*)?", word, re.DOTALL)
+        option = re.fullmatch(r"--?([A-Za-z][A-Za-z0-9_-]+)(=.*)?", word, re.DOTALL)
         words.append(f"--{option[1].replace('_', '-')}{option[2] or ''}" if option else word)
     return words
 

@@ -11,7 +11,7 @@ from caffelite.errors import ScriptError
 MARK = re.compile(r"# %% cell (\d+)\n?")
 #: What IPython runs as Python in its own way.
 _TRANSPARENT = re.compile(r"(\s*)%%?(?:time|prun|capture)\b(?:\s+(?=\S))?(.*)", re.DOTALL)
-_MAGIC = re.compile(r"(\s*)(%{1,2}[A-Za-z_]{2,}|[!?]\s*[\w./~$]|\?)")
+_MAGIC = re.compile(r"(\s*)(%{1,2}\s*[A-Za-z_]{2,}|[!?]\s*[\w./~$]|\?)")
 
 
 def script(data: bytes, name: str) -> tuple[str, list[str]]:

@@ -15,15 +15,17 @@ _TAB = 8
 #: Syntax that Python 2 has not, aside from what is looked into below.
 _NEW = (ast.JoinedStr, ast.AnnAssign, ast.AsyncFunctionDef, ast.Nonlocal, ast.NamedExpr, ast.YieldFrom, ast.MatMult)
 
+#: In a notebook these stand anywhere.
+_FUTURE = re.compile(r"^[ \t]*from __future__ import (\([^)]*\)|.*)", re.MULTILINE)
 #: How Python 3 speaks of the syntax of Python 2, and of its names.
 _SYNTAX = re.compile(
     r"Missing parentheses in call to|multiple exception types must be parenthesized|leading zeros in decimal|"
     r"inconsistent use of tabs"
 )
 _LINE = re.compile(r"<>|`|\b\d+L\b|\bur['\"]|\braise\s+\w+\s*,|\bexcept\b.*,|^\s*(print|exec)\s+\S")
-_NAME = re.compile(
-    r"'(xrange|unicode|unichr|basestring|raw_input|long|reload|execfile|reduce|cmp|file|iteritems|itervalues|iterkeys|"
-    r"has_key|maxint|cPickle|StringIO|cStringIO|urllib2|urlparse|ConfigParser|Queue|Tkinter|__builtin__|copy_reg)'$"
+_NAMES = set(
+    "xrange unicode unichr basestring raw_input long reload execfile reduce cmp file iteritems itervalues iterkeys "
+    "has_key maxint cPickle StringIO cStringIO urllib2 urlparse ConfigParser Queue Tkinter __builtin__ copy_reg".split()
 )
 
 
@@ -47,7 +49,8 @@ def converted(text: str, name: str, *, in_package: bool = False) -> str:
     """
     if is_python3(text):
         return text
-    tool = _tool(in_package, re.search(r"^from __future__ import .*\bdivision\b", text, re.MULTILINE) is None)
+    future = {word for words in _FUTURE.findall(text) for word in re.findall(r"\w+", words)}
+    tool = _tool(in_package, frozenset(future & {"division", "print_function"}))
     from fissix.pgen2.parse import ParseError
     from fissix.pgen2.tokenize import TokenError
 
@@ -98,21 +101,20 @@ def is_python2(error: BaseException) -> bool:
     """Whether an error looks like that of a source for Python 2 that Python 3 runs."""
     if isinstance(error, SyntaxError):
         return bool(_SYNTAX.search(error.msg or "") or _LINE.search(error.text or ""))
-    if isinstance(error, NameError | AttributeError | ImportError):
-        return _NAME.search(str(error)) is not None
-    return False
+    return isinstance(error, NameError | AttributeError | ImportError) and error.name in _NAMES
 
 
 @cache
-def _tool(in_package: bool, division: bool) -> Any:
-    """Return what refactors a tree."""
+def _tool(in_package: bool, future: frozenset[str]) -> Any:
+    """Return what refactors a source that has these of Python 3's ways already."""
     try:
         from fissix.refactor import RefactoringTool, get_fixers_from_package
     except ImportError:
         raise MissingExtraError("--python2 needs fissix: pip install 'caffelite[python2]'") from None
     from caffelite.user_code.python2_fixes import FIXERS, FixDivision, FixDivisionInPlace
 
-    ours = [fixer for fixer in FIXERS if division or fixer not in (FixDivision, FixDivisionInPlace)]
+    divides = "division" in future
+    ours = [fixer for fixer in FIXERS if not (divides and fixer in (FixDivision, FixDivisionInPlace))]
 
     class Tool(RefactoringTool):
         def get_fixers(self) -> tuple[list[Any], list[Any]]:
@@ -121,12 +123,14 @@ def _tool(in_package: bool, division: bool) -> Any:
 
     names = get_fixers_from_package("fissix.fixes")
     # A script's own folder is no package, whatever is in it.
-    return Tool([name for name in names if in_package or not name.endswith(".fix_import")])
+    names = [name for name in names if in_package or not name.endswith(".fix_import")]
+    return Tool(names, {"print_function": "print_function" in future})
 
 
 def _syntax_error(said: str, text: str, name: str, line: int, column: int) -> SyntaxError:
-    lines = text.splitlines()
-    return SyntaxError(said, (name, line, column + 1, lines[line - 1] if line <= len(lines) else ""))
+    lines = text.splitlines() or [""]
+    line = min(line, len(lines))
+    return SyntaxError(said, (name, line, column + 1, lines[line - 1]))
 
 
 def _with_spaces(text: str) -> str:

@@ -1,13 +1,13 @@
-"""What lib2to3 leaves undone of Python 2: whole numbers that ``/`` divides, images in a StringIO, names NumPy dropped."""
+"""What lib2to3 leaves undone of Python 2: ``/`` between whole numbers, images in a StringIO, names that NumPy dropped."""
 
 from typing import Any
 
 from fissix.fixer_base import BaseFix
-from fissix.fixer_util import Call, Comma, Name, syms, token
+from fissix.fixer_util import BlankLine, Call, Comma, Name, syms, token
 from fissix.pytree import Leaf, Node
 
 #: Stands in the script where the types of what is divided are only known when it runs.
-HELPER = '''def _div(a, b, in_place=False):  # what "/" and "/=" are in Python 2
+HELPER = """def _div(a, b, in_place=False):  # what "/" and "/=" are in Python 2
     whole = all(isinstance(x, int) or getattr(getattr(x, "dtype", None), "kind", "f") in "biu" for x in (a, b))
     if not in_place:
         return a // b if whole else a / b
@@ -16,7 +16,7 @@ HELPER = '''def _div(a, b, in_place=False):  # what "/" and "/=" are in Python 2
     else:
         a /= b
     return a
-'''
+"""
 
 _WHOLE_CALLS = {"len", "int"}
 _FLOAT_CALLS = {"float", "float32", "float64", "sqrt", "exp", "log", "mean", "std", "rand", "randn", "uniform", "time"}
@@ -114,6 +114,17 @@ class FixDivisionInPlace(BaseFix):
         return Node(syms.expr_stmt, [target.clone(), Leaf(token.EQUAL, "=", prefix=" "), call])
 
 
+class FixFutureNames(BaseFix):
+    """Python 3 has it all; of several names at once lib2to3 leaves the import."""
+
+    PATTERN = "import_from< 'from' '__future__' 'import' any* >"
+
+    def transform(self, node: Node, results: Any) -> Any:
+        line = BlankLine()
+        line.prefix = node.prefix
+        return line
+
+
 class FixImageStream(BaseFix):
     """A StringIO that an image of Pillow is written to or read from is a BytesIO."""
 
@@ -148,4 +159,4 @@ class FixNumpyTypes(BaseFix):
         return Node(syms.power, [name, *rest]) if rest else name
 
 
-FIXERS = (FixDivision, FixDivisionInPlace, FixImageStream, FixNumpyTypes)
+FIXERS = (FixDivision, FixDivisionInPlace, FixFutureNames, FixImageStream, FixNumpyTypes)
