@@ -40,7 +40,7 @@ def script(data: bytes, name: str) -> tuple[str, list[str]]:
     parts = []
     for number, source in enumerate(_cells(data, name), 1):
         parts.append(f"# %% cell {number}\n")
-        lines = source.splitlines()
+        lines = source.replace("\r\n", "\n").removesuffix("\n").split("\n")
         where = f"{name}, cell {number}"
         first = next((line for line in lines if line.strip()), "")
         if first.startswith("%%") and not _TRANSPARENT.match(first):

@@ -128,7 +128,7 @@ def _tool(in_package: bool, future: frozenset[str]) -> Any:
 
 
 def _syntax_error(said: str, text: str, name: str, line: int, column: int) -> SyntaxError:
-    lines = text.splitlines() or [""]
+    lines = text.split("\n")
     line = min(line, len(lines))
     return SyntaxError(said, (name, line, column + 1, lines[line - 1]))
 
@@ -145,7 +145,7 @@ def _with_spaces(text: str) -> str:
         for kind, _, (first, _), (last, _), _ in tolerant.generate_tokens(io.StringIO(text).readline):
             if kind == tokenize.STRING:
                 inside.update(range(first + 1, last + 1))
-        lines = text.splitlines(keepends=True)
+        lines = io.StringIO(text).readlines()
         return "".join(line if number in inside else _spaced(line) for number, line in enumerate(lines, 1))
     except SyntaxError:
         pass  # Python tells it better, with its place
@@ -159,7 +159,7 @@ def _spaced(line: str) -> str:
 
 def _with_helper(text: str) -> str:
     """Return a source with the function for divisions before its first statement, where it calls that."""
-    if "_div(" not in text:
+    if "_py2_div(" not in text:
         return text
     from caffelite.user_code.python2_fixes import HELPER
 
@@ -171,5 +171,5 @@ def _with_helper(text: str) -> str:
     documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
     above = [one.lineno for one in getattr(first, "decorator_list", [])]
     place = (first.end_lineno or 1) if documented else min([first.lineno, *above]) - 1
-    lines = text.splitlines(keepends=True)
+    lines = io.StringIO(text).readlines()
     return "".join([*lines[:place], HELPER, *lines[place:]])

@@ -1,4 +1,4 @@
-"""What lib2to3 leaves undone of Python 2: ``/`` between whole numbers, images in a StringIO, names that NumPy dropped."""
+"""What lib2to3 leaves of Python 2: ``/`` between whole numbers, images in a StringIO, names that NumPy dropped."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from fissix.fixer_util import BlankLine, Call, Comma, Name, syms, token
 from fissix.pytree import Leaf, Node
 
 #: Stands in the script where the types of what is divided are only known when it runs.
-HELPER = """def _div(a, b, in_place=False):  # what "/" and "/=" are in Python 2
+HELPER = """def _py2_div(a, b, in_place=False):  # what "/" and "/=" are in Python 2
     whole = all(isinstance(x, int) or getattr(getattr(x, "dtype", None), "kind", "f") in "biu" for x in (a, b))
     if not in_place:
         return a // b if whole else a / b
@@ -68,7 +68,7 @@ def _divided(left: Any, right: Any, *more: Any) -> Node:
     arguments[0].prefix, arguments[2].prefix = "", " "
     for word in more:
         arguments += [Comma(), Name(word, prefix=" ")]
-    return Call(Name("_div"), arguments)
+    return Call(Name("_py2_div"), arguments)
 
 
 class FixDivision(BaseFix):

@@ -28,7 +28,7 @@ def decoded(data: bytes, name: str) -> tuple[str, str]:
 
 def remember(text: str, name: str) -> None:
     """Let tracebacks show the lines that run in place of those of the file."""
-    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    linecache.cache[name] = (len(text), None, io.StringIO(text).readlines(), name)
 
 
 class _Loader(SourceFileLoader):

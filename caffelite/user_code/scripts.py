@@ -135,7 +135,7 @@ def _steps(source: Source) -> Iterator[CodeType]:
     if not source.is_notebook:
         yield compile(source.text, source.path, "exec", dont_inherit=True)
         return
-    lines = source.text.splitlines()
+    lines = source.text.split("\n")
     marks = [n for n, line in enumerate(lines, 1) if notebooks.MARK.fullmatch(line)]
     cells: dict[int, list[ast.stmt]] = {}
     for statement in ast.parse(source.text, source.path).body:
