@@ -26,7 +26,7 @@ def process_of_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
-        if name.startswith("helper_of_"):
+        if name.startswith("helper_of_") or name.partition(".")[0] == "caffe":
             del sys.modules[name]
 
 

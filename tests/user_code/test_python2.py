@@ -91,7 +91,7 @@ def test_a_stream_is_of_bytes_where_there_are_images(text: str, stream: str) -> 
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("x = 1\nx = = 2\n", 2), ("x = (1,\n", 1), ("def f():\n    x\n  y\n", 3)],
+    [("x = 1\nx = = 2\n", 2), ("x = (1,\n", 2), ("def f():\n    x\n  y\n", 3)],
     ids=["parse", "end", "dent"],
 )
 def test_what_is_no_python_at_all(text: str, line: int) -> None:
