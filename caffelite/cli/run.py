@@ -27,7 +27,7 @@ brings Python 2 to 3 in memory, in the script and in what it imports from its ow
 """
 
 #: Options whose value is the next word.
-_WITH_VALUE = ("--write",)
+_WITH_VALUE = ("--write", "--fork")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--python2", action="store_true", help="bring Python 2 to Python 3 first, in memory")
     add("--diff", action="store_true", help="show what --python2 changes, as a unified diff, and run nothing")
     add("--write", type=Path, metavar="FILE", help="write what --python2 makes of the script, and run nothing")
+    add("--fork", metavar="NAME", help="fork of Caffe whose messages caffe.proto.caffe_pb2 has: ssd and others")
     add_python(parser)
     add("script", type=Path, metavar="SCRIPT", help="Python script, or notebook (.ipynb)")
     add("arguments", nargs="*", default=[], metavar="ARGUMENT", help="the script's own")
@@ -74,5 +75,7 @@ def run(arguments: argparse.Namespace) -> int | Callable[[], int]:
         return 0
     if arguments.allow_python:
         os.environ["CAFFE_ALLOW_PYTHON"] = "1"
+    if arguments.fork is not None:
+        os.environ["CAFFE_FORK"] = arguments.fork
     as_caffe()
     return partial(scripts.run, source, arguments.arguments, from_python2)

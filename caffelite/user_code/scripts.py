@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -108,7 +109,7 @@ def run(source: Source, arguments: Sequence[str], from_python2: bool) -> int:
     path = source.path
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.excepthook = _hook(path, from_python2)
+    sys.excepthook = _hook(source, from_python2)
     sys.argv = [str(source.file), *arguments]
     if not sys.flags.safe_path:
         sys.path[0] = os.path.dirname(os.path.realpath(path))
@@ -156,14 +157,20 @@ def hint(error: BaseException, file: str | Path) -> str:
     return f'caffelite: that is Python 2; "caffelite run --python2 {file}" brings it to Python 3\n'
 
 
-def _hook(path: str, from_python2: bool) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
+def _hook(
+    source: Source, from_python2: bool
+) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
     """Return what shows an error of the script as Python does."""
 
     def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        trace = _theirs(trace, path)
-        sys.__excepthook__(kind, error.with_traceback(trace), trace)
+        trace = _theirs(trace, source.path)
+        if from_python2 or source.is_notebook:
+            # Python's own hook may look for lines in the file, which are not those that run.
+            traceback.print_exception(kind, error, trace)
+        else:
+            sys.__excepthook__(kind, error.with_traceback(trace), trace)
         if not from_python2:
-            print(hint(error, os.path.relpath(path)), end="", file=sys.stderr)
+            print(hint(error, source.file), end="", file=sys.stderr)
 
     return show
 
