@@ -1,4 +1,4 @@
-"""caffelite: Caffe's files train, test, convert and draw.
+"""caffelite: Caffe's files train, test and draw.
 
 The names here are pycaffe's, so that ``import caffelite as caffe`` is what a script needs, and PyTorch's for the
 number of threads; each is loaded when it is first used. Those of Caffe's that are rooms of this package, ``layers`` and
