@@ -198,7 +198,7 @@ def _net(arguments: argparse.Namespace, phase: int, log: Glog) -> Net:
 
 def _device_query(arguments: argparse.Namespace, log: Glog) -> int:
     log.on_log("caffe.cpp:113", f"Querying GPUs {'all' if arguments.gpu is None else arguments.gpu}")
-    answer = device_query.query(arguments.gpu)
+    answer = device_query.query(() if arguments.gpu is None else (arguments.gpu,))
     for line in device_query.told(answer).splitlines():
         log.on_log("common.cpp:195", line)
     return 0

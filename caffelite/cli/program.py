@@ -5,7 +5,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
@@ -29,8 +29,11 @@ GROUPS = {
         "bn": "check, show, recalibrate or fold the batch normalization of a net",
         "experiment": "see what batch normalization does, on nets that are trained for it",
     },
-    "nets and data": {
+    "nets, data and scripts": {
         "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
+        "inspect": "say what a file is and what it holds",
+        "summary": "show the layers of a net: shapes, parameters, multiply-adds",
+        "run": "run a script that imports caffe, in Python 2 too",
         "data": "get CIFAR-10 or MNIST ready for the example nets; import images of one's own",
         "convert_db": "copy a LevelDB into an LMDB",
     },
@@ -59,7 +62,7 @@ _ON, _OFF = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
 _OVERVIEW = """usage: caffelite COMMAND …
 
-Caffe's files train, test, convert and draw.
+Caffe's files train, test and draw.
 
 {commands}
 
@@ -92,14 +95,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code: 0; 1 for an error, which one line on standard error tells, and where that or standard output
         could not be written; 2 for a command line that cannot be understood; 130 where the user ended it, 143 where
-        SIGTERM did.
+        SIGTERM did. What a script that is run raises is not caught.
     """
     with steady_streams() as lost, _plain_warnings(), ending_signals() as came:
         try:
-            code = _run(list(sys.argv[1:] if argv is None else argv))
+            code: int | Callable[[], int] = _run(list(sys.argv[1:] if argv is None else argv))
         except BaseException as error:
             code = _failed(error, came)
-    return code or int(bool(lost))
+    return code() if callable(code) else code or int(bool(lost))
 
 
 def _failed(error: BaseException, came: Sequence[int]) -> int:
@@ -127,7 +130,8 @@ def _failed(error: BaseException, came: Sequence[int]) -> int:
     raise error
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str]) -> int | Callable[[], int]:
+    """Run a command; return its exit code, or what is still to be run when the process is Python's own again."""
     argv = _help_last(argv)
     if not argv or argv[0] in _HELP:
         width = max(map(len, COMMANDS))
@@ -164,7 +168,12 @@ def _run(argv: list[str]) -> int:
         allow_abbrev=False,
     )
     command.add_arguments(parser)
-    return int(command.run(_parse(parser, gflags(argv))))
+    own = command.own_words(argv) if hasattr(command, "own_words") else len(argv)
+    arguments = _parse(parser, gflags(argv[:own]))
+    if argv[own:]:
+        arguments.arguments = argv[own:]
+    code: int | Callable[[], int] = command.run(arguments)
+    return code
 
 
 def _help_last(argv: list[str]) -> list[str]:
@@ -187,7 +196,7 @@ def _chosen(argv: list[str], commands: Mapping[str, str], what: str) -> str:
 def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     arguments, rest = parser.parse_known_intermixed_args(_switched(parser, argv))
     if rest:
-        options = re.findall(r"--[a-z-]+", parser.format_usage())
+        options = re.findall(r"--[a-z0-9-]+", parser.format_usage())
         hint = did_you_mean(rest[0].split("=")[0], options, write=str)
         parser.error(f"{rest[0]} is not known to {parser.prog}{hint}")
     return arguments
@@ -223,7 +232,7 @@ def gflags(argv: Sequence[str]) -> list[str]:
     """
     words = []
     for word in argv:
-        option = re.fullmatch(r"--?([A-Za-z][A-Za-z_-]+)(=.*)?", word, re.DOTALL)
+        option = re.fullmatch(r"--?([A-Za-z][A-Za-z0-9_-]+)(=.*)?", word, re.DOTALL)
         words.append(f"--{option[1].replace('_', '-')}{option[2] or ''}" if option else word)
     return words
 
