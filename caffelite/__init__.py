@@ -1,7 +1,8 @@
-"""caffelite: Caffe's files train, test, convert and draw.
+"""caffelite: Caffe's files train, test and draw.
 
 The names here are pycaffe's, so that ``import caffelite as caffe`` is what a script needs, PyTorch's for the number of
-threads, and ``write_lmdb``; each is loaded when it is first used.
+threads, and ``write_lmdb``; each is loaded when it is first used. Those of Caffe's that are rooms of this package,
+``layers`` and ``draw``, are in the package ``caffe`` only.
 """
 
 from importlib import import_module
@@ -18,6 +19,19 @@ _CONTENTS = {
     "layer": ["Layer"],
     "solver": ["get_solver", *(f"{rule}Solver" for rule in SOLVER_TYPES)],
     "package": ["as_caffe"],
+    "caffe": ["io", "proto", "Classifier", "Detector", "NetSpec", "params", "to_proto"],
+    "timer": ["Timer"],
+    "log": ["init_log", "log"],
+    "processes": [
+        "NCCL",
+        "has_nccl",
+        "solver_count",
+        "set_solver_count",
+        "solver_rank",
+        "set_solver_rank",
+        "set_multiprocess",
+    ],
+    "proto": ["fork_pb2", "convert_message"],
     "mode": [
         "TRAIN",
         "TEST",

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from caffelite.cli.arguments import add_threads
+from caffelite.cli.databases import BACKENDS
 from caffelite.cli.making import counting
 from caffelite.data.database import open_database
 from caffelite.imagesets.mean import image_mean
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
         default="lmdb",
-        choices=("lmdb", "leveldb"),
+        choices=BACKENDS,
         help="what the database is, which is seen without it too",
     )
     add_threads(parser)

@@ -8,7 +8,7 @@ there whole or not at all, and as large as it has to be.
 import argparse
 from pathlib import Path
 
-from caffelite.cli.arguments import UsageError
+from caffelite.cli.databases import BACKENDS, new_database
 from caffelite.cli.making import add_conversion, tell, write
 from caffelite.imagesets.files import listed
 
@@ -30,14 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("list", metavar="LISTFILE", help="the list of images and labels")
     parser.add_argument("database", type=Path, metavar="DB_NAME", help="folder of the database")
-    parser.add_argument("--backend", default="lmdb", choices=("lmdb", "leveldb"), help="lmdb; LevelDB is not written")
+    parser.add_argument("--backend", default="lmdb", choices=BACKENDS, help="lmdb, which is written for leveldb too")
     add_conversion(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert the images."""
-    if arguments.backend != "lmdb":
-        raise UsageError("LevelDB is not written; LMDB (--backend=lmdb) is what every Caffe reads")
+    if not arguments.append:
+        new_database(arguments.database, arguments.backend)
     made = write(arguments, listed(arguments.root, arguments.list, arguments.labels), arguments.database)
     tell(arguments, arguments.database, made)
     return 0

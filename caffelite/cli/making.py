@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,45 +15,25 @@ from caffelite.imagesets.items import Imageset
 from caffelite.imagesets.making import Made, make
 from caffelite.words import text_of
 
-#: What gflags takes for the values of a switch.
-_VALUES = {"true": True, "t": True, "1": True, "yes": True, "y": True}
-_VALUES |= {"false": False, "f": False, "0": False, "no": False, "n": False}
 #: Images between two lines of progress where there is no terminal, as in Caffe.
 _LINE = 1000
 #: So many images that cannot be read are told one by one.
 _MOST_TOLD = 10
 
 
-def add_switch(parser: argparse.ArgumentParser, name: str, text: str) -> None:
-    """Add an option that is on or off, as gflags takes it: ``--NAME``, ``--noNAME``, ``--NAME=true``, ``--NAME=false``.
-
-    Parameters
-    ----------
-    parser : ArgumentParser
-    name : str
-        With dashes, without those in front.
-    text : str
-        What it does.
-    """
-    dest = name.replace("-", "_")
-    parser.add_argument(f"--{name}", action="store_true", help=text)
-    for value in (True, False):
-        # argparse looks for the whole word first.
-        words = [word for word, meaning in _VALUES.items() if meaning == value]
-        spelt = [f"--{name}={form}" for word in words for form in dict.fromkeys((word, word.title(), word.upper()))]
-        hidden: dict[str, Any] = {"action": "store_const", "const": value, "dest": dest, "help": argparse.SUPPRESS}
-        parser.add_argument(*spelt, *([] if value else [f"--no{name}"]), default=argparse.SUPPRESS, **hidden)
-
-
 def add_conversion(parser: argparse.ArgumentParser) -> None:
     """Add what becomes of images on their way into a database."""
-    add_switch(parser, "gray", "make the images grey")
-    add_switch(parser, "shuffle", "write them in a random order")
+    parser.add_argument("--gray", action="store_true", help="make the images grey")
+    parser.add_argument("--shuffle", action="store_true", help="write them in a random order")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of that order (1)")
     for name in ("height", "width"):
         parser.add_argument(f"--resize-{name}", type=int, default=0, metavar="N", help=f"{name} they are resized to")
-    add_switch(parser, "check-size", "end with an error where an image has another size than the first")
-    add_switch(parser, "encoded", "store the images encoded, files that need no change as they are")
+    parser.add_argument(
+        "--check-size", action="store_true", help="end with an error where an image has another size than the first"
+    )
+    parser.add_argument(
+        "--encoded", action="store_true", help="store the images encoded, files that need no change as they are"
+    )
     parser.add_argument(
         "--encode-type", default="", metavar="TYPE", help="what they are encoded as: png, jpg, bmp, webp"
     )

@@ -43,6 +43,14 @@ def progress(total: int, text: str, unit: str = "it") -> Iterator[Callable[[], o
         yield bar.update
 
 
+@contextmanager
+def amount(size: int, text: str) -> Iterator[Callable[[int], object]]:
+    """Show on a terminal how many of so many bytes are done: the function that is given takes those of each part."""
+    hidden = not on_terminal()
+    with tqdm(total=size, desc=text, leave=False, disable=hidden, file=sys.stderr, unit="B", unit_scale=True) as bar:
+        yield bar.update
+
+
 def counted(batches: Iterable[int], text: str) -> Iterable[int]:
     """Show on a terminal how far a loop is."""
     return tqdm(batches, desc=text, leave=False, disable=not on_terminal(), file=sys.stderr)

@@ -2,8 +2,10 @@
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,16 +45,25 @@ def decode_image(
     MissingExtraError
         Pillow is not installed.
     """
+    with opened_image(source, what) as image:
+        colored = color if color is not None else image.mode not in GREY_MODES
+        if not colored:
+            image.draft("L", image.size)  # JPEG: the grey that is in the file
+        return pillow_planes(image, colored, size)
+
+
+@contextmanager
+def opened_image(source: bytes | str | Path, what: str) -> Iterator[Any]:
+    """Open an encoded image or an image file with Pillow; errors, of what is done with it too, are those of
+    :func:`decode_image`.
+    """
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise MissingExtraError("encoded images need Pillow: pip install 'caffelite[images]'") from None
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            colored = color if color is not None else image.mode not in GREY_MODES
-            if not colored:
-                image.draft("L", image.size)  # JPEG: the grey that is in the file
-            return pillow_planes(image, colored, size)
+            yield image
     except FileNotFoundError:
         raise DataError(f"{what}: there is no such file") from None
     except UnidentifiedImageError:  # its own words name the file, which may be a line of somebody else's

@@ -13,8 +13,6 @@ import pytest
 from PIL import Image
 from records import raw_records, records
 
-from caffelite.cli.making import add_switch
-from caffelite.cli.program import _ArgumentParser
 from caffelite.data.resizing import resize
 
 
@@ -106,9 +104,9 @@ def test_append_and_several_labels(caffelite, run_folder):
     ("arguments", "code", "said"),
     [
         (["img/", "none.txt", "new"], 1, 'the list of images "none.txt" cannot be read: No such file or directory'),
-        (["img/", "list.txt", "train_lmdb"], 1, "train_lmdb is there already; remove it first, or append to it"),
+        (["img/", "list.txt", "train_lmdb"], 1, "train_lmdb is there already; remove it, or give another name"),
         (["img/", "list.txt", "new", "--append"], 1, "new: there is no such database"),
-        (["img/", "list.txt", "new", "-backend=leveldb"], 1, "LevelDB is not written; LMDB (--backend=lmdb)"),
+        (["img/", "none.txt", "new", "-backend=leveldb"], 1, "new: written as LMDB, in place of LevelDB"),
         (["img/", "list.txt", "new", "-resize_width=3"], 1, "resize_height and resize_width are given together"),
         (["img/", "list.txt", "new", "-encode_type", "gif"], 1, 'encode_type "gif" is none of jpg'),
         (["img/", "list.txt"], 2, "the following arguments are required: DB_NAME"),
@@ -131,23 +129,6 @@ def test_sizes_that_differ(caffelite, run_folder):
     code, _, err = caffelite("convert_imageset", "-check_size", "img/", "two.txt", "checked")
     assert code == 1 and '"small.png" is of 3×5×5, the first image of checked of 3×16×16' in err
     assert not Path("checked").exists()
-
-
-@pytest.mark.parametrize(
-    ("word", "value"),
-    [
-        *[(f"--gray={text}", True) for text in ("true", "t", "1", "yes", "Y", "TRUE", "True")],
-        *[(f"--gray={text}", False) for text in ("false", "f", "0", "no", "n", "False")],
-        ("--gray", True),
-        ("--nogray", False),
-    ],
-)
-def test_switches_as_gflags_takes_them(word, value):
-    parser = _ArgumentParser()
-    add_switch(parser, "gray", "grey")
-    assert parser.parse_args([word]).gray is value
-    assert parser.parse_args([]).gray is False
-    assert "true" not in parser.format_help()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")

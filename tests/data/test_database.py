@@ -105,7 +105,7 @@ def test_settings_that_do_not_fit(settings: dict[str, object], expected: str) ->
 def test_not_a_database(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no such database"):
         open_database(tmp_path / "none")
-    with pytest.raises(DataError, match="this is a LevelDB; convert it"):
+    with pytest.raises(DataError, match='this is a LevelDB; "caffelite convert_db '):
         open_database(CAFFE / "train_leveldb")
     with pytest.raises(DataError, match="has no data.mdb"):
         open_database(tmp_path)
