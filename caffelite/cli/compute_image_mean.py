@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from caffelite.cli.arguments import add_threads
-from caffelite.cli.databases import BACKENDS
+from caffelite.cli.databases import BACKENDS, add_json
 from caffelite.cli.making import counting
 from caffelite.data.database import open_database
 from caffelite.imagesets.mean import image_mean
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the database is, which is seen without it too",
     )
     add_threads(parser)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

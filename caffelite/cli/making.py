@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from caffelite.cli.arguments import add_threads, whole
+from caffelite.cli.databases import add_json
 from caffelite.cli.terminal import on_terminal, progress, say
 from caffelite.imagesets.datums import Conversion
 from caffelite.imagesets.items import Imageset
@@ -40,7 +41,7 @@ def add_conversion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=whole, metavar="N", help="numbers at the end of a line, which go to DB_labels")
     parser.add_argument("--append", action="store_true", help="add to the database that is there, all images or none")
     add_threads(parser)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_json(parser)
 
 
 @contextmanager
