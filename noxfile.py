@@ -14,6 +14,8 @@ ROOT = Path(__file__).parent
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 #: The lower bounds of setup.cfg.
 OLDEST = ["numpy==1.26.0", "protobuf==5.26.1", "numba==0.61.0", "lmdb==1.4.1"]
+#: What scripts import.
+CAFFE_CHECK = "import caffe, caffe._caffe; from caffe.pycaffe import Net; assert caffe.Net is Net"
 
 
 def install(session: nox.Session, *packages: str) -> None:
@@ -68,19 +70,25 @@ def oldest(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build the sdist, and the wheel from it, into dist/."""
+    """Build the sdist, and the wheel from it, of both distributions into dist/."""
     session.install("build", "twine")
-    for folder in ("build/lib", "dist"):
+    for folder in ("build/lib", "caffe-package/build", "dist"):
         shutil.rmtree(ROOT / folder, ignore_errors=True)
-    session.run("python", "-m", "build")
+    for distribution in (".", "caffe-package"):
+        session.run("python", "-m", "build", distribution, "--outdir", "dist")
     session.run("twine", "check", "--strict", *(str(path) for path in (ROOT / "dist").iterdir()))
 
 
 @nox.session(requires=["build"])
 def release(session: nox.Session) -> None:
-    """Install the wheel that is to be released in a fresh environment, and do the main job with it."""
-    (wheel,) = (ROOT / "dist").glob("*.whl")
-    session.install(str(wheel))
+    """Install the wheels that are to be released in a fresh environment, and do the main job with them."""
+    caffelite, caffe = (str(next((ROOT / "dist").glob(f"{name}-*.whl"))) for name in ("caffelite", "caffelite_caffe"))
+    session.install(caffelite)
+    session.run("python", "-c", "from importlib.util import find_spec; assert find_spec('caffe') is None")
+    session.install(caffe)
+    # Outside of the checkout, where the folders of packages are not those that are installed.
+    with session.chdir(session.create_tmp()):
+        session.run("python", "-c", CAFFE_CHECK)
     main_job(session)
 
 

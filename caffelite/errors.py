@@ -1,8 +1,10 @@
 """The errors a user can cause or meet. Each message is one sentence a person can act on."""
 
 
-class Error(Exception):
+class Error(RuntimeError):
     """Base of every error caffelite raises on purpose; the command line prints it as one line and exits with 1.
+
+    It is a RuntimeError because those that pycaffe raises are, and scripts catch these.
 
     Parameters
     ----------
@@ -27,7 +29,7 @@ class NetError(Error):
     """Layers do not fit together: a missing bottom, a wrong count, a parameter that is not allowed."""
 
 
-class ShapeError(NetError):
+class ShapeError(NetError, ValueError):
     """Two shapes do not fit; names the layer, the axis and both numbers."""
 
 

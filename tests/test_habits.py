@@ -1,6 +1,7 @@
 """What is said in more than one place at the top of the repository is the same in all of them."""
 
 import re
+import tomllib
 from datetime import date
 from pathlib import Path
 
@@ -18,6 +19,8 @@ def test_the_version_is_said_once_and_the_same_everywhere() -> None:
     version, released = re.findall(r"^## (\S+) \((\S+)\)$", changes, re.MULTILINE)[0]
     assert version == caffelite.__version__
     assert f"\nversion: {version}\n" in citation and f"\ndate-released: {released}\n" in citation
+    package = tomllib.loads((ROOT / "caffe-package" / "pyproject.toml").read_text())["project"]
+    assert package["version"] == version and package["dependencies"] == [f"caffelite=={version}"]
 
 
 def test_changes_are_grouped() -> None:

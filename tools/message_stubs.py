@@ -15,14 +15,15 @@ STUBS = SCHEMA / "messages.pyi"
 HEAD = '''\
 """What type checkers read in place of messages.py; made by tools/message_stubs.py from caffe.pb."""
 
-from collections.abc import Iterable, MutableSequence, Sequence
+from collections.abc import Iterable, Iterator, MutableSequence, Sequence
 from typing import Any, ClassVar, Final, Self, TypeVar, overload
 
 _Value = TypeVar("_Value")
 _Message = TypeVar("_Message", bound=Message)
 
-def pool() -> Any: ...
-def message_class(name: str) -> type[Message]: ...
+def pool(fork: str = "") -> Any: ...
+def all_messages(descriptors: Iterable[Any]) -> Iterator[Any]: ...
+def message_class(name: str, fork: str = "") -> type[Message]: ...
 
 class Message:
     DESCRIPTOR: ClassVar[Any]

@@ -2,9 +2,10 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from caffelite.cli.arguments import gpu_number
+from caffelite.cli.arguments import gpu_numbers
 from caffelite.errors import GpuError
 from caffelite.gpu.choice import count, find
 from caffelite.net import machine
@@ -20,7 +21,9 @@ _USE = "BatchNorm layers run on it with --gpu {number}, solver_mode: GPU or set_
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what the command takes."""
-    parser.add_argument("--gpu", type=gpu_number, metavar="ID", help="number of the only one to tell about (all)")
+    parser.add_argument(
+        "--gpu", type=gpu_numbers, default=[], metavar="ID", help="numbers of those to tell about (all)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -32,12 +35,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def query(number: int | None = None) -> dict[str, Any]:
-    """Return what is known of one GPU, or of all.
+def query(asked: Sequence[int] = ()) -> dict[str, Any]:
+    """Return what is known of some GPUs, or of all.
 
     Parameters
     ----------
-    number : int, optional
+    asked : sequence of int, optional
+        Their numbers; by default all.
 
     Raises
     ------
@@ -48,9 +52,10 @@ def query(number: int | None = None) -> dict[str, Any]:
         numbers = range(count())
     except GpuError as error:
         return {"gpus": [], "usable": False, "reason": str(error)}
-    if number is not None and number not in numbers:
-        find(number)
-    gpus = [_one(i) for i in numbers if number in (None, i)]
+    for number in asked:
+        if number not in numbers:
+            find(number)
+    gpus = [_one(number) for number in asked or numbers]
     usable = any(gpu["usable"] for gpu in gpus)
     return {"gpus": gpus, "usable": usable, "reason": "" if usable else "none of the GPUs can be used"}
 

@@ -25,6 +25,8 @@ COMMANDS = {
     "bn": "check, show, recalibrate or fold the batch normalization of a net",
     "experiment": "see what batch normalization does, on nets that are trained for it",
     "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
+    "inspect": "say what a file is and what it holds",
+    "summary": "show the layers of a net: shapes, parameters, multiply-adds",
     "run": "run a script that imports caffe, in Python 2 too",
     "data": "get CIFAR-10 or MNIST ready for the example nets",
     "device_query": "tell which GPUs there are and whether they are used, and how many threads",
@@ -35,7 +37,7 @@ _HELP = ("-h", "--help", "-help", "help")
 
 _OVERVIEW = """usage: caffelite COMMAND …
 
-Caffe's files train, test, convert and draw.
+Caffe's files train, test and draw.
 
 {commands}
 

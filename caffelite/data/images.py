@@ -1,9 +1,11 @@
 """Image files: decoded and resized as Caffe's OpenCV does it, and lists of them as batches."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,16 +39,26 @@ def decode_image(source: bytes | str | Path, what: str, color: bool | None = Non
     MissingExtraError
         Pillow is not installed.
     """
+    with opened_image(source, what) as image:
+        colored = color if color is not None else image.mode not in ("L", "1", "I;16", "I")
+        if not colored:
+            image.draft("L", image.size)  # JPEG: the grey that is in the file
+        pixels = np.asarray(image.convert("RGB" if colored else "L"))
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))
+
+
+@contextmanager
+def opened_image(source: bytes | str | Path, what: str) -> Iterator[Any]:
+    """Open an encoded image or an image file with Pillow; errors, of what is done with it too, are those of
+    :func:`decode_image`.
+    """
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise MissingExtraError("encoded images need Pillow: pip install 'caffelite[images]'") from None
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            colored = color if color is not None else image.mode not in ("L", "1", "I;16", "I")
-            if not colored:
-                image.draft("L", image.size)  # JPEG: the grey that is in the file
-            pixels = np.asarray(image.convert("RGB" if colored else "L"))
+            yield image
     except FileNotFoundError:
         raise DataError(f"{what}: there is no such file") from None
     except UnidentifiedImageError:  # its own words name the file, which may be a line of somebody else's
@@ -54,7 +66,6 @@ def decode_image(source: bytes | str | Path, what: str, color: bool | None = Non
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise DataError(f"{what} is not an image that can be decoded: {reason}") from None
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

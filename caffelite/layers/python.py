@@ -1,5 +1,6 @@
 """Python: a layer that a user wrote in Python."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +13,9 @@ from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer, provided
 from caffelite.schema.messages import LayerParameter
 from caffelite.user_code import classes
-from caffelite.user_code.calls import UserCode, is_there
-from caffelite.user_code.classes import BlobList, LayerBlob, Phase
+from caffelite.user_code.calls import UserCode, why_not_imported
+from caffelite.user_code.classes import BlobVec, LayerBlob, Phase
+from caffelite.user_code.permission import WAYS, may_run
 from caffelite.words import TEST, Shape, quoted
 
 
@@ -23,11 +25,11 @@ class PythonLayer(Layer):
 
     ``python_param``: ``module`` and ``layer`` (the class), ``param_str`` (for the class to read),
     ``share_in_parallel`` (without effect). The module is looked for in the folder of the prototxt, in the current one,
-    then where Python looks; ``import caffe`` in it gets caffelite. Nothing of it runs unless that was allowed:
-    ``--allow-python`` on the command line, ``allow_python=True`` in Python.
+    then where Python looks; ``import caffe`` in it gets caffelite. Nothing of it runs unless that was allowed: see
+    :mod:`caffelite.user_code.permission`.
 
     In TEST, ``ProposalLayer`` of the module ``rpn.proposal_layer`` (py-faster-rcnn) is a layer of caffelite, unless the
-    user's own may run and is there.
+    user's own may run and can be imported.
 
     Any number of bottoms and tops. ``reshape`` and ``forward`` are called in each pass, and either may give tops
     another shape; all that is behind is fitted to it. Gradients of bottoms are what ``forward`` wrote into them, else
@@ -49,8 +51,16 @@ class PythonLayer(Layer):
         theirs = provided(settings.module, settings.layer)
         if theirs is None or context.phase != TEST:
             return cls
-        if context.allow_python and is_there(settings.module, context.home):
+        if not may_run(settings.module, settings.layer, context.allow_python):
+            return theirs
+        reason = why_not_imported(settings.module, settings.layer, context.home)
+        if reason is None:
             return cls
+        if reason:
+            warnings.warn(
+                f"layer {quoted(param.name)}: caffelite's own {settings.layer} stands in for the user's: {reason}",
+                stacklevel=2,
+            )
         return theirs
 
     def setup(self) -> None:
@@ -154,14 +164,13 @@ class PythonLayer(Layer):
     def _make(self) -> classes.Layer:
         """Return an object of the user's class."""
         settings = self.param.python_param
-        if not self.context.allow_python:
+        if not may_run(settings.module, settings.layer, self.context.allow_python):
             self.error(
                 f"it is the class {settings.layer} of the Python module {quoted(settings.module)}, and a file's own "
-                "code runs only where that is allowed: with --allow-python on the command line, with "
-                "allow_python=True in Python",
+                f"code runs only where that is allowed: {WAYS}",
                 "module",
             )
         user = self._code.make(settings.module, settings.layer, self.param)
-        user.name, user.param_str, user.blobs = self.name, settings.param_str, BlobList()
+        user.name, user.param_str, user.blobs = self.name, settings.param_str, BlobVec()
         user.phase = Phase(self.context.phase)
         return user

@@ -90,8 +90,9 @@ class Graph:
         The last version of each blob.
     outputs : list of str
         Blobs that no layer reads, by name.
-    unsettled : set of Node
-        Dynamic layers whose bottoms have changed, so that the shapes of their tops are not known until they run.
+    stale : set of Node
+        Layers that are bound to shapes or memory which their blobs no longer have: each is asked for its shapes again,
+        and bound anew, before it runs.
 
     Raises
     ------
@@ -103,7 +104,7 @@ class Graph:
         self.name: str = document.message.name
         self.nodes: list[Node] = []
         self.names: dict[str, Version] = {}
-        self.unsettled: set[Node] = set()
+        self.stale: set[Node] = set()
         unread: dict[str, None] = {}
         for i, param in enumerate(document.message.layer):
             place = partial(document.place, i)
@@ -171,53 +172,48 @@ class Graph:
     def infer_shapes(self, again: bool = False) -> None:
         """Set the shape of every version; layers raise ShapeError where shapes do not fit.
 
-        With ``again``, for a net that has run, layers behind a dynamic one may have to wait for its next pass.
+        With ``again``, for a net that has run, layers behind a dynamic one that do not fit yet stay stale.
         """
-        self.unsettled.clear()
+        self.stale.clear()
         behind = self.behind_dynamic() if again else set()
         for node in self.nodes:
+            if any(version.producer in self.stale for version in node.bottoms):
+                self.stale.add(node)
+                continue
             try:
                 self.infer(node)
             except ShapeError:
                 if not any(version.producer in behind for version in node.bottoms):
                     raise
-                self.unsettled.update(n for n in self.nodes if n.layer.facts.dynamic)
-
-    def resize(self, node: Node, shapes: Sequence[Shape]) -> None:
-        """Set the shapes of the tops of a dynamic layer, and of what is behind it, up to the next dynamic layers.
-
-        Those are unsettled then: what is behind them waits until they have run.
-        """
-        self._set_shapes(node, shapes)
-        self.unsettled.discard(node)
-        changed, waiting = {node}, self.waiting()
-        for later in self.nodes[node.index + 1 :]:
-            if later in waiting or not any(version.producer in changed for version in later.bottoms):
-                continue
-            self.infer(later)
-            changed.add(later)
-            if later.layer.facts.dynamic:
-                self.unsettled.add(later)
-                waiting = self.waiting()
-
-    def waiting(self) -> set[Node]:
-        """Return the layers behind unsettled ones, whose shapes are not known yet."""
-        waiting: set[Node] = set()
-        if self.unsettled:
-            for node in self.nodes:
-                if any(v.producer in self.unsettled or v.producer in waiting for v in node.bottoms):
-                    waiting.add(node)
-        return waiting
+                self.stale.add(node)
 
     def infer(self, node: Node) -> None:
         """Set the shapes of the tops of a layer from those of its bottoms."""
-        self._set_shapes(node, node.layer.shapes(*[v.shape for v in node.bottoms]))
+        self.set_shapes(node, node.layer.shapes(*[v.shape for v in node.bottoms]))
+        self.stale.discard(node)
 
-    @staticmethod
-    def _set_shapes(node: Node, shapes: Sequence[Shape]) -> None:
+    def set_shapes(self, node: Node, shapes: Sequence[Shape]) -> None:
+        """Set the shapes of the tops of a layer; whoever reads one that changes is stale then."""
         for version, shape in zip(node.tops, shapes, strict=True):
-            version.shape = tuple(int(n) for n in shape)
-            node.layer.check_blob(f"top {quoted(version.name)}", version.shape)
+            shape = tuple(int(n) for n in shape)
+            node.layer.check_blob(f"top {quoted(version.name)}", shape)
+            self.set_shape(version, shape)
+
+    def set_shape(self, version: Version, shape: Shape) -> None:
+        """Set the shape of a version; whoever reads it is stale where that is another one."""
+        if shape != version.shape:
+            version.shape = shape
+            self.stale.update(reader for reader, _ in version.readers)
+
+    def shapes(self) -> dict[Version, Shape]:
+        """Return the shapes of all versions."""
+        return {version: version.shape for node in self.nodes for version in node.tops}
+
+    def restore(self, shapes: dict[Version, Shape]) -> None:
+        """Set the shapes of all versions to what :meth:`shapes` returned; every layer is stale then."""
+        for version, shape in shapes.items():
+            version.shape = shape
+        self.stale.update(self.nodes)
 
     def behind_dynamic(self, varying: bool = False) -> set[Node]:
         """Return the layers whose tops have shapes that may depend on the data, or (``varying``) are known to."""

@@ -5,84 +5,17 @@ array lives from the moment it is first written to the moment it is last read, a
 time share memory.
 """
 
-from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
-from heapq import heappop, heappush
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
-from caffelite.kernels.engine import arrays
 from caffelite.net.fusion import Unit
 from caffelite.net.graph import Graph, Node, Version
 from caffelite.net.room import check_room
-from caffelite.words import Shape, count
-
-_FOREVER = 1 << 60
-_Key = TypeVar("_Key")
-
-
-@dataclass(eq=False, slots=True)
-class Storage:
-    """Memory for ``size`` floats, and the moments between which it is in use.
-
-    Attributes
-    ----------
-    size : int
-    first, last : int
-        The moments at which it is written first and read last.
-    array : ndarray
-        The memory, at least ``size`` long; empty until it is allocated.
-    whole : Storage or None
-        What it is a part of.
-    offset : int
-        Where in ``whole`` it begins.
-    """
-
-    size: int
-    first: int = _FOREVER
-    last: int = -1
-    array: np.ndarray = field(default_factory=lambda: np.empty(0))
-    whole: "Storage | None" = None
-    offset: int = 0
-
-    def use(self, moment: int) -> None:
-        """Let it live at this moment."""
-        self.first = min(self.first, moment)
-        self.last = max(self.last, moment)
-
-    def keep(self) -> None:
-        """Let it live always, between passes too."""
-        self.first, self.last = -1, _FOREVER
-
-    def view(self, shape: Shape) -> np.ndarray:
-        """Return its memory as an array of this shape."""
-        return self.array[: count(shape)].reshape(shape)
-
-    def resize(self, size: int) -> None:
-        """Take memory of its own for ``size`` floats."""
-        if size != self.size:
-            self.size = size
-            self.array = arrays.zeros(size, self.array.dtype)
-
-
-class _Table(dict[_Key, Storage]):
-    """Storages by what they are for, each of which can give way to another without a look at all of them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._keys: dict[Storage, list[_Key]] = {}
-
-    def __setitem__(self, key: _Key, storage: Storage) -> None:
-        super().__setitem__(key, storage)
-        self._keys.setdefault(storage, []).append(key)
-
-    def replace(self, old: Storage, new: Storage) -> None:
-        """Let ``new`` be what ``old`` was."""
-        for key in self._keys.pop(old, []):
-            self[key] = new
+from caffelite.net.storage import FOREVER, Storage, Table, allocate
+from caffelite.words import count
 
 
 class Addend(NamedTuple):
@@ -128,9 +61,9 @@ class Memory:
     """
 
     def __init__(self, graph: Graph, units: Sequence[Unit], keep: bool, dtype: np.dtype, beside: int = 0) -> None:
-        self.values: _Table[Version] = _Table()
-        self.gradients: _Table[Version] = _Table()
-        self.shares: _Table[tuple[Unit, int]] = _Table()
+        self.values: Table[Version] = Table()
+        self.gradients: Table[Version] = Table()
+        self.shares: Table[tuple[Unit, int]] = Table()
         self.addends: dict[Unit, list[Addend]] = {unit: [] for unit in units}
         self._adding: dict[Storage, set[Unit]] = {}  # the units that have addends of a storage
         self.joined: set[Unit] = set()
@@ -147,7 +80,8 @@ class Memory:
         for position in reversed(range(len(units))):
             self._write_gradient_in_place(units[position], self._backward_moment(position))
         storages = [*self.values.values(), *self.gradients.values(), *self.shares.values()]
-        self.bytes = allocate(storages, dtype, partial(check_room, graph.name, beside))
+        self._check = partial(check_room, graph.name, beside)
+        self.bytes = allocate(storages, dtype, self._check)
 
     def _backward_moment(self, position: int) -> int:
         return 2 * len(self._units) - 1 - position
@@ -165,7 +99,7 @@ class Memory:
                 if self._keep or unit.first.layer.facts.source or unit.first in self._varying:
                     storage.keep()
                 if version in outputs:
-                    storage.last = _FOREVER
+                    storage.last = FOREVER
                 if "top" in reads:
                     storage.use(self._backward_moment(now))
             for version in unit.bottoms:
@@ -272,69 +206,30 @@ class Memory:
                 ]
                 self._adding.setdefault(top, set()).add(unit)
 
-    # Shapes that depend on the data.
+    # Shapes that change.
 
-    def resize(self, unit: Unit) -> None:
-        """Fit the tops of a unit, their gradients and its shares to the shapes that its versions have now."""
-        for version in unit.tops:
-            for table in (self.values, self.gradients):
-                if version in table:
-                    table[version].resize(count(version.shape))
+    def holds(self, version: Version) -> bool:
+        """Whether a version has as much memory as its shape takes: one that shares it may have been resized since."""
+        size = count(version.shape)
+        return all(table[version].size == size for table in (self.values, self.gradients) if version in table)
+
+    def resize(self, version: Version) -> set[Node]:
+        """Fit memory to the shape that a version has now; return the layers bound to what it replaces."""
+        bound: set[Node] = set()
+        size = count(version.shape)
+        for table in (self.values, self.gradients):
+            storage = table.get(version)
+            if storage is None or storage.size == size:
+                continue
+            total = self.bytes + storage.array.itemsize * (size - storage.size)
+            self._check(total)
+            storage.resize(size)
+            self.bytes = total
+            for other in table.sharing(storage):
+                bound.update([other.producer], (reader for reader, _ in other.readers))
+        return bound
+
+    def resize_shares(self, unit: Unit) -> None:
+        """Fit the shares of a unit to the shapes that its bottoms have now."""
         for j, version in unit.gradients():
             self.shares[unit, j].resize(count(version.shape))
-
-
-@dataclass(slots=True)
-class _Arena:
-    """One array in which storages follow each other in time."""
-
-    members: list[Storage]
-    size: int
-
-
-def allocate(storages: Iterable[Storage], dtype: np.dtype, check: Callable[[int], None] = lambda size: None) -> int:
-    """Give storages their arrays; those that do not live at the same time share one.
-
-    Parameters
-    ----------
-    storages : iterable of Storage
-        The same one may come several times.
-    dtype : dtype
-    check : callable, optional
-        Is told how many bytes it will be, before they are taken; raises where that is too much.
-
-    Returns
-    -------
-    int
-        The bytes that are taken.
-    """
-    distinct = list({id(storage): storage for storage in storages}.values())
-    arenas: list[_Arena] = []
-    busy: list[tuple[int, int]] = []  # a heap of (last moment, number of the arena)
-    free: list[tuple[int, int]] = []  # (size, number of the arena), in order
-    for storage in sorted((s for s in distinct if not s.whole), key=lambda s: (s.first, -s.size)):
-        while busy and busy[0][0] < storage.first:
-            number = heappop(busy)[1]
-            insort(free, (arenas[number].size, number))
-        if free:
-            # The smallest that is large enough, else the largest, which grows.
-            place = bisect_left(free, (storage.size, 0))
-            number = free.pop(place if place < len(free) else bisect_left(free, (free[-1][0], 0)))[1]
-            arenas[number].members.append(storage)
-            arenas[number].size = max(arenas[number].size, storage.size)
-        else:
-            number = len(arenas)
-            arenas.append(_Arena([storage], storage.size))
-        heappush(busy, (storage.last, number))
-    size = dtype.itemsize * sum(arena.size for arena in arenas)
-    check(size)
-    for arena in arenas:
-        memory = arrays.zeros(arena.size, dtype)
-        for storage in arena.members:
-            storage.array = memory
-    for storage in distinct:
-        offset, whole = 0, storage
-        while whole.whole:
-            offset, whole = offset + whole.offset, whole.whole
-        storage.array = whole.array[offset : offset + storage.size]
-    return size

@@ -1,33 +1,32 @@
 """A net: layers, parameters and a plan, run forward and backward."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from caffelite.errors import NetError, WeightsError
+from caffelite.errors import NetError
 from caffelite.gpu.batchnorm import VARIANTS
 from caffelite.kernels.cuda.host import Gpu
 from caffelite.kernels.engine.calls import together
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.layer import Layer
 from caffelite.net.caller import Caller, one_thread
-from caffelite.net.fusion import Unit
 from caffelite.net.graph import Graph
-from caffelite.net.parameters import Parameters
+from caffelite.net.parameters import Parameters, check_parameters
 from caffelite.net.plan import Plan
+from caffelite.net.stored import Stored
 from caffelite.net.timing import LayerTime, LayerWork, profile, work_of
-from caffelite.net.transfer import Transfer, transfer
 from caffelite.schema.documents import NetDocument
-from caffelite.schema.messages import NetParameter
 from caffelite.schema.text import read_net
-from caffelite.schema.weights import LayerWeights, read_weights, write_caffemodel, write_hdf5
-from caffelite.words import TRAIN, quoted, text_of
+from caffelite.user_code.permission import AllowPython
+from caffelite.words import TRAIN, Shape
 
 
-class Net:
+class Net(Stored):
     """One phase of a net, ready to run.
 
     One thread at a time runs it: another one that calls a method which computes or changes something meanwhile gets a
@@ -59,8 +58,8 @@ class Net:
     learn : bool, optional
         Whether gradients are computed at all; by default in TRAIN, and where ``force_backward`` or ``keep`` asks
         for it.
-    allow_python : bool, optional
-        Whether Python layers may run the code that the net names.
+    allow_python : bool or "imported", optional
+        Whether Python layers may run the code that the net names: see :mod:`caffelite.user_code.permission`.
     output_root : path, optional
         The folder that HDF5Output layers write to, by default the current one; None: they write nothing.
     gpu : Gpu, optional
@@ -84,6 +83,9 @@ class Net:
         Blobs that the caller fills; those that no layer reads.
     caller : Caller
         Which thread is in the net.
+    hooks : mapping of str to list of callable
+        What is called with the number of a unit, by the moment: "before_forward", "after_forward", "before_backward",
+        "after_backward". Where there are any, each unit runs on its own.
     learnable : list of Learnable
         In the order of ``data`` and ``diff``.
     data, diff : ndarray of float32
@@ -108,7 +110,7 @@ class Net:
         global_stats: bool | None = None,
         share: "Net | None" = None,
         learn: bool | None = None,
-        allow_python: bool = False,
+        allow_python: AllowPython = False,
         output_root: str | Path | None = ".",
         gpu: Gpu | None = None,
     ) -> None:
@@ -124,6 +126,7 @@ class Net:
         self.graph = Graph(self.document, self.context, level, stages)
         self.name = self.graph.name
         self.caller = Caller(self.name)
+        self.hooks: Mapping[str, Sequence[Callable[[int], Any]]] = {}
         self.layers: list[Layer] = [node.layer for node in self.graph.nodes]
         self.layer_names = [layer.name for layer in self.layers]
         self.inputs = [top.name for node in self.graph.nodes if node.layer.facts.net_input for top in node.tops]
@@ -155,10 +158,51 @@ class Net:
 
     @one_thread
     def reshape(self) -> None:
-        """Plan again for the shapes that the Input layers now have; parameters stay as they are."""
-        self.graph.infer_shapes(again=True)
-        self._parameters.check()
+        """Plan again for the shapes that the Input layers now have; parameters stay as they are.
+
+        Raises
+        ------
+        ShapeError
+            A layer does not fit; blobs and memory stay as they were.
+        """
+        shapes = self.graph.shapes()
+        try:
+            self.graph.infer_shapes(again=True)
+            for node in self.graph.nodes:
+                if node not in self.graph.stale:
+                    check_parameters(node)
+        except NetError:
+            self.graph.restore(shapes)
+            raise
         self._make_plan()
+
+    @one_thread
+    def reshape_blob(self, name: str, shape: Shape) -> None:
+        """Give a blob another shape, until a layer that makes it runs again; only where planned with ``keep``.
+
+        What reads it is fitted to it when it runs. Where the number of values stays the same, the values stay.
+        """
+        self.plan.reshape(name, shape)
+
+    @one_thread
+    def fit(self, first: int, last: int) -> None:
+        """Bind units anew whose blobs have other shapes since, up to one whose own shapes depend on the data.
+
+        Parameters
+        ----------
+        first, last : int
+            The units, both included. What is behind them stays as it is.
+
+        Raises
+        ------
+        ShapeError
+            A layer does not fit; those before it are bound anew.
+        """
+        with together():
+            for unit in self.plan.units[first : last + 1] if self.graph.stale else ():
+                self.plan.fit(unit)
+                if unit.first.layer.facts.dynamic:
+                    break
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -203,7 +247,12 @@ class Net:
         float
             The sum of all losses, each times its weight; 0 where there is none.
         """
-        if self.plan.forward and all(unit.ready for unit in self.plan.units):
+        if (
+            self.plan.forward
+            and not self.graph.stale
+            and not self.hooks
+            and all(unit.ready for unit in self.plan.units)
+        ):
             for step in self.plan.forward:
                 step()
         else:
@@ -213,31 +262,19 @@ class Net:
 
     @one_thread
     def forward_unit(self, position: int) -> None:
-        """Run one unit of the plan; where its shapes depend on the data, all behind it is fitted to them first."""
+        """Run one unit of the plan; where the shapes of its blobs have changed, it is fitted to them first."""
+        self._tell("before_forward", position)
         unit = self.plan.units[position]
+        self.plan.fit(unit)
         if unit.first.layer.facts.dynamic:
-            self._fit(unit, position)
+            self.plan.settle(unit)
         if not unit.ready:
             for step in unit.prepare:
                 step()
             unit.ready = True
         for step in unit.forward:
             step()
-
-    def _fit(self, unit: Unit, position: int) -> None:
-        """Ask a dynamic layer for the shapes of its tops, and fit what is behind it where they are others."""
-        node = unit.first
-        shapes = [tuple(shape) for shape in node.layer.resize([self.plan.blob(v) for v in unit.bottoms])]
-        before = [version.shape for version in unit.tops]
-        if shapes == before and node not in self.graph.unsettled:
-            return
-        try:
-            self.graph.resize(node, shapes)
-            self._parameters.check()
-        except NetError:
-            self.graph.resize(node, before)
-            raise
-        self.plan.resize(position)
+        self._tell("after_forward", position)
 
     def changed(self) -> None:
         """Tell a net that does not learn that its parameters have changed since its last forward pass.
@@ -259,8 +296,24 @@ class Net:
         """Compute all gradients; those of parameters are added to what is there."""
         for step in self.plan.seeds.values():
             step()
-        for step in self.plan.backward or [step for unit in reversed(self.plan.units) for step in unit.backward]:
+        if self.plan.backward and not self.hooks:
+            for step in self.plan.backward:
+                step()
+        else:
+            for position in reversed(range(len(self.plan.units))):
+                self.backward_unit(position)
+
+    @one_thread
+    def backward_unit(self, position: int) -> None:
+        """Compute the gradients of one unit of the plan."""
+        self._tell("before_backward", position)
+        for step in self.plan.units[position].backward:
             step()
+        self._tell("after_backward", position)
+
+    def _tell(self, moment: str, position: int) -> None:
+        for hook in self.hooks.get(moment, ()):
+            hook(position)
 
     @one_thread
     def zero_grad(self) -> None:
@@ -278,76 +331,3 @@ class Net:
     def work(self) -> list[LayerWork]:
         """Return what each layer of :meth:`profile` has to compute and to move, for the shapes of the last pass."""
         return [work_of(unit, self._dtype) for unit in self.plan.units]
-
-    # State and weights.
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return, by ``layer/name``, the arrays beside the parameters that a resumed run needs (live, not copies)."""
-        return {f"{layer.name}/{key}": array for layer in self.layers for key, array in layer.state.items()}
-
-    @one_thread
-    def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Set what :meth:`state` returned; entries that this net does not have are ignored."""
-        for key, array in self.state().items():
-            if key in state:
-                if state[key].shape != array.shape:
-                    raise WeightsError(
-                        f"state {quoted(key)} has shape {text_of(state[key].shape)}, expected {text_of(array.shape)}"
-                    )
-                array[...] = state[key]
-
-    @one_thread
-    def copy_from(
-        self,
-        source: str | Path | Iterable[LayerWeights],
-        *,
-        layer_map: Mapping[str, str] | None = None,
-        skip_mismatch: bool = False,
-    ) -> Transfer:
-        """Set the parameters of the layers that a weights file names; other layers are left as they are.
-
-        Parameters
-        ----------
-        source : path or iterable of LayerWeights
-        layer_map, skip_mismatch : optional
-            See :func:`caffelite.net.transfer.transfer`, which has the errors too.
-
-        Returns
-        -------
-        Transfer
-            The layers that were set, and those that are in the file or in the net only.
-        """
-        self.changed()
-        file = "weights"
-        if isinstance(source, str | Path):
-            file, source = str(source), read_weights(source)
-        return transfer(source, self.layers, file, self.name, layer_map, skip_mismatch)
-
-    def weights(self) -> dict[str, list[np.ndarray]]:
-        """Return the parameters by layer name (live, not copies)."""
-        return {name: [blob.data for blob in blobs] for name, blobs in self.params.items()}
-
-    def save(self, path: str | Path, weights: dict[str, list[np.ndarray]] | None = None) -> None:
-        """Write the parameters: as HDF5 where the name ends in ``.h5``, else as a ``.caffemodel``.
-
-        Parameters
-        ----------
-        path : path
-            The file is there whole or not at all.
-        weights : dict of str to list of ndarray, optional
-            Written in place of :meth:`weights`.
-        """
-        weights = self.weights() if weights is None else weights
-        if str(path).endswith(".h5"):
-            write_hdf5(path, weights)
-        else:
-            write_caffemodel(path, self._message(), weights)
-
-    def _message(self) -> NetParameter:
-        """Return the net as it is run: the layers of this phase."""
-        message = type(self.document.message)()
-        message.name = self.name
-        for layer in self.layers:
-            message.layer.add().CopyFrom(layer.param)
-            message.layer[-1].phase = self.phase
-        return message

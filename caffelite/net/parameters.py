@@ -175,32 +175,27 @@ class Parameters:
         force : bool
             ``force_backward``: a rate of zero does not count.
         """
-        waiting = self._graph.waiting()
         for node, used in zip(self._graph.nodes, self._used, strict=True):
             before = node.layer.blobs
             blobs = []
             for j, (parameter, own) in enumerate(zip(parameters_of(node), used, strict=True)):
-                shape = before[j].shape if node in waiting else parameter.shape
+                shape = before[j].shape if node in self._graph.stale else parameter.shape
                 blob = Blob(own.blob.name, own.blob.data.reshape(shape))
                 if node.backward and parameter.learned and own.blob.diff is not None and (own.lr_mult != 0 or force):
                     blob.diff = own.blob.diff.reshape(shape)
                 blobs.append(blob)
             node.layer.blobs = blobs
 
-    def check(self) -> None:
-        """Raise ShapeError where a layer needs blobs of other shapes than it has, now that its input has changed."""
-        waiting = self._graph.waiting()
-        for node in self._graph.nodes:
-            shapes = [blob.shape for blob in node.layer.blobs]
-            if not shapes or node in waiting:
-                continue
-            needed = [parameter.shape for parameter in parameters_of(node)]
-            if needed != shapes:
-                node.layer.shape_error(
-                    f"with the new input its parameters would need shapes "
-                    f"{', '.join(map(text_of, needed))}, but they are "
-                    f"{', '.join(map(text_of, shapes))}"
-                )
+
+def check_parameters(node: Node) -> None:
+    """Raise ShapeError where a layer needs blobs of other shapes than it has, now that its input has changed."""
+    shapes = [blob.shape for blob in node.layer.blobs]
+    needed = [parameter.shape for parameter in parameters_of(node)] if shapes else []
+    if needed != shapes:
+        node.layer.shape_error(
+            f"with the new input its parameters would need shapes {', '.join(map(text_of, needed))}, but they are "
+            f"{', '.join(map(text_of, shapes))}"
+        )
 
 
 def parameters_of(node: Node) -> list[Parameter]:

@@ -13,9 +13,12 @@ from numpy.typing import DTypeLike
 from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.calls import in_rows
 from caffelite.layers.contract.blobs import Blob, Step
+from caffelite.layers.input import Input
 from caffelite.net.fusion import Unit, units_of
 from caffelite.net.graph import Graph, Version
 from caffelite.net.memory import Memory
+from caffelite.net.parameters import check_parameters
+from caffelite.words import Shape, quoted
 
 
 class Plan:
@@ -44,7 +47,7 @@ class Plan:
         What sets the gradients of blobs that count as losses, before anything is added to them.
     forward, backward : list of callable
         The steps of a whole pass, without ``seeds`` and what units ``prepare``; empty where shapes depend on the data,
-        as the steps of a unit may be others in the next pass.
+        or have changed since: the steps of a unit may be others in the next pass.
     bytes : int
         Memory taken for blobs and their gradients.
     """
@@ -57,9 +60,8 @@ class Plan:
         self._memory = Memory(graph, self.units, keep, np.dtype(dtype), beside)
         self.bytes = self._memory.bytes
         self.seeds: dict[Version, Step] = {}
-        waiting = graph.waiting()
         for unit in self.units:
-            if not waiting.intersection(unit.nodes):
+            if graph.stale.isdisjoint(unit.nodes):
                 self._bind(unit)
         self.blobs = {
             name: self.blob(version)
@@ -84,27 +86,66 @@ class Plan:
         diff = memory.gradients[version].view(version.shape) if version in memory.gradients else None
         return Blob(version.name, memory.values[version].view(version.shape), diff)
 
-    def resize(self, position: int) -> None:
-        """Fit memory and steps to the shapes that the graph has now, from a dynamic layer on.
+    def fit(self, unit: Unit) -> None:
+        """Ask the layers of a unit for their shapes and bind them anew, where what they are bound to has changed."""
+        if self._graph.stale.isdisjoint(unit.nodes):
+            return
+        for j, version in enumerate(unit.bottoms):
+            if not self._memory.holds(version):
+                unit.first.layer.error(
+                    f"bottom {quoted(version.name)} has the memory of a blob that was given another shape; run layer "
+                    f"{quoted(version.producer.name)}, which makes it, first",
+                    "bottom",
+                    j,
+                )
+        for node in unit.nodes:
+            shapes = node.layer.shapes(*[version.shape for version in node.bottoms])
+            check_parameters(node)
+            self._graph.set_shapes(node, shapes)
+        self._bind_anew(unit)
 
-        Parameters
-        ----------
-        position : int
-            Of the unit that is the dynamic layer.
-        """
-        varying = self._graph.behind_dynamic()
-        changed = [unit for unit in self.units[position:] if unit.first in varying]
-        for unit in changed:
-            self._memory.resize(unit)
-        waiting = self._graph.waiting()
-        for unit in changed:
-            unit.forward.clear()
-            unit.backward.clear()
-            if not waiting.intersection(unit.nodes):
-                self._bind(unit)
-        for name, blob in self.blobs.items():
-            fresh = self.blob(self._graph.names[name])
+    def settle(self, unit: Unit) -> None:
+        """Give the tops of a unit that is a dynamic layer the shapes that they have for the data of this pass."""
+        shapes = [tuple(shape) for shape in unit.first.layer.resize([self.blob(v) for v in unit.bottoms])]
+        if shapes != [version.shape for version in unit.tops]:
+            self._graph.set_shapes(unit.first, shapes)
+            self._bind_anew(unit)
+
+    def reshape(self, name: str, shape: Shape) -> None:
+        """Give a blob another shape, until a layer that makes it is asked for its shapes again."""
+        for node in self._graph.nodes:
+            for j, version in enumerate(node.tops):
+                if version.name != name:
+                    continue
+                if isinstance(node.layer, Input):
+                    node.layer.top_shapes[j] = shape
+                self._graph.stale.add(node)
+                self._graph.set_shape(version, shape)
+                self._resize(version)
+
+    def _bind_anew(self, unit: Unit) -> None:
+        """Fit memory and steps of a unit to the shapes that its versions have now."""
+        for version in unit.tops:
+            self._resize(version)
+        self._memory.resize_shares(unit)
+        unit.forward.clear()
+        unit.backward.clear()
+        self._bind(unit)
+        self._graph.stale.difference_update(unit.nodes)
+
+    def _resize(self, version: Version) -> None:
+        """Give a version memory for the shape that it has now; what is bound to the memory it had is stale then."""
+        self._graph.stale.update(self._memory.resize(version))
+        if version.name in self.blobs and self._graph.names[version.name] is version:
+            blob, fresh = self.blobs[version.name], self.blob(version)
             blob.data, blob.diff = fresh.data, fresh.diff
+        # The rows of whole passes are bound to what units had.
+        self.forward, self.backward = [], []
+
+    def values(self, version: Version) -> np.ndarray:
+        """Return the values of a version, one after the other."""
+        storage = self._memory.values[version]
+        return storage.array[: storage.size]
 
     def _bind(self, unit: Unit) -> None:
         """Ask the layers of a unit for their steps."""

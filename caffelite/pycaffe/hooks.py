@@ -1,13 +1,15 @@
-"""Functions of the user's that are called between layers."""
+"""Functions of the user's that are called between layers, and in each iteration of a solver."""
 
 from collections.abc import Callable
 from typing import Any
+
+from caffelite.solvers.logs import Listener, LogListener
 
 Hook = Callable[[int], Any]
 
 
 class Hooks:
-    """The four moments at which a net calls what it was given, with the number of the layer."""
+    """The four moments at which a net calls what it was given, with the number of the layer, in a solver too."""
 
     def __init__(self) -> None:
         self._hooks: dict[str, list[Hook]] = {}
@@ -28,6 +30,28 @@ class Hooks:
         """Have ``hook(i)`` called after layer i has run backward."""
         self._hooks.setdefault("after_backward", []).append(hook)
 
-    def _call(self, moment: str, index: int) -> None:
-        for hook in self._hooks.get(moment, ()):
-            hook(index)
+
+class Callbacks(Listener):
+    """Calls functions of the user's in each iteration of a solver: before the first pass, and when gradients are there.
+
+    Attributes
+    ----------
+    starts, gradients : list of callable
+    """
+
+    def __init__(self, **log: Any) -> None:
+        super().__init__(**log)
+        self.starts: list[Callable[[], Any]] = []
+        self.gradients: list[Callable[[], Any]] = []
+
+    def on_iteration(self, iteration: int) -> None:
+        for function in self.starts:
+            function()
+
+    def on_gradients(self, iteration: int) -> None:
+        for function in self.gradients:
+            function()
+
+
+class LoggedCallbacks(Callbacks, LogListener):
+    """Writes the lines of Caffe's log as well, to where a LogListener is told to."""

@@ -1,5 +1,7 @@
 """Blobs that layers write in place, as Caffe's single memory of each would have them."""
 
+from itertools import pairwise
+
 from caffelite.net import Net
 from caffelite.net.graph import Version
 
@@ -34,13 +36,18 @@ class InPlaceBlobs:
     def after(self, end: int) -> None:
         """Show what layers up to number ``end`` have written."""
         for same in self._versions:
+            for before, version in pairwise(same):
+                # What is shown takes the shape of what was written.
+                node = version.producer
+                if node.index > end and node.bottoms == [before] and before.producer not in self._net.graph.stale:
+                    self._net.fit(node.index, node.index)
             written = [v for v in same if v.producer.index <= end]
             self._copy(same[-1], written, back=True)
 
     def _copy(self, shown: Version, others: list[Version], back: bool = False) -> None:
         if not others or others[-1] is shown:
             return
-        source, target = self._net.plan.blob(shown).flat, self._net.plan.blob(others[-1]).flat
+        source, target = self._net.plan.values(shown), self._net.plan.values(others[-1])
         if back:
             source, target = target, source
         # A layer that reshapes in place, such as Slice, need not keep the number of values.

@@ -14,22 +14,23 @@ from caffelite.layers.contract import blobs
 from caffelite.layers.contract import layer as contract
 from caffelite.layers.python import PythonLayer
 from caffelite.net.caller import one_thread
-from caffelite.net.graph import Version
 from caffelite.net.transfer import Transfer
-from caffelite.pycaffe.batches import assign, forward_all, set_arrays
+from caffelite.pycaffe.batches import Batches, assign
 from caffelite.pycaffe.blob import Blob
+from caffelite.pycaffe.compiling import told
 from caffelite.pycaffe.hooks import Hooks
-from caffelite.pycaffe.layer import Layer, NetLayer
+from caffelite.pycaffe.layer import NetLayer
 from caffelite.pycaffe.mode import gpu, random_seed
-from caffelite.pycaffe.names import index_of, known_blobs
+from caffelite.pycaffe.names import Names
 from caffelite.pycaffe.passes import Passes
 from caffelite.pycaffe.shapes import take_shapes
 from caffelite.pycaffe.sharing import shared, shares
+from caffelite.pycaffe.vectors import BlobVec, LayerVec
 from caffelite.schema.weights import write_hdf5
-from caffelite.words import TEST, TRAIN, quoted
+from caffelite.words import TEST, TRAIN, Shape, quoted
 
 
-class Net(Hooks):
+class Net(Names, Batches, Hooks):
     """One phase of a net whose blobs and gradients can all be looked at and changed.
 
     ``Net(network_file, phase)``, with weights ``Net(network_file, phase, weights=file)`` or, the older way,
@@ -45,7 +46,7 @@ class Net(Hooks):
     weights : path, optional
         A ``.caffemodel``.
     allow_python : bool, optional
-        Whether Python layers may run the code that the net names.
+        Whether Python layers may run the code that the prototxt names; what the program has imported may.
 
     Attributes
     ----------
@@ -92,10 +93,12 @@ class Net(Hooks):
             stages=tuple(stages or ()),
             seed=random_seed(),
             keep=True,
-            allow_python=allow_python,
+            allow_python=allow_python or "imported",
             gpu=gpu(),
         )
-        self._show(make(weights=None if weights is None else str(weights)), make)
+        with told():
+            net = make(weights=None if weights is None else str(weights))
+        self._show(net, make)
 
     @classmethod
     def of(cls, net: engine.Net) -> "Net":
@@ -108,28 +111,21 @@ class Net(Hooks):
         super().__init__()
         self._make = make
         self._take(net)
-        nodes = net.graph.nodes
-        shown = [NetLayer(partial(self._layer, i)) for i in range(len(nodes))]
-        self._layer_names = list(net.layer_names)
-        self.inputs = list(net.inputs)
-        self.outputs = sorted(net.outputs)
+        self._take_names(net)
+        shown = [NetLayer(partial(self._layer, i)) for i in range(len(net.layers))]
         self.blobs = OrderedDict(
-            (name, Blob(partial(self._blob, name), self._why_not_reshaped(version)))
-            for name, version in net.graph.names.items()
+            (name, Blob(partial(self._blob, name), partial(self._reshape_blob, name))) for name in net.graph.names
         )
-        self._blob_names = list(self.blobs)
         self.params = OrderedDict((layer.name, layer.blobs) for layer in shown if layer.blobs)
-        self.layers: list[Layer] = [*shown]
+        self.layers = LayerVec(shown)
         self._show_own_layers()
-        self.top_names = OrderedDict((node.name, [v.name for v in node.tops]) for node in nodes)
-        self.bottom_names = OrderedDict((node.name, [v.name for v in node.bottoms]) for node in nodes)
-        self.blob_loss_weights = OrderedDict((name, v.loss_weight) for name, v in net.graph.names.items())
 
     def _take(self, net: engine.Net) -> None:
         # The blobs and layers that are shown look for theirs in this net each time.
         self._net = net
         self.caller = net.caller
-        self._passes = Passes(net, self._call)
+        net.hooks = self._hooks
+        self._passes = Passes(net)
 
     def _show_own_layers(self) -> None:
         """Show layers written in Python as the objects that they are."""
@@ -144,15 +140,12 @@ class Net(Hooks):
     def _blob(self, name: str) -> blobs.Blob:
         return self._net.blobs[name]
 
-    def _why_not_reshaped(self, version: Version) -> str:
-        if version.name in self.inputs:
-            return ""
-        return f"layer {quoted(version.producer.name)} makes it; only the inputs of a net are reshaped by hand"
+    def _reshape_blob(self, name: str, shape: Shape) -> None:
+        self._net.reshape_blob(name, shape)
 
     @property
-    def name(self) -> str:
-        """The net's name."""
-        return self._net.name
+    def _blobs(self) -> BlobVec:
+        return BlobVec(self.blobs.values())
 
     # Running.
 
@@ -190,7 +183,7 @@ class Net(Hooks):
         first = 0 if start is None else self._index(start)
         last = len(self.layers) - 1 if end is None else self._index(end)
         asked = [*(self.outputs if end is None else self.top_names[end]), *self._known(blobs)]
-        self._adopt()
+        self._adopt(first, last)
         if inputs:
             assign(inputs, {name: self.blobs[name].data for name in self.inputs}, "input")
         self._forward(first, last)
@@ -199,7 +192,7 @@ class Net(Hooks):
     @one_thread
     def _forward(self, start: int, end: int) -> float:
         """Run the layers with these numbers, both included; return the net's loss."""
-        self._adopt()
+        self._adopt(start, end)
         return self._passes.forward(start, end)
 
     @one_thread
@@ -239,61 +232,29 @@ class Net(Hooks):
     @one_thread
     def _backward(self, start: int, end: int) -> None:
         """Run the layers with these numbers backward, both included, ``start`` the greater one."""
-        self._adopt()
+        self._adopt(end, start)
         self._passes.backward(start, end)
-
-    @one_thread
-    def forward_all(self, blobs: Iterable[str] | None = None, **inputs: Any) -> dict[str, np.ndarray]:
-        """Run the net over any number of inputs, a batch at a time; the last one is filled up with zeros.
-
-        Parameters
-        ----------
-        blobs : list of str, optional
-            As for :meth:`forward`.
-        **inputs : array
-            Values for all inputs of the net, equally many for each.
-
-        Returns
-        -------
-        dict of str to ndarray
-            What :meth:`forward` returns, for all inputs one after the other: copies.
-        """
-        size = self.blobs[self.inputs[0]].shape[0] if self.inputs else 1
-        return forward_all(partial(self.forward, list(blobs or ())), inputs, size)
-
-    @one_thread
-    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
-        """Give the MemoryData layer that the net begins with its data; it goes through it a batch at a time.
-
-        Parameters
-        ----------
-        data : ndarray of float32
-            N x channels x height x width, N a number of whole batches. It is used where it is.
-        labels : ndarray of float32
-            N numbers, or N x 1 x 1 x 1.
-
-        Raises
-        ------
-        NetError
-            The first layer is of another type, or these are not such arrays.
-        """
-        set_arrays(self._net, data, labels)
 
     # Shapes.
 
     @one_thread
     def reshape(self) -> None:
-        """Take up the shapes that were asked for with ``blobs[input].reshape``; what inputs hold is kept.
+        """Fit all layers to the shapes that blobs were given with ``blobs[name].reshape``; what inputs hold is kept.
 
         Raises
         ------
         ShapeError
-            The layers do not fit these shapes; the net stays as it was.
+            A layer does not fit; all of them are left as they were.
         """
-        self._adopt()
+        take_shapes(self._net)
 
-    def _adopt(self) -> None:
-        take_shapes(self._net, {name: self.blobs[name] for name in self.inputs})
+    def _adopt(self, first: int, last: int) -> None:
+        """Prepare a pass over some of the layers: where it is all of them, they are fitted as one."""
+        for name in self._layer_names[first : last + 1]:
+            for blob in self.params.get(name, ()):
+                blob.check(name)
+        if (first, last) == (0, len(self.layers) - 1):
+            take_shapes(self._net)
 
     # Parameters.
 
@@ -342,20 +303,20 @@ class Net(Hooks):
 
     def save(self, path: Any) -> None:
         """Write the parameters to a ``.caffemodel`` (HDF5 where the name ends in ``.h5``)."""
-        self._net.save(path)
+        self._net.save(path, self._weights())
 
     def save_hdf5(self, path: Any) -> None:
         """Write the parameters to an HDF5 file."""
-        write_hdf5(path, self._net.weights())
+        write_hdf5(path, self._weights())
 
     def load_hdf5(self, path: Any) -> None:
         """Set the parameters from an HDF5 file."""
         self._net.copy_from(path)
 
-    # Names.
-
-    def _index(self, layer: str) -> int:
-        return index_of(layer, self._layer_names, self.name)
-
-    def _known(self, names: Iterable[str] | None) -> list[str]:
-        return known_blobs(names, self._blob_names, self.name)
+    def _weights(self) -> dict[str, list[np.ndarray]]:
+        """Return the parameters in the shapes that they are shown in."""
+        weights = self._net.weights()
+        for name, parameters in self.params.items():
+            if any(blob.reshaped for blob in parameters):
+                weights[name] = [blob.data for blob in parameters]
+        return weights

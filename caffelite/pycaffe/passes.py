@@ -1,9 +1,9 @@
-"""Passes over some of the layers of a net, one by one, with the user's functions around each."""
+"""Passes over some of the layers of a net, one by one."""
 
 import warnings
-from collections.abc import Callable
 
 from caffelite.net import Net
+from caffelite.pycaffe.compiling import told
 from caffelite.pycaffe.in_place import InPlaceBlobs
 from caffelite.words import quoted
 
@@ -15,23 +15,19 @@ class Passes:
     ----------
     net : Net
         Planned with ``keep``: nothing is fused, so its units are its layers.
-    tell : callable
-        ``tell(moment, i)`` is called before and after layer i, with the name of the moment: see
-        :class:`caffelite.pycaffe.hooks.Hooks`.
     """
 
-    def __init__(self, net: Net, tell: Callable[[str, int], None]) -> None:
+    def __init__(self, net: Net) -> None:
         self._net = net
-        self._tell = tell
         self._in_place = InPlaceBlobs(net)
 
     def forward(self, start: int, end: int) -> float:
         """Run layers ``start`` to ``end``, both included; return the net's loss."""
         self._in_place.before(start)
+        with told():
+            self._net.fit(start, end)
         for i in range(start, end + 1):
-            self._tell("before_forward", i)
             self._net.forward_unit(i)
-            self._tell("after_forward", i)
         self._in_place.after(end)
         return self._net.loss()
 
@@ -44,11 +40,25 @@ class Passes:
                 "force_backward: true in its prototxt makes it compute them all",
                 stacklevel=4,  # where the user's program called backward
             )
+        with told():
+            net.fit(0, start)
         if start == len(net.layers) - 1:
             for step in net.plan.seeds.values():
                 step()
+        else:
+            self._clear_shared(start)
         for i in range(start, end - 1, -1):
-            self._tell("before_backward", i)
-            for step in net.plan.units[i].backward:
-                step()
-            self._tell("after_backward", i)
+            net.backward_unit(i)
+
+    def _clear_shared(self, start: int) -> None:
+        """Let layers behind ``start`` count as nothing where a gradient is the sum of theirs and of others'.
+
+        The last reader of a blob begins the sum, and the others add to it.
+        """
+        for node in self._net.graph.nodes[:start]:
+            for version in node.tops:
+                readers = {reader.index for reader, j in version.readers if reader.backward and reader.propagate[j]}
+                if readers and min(readers) <= start < max(readers):
+                    diff = self._net.plan.blob(version).diff
+                    if diff is not None:
+                        diff.fill(0)

@@ -1,35 +1,39 @@
 """Solvers as pycaffe shows them."""
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from caffelite.errors import SolverError
+from caffelite.pycaffe.compiling import told
+from caffelite.pycaffe.log import callbacks
 from caffelite.pycaffe.mode import gpu_number, random_seed
 from caffelite.pycaffe.net import Net
-from caffelite.solvers.logs import Listener, LogListener
+from caffelite.pycaffe.processes import NCCL
+from caffelite.pycaffe.vectors import NetVec
 from caffelite.solvers.resuming import Resumed
 from caffelite.solvers.settings import load_solver
 from caffelite.solvers.solver import Solver as Engine
-from caffelite.words import SOLVER_TYPES
 
 
 class Solver:
     """Trains the net that a solver prototxt names.
 
-    Lines in the format of Caffe's log go to standard error; ``GLOG_minloglevel=1`` in the environment keeps
-    them away, as in Caffe.
+    Lines in the format of Caffe's log go to standard error; ``GLOG_minloglevel=1`` in the environment, or
+    ``init_log(1)``, keeps them away, as in Caffe.
 
     Parameters
     ----------
     solver_file : path
     allow_python : bool, optional
-        Whether Python layers may run the code that the nets name.
+        Whether Python layers may run the code that the prototxt names; what the program has imported may.
 
     Attributes
     ----------
     net : Net
     test_nets : list of Net
     param : SolverParameter message
+        The settings; what is set in it holds from the next iteration on.
 
     Raises
     ------
@@ -43,18 +47,20 @@ class Solver:
         if self.rule:
             document.message.type = self.rule
         seed = random_seed() if document.message.random_seed < 0 else None
-        self._solver = Engine(
-            document,
-            _listener(),
-            keep=True,
-            seed=seed,
-            allow_python=allow_python,
-            gpu=gpu_number(),
-            # As in Caffe a step ends as usual; a script looks at the loss itself.
-            non_finite="warn",
-        )
+        self._callbacks = callbacks()
+        with told():
+            self._solver = Engine(
+                document,
+                self._callbacks,
+                keep=True,
+                seed=seed,
+                allow_python=allow_python or "imported",
+                gpu=gpu_number(),
+                # As in Caffe a step ends as usual; a script looks at the loss itself.
+                non_finite="warn",
+            )
         self.net = Net.of(self._solver.net)
-        self.test_nets = [Net.of(net) for net in self._solver.test_nets]
+        self.test_nets = NetVec(Net.of(net) for net in self._solver.test_nets)
         self.param = self._solver.param
 
     @property
@@ -94,25 +100,91 @@ class Solver:
         """Let another net use the parameters of this solver's net."""
         net.share_with(self.net)
 
+    def add_callback(self, on_start: Callable[[], Any] | NCCL, on_gradients: Callable[[], Any] | None = None) -> None:
+        """Have functions called in each iteration.
+
+        Parameters
+        ----------
+        on_start : callable, or NCCL, which has nothing to do
+            ``on_start()`` is called before the first pass, when the gradients are zero.
+        on_gradients : callable
+            ``on_gradients()`` is called before the parameters are changed.
+
+        Raises
+        ------
+        SolverError
+            One of the two is no function.
+        """
+        if isinstance(on_start, NCCL):
+            return
+        if not callable(on_start) or not callable(on_gradients):
+            raise SolverError("add_callback takes two functions: one for the start of an iteration, one for gradients")
+        self._callbacks.starts.append(on_start)
+        self._callbacks.gradients.append(on_gradients)
+
     def _adopt(self) -> None:
         for net in (self.net, *self.test_nets):
-            net.reshape()
+            net._adopt(0, len(net.layers) - 1)
 
 
 class SGDSolver(Solver):
-    """Stochastic gradient descent with momentum, whatever ``type`` the file has."""
+    """Stochastic gradient descent with momentum, whatever ``type`` the file has.
+
+    See :class:`caffelite.solvers.rules.SGD`.
+    """
 
     rule = "SGD"
 
 
-def _class_of(rule: str) -> type[Solver]:
-    """Return ``NesterovSolver`` and the like: as in Caffe, each is an SGDSolver too."""
-    text = f"{rule}, whatever ``type`` the file has: see :class:`caffelite.solvers.rules.{rule}`."
-    return type(f"{rule}Solver", (SGDSolver,), {"__doc__": text, "__module__": __name__, "rule": rule})
+class NesterovSolver(SGDSolver):
+    """Momentum that looks ahead, whatever ``type`` the file has.
+
+    See :class:`caffelite.solvers.rules.Nesterov`.
+    """
+
+    rule = "Nesterov"
 
 
-_CLASSES = {rule: SGDSolver if rule == SGDSolver.rule else _class_of(rule) for rule in SOLVER_TYPES}
-globals().update((cls.__name__, cls) for cls in _CLASSES.values())
+class AdaGradSolver(SGDSolver):
+    """A rate for each parameter by all its gradients, whatever ``type`` the file has.
+
+    See :class:`caffelite.solvers.rules.AdaGrad`.
+    """
+
+    rule = "AdaGrad"
+
+
+class RMSPropSolver(SGDSolver):
+    """A rate for each parameter by its last gradients, whatever ``type`` the file has.
+
+    See :class:`caffelite.solvers.rules.RMSProp`.
+    """
+
+    rule = "RMSProp"
+
+
+class AdaDeltaSolver(SGDSolver):
+    """Steps in the units of the parameters, whatever ``type`` the file has.
+
+    See :class:`caffelite.solvers.rules.AdaDelta`.
+    """
+
+    rule = "AdaDelta"
+
+
+class AdamSolver(SGDSolver):
+    """Momentum and a rate for each parameter, whatever ``type`` the file has.
+
+    See :class:`caffelite.solvers.rules.Adam`.
+    """
+
+    rule = "Adam"
+
+
+#: As in Caffe, each is an SGDSolver too.
+_CLASSES: dict[str, type[Solver]] = {
+    cls.rule: cls for cls in (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver)
+}
 
 
 def get_solver(solver_file: Any, allow_python: bool = False) -> Solver:
@@ -120,8 +192,3 @@ def get_solver(solver_file: Any, allow_python: bool = False) -> Solver:
     document = load_solver(solver_file)
     # A type that there is not is left to the solver, which says so with its place.
     return _CLASSES.get(document.message.type, Solver)(document, allow_python)
-
-
-def _listener() -> Listener:
-    level = os.environ.get("GLOG_minloglevel", "0")
-    return Listener() if level.isdecimal() and int(level) > 0 else LogListener(year=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from caffelite.errors import DataError, MissingExtraError, WeightsError
+from caffelite.errors import DataError, Error, MissingExtraError, WeightsError
 from caffelite.files import atomic_write
 from caffelite.schema.blobs import LARGEST_BLOB
 
@@ -45,7 +45,7 @@ def _opened(path: str | Path, what: str | None = None) -> Iterator[Any]:
     try:
         with module.File(path, "r") as file:
             yield file
-    except (WeightsError, DataError):
+    except Error:
         raise
     # h5py passes on what the library finds broken as whichever of these comes near.
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -84,6 +84,34 @@ def _blobs(group: Any, what: str) -> list[np.ndarray]:
     if numbers != list(range(len(numbers))):
         raise WeightsError(f"{what}: blob {next(i for i, n in enumerate(numbers) if i != n)} is missing")
     return [_values(group, str(j), what, "f").astype(np.float32, copy=False) for j in numbers]
+
+
+def list_hdf5(path: str | Path) -> list[tuple[str, tuple[int, ...], str]]:
+    """Return name, shape and type of numbers of all datasets in a file, by name; no values are read.
+
+    Raises
+    ------
+    WeightsError
+        It is damaged, has links to other files, or more groups than any of Caffe's.
+    """
+    listed: list[tuple[str, tuple[int, ...], str]] = []
+    seen = 0
+
+    def walk(group: Any, name: str) -> None:
+        nonlocal seen
+        for key in group:
+            seen += 1
+            if seen > _MOST_GROUPS:
+                raise WeightsError(f"{path}: more groups and datasets than a file of Caffe's has")
+            inner, full = _own(group, key, str(path)), f"{name}/{key}" if name else key
+            if isinstance(inner, h5py().Dataset):
+                listed.append((full, inner.shape or (), str(inner.dtype)))
+            elif isinstance(inner, h5py().Group) and full.count("/") < _DEEPEST:
+                walk(inner, full)
+
+    with _opened(path) as file:
+        walk(file, "")
+    return listed
 
 
 def read_hdf5_weights(path: str | Path) -> dict[str, list[np.ndarray]]:

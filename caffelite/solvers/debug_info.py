@@ -32,9 +32,8 @@ def backward(net: Net) -> list[DebugLine]:
     lines = []
     for seed in net.plan.seeds.values():
         seed()
-    for unit in reversed(net.plan.units):
-        for step in unit.backward:
-            step()
+    for position, unit in reversed([*enumerate(net.plan.units)]):
+        net.backward_unit(position)
         node = unit.first
         if not node.backward:
             continue

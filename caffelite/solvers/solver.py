@@ -26,6 +26,7 @@ from caffelite.solvers.snapshot_files import write_snapshot
 from caffelite.solvers.sources import NetSource, check_loss
 from caffelite.solvers.standby import Standby
 from caffelite.solvers.testing import Tests, outputs_of, records_per_pass
+from caffelite.user_code.permission import AllowPython
 
 
 class Solver:
@@ -48,7 +49,7 @@ class Solver:
         Overrides ``random_seed``. Without either it is 1: a run is always the same.
     weights : sequence of path, optional
         Weights to start from, in place of those that the solver names.
-    allow_python : bool, optional
+    allow_python : bool or "imported", optional
         Whether Python layers may run the code that the nets name.
     output_root : path, optional
         The folder that HDF5Output layers write to; by default the current one.
@@ -90,7 +91,7 @@ class Solver:
         keep: bool = False,
         seed: int | None = None,
         weights: Sequence[str | Path] | None = None,
-        allow_python: bool = False,
+        allow_python: AllowPython = False,
         output_root: str | Path = ".",
         gpu: int | None = None,
         non_finite: str = "stop",

@@ -26,11 +26,17 @@ def folders(home: Path) -> list[str]:
     return list(dict.fromkeys(str(folder.resolve()) for folder in (home, Path())))
 
 
-def is_there(module: str, home: Path) -> bool:
-    """Return whether there is such a module, loaded or to be found from this folder."""
+def why_not_imported(module: str, cls: str, home: Path) -> str | None:
+    """Return why a class that may run cannot be imported; None where it can, empty where there is no such module."""
     importlib.invalidate_caches()
     package = module.partition(".")[0]
-    return package in sys.modules or PathFinder.find_spec(package, [*folders(home), *sys.path]) is not None
+    if package not in sys.modules and PathFinder.find_spec(package, [*folders(home), *sys.path]) is None:
+        return ""
+    try:
+        UserCode(home, lambda setting: module).load(module, cls)
+    except NetError as error:
+        return str(error)
+    return None
 
 
 class UserCode:
@@ -49,7 +55,7 @@ class UserCode:
 
     def make(self, module_name: str, class_name: str, param: LayerParameter) -> Layer:
         """Return an object of the user's class; raise NetError where there is none or its code fails."""
-        cls = self._class(module_name, class_name)
+        cls = self.load(module_name, class_name)
         try:
             with _first_in_path(self._folders):
                 return cls(param)
@@ -66,7 +72,8 @@ class UserCode:
                 self._error(f"{_told(type(user))} has no method {method}", "layer")
             self._blame(error, method)
 
-    def _class(self, module_name: str, class_name: str) -> type[Layer]:
+    def load(self, module_name: str, class_name: str) -> type[Layer]:
+        """Return the user's class; raise NetError where there is none or its module cannot be imported."""
         with _first_in_path(self._folders):
             module = self._module(module_name)
         cls = getattr(module, class_name, None)
@@ -78,8 +85,6 @@ class UserCode:
             theirs = next((c.__module__ for c in cls.__mro__ if c.__module__.startswith("caffe.")), None)
             hint = "" if theirs is None else f" but of a class of {theirs}, which was imported before"
             self._error(f"{_told(cls)} is no subclass of caffelite.Layer{hint}", "layer")
-        if cls.forward is Layer.forward:
-            self._error(f"{_told(cls)} has no method forward", "layer")
         return cls
 
     def _module(self, name: str) -> Any:

@@ -141,11 +141,11 @@ def _shape_of(dims: tuple[Any, ...]) -> Shape:
     return shape
 
 
-class BlobList(list[LayerBlob]):
-    """The parameters of a layer written in Python."""
+class BlobVec(list[Any]):
+    """Blobs in a row, such as the parameters of a layer."""
 
     def add_blob(self, *dims: Any) -> None:
-        """Add a parameter of this shape; what is written into it in ``setup`` is how it starts."""
+        """Add a blob of this shape; what a layer writes into it in ``setup`` is how its parameter starts."""
         blob = LayerBlob(str(len(self)), "a parameter")
         blob.bind(np.zeros(_shape_of(dims), np.float32), None)
         self.append(blob)
@@ -157,7 +157,7 @@ class Layer:
     Attributes
     ----------
     name, type : str
-    blobs : BlobList
+    blobs : BlobVec
         Parameters, made with ``self.blobs.add_blob(*shape)`` in ``setup``.
     param_str : str
         From the prototxt.

@@ -53,6 +53,11 @@ def test_help_on_a_command(asked, same, caffelite):
     assert answer == caffelite(*same)
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_knows_every_command(command, caffelite):
+    assert caffelite("help", command) == caffelite(command, "--help")
+
+
 def test_version(caffelite):
     assert caffelite("--version") == (0, f"caffelite {__version__}\n", "")
 

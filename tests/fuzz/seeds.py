@@ -1,5 +1,6 @@
 """What fuzzing starts from: small whole files of each kind."""
 
+import gzip
 import io
 import pickle
 import tarfile
@@ -104,6 +105,13 @@ def _image() -> Iterator[bytes]:
             yield memory.getvalue()
 
 
+def _inspect() -> Iterator[bytes]:
+    for make in (_weights, _state, _mean, _hdf5, _lmdb):
+        yield from make()
+    log = (ROOT / "tests" / "caffe" / "train.log").read_bytes()[:2000]
+    yield from (log, gzip.compress(log), b'net: "a.prototxt" base_lr: 0.1 net_param { name: "n" }')
+
+
 def _idx() -> Iterator[bytes]:
     labels = np.array([0x801, 3], ">u4").tobytes() + bytes([1, 2, 3])
     images = np.array([0x803, 3, 2, 2], ">u4").tobytes() + bytes(range(12))
@@ -146,7 +154,15 @@ _MAKERS = {
         "hdf5": _hdf5,
         "datum": _datum,
     },
-    **{"lmdb": _lmdb, "image": _image, "idx": _idx, "cifar": _cifar, "pickle": _pickle, "tar": _tar},
+    **{
+        "inspect": _inspect,
+        "lmdb": _lmdb,
+        "image": _image,
+        "idx": _idx,
+        "cifar": _cifar,
+        "pickle": _pickle,
+        "tar": _tar,
+    },
 }
 
 

@@ -5,6 +5,7 @@ finding.
 """
 
 import ctypes
+import json
 import mmap
 import os
 import tempfile
@@ -22,6 +23,7 @@ from caffelite.datasets import cifar10, mnist, originals, pickled
 from caffelite.draw.boxes import build
 from caffelite.draw.diagram import dot, mermaid
 from caffelite.errors import DataError, Error
+from caffelite.inspection.files import inspect_file
 from caffelite.kernels import transform
 from caffelite.schema import hdf5
 from caffelite.schema.blobs import read_blob
@@ -29,6 +31,7 @@ from caffelite.schema.documents import NetDocument
 from caffelite.schema.text import read_prototxt
 from caffelite.schema.weights import read_weights
 from caffelite.solvers.snapshots import read_state
+from caffelite.words import TRAIN
 
 #: In memory where the system has a folder for that.
 _MEMORY = Path("/dev/shm")
@@ -138,6 +141,13 @@ def lmdb(data: bytes) -> None:
         database.close()
 
 
+def inspected(data: bytes) -> None:
+    """Find out what a file is, and tell what it holds."""
+    told = inspect_file(_file(data), TRAIN, {}, records=20)
+    told.text("file")
+    json.dumps(told.data, allow_nan=False)
+
+
 def image(data: bytes) -> None:
     """Decode an image."""
     decode_image(data, "image")
@@ -175,7 +185,7 @@ def tar(data: bytes) -> None:
 #: By name.
 TARGETS: dict[str, Callable[[bytes], None]] = {
     **{"text": text, "net": net, "weights": weights, "state": state, "mean": mean, "hdf5": hdf5_file, "datum": datum},
-    **{"lmdb": lmdb, "image": image, "idx": idx, "cifar": cifar, "pickle": pickle, "tar": tar},
+    **{"inspect": inspected, "lmdb": lmdb, "image": image, "idx": idx, "cifar": cifar, "pickle": pickle, "tar": tar},
 }
 
 

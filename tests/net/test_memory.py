@@ -5,7 +5,7 @@ import pytest
 from pairs import RELU, SIGMOID, convolution, pair, same
 
 from caffelite.net import Net
-from caffelite.net.memory import Storage, allocate
+from caffelite.net.storage import Storage, allocate
 from caffelite.schema.text import net_from_text
 from caffelite.words import TRAIN
 

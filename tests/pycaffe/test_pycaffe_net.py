@@ -35,6 +35,14 @@ def test_names(net):
     assert len(net.layers[2].blobs) == 0
 
 
+def test_numbers_of_blobs(net):
+    assert (net._inputs, net._outputs) == ([0], [4])
+    assert [net._top_ids(i) for i in range(6)] == [[0], [1], [1], [2], [3], [4]]
+    assert [net._bottom_ids(i) for i in range(6)] == [[], [0], [1], [1], [2], [3]]
+    assert net._blobs == list(net.blobs.values())
+    assert net._blob_loss_weights == [0, 0, 0, 0, 0]
+
+
 def test_a_blob_has_its_sizes(net):
     blob = net.blobs["data"]
     assert (blob.num, blob.channels, blob.height, blob.width, blob.count) == (2, 3, 8, 8, 384)
@@ -140,49 +148,6 @@ def test_gradients_of_parameters_are_added_up(run_folder):
     assert not net.params["bn1"][0].diff.any()
 
 
-def test_reshape(net):
-    net.blobs["data"].reshape(1, 3, 6, 10)
-    assert net.blobs["data"].data.shape == (1, 3, 6, 10)
-    net.blobs["data"].data[...] = 3
-    assert net.blobs["conv1"].shape == (2, 4, 8, 8)
-    net.reshape()
-    assert net.blobs["conv1"].shape == (1, 4, 6, 10)
-    assert (net.blobs["data"].data == 3).all()
-    kernel = net.params["conv1"][0].data
-    net.blobs["data"].reshape(*IMAGES.shape)
-    out = net.forward(data=IMAGES)
-    assert out["prob"].shape == (2, 5)
-    assert net.params["conv1"][0].data is kernel or np.shares_memory(net.params["conv1"][0].data, kernel)
-    np.testing.assert_array_equal(out["prob"], caffe.Net("deploy.prototxt", caffe.TEST).forward(data=IMAGES)["prob"])
-
-
-def test_a_shape_that_does_not_fit_leaves_the_net_as_it_was(net):
-    net.blobs["data"].reshape(2, 4, 8, 8)
-    with pytest.raises(ShapeError, match='layer "conv1"'):
-        net.forward()
-    net.blobs["data"].reshape(2, 3, 8, 8)
-    assert net.forward(data=IMAGES)["prob"].shape == (2, 5)
-
-
-@pytest.mark.parametrize(
-    ("blob", "dims", "text"),
-    [
-        ("data", (0, 3), "0×3 is not a shape"),
-        ("data", (), "is not a shape"),
-        ("data", (2.5,), "takes whole numbers"),
-        ("fc", (1, 5), 'blob "fc" cannot be reshaped: layer "fc" makes it'),
-    ],
-)
-def test_shapes_that_cannot_be(blob, dims, text, net):
-    with pytest.raises(ShapeError, match=text):
-        net.blobs[blob].reshape(*dims)
-
-
-def test_a_parameter_is_not_reshaped(net):
-    with pytest.raises(ShapeError, match='it is a parameter of layer "fc"'):
-        net.params["fc"][0].reshape(1)
-
-
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
@@ -205,6 +170,7 @@ def test_a_parameter_is_not_reshaped(net):
         (lambda net: net.forward(["fc1"]), NetError, 'has no blob "fc1"; did you mean "fc"?'),
         (lambda net: net.backward(fc=1), NetError, '"fc" is no output of this net; its outputs are "prob"'),
         (lambda net: net.forward_all(), ShapeError, "not none"),
+        (lambda net: net.forward_backward_all(fc=1), NetError, '"fc" is neither an input nor an output'),
     ],
 )
 def test_what_does_not_fit_is_said(call, error, text, net):
@@ -218,6 +184,22 @@ def test_forward_all_takes_any_number(net):
     out = net.forward_all(["fc"], data=images)
     assert out["prob"].shape == out["fc"].shape == (5, 5)
     np.testing.assert_array_equal(out["prob"][2:4], net.forward(data=images[2:4])["prob"])
+
+
+def test_forward_backward_all_takes_any_number(deploy):
+    Path(deploy).write_text(f"force_backward: true {Path(deploy).read_text()}")
+    net = caffe.Net(deploy, caffe.TEST)
+    images = np.concatenate([IMAGES, 2 * IMAGES])[:3]
+    gradients = np.random.default_rng(1).standard_normal((3, 5)).astype(np.float32)
+    blobs, diffs = net.forward_backward_all(["fc"], ["conv1"], data=images, prob=gradients)
+    assert [array.shape for array in (blobs["prob"], blobs["fc"], diffs["data"])] == [(3, 5), (3, 5), (3, 3, 8, 8)]
+    assert diffs["conv1"].shape == (3, 4, 8, 8)
+    np.testing.assert_array_equal(blobs["prob"][:2], net.forward(data=images[:2])["prob"])
+    np.testing.assert_array_equal(diffs["data"][:2], net.backward(prob=gradients[:2])["data"])
+    # What the blobs hold, where nothing is given.
+    blobs, diffs = net.forward_backward_all()
+    assert blobs["prob"].shape == (2, 5) and diffs["data"].shape == (2, 3, 8, 8)
+    assert [batch["data"].shape[0] for batch in net._batch({"data": images})] == [2, 2]
 
 
 def test_weights_in_both_orders_of_arguments(run_folder):

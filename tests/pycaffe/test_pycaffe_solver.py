@@ -109,6 +109,60 @@ def test_a_loop_of_ones_own(solver):
     np.testing.assert_allclose(solver.net.params["ip"][0].data, expected.net.params["ip"][0].data, rtol=1e-6)
 
 
+def test_callbacks_of_a_solver(solver):
+    net, told = solver.net, []
+    solver.add_callback(
+        lambda: told.append(("start", bool(net.params["ip"][0].diff.any()))),
+        lambda: told.append(("gradients", bool(net.params["ip"][0].diff.any()))),
+    )
+
+    def no_update():
+        net.params["ip"][0].diff[...] = 0
+
+    solver.add_callback(lambda: None, no_update)
+    solver.param.weight_decay = 0
+    before = net.params["ip"][0].data.copy()
+    solver.step(2)
+    assert told == [("start", False), ("gradients", True)] * 2
+    np.testing.assert_array_equal(net.params["ip"][0].data, before)
+    with pytest.raises(SolverError, match="takes two functions"):
+        solver.add_callback(no_update)
+
+
+def test_hooks_of_a_solvers_nets_see_its_passes(solver):
+    told, last = [], len(solver.net.layers) - 1
+    solver.net.after_forward(lambda i: told.append(i))
+    solver.net.before_backward(lambda i: told.append(-i))
+    solver.step(1)
+    assert told == [*range(last + 1), *range(-last, 1)]
+    solver.param.debug_info = True
+    solver.step(1)
+    assert told[2 * (last + 1) :] == told[: 2 * (last + 1)]
+    solver.test_nets[0].before_forward(lambda i: told.append(i))
+    told.clear()
+    solver.step(3)
+    assert len(told) == 3 * 2 * (last + 1) + solver.param.test_iter[0] * len(solver.test_nets[0].layers)
+
+
+def test_a_program_for_several_gpus_runs_with_one(solver):
+    uid = caffe.NCCL.new_uid()
+    assert isinstance(uid, bytes) and uid != caffe.NCCL.new_uid()
+    with pytest.warns(UserWarning, match="nothing is exchanged"):
+        nccl = caffe.NCCL(solver, uid)
+    nccl.bcast()
+    solver.add_callback(nccl)
+    solver.net.after_backward(nccl)
+    solver.step(1)
+    assert solver.iter == 1
+
+
+def test_settings_are_live(solver):
+    assert (solver.param.max_iter, solver.param.display, solver.param.layer_wise_reduce) == (12, 1, True)
+    rate = solver.lr
+    solver.param.base_lr *= 2
+    assert solver.lr == pytest.approx(2 * rate)
+
+
 def test_log_lines_go_to_standard_error(run_folder, capsys, monkeypatch):
     caffe.SGDSolver("solver.prototxt").step(1)
     assert capsys.readouterr().err == ""

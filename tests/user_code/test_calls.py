@@ -24,7 +24,8 @@ def test_without_permission_nothing_of_it_runs(tmp_path: Path, monkeypatch: pyte
         caffe.Net("a.prototxt", caffe.TEST)
     assert str(error.value) == (
         'a.prototxt:3:17: layer "Mine": it is the class Mine of the Python module "mine", and a file\'s own code runs '
-        "only where that is allowed: with --allow-python on the command line, with allow_python=True in Python"
+        "only where that is allowed: with --allow-python on the command line; in Python with allow_python=True, or where "
+        "the program has imported that module before; with CAFFE_ALLOW_PYTHON=1 in the environment anywhere"
     )
     assert draw("a.prototxt", "a.md") == "2 layers"
     assert main(["draw", "a.prototxt", "a.md"]) == 0
@@ -113,7 +114,7 @@ def test_import_caffe_is_caffelite_where_there_is_no_caffe(tmp_path: Path) -> No
 before = list(sys.path)
 assert "caffe" not in sys.modules
 net = caffelite.Net("nets/a.prototxt", caffelite.TEST, allow_python=True)
-print(net.forward(x0=[1, 2])["y"].tolist(), sys.modules["caffe"] is caffelite, sys.path == before)"""
+print(net.forward(x0=[1, 2])["y"].tolist(), sys.modules["caffe"].Net is caffelite.Net, sys.path == before)"""
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,
@@ -156,7 +157,6 @@ def test_a_layer_of_another_caffe_is_told(tmp_path: Path, monkeypatch: pytest.Mo
         ("Wrong", "", "no.such_module", 'there is no Python module "no.such_module", neither in'),
         ("Wring", "", "layers_in_python", "layers_in_python.py) has no class Wring"),
         ("NoLayer", "", "layers_in_python", "layers_in_python.py) is no subclass of caffelite.Layer"),
-        ("Bare", "", "layers_in_python", "layers_in_python.py) has no method forward"),
         ("Leaves", "", "layers_in_python", "SystemExit: no configuration (tests/layers_in_python.py:"),
         ("NoShape", 'param_str: "(1, -2)"', "layers_in_python", "ShapeError: 1×-2 is not the shape of a blob (tests"),
         ("NoShape", 'param_str: "(99999, 99999)"', "layers_in_python", "ShapeError: 99999×99999 is not the shape of a"),
@@ -232,6 +232,13 @@ def test_an_error_of_the_layer_is_one_line_on_the_command_line(
         "caffelite: a.prototxt:2:41: layer \"Mine\": AttributeError: 'Mine' object has no attribute 'not_there' "
         "(wrong_of_mine.py:6, in forward)"
     )
+
+
+def test_a_layer_without_forward_is_told_when_it_runs() -> None:
+    net = net_of(inputs((2, 3)) + python("Bare", "x0", "y") + "}")
+    assert net.blobs["y"].shape == ()
+    with pytest.raises(NetError, match=r'layer "Bare": the class Bare \(.*layers_in_python.py\) has no method forward'):
+        net.forward()
 
 
 def test_a_layer_without_backward_is_told_when_it_is_needed() -> None:

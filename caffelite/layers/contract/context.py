@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from caffelite.kernels.engine import arrays
+from caffelite.user_code.permission import AllowPython
 from caffelite.words import TRAIN, Shape, count
 
 
@@ -22,8 +23,8 @@ class Context:
         From it every random number of the net is derived.
     global_stats : bool or None
         Overrides ``use_global_stats`` of every BatchNorm in the net; None leaves it as set.
-    allow_python : bool
-        Whether code that the net names may run.
+    allow_python : bool or "imported"
+        Whether code that the net names may run: see :mod:`caffelite.user_code.permission`.
     home : Path
         The folder of the prototxt.
     output_root : Path or None
@@ -37,7 +38,7 @@ class Context:
     phase: int = TRAIN
     seed: int = 1
     global_stats: bool | None = None
-    allow_python: bool = False
+    allow_python: AllowPython = False
     home: Path = field(default_factory=Path)
     output_root: Path | None = None
     variants: Mapping[type, type] = field(default_factory=dict)

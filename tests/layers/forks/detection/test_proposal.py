@@ -2,6 +2,7 @@
 
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from naive_boxes import suppress
 from runner import layer_net, outputs
 
+import caffelite as caffe
 from caffelite.errors import DataError, NetError
 from caffelite.layers.forks.detection.proposal import anchors
 from caffelite.net import Net
@@ -203,11 +205,17 @@ def test_the_users_own_class_runs_where_it_may(tmp_path, monkeypatch) -> None:
     net.forward()
     (tmp_path / "rpn").mkdir()
     (tmp_path / "rpn/__init__.py").write_text("")
-    (tmp_path / "rpn/proposal_layer.py").write_text(OWN)
+    (tmp_path / "rpn/proposal_layer.py").write_text("import compiled_nms_of_theirs\n" + OWN)
     try:
+        with pytest.warns(UserWarning, match="own ProposalLayer stands in for the user's: .*compiled_nms_of_theirs"):
+            Net(net_from_text(text, "net.prototxt"), TEST, allow_python=True).forward()
+        (tmp_path / "rpn/proposal_layer.py").write_text(OWN)
         net = Net(net_from_text(text, "net.prototxt"), TEST, allow_python=True)
         net.forward()
         assert (net.blobs["r"].data == 7).all()
+        Path("net.prototxt").write_text(text)
+        # The program has imported it by now.
+        assert (caffe.Net("net.prototxt", TEST).forward(["r"])["r"] == 7).all()
     finally:
         for name in ("rpn", "rpn.proposal_layer"):
             sys.modules.pop(name, None)
