@@ -172,6 +172,7 @@ def test_a_notebook(caffelite) -> None:
     ("arguments", "code", "text"),
     [
         (["--fork", "sd", "b.py"], 1, 'no schema of a fork "sd" is known; did you mean "ssd"?'),
+        (["--write", ".", "b.py"], 1, "--write .: this is no file"),
         (["missing.py"], 1, "missing.py: No such file or directory"),
         (["a.ipynb"], 1, "a.ipynb: it is no Jupyter notebook"),
         (["--python3", "a.py"], 2, "--python3 is not known to caffelite run; did you mean --python2?"),
@@ -181,6 +182,7 @@ def test_a_notebook(caffelite) -> None:
 )
 def test_what_cannot_be_run(arguments, code, text, caffelite) -> None:
     write("a.ipynb", "no")
+    pytest.importorskip("fissix")
     write("b.py", "print(1)")
     got, out, err = caffelite("run", *arguments)
     assert (got, out) == (code, "")
