@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from caffelite.cli.arguments import add_python
+from caffelite.cli.arguments import UsageError, add_python
 from caffelite.cli.terminal import say
 from caffelite.files import atomic_write
 from caffelite.pycaffe.package import as_caffe
@@ -68,14 +68,15 @@ def run(arguments: argparse.Namespace) -> int | Callable[[], int]:
         before, after = (text.splitlines(keepends=True) for text in (source.original, source.text))
         sys.stdout.writelines(difflib.unified_diff(before, after, str(file), f"{file} (Python 3)"))
     if arguments.write is not None:
-        with atomic_write(arguments.write) as made:
+        target = arguments.write.resolve()  # through links, such as /dev/stdout
+        if target.exists() and not target.is_file():
+            raise UsageError(f"--write {arguments.write}: this is no file that another one can take the place of")
+        with atomic_write(target) as made:
             made.write_text(source.text, encoding=source.encoding)
         say(f"{arguments.write}: {file} in Python 3")
     if shows:
         return 0
     if arguments.allow_python:
         os.environ["CAFFE_ALLOW_PYTHON"] = "1"
-    if arguments.fork is not None:
-        os.environ["CAFFE_FORK"] = arguments.fork
-    as_caffe()
+    as_caffe(arguments.fork)
     return partial(scripts.run, source, arguments.arguments, from_python2)
