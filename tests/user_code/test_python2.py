@@ -31,6 +31,8 @@ def run(text: str, **values: Any) -> dict[str, Any]:
         ("from __future__ import (absolute_import,\n  print_function)\nprint(x, end='')", "\nprint(x, end='')"),
         ("x = np.zeros(3, dtype=np.float)", "x = np.zeros(3, dtype=float)"),
         ("x = np.float32(np.int(y))", "x = np.float32(int(y))"),
+        ("x = np.fromstring(a, np.uint8).max()", "x = np.frombuffer(a, np.uint8).copy().max()"),
+        ("x = np.fromstring(a, sep=',')", "x = np.fromstring(a, sep=',')"),
         ("x = f'{a / b}'", "x = f'{a / b}'"),
         ("def f(x: int): return x / 2", "def f(x: int): return x / 2"),
     ],
