@@ -51,7 +51,7 @@ def test_convolution() -> None:
 
 def test_a_convolution_in_winograds_way() -> None:
     """Filters of 3 × 3 × 3 over maps that are large enough for fewer multiplications."""
-    x = RNG.standard_normal((1, 3, 2, 10, 10))
+    x = RNG.standard_normal((1, 3, 4, 10, 10))
     net = layer_net("Convolution", "convolution_param { num_output: 64 kernel_size: 3 pad: 1 }", x.shape)
     for blob in net.params["L"]:
         blob.data[...] = RNG.standard_normal(blob.shape)
