@@ -1,14 +1,18 @@
 """What lib2to3 leaves of Python 2: ``/`` between whole numbers, images in a StringIO, names that NumPy dropped."""
 
+import re
 from typing import Any
 
 from fissix.fixer_base import BaseFix
 from fissix.fixer_util import BlankLine, Call, Comma, Name, syms, token
 from fissix.pytree import Leaf, Node
 
-#: Stands in the script where the types of what is divided are only known when it runs.
+#: Stands in the script where the types of what is divided are only known when it runs. It must not call "all": where
+#: the script says "from pylab import *", that is NumPy's.
 HELPER = """def _py2_div(a, b, in_place=False):  # what "/" and "/=" are in Python 2
-    whole = all(isinstance(x, int) or getattr(getattr(x, "dtype", None), "kind", "f") in "biu" for x in (a, b))
+    whole = True
+    for x in (a, b):
+        whole = whole and (isinstance(x, int) or getattr(getattr(x, "dtype", None), "kind", "f") in "biu")
     if not in_place:
         return a // b if whole else a / b
     if whole:
@@ -23,6 +27,8 @@ _FLOAT_CALLS = {"float", "float32", "float64", "sqrt", "exp", "log", "mean", "st
 #: Names that NumPy had for Python's own types, until 1.24, and the types.
 _NUMPY_TYPES = {"float": "float", "int": "int", "bool": "bool", "object": "object", "complex": "complex", "str": "str"}
 _NUMPY_TYPES |= {"long": "int", "unicode": "str"}
+#: Of what is written to a file, ``str(…)`` and strings are text.
+_TEXT_WRITTEN = re.compile(r"\.write\(\s*(?:str\(|['\"])")
 
 
 def kind(node: Any) -> str:
@@ -159,4 +165,45 @@ class FixNumpyTypes(BaseFix):
         return Node(syms.power, [name, *rest]) if rest else name
 
 
-FIXERS = (FixDivision, FixDivisionInPlace, FixFutureNames, FixImageStream, FixNumpyTypes)
+class FixNumpyLines(BaseFix):
+    """``np.loadtxt(file, str, delimiter="\\n")`` reads whole lines, which NumPy takes no line end for any more."""
+
+    PATTERN = """
+    power< ('np' | 'numpy') trailer< '.' 'loadtxt' >
+      trailer< '(' arglist< any* argument< 'delimiter' '=' end=STRING > any* > ')' > any* >
+    """
+
+    def transform(self, node: Node, results: Any) -> None:
+        if results["end"].value in ("'\\n'", '"\\n"'):
+            results["end"].value = r"'\x1f'"  # stands in no text: it separates units
+
+
+class FixTemporaryFile(BaseFix):
+    """A temporary file that is not told its mode, and that text is written to where it is made, is one of text."""
+
+    PATTERN = """
+    power< ('NamedTemporaryFile' | 'TemporaryFile') arguments=trailer< '(' any* ')' > > |
+    power< 'tempfile' trailer< '.' ('NamedTemporaryFile' | 'TemporaryFile') > arguments=trailer< '(' any* ')' > >
+    """
+
+    def transform(self, node: Node, results: Any) -> None:
+        opening, *given, _ = results["arguments"].children
+        first = str(given[0]).partition(",")[0] if given else "="
+        if "mode" in "".join(map(str, given)) or "=" not in first:
+            return
+        block = node.parent
+        while block.type not in (syms.with_stmt, syms.suite, syms.file_input):
+            block = block.parent
+        if _TEXT_WRITTEN.search(str(block)):
+            opening.value = '(mode="w+"' + (", " if given else "")
+
+
+FIXERS = (
+    FixDivision,
+    FixDivisionInPlace,
+    FixFutureNames,
+    FixImageStream,
+    FixNumpyLines,
+    FixNumpyTypes,
+    FixTemporaryFile,
+)
