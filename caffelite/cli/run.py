@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from caffelite.cli.arguments import UsageError, add_python
+from caffelite.cli.arguments import add_python
 from caffelite.cli.terminal import say
 from caffelite.files import atomic_write
 from caffelite.pycaffe.package import as_caffe
@@ -73,10 +73,7 @@ def run(arguments: argparse.Namespace) -> int | Callable[[], int]:
         before, after = (text.splitlines(keepends=True) for text in (source.original, source.text))
         sys.stdout.writelines(difflib.unified_diff(before, after, str(file), f"{file} (Python 3)"))
     if arguments.write is not None:
-        target = arguments.write.resolve()  # through links, such as /dev/stdout
-        if target.exists() and not target.is_file():
-            raise UsageError(f"--write {arguments.write}: this is no file that another one can take the place of")
-        with atomic_write(target) as made:
+        with atomic_write(arguments.write) as made:
             made.write_text(source.text, encoding=source.encoding)
         say(f"{arguments.write}: {file} in Python 3")
     if shows:

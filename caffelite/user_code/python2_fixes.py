@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from fissix.fixer_base import BaseFix
-from fissix.fixer_util import BlankLine, Call, Comma, Name, syms, token
+from fissix.fixer_util import BlankLine, Call, Comma, Dot, LParen, Name, RParen, syms, token
 from fissix.pytree import Leaf, Node
 
 #: Stands in the script where the types of what is divided are only known when it runs. It must not call "all": where
@@ -198,9 +198,23 @@ class FixTemporaryFile(BaseFix):
             opening.value = '(mode="w+"' + (", " if given else "")
 
 
+class FixFromstring(BaseFix):
+    """``np.fromstring`` of bytes, which NumPy dropped: an array of its own, as it was."""
+
+    PATTERN = "power< ('np' | 'numpy') trailer< '.' name='fromstring' > trailer< '(' arguments=any ')' > any* >"
+
+    def transform(self, node: Node, results: Any) -> None:
+        if "sep" in str(results["arguments"]):  # of text
+            return
+        results["name"].replace(Name("frombuffer", prefix=results["name"].prefix))
+        node.insert_child(3, Node(syms.trailer, [Dot(), Name("copy")]))
+        node.insert_child(4, Node(syms.trailer, [LParen(), RParen()]))
+
+
 FIXERS = (
     FixDivision,
     FixDivisionInPlace,
+    FixFromstring,
     FixFutureNames,
     FixImageStream,
     FixNumpyLines,

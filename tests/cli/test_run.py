@@ -172,7 +172,7 @@ def test_a_notebook(caffelite) -> None:
     ("arguments", "code", "text"),
     [
         (["--fork", "sd", "b.py"], 1, 'no schema of a fork "sd" is known; did you mean "ssd"?'),
-        (["--write", ".", "b.py"], 1, "--write .: this is no file"),
+        (["--write", ".", "b.py"], 1, ".: Is a directory"),
         (["missing.py"], 1, "missing.py: No such file or directory"),
         (["a.ipynb"], 1, "a.ipynb: it is no Jupyter notebook"),
         (["--python3", "a.py"], 2, "--python3 is not known to caffelite run; did you mean --python2?"),

@@ -33,6 +33,8 @@ def run(text: str, **values: Any) -> dict[str, Any]:
         ("x = np.float32(np.int(y))", "x = np.float32(int(y))"),
         (r"x = np.loadtxt(f, str, delimiter='\n')", r"x = np.loadtxt(f, str, delimiter='\x1f')"),
         (r"x = np.loadtxt(f, str, delimiter='\t')", r"x = np.loadtxt(f, str, delimiter='\t')"),
+        ("x = np.fromstring(a, np.uint8).max()", "x = np.frombuffer(a, np.uint8).copy().max()"),
+        ("x = np.fromstring(a, sep=',')", "x = np.fromstring(a, sep=',')"),
         ("x = f'{a / b}'", "x = f'{a / b}'"),
         ("def f(x: int): return x / 2", "def f(x: int): return x / 2"),
     ],
