@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from caffelite.cli.arguments import add_python
+from caffelite.cli.arguments import UsageError, add_python
 from caffelite.cli.terminal import say
 from caffelite.files import atomic_write
 from caffelite.pycaffe.package import as_caffe

@@ -50,6 +50,8 @@ class Net(Names, Batches, Hooks):
 
     Attributes
     ----------
+    name : str
+        The net's; programs may give it another.
     blobs : OrderedDict of str to Blob
     params : OrderedDict of str to list of Blob
         Parameters by the name of their layer.

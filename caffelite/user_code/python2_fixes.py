@@ -1,10 +1,12 @@
-"""What lib2to3 leaves of Python 2: ``/`` between whole numbers, images in a StringIO, names that NumPy dropped."""
+"""What lib2to3 leaves of Python 2: ``/`` between whole numbers, images in a StringIO, what NumPy and PyYAML dropped."""
 
 import re
 from typing import Any
 
 from fissix.fixer_base import BaseFix
 from fissix.fixer_util import BlankLine, Call, Comma, Dot, LParen, Name, RParen, syms, token
+from fissix.fixer_util import BlankLine, Call, Comma, Name, syms, token
+from fissix.fixes.fix_sorted import FixSorted
 from fissix.pytree import Leaf, Node
 
 #: Stands in the script where the types of what is divided are only known when it runs. It must not call "all": where
@@ -29,6 +31,8 @@ _NUMPY_TYPES = {"float": "float", "int": "int", "bool": "bool", "object": "objec
 _NUMPY_TYPES |= {"long": "int", "unicode": "str"}
 #: Of what is written to a file, ``str(…)`` and strings are text.
 _TEXT_WRITTEN = re.compile(r"\.write\(\s*(?:str\(|['\"])")
+#: What a function that compares is, or is called, where a list is sorted by it.
+_COMPARES = re.compile("lambda|cmp|compar")
 
 
 def kind(node: Any) -> str:
@@ -211,6 +215,27 @@ class FixFromstring(BaseFix):
         node.insert_child(4, Node(syms.trailer, [LParen(), RParen()]))
 
 
+class FixSortFunction(FixSorted):
+    """A function that compares two values becomes a key; what ``np.sort``, or an array's, is given is no function."""
+
+    def match(self, node: Node) -> Any:
+        results = super().match(node)
+        if not results or node.children[0] == Name("sorted"):
+            return results
+        given = "".join(map(str, results.get("func_args", results.get("func_arg"))))
+        return results if _COMPARES.search(given) else False
+
+
+class FixYamlLoad(BaseFix):
+    """``yaml.load(x)``, which needs a loader since PyYAML 6, is ``yaml.safe_load(x)``: data, no Python objects."""
+
+    PATTERN = "power< 'yaml' trailer< '.' name='load' > trailer< '(' argument=any ')' > any* >"
+
+    def transform(self, node: Node, results: Any) -> None:
+        if results["argument"].type != syms.arglist:
+            results["name"].replace(Name("safe_load"))
+
+
 FIXERS = (
     FixDivision,
     FixDivisionInPlace,
@@ -219,5 +244,7 @@ FIXERS = (
     FixImageStream,
     FixNumpyLines,
     FixNumpyTypes,
+    FixSortFunction,
     FixTemporaryFile,
+    FixYamlLoad,
 )

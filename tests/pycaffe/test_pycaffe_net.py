@@ -33,6 +33,9 @@ def test_names(net):
     assert [blob.shape for blob in net.params["conv1"]] == [(4, 3, 3, 3), (4,)]
     assert net.layers[1].blobs[0].data is net.params["conv1"][0].data
     assert len(net.layers[2].blobs) == 0
+    net.name = "finetuned"  # as py-faster-rcnn's test_net.py does
+    with pytest.raises(NetError, match='net "finetuned" has no blob'):
+        net.forward(blobs=["none"])
 
 
 def test_numbers_of_blobs(net):
