@@ -5,7 +5,6 @@ from typing import Any
 
 from fissix.fixer_base import BaseFix
 from fissix.fixer_util import BlankLine, Call, Comma, Dot, LParen, Name, RParen, syms, token
-from fissix.fixer_util import BlankLine, Call, Comma, Name, syms, token
 from fissix.fixes.fix_sorted import FixSorted
 from fissix.pytree import Leaf, Node
 
