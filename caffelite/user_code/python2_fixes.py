@@ -1,4 +1,4 @@
-"""What lib2to3 leaves of Python 2: ``/`` between whole numbers, images in a StringIO, what NumPy and PyYAML dropped."""
+"""What lib2to3 leaves of Python 2: ``/`` between whole numbers, binary files, what libraries dropped."""
 
 import re
 from typing import Any
@@ -30,6 +30,10 @@ _NUMPY_TYPES = {"float": "float", "int": "int", "bool": "bool", "object": "objec
 _NUMPY_TYPES |= {"long": "int", "unicode": "str"}
 #: Of what is written to a file, ``str(…)`` and strings are text.
 _TEXT_WRITTEN = re.compile(r"\.write\(\s*(?:str\(|['\"])")
+_TEXT_MODES = {f"{quote}{mode}{quote}" for quote in "'\"" for mode in "rwa"}
+#: A file that gets a name where it is opened, and what FILE is where it is binary.
+_NAMED_FILE = re.compile(r"with\s+open\(.*\)\s*as\s+(\w+)\s*:|(\w+)\s*=\s*open\(")
+_BINARY = r"\bc?[pP]ickle\.(?:load\(|dump\(.*)\s*\bFILE|\bhashlib\.\w+\(\s*FILE.*\.read\("
 #: What a function that compares is, or is called, where a list is sorted by it.
 _COMPARES = re.compile("lambda|cmp|compar")
 
@@ -181,6 +185,45 @@ class FixNumpyLines(BaseFix):
             results["end"].value = r"'\x1f'"  # stands in no text: it separates units
 
 
+class FixPickle(BaseFix):
+    """A pickle of Python 2 is read with its strings as text, as which bytes of any kind come through."""
+
+    PATTERN = "power< ('pickle' | 'cPickle') trailer< '.' ('load' | 'loads') > trailer< '(' argument=any ')' > any* >"
+
+    def transform(self, node: Node, results: Any) -> None:
+        argument = results["argument"]
+        if argument.type not in (syms.arglist, syms.argument):
+            argument.replace([argument.clone(), Comma(), Name('encoding="latin1"', prefix=" ")])
+
+
+class FixBinaryFile(BaseFix):
+    """A file for a pickle, or for a digest, is binary."""
+
+    PATTERN = "power< 'open' trailer< '(' argument=any ')' > any* >"
+
+    def transform(self, node: Node, results: Any) -> None:
+        argument = results["argument"]
+        parts = argument.children if argument.type == syms.arglist else [argument]
+        mode = parts[2] if len(parts) == 3 else None
+        if len(parts) > 3 or (mode and str(mode).strip() not in _TEXT_MODES):
+            return
+        if not self._is_binary(node):
+            return
+        if mode:
+            mode.value = f"{mode.value[:-1]}b{mode.value[-1]}"
+        else:
+            argument.replace([argument.clone(), Comma(), Name('"rb"', prefix=" ")])
+
+    def _is_binary(self, node: Node) -> bool:
+        block, name = node.parent, ""
+        while block.type not in (syms.with_stmt, syms.simple_stmt, syms.file_input):
+            block = block.parent
+        if named := _NAMED_FILE.match(str(block).lstrip()):
+            name = re.escape(named[1] or named[2])
+            block = block if block.type == syms.with_stmt else block.parent
+        return re.search(_BINARY.replace("FILE", name or r"open\("), str(block)) is not None
+
+
 class FixTemporaryFile(BaseFix):
     """A temporary file that is not told its mode, and that text is written to where it is made, is one of text."""
 
@@ -236,6 +279,7 @@ class FixYamlLoad(BaseFix):
 
 
 FIXERS = (
+    FixBinaryFile,
     FixDivision,
     FixDivisionInPlace,
     FixFromstring,
@@ -243,6 +287,7 @@ FIXERS = (
     FixImageStream,
     FixNumpyLines,
     FixNumpyTypes,
+    FixPickle,
     FixSortFunction,
     FixTemporaryFile,
     FixYamlLoad,

@@ -118,6 +118,28 @@ def test_a_temporary_file_is_of_text_where_text_is_written(made: str, written: s
 
 
 @pytest.mark.parametrize(
+    ("text", "becomes"),
+    [
+        ("x = pickle.load(open(a))['b']", 'x = pickle.load(open(a, "rb"), encoding="latin1")[\'b\']'),
+        ("x = cPickle.load(open(a, 'rb'))", "x = cPickle.load(open(a, 'rb'), encoding=\"latin1\")"),
+        (
+            "with open(a) as f:\n    x = pickle.load(f)",
+            'with open(a, "rb") as f:\n    x = pickle.load(f, encoding="latin1")',
+        ),
+        ("f = open(a, 'w')\npickle.dump(x, f, -1)", "f = open(a, 'wb')\npickle.dump(x, f, -1)"),
+        ("x = hashlib.sha1(open(a).read())", 'x = hashlib.sha1(open(a, "rb").read())'),
+        (
+            "with open(a) as f:\n    x = hashlib.md5(f.read())",
+            'with open(a, "rb") as f:\n    x = hashlib.md5(f.read())',
+        ),
+        ("f = open(a)\nx = f.read(), pickle.loads(b, fix_imports=True)",) * 2,
+    ],
+)
+def test_files_of_pickles_and_digests_are_binary(text: str, becomes: str) -> None:
+    assert converted(text, "script.py") == becomes
+
+
+@pytest.mark.parametrize(
     ("text", "line"),
     [("x = 1\nx = = 2\n", 2), ("x = (1,\n", 2), ("def f():\n    x\n  y\n", 3)],
     ids=["parse", "end", "dent"],
