@@ -125,7 +125,8 @@ def _tool(in_package: bool, future: frozenset[str]) -> Any:
             before, after = super().get_fixers()
             return before, [*(fixer(self.options, self.fixer_log) for fixer in ours), *after]
 
-    names = get_fixers_from_package("fissix.fixes")
+    # One of ours is that one, but for arrays.
+    names = [name for name in get_fixers_from_package("fissix.fixes") if not name.endswith(".fix_sorted")]
     # A script's own folder is no package, whatever is in it.
     names = [name for name in names if in_package or not name.endswith(".fix_import")]
     return Tool(names, {"print_function": "print_function" in future})
