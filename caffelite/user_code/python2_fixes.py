@@ -174,6 +174,22 @@ class FixSortFunction(FixSorted):
         return results if _COMPARES.search(given) else False
 
 
+class FixPickle(BaseFix):
+    """``pickle.load(f)`` and ``pickle.dump(x, f)`` where ``f`` may be open as text; what Python 2 pickled is read."""
+
+    PATTERN = """
+    power< ('pickle' | 'cPickle') trailer< '.' 'load' > trailer< '(' file=NAME ')' > any* > |
+    power< ('pickle' | 'cPickle') trailer< '.' 'dump' > trailer< '(' arglist< any ',' file=NAME any* > ')' > any* >
+    """
+
+    def transform(self, node: Node, results: Any) -> None:
+        file = results["file"]
+        bytes_of = f'getattr({file.value}, "buffer", {file.value})'
+        if file.parent.type == syms.trailer:
+            bytes_of += ', encoding="latin1"'
+        file.replace(Name(bytes_of, prefix=file.prefix))
+
+
 class FixYamlLoad(BaseFix):
     """``yaml.load(x)``, which needs a loader since PyYAML 6, is ``yaml.safe_load(x)``: data, no Python objects."""
 
@@ -184,4 +200,4 @@ class FixYamlLoad(BaseFix):
             results["name"].replace(Name("safe_load"))
 
 
-FIXERS = (FixDivision, FixDivisionInPlace, FixFutureNames, FixImageStream, FixNumpyTypes, FixSortFunction, FixYamlLoad)
+FIXERS = (FixDivision, FixDivisionInPlace, FixFutureNames, FixImageStream, FixNumpyTypes, FixPickle, FixSortFunction, FixYamlLoad)

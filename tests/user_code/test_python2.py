@@ -33,6 +33,12 @@ def run(text: str, **values: Any) -> dict[str, Any]:
         ("x = np.float32(np.int(y))", "x = np.float32(int(y))"),
         ("x = edict(yaml.load(f))['a']", "x = edict(yaml.safe_load(f))['a']"),
         ("x = yaml.load(f, yaml.Loader)", "x = yaml.load(f, yaml.Loader)"),
+        (
+            "import cPickle\nx = cPickle.load(f)",
+            'import pickle\nx = pickle.load(getattr(f, "buffer", f), encoding="latin1")',
+        ),
+        ("pickle.dump(x, f, 2)", 'pickle.dump(x, getattr(f, "buffer", f), 2)'),
+        ("pickle.load(open(a, 'rb'))", "pickle.load(open(a, 'rb'))"),
         ("x = np.sort(a)[-n] + b.sort(0)", "x = np.sort(a)[-n] + b.sort(0)"),
         ("a.sort(by_cmp)", "from functools import cmp_to_key\na.sort(key=cmp_to_key(by_cmp))"),
         ("x = sorted(a, f)", "from functools import cmp_to_key\nx = sorted(a, key=cmp_to_key(f))"),
