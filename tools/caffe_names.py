@@ -104,8 +104,10 @@ class Names(ast.NodeVisitor):
             self._within(node)
 
     def _within(self, node: ast.AST) -> None:
-        """Visit what stands in brackets along a row of attributes."""
+        """Visit what stands in brackets along a row of attributes, and use the objects on its way."""
         while isinstance(node, ast.Attribute | ast.Call | ast.Subscript):
+            if (meaning := self._meaning(node)) is not None and _class_of(meaning):
+                self._use(meaning)
             for part in ast.iter_child_nodes(node):
                 if part is not getattr(node, "value", getattr(node, "func", None)):
                     self.visit(part)

@@ -75,7 +75,5 @@ def run(arguments: argparse.Namespace) -> int | Callable[[], int]:
         return 0
     if arguments.allow_python:
         os.environ["CAFFE_ALLOW_PYTHON"] = "1"
-    if arguments.fork is not None:
-        os.environ["CAFFE_FORK"] = arguments.fork
-    as_caffe()
+    as_caffe(arguments.fork)
     return partial(scripts.run, source, arguments.arguments, from_python2)

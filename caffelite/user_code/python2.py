@@ -108,6 +108,10 @@ def is_python2(error: BaseException) -> bool:
 def _tool(in_package: bool, future: frozenset[str]) -> Any:
     """Return what refactors a source that has these of Python 3's ways already."""
     try:
+        from fissix.pgen2 import driver, pgen
+
+        # Its own way goes through a pickle in the user's cache folder.
+        driver.load_packaged_grammar = lambda package, source: pgen.generate_grammar(source)
         from fissix.refactor import RefactoringTool, get_fixers_from_package
     except ImportError:
         raise MissingExtraError("--python2 needs fissix: pip install 'caffelite[python2]'") from None

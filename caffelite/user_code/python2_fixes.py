@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from fissix.fixer_base import BaseFix
-from fissix.fixer_util import BlankLine, Call, Comma, Name, syms, token
+from fissix.fixer_util import BlankLine, Call, Comma, Dot, LParen, Name, RParen, syms, token
 from fissix.fixes.fix_sorted import FixSorted
 from fissix.pytree import Leaf, Node
 
@@ -163,6 +163,19 @@ class FixNumpyTypes(BaseFix):
         return Node(syms.power, [name, *rest]) if rest else name
 
 
+class FixFromstring(BaseFix):
+    """``np.fromstring`` of bytes, which NumPy dropped: an array of its own, as it was."""
+
+    PATTERN = "power< ('np' | 'numpy') trailer< '.' name='fromstring' > trailer< '(' arguments=any ')' > any* >"
+
+    def transform(self, node: Node, results: Any) -> None:
+        if "sep" in str(results["arguments"]):  # of text
+            return
+        results["name"].replace(Name("frombuffer", prefix=results["name"].prefix))
+        node.insert_child(3, Node(syms.trailer, [Dot(), Name("copy")]))
+        node.insert_child(4, Node(syms.trailer, [LParen(), RParen()]))
+
+
 class FixSortFunction(FixSorted):
     """A function that compares two values becomes a key; what ``np.sort``, or an array's, is given is no function."""
 
@@ -200,4 +213,14 @@ class FixYamlLoad(BaseFix):
             results["name"].replace(Name("safe_load"))
 
 
-FIXERS = (FixDivision, FixDivisionInPlace, FixFutureNames, FixImageStream, FixNumpyTypes, FixPickle, FixSortFunction, FixYamlLoad)
+FIXERS = (
+    FixDivision,
+    FixDivisionInPlace,
+    FixFromstring,
+    FixFutureNames,
+    FixImageStream,
+    FixNumpyTypes,
+    FixPickle,
+    FixSortFunction,
+    FixYamlLoad,
+)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from caffelite.pycaffe import proto
+
 
 @pytest.fixture(autouse=True)
 def process_of_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -20,7 +22,8 @@ def process_of_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "modules", sys.modules)
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-    for name in ("CAFFE_ALLOW_PYTHON", "CAFFE_FORK", "MPLBACKEND"):
+    monkeypatch.setattr(proto, "caffe_pb2", proto.caffe_pb2)
+    for name in ("CAFFE_ALLOW_PYTHON", "MPLBACKEND"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     before = set(sys.modules)
@@ -44,12 +47,13 @@ def test_what_a_script_sees(caffelite) -> None:
         "import os, sys, warnings\nimport caffe, helper_of_a\n"
         "print(sys.argv, __name__, sys.path[0] == os.path.dirname(__file__) == os.path.abspath('scripts'))\n"
         "print(caffe.Net.__module__, helper_of_a.value, sys.modules['__main__'].__file__ == __file__)\n"
-        "print(os.environ['CAFFE_ALLOW_PYTHON'], os.environ['CAFFE_FORK'])\n",
+        "from caffe.proto import caffe_pb2\n"
+        "print(os.environ['CAFFE_ALLOW_PYTHON'], caffe_pb2.LayerParameter().norm_param.scale_filler.type)\n",
     )
     given = ["scripts/a.py", "--snake_case=1", "-solver", "x", "--", "-h", "--python2", "train"]
     assert caffelite("run", "-allow_python", "-fork", "ssd", *given) == (
         0,
-        f"{given} __main__ True\ncaffelite.pycaffe.net 3 True\n1 ssd\n",
+        f"{given} __main__ True\ncaffelite.pycaffe.net 3 True\n1 constant\n",
         "",
     )
 
@@ -113,6 +117,20 @@ def test_python_2_and_what_it_imports(caffelite, monkeypatch) -> None:
     assert path.read_text() == text and not list(Path().rglob("helper_of_b/__pycache__"))
 
 
+def test_python_2_in_layers_of_a_net(caffelite) -> None:
+    pytest.importorskip("fissix")
+    write(
+        "nets/helper_of_d.py",
+        "import caffe\nclass Half(caffe.Layer):\n"
+        "    def reshape(self, bottom, top): top[0].reshape(2)\n"
+        "    def forward(self, bottom, top):\n        top[0].data[...] = int(self.param_str) / 2\n        print 'half'\n",
+    )
+    param = 'python_param { module: "helper_of_d" layer: "Half" param_str: "7" }'
+    write("nets/a.prototxt", f'layer {{ name: "half" type: "Python" top: "y" {param} }}')
+    write("a.py", "import caffe\nprint caffe.Net('nets/a.prototxt', caffe.TEST).forward()['y'].tolist()\n")
+    assert caffelite("run", "--python2", "--allow-python", "a.py")[:2] == (0, "half\n[3.0, 3.0]\n")
+
+
 def test_lines_of_a_traceback_are_those_that_run(caffelite, capsys) -> None:
     pytest.importorskip("fissix")
     write("a.py", "def f(a, b):\n    return a / b\nprint f(1, 0)\n")
@@ -153,6 +171,8 @@ def test_a_notebook(caffelite) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
+        (["--fork", "sd", "b.py"], 1, 'no schema of a fork "sd" is known; did you mean "ssd"?'),
+        (["--write", ".", "b.py"], 1, ".: Is a directory"),
         (["missing.py"], 1, "missing.py: No such file or directory"),
         (["a.ipynb"], 1, "a.ipynb: it is no Jupyter notebook"),
         (["--python3", "a.py"], 2, "--python3 is not known to caffelite run; did you mean --python2?"),
@@ -162,6 +182,8 @@ def test_a_notebook(caffelite) -> None:
 )
 def test_what_cannot_be_run(arguments, code, text, caffelite) -> None:
     write("a.ipynb", "no")
+    pytest.importorskip("fissix")
+    write("b.py", "print(1)")
     got, out, err = caffelite("run", *arguments)
     assert (got, out) == (code, "")
     assert err.startswith(f"caffelite: {text}") and err.count("\n") == 1
@@ -171,7 +193,7 @@ def test_without_fissix(caffelite, monkeypatch) -> None:
     from caffelite.user_code import python2
 
     python2._tool.cache_clear()
-    monkeypatch.setitem(sys.modules, "fissix.refactor", None)
+    monkeypatch.setitem(sys.modules, "fissix.pgen2", None)
     write("a.py", "print 1")
     assert caffelite("run", "--python2", "a.py") == (
         1,

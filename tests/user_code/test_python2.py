@@ -42,6 +42,8 @@ def run(text: str, **values: Any) -> dict[str, Any]:
         ("x = np.sort(a)[-n] + b.sort(0)", "x = np.sort(a)[-n] + b.sort(0)"),
         ("a.sort(by_cmp)", "from functools import cmp_to_key\na.sort(key=cmp_to_key(by_cmp))"),
         ("x = sorted(a, f)", "from functools import cmp_to_key\nx = sorted(a, key=cmp_to_key(f))"),
+        ("x = np.fromstring(a, np.uint8).max()", "x = np.frombuffer(a, np.uint8).copy().max()"),
+        ("x = np.fromstring(a, sep=',')", "x = np.fromstring(a, sep=',')"),
         ("x = f'{a / b}'", "x = f'{a / b}'"),
         ("def f(x: int): return x / 2", "def f(x: int): return x / 2"),
     ],
