@@ -82,6 +82,14 @@ class Result(NamedTuple):
     last: str
 
 
+def copy_tree(checkout: Path, folder: Path) -> None:
+    """Write the files of a checkout's last commit into a new folder."""
+    folder.mkdir()
+    git = ["git", "-C", str(checkout), "archive", "HEAD"]
+    archive = subprocess.run(git, check=True, stdout=subprocess.PIPE).stdout
+    subprocess.run(["tar", "x", "-C", str(folder)], input=archive, check=True)
+
+
 def link_programs(checkout: Path) -> None:
     """Put the programs where Caffe's build puts them: each is a link to one, and is the one that it is called."""
     tools = checkout / "build" / "tools"
@@ -202,11 +210,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         checkout, docker = Path(scratch) / "caffe", Path(scratch) / "docker"
-        checkout.mkdir()
+        copy_tree(arguments.checkout, checkout)
         docker.mkdir()
-        git = ["git", "-C", str(arguments.checkout), "archive", "HEAD"]
-        archive = subprocess.run(git, check=True, stdout=subprocess.PIPE).stdout
-        subprocess.run(["tar", "x", "-C", str(checkout)], input=archive, check=True)
         (docker / "docker").write_text(_DOCKER, encoding="utf-8")
         (docker / "docker").chmod(0o755)
         link_programs(checkout)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from caffelite.cli.arguments import add_python
+from caffelite.cli.arguments import UsageError, add_python
 from caffelite.cli.terminal import say
 from caffelite.files import atomic_write
 from caffelite.pycaffe.package import as_caffe
@@ -20,7 +20,7 @@ EXAMPLES = """examples:
   caffelite run classify.py --model deploy.prototxt cat.jpg
   caffelite run --python2 tools/demo.py --cpu
   caffelite run --python2 --diff tools/demo.py
-  caffelite run --python2 00-classification.ipynb
+  caffelite run --python2 --shell 00-classification.ipynb
 
 What stands behind the script is the script's own. It runs as Python runs it, and may do whatever you may. --python2
 brings Python 2 to 3 in memory, in the script and in what it imports from its own folders; no file is changed.
@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--diff", action="store_true", help="show what --python2 changes, as a unified diff, and run nothing")
     add("--write", type=Path, metavar="FILE", help="write what --python2 makes of the script, and run nothing")
     add("--fork", metavar="NAME", help="fork of Caffe whose messages caffe.proto.caffe_pb2 has: ssd and others")
+    add("--shell", action="store_true", help="in a notebook, run commands of a shell too (!ls, %%%%bash)")
+    add("--allow-errors", action="store_true", help="in a notebook, go on behind a cell that fails")
     add_python(parser)
     add("script", type=Path, metavar="SCRIPT", help="Python script, or notebook (.ipynb)")
     add("arguments", nargs="*", default=[], metavar="ARGUMENT", help="the script's own")
@@ -55,8 +57,11 @@ def run(arguments: argparse.Namespace) -> int | Callable[[], int]:
     shows = arguments.diff or arguments.write is not None
     from_python2 = arguments.python2 or shows
     file = arguments.script
+    for name in ("shell", "allow_errors"):
+        if getattr(arguments, name) and not scripts.is_notebook(file):
+            raise UsageError(f"--{name.replace('_', '-')} is for notebooks, and {file} is none (.ipynb)")
     try:
-        source = scripts.read(file, from_python2)
+        source = scripts.read(file, from_python2, arguments.shell)
     except SyntaxError as error:
         # As Python tells it.
         print("".join(traceback.format_exception_only(error)), end="", file=sys.stderr)
@@ -76,4 +81,4 @@ def run(arguments: argparse.Namespace) -> int | Callable[[], int]:
     if arguments.allow_python:
         os.environ["CAFFE_ALLOW_PYTHON"] = "1"
     as_caffe(arguments.fork)
-    return partial(scripts.run, source, arguments.arguments, from_python2)
+    return partial(scripts.run, source, arguments.arguments, from_python2, arguments.allow_errors)

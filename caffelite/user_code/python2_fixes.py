@@ -1,4 +1,4 @@
-"""What lib2to3 leaves of Python 2: ``/`` between whole numbers, images in a StringIO, what NumPy and PyYAML dropped."""
+"""What lib2to3 leaves of Python 2: ``/`` between whole numbers, binary files, what libraries dropped."""
 
 import re
 from typing import Any
@@ -8,9 +8,12 @@ from fissix.fixer_util import BlankLine, Call, Comma, Dot, LParen, Name, RParen,
 from fissix.fixes.fix_sorted import FixSorted
 from fissix.pytree import Leaf, Node
 
-#: Stands in the script where the types of what is divided are only known when it runs.
+#: Stands in the script where the types of what is divided are only known when it runs. It must not call "all": where
+#: the script says "from pylab import *", that is NumPy's.
 HELPER = """def _py2_div(a, b, in_place=False):  # what "/" and "/=" are in Python 2
-    whole = all(isinstance(x, int) or getattr(getattr(x, "dtype", None), "kind", "f") in "biu" for x in (a, b))
+    whole = True
+    for x in (a, b):
+        whole = whole and (isinstance(x, int) or getattr(getattr(x, "dtype", None), "kind", "f") in "biu")
     if not in_place:
         return a // b if whole else a / b
     if whole:
@@ -25,6 +28,12 @@ _FLOAT_CALLS = {"float", "float32", "float64", "sqrt", "exp", "log", "mean", "st
 #: Names that NumPy had for Python's own types, until 1.24, and the types.
 _NUMPY_TYPES = {"float": "float", "int": "int", "bool": "bool", "object": "object", "complex": "complex", "str": "str"}
 _NUMPY_TYPES |= {"long": "int", "unicode": "str"}
+#: Of what is written to a file, ``str(…)`` and strings are text.
+_TEXT_WRITTEN = re.compile(r"\.write\(\s*(?:str\(|['\"])")
+_TEXT_MODES = {f"{quote}{mode}{quote}" for quote in "'\"" for mode in "rwa"}
+#: A file that gets a name where it is opened, and what FILE is where it is binary.
+_NAMED_FILE = re.compile(r"with\s+open\(.*\)\s*as\s+(\w+)\s*:|(\w+)\s*=\s*open\(")
+_BINARY = r"\bc?[pP]ickle\.(?:load\(|dump\(.*)\s*\bFILE|\bhashlib\.\w+\(\s*FILE.*\.read\("
 #: What a function that compares is, or is called, where a list is sorted by it.
 _COMPARES = re.compile("lambda|cmp|compar")
 
@@ -163,6 +172,78 @@ class FixNumpyTypes(BaseFix):
         return Node(syms.power, [name, *rest]) if rest else name
 
 
+class FixNumpyLines(BaseFix):
+    """``np.loadtxt(file, str, delimiter="\\n")`` reads whole lines, which NumPy takes no line end for any more."""
+
+    PATTERN = """
+    power< ('np' | 'numpy') trailer< '.' 'loadtxt' >
+      trailer< '(' arglist< any* argument< 'delimiter' '=' end=STRING > any* > ')' > any* >
+    """
+
+    def transform(self, node: Node, results: Any) -> None:
+        if results["end"].value in ("'\\n'", '"\\n"'):
+            results["end"].value = r"'\x1f'"  # stands in no text: it separates units
+
+
+class FixPickle(BaseFix):
+    """A pickle of Python 2 is read with its strings as text, as which bytes of any kind come through."""
+
+    PATTERN = "power< ('pickle' | 'cPickle') trailer< '.' ('load' | 'loads') > trailer< '(' argument=any ')' > any* >"
+
+    def transform(self, node: Node, results: Any) -> None:
+        argument = results["argument"]
+        if argument.type not in (syms.arglist, syms.argument):
+            argument.replace([argument.clone(), Comma(), Name('encoding="latin1"', prefix=" ")])
+
+
+class FixBinaryFile(BaseFix):
+    """A file for a pickle, or for a digest, is binary."""
+
+    PATTERN = "power< 'open' trailer< '(' argument=any ')' > any* >"
+
+    def transform(self, node: Node, results: Any) -> None:
+        argument = results["argument"]
+        parts = argument.children if argument.type == syms.arglist else [argument]
+        mode = parts[2] if len(parts) == 3 else None
+        if len(parts) > 3 or (mode and str(mode).strip() not in _TEXT_MODES):
+            return
+        if not self._is_binary(node):
+            return
+        if mode:
+            mode.value = f"{mode.value[:-1]}b{mode.value[-1]}"
+        else:
+            argument.replace([argument.clone(), Comma(), Name('"rb"', prefix=" ")])
+
+    def _is_binary(self, node: Node) -> bool:
+        block, name = node.parent, ""
+        while block.type not in (syms.with_stmt, syms.simple_stmt, syms.file_input):
+            block = block.parent
+        if named := _NAMED_FILE.match(str(block).lstrip()):
+            name = re.escape(named[1] or named[2])
+            block = block if block.type == syms.with_stmt else block.parent
+        return re.search(_BINARY.replace("FILE", name or r"open\("), str(block)) is not None
+
+
+class FixTemporaryFile(BaseFix):
+    """A temporary file that is not told its mode, and that text is written to where it is made, is one of text."""
+
+    PATTERN = """
+    power< ('NamedTemporaryFile' | 'TemporaryFile') arguments=trailer< '(' any* ')' > > |
+    power< 'tempfile' trailer< '.' ('NamedTemporaryFile' | 'TemporaryFile') > arguments=trailer< '(' any* ')' > >
+    """
+
+    def transform(self, node: Node, results: Any) -> None:
+        opening, *given, _ = results["arguments"].children
+        first = str(given[0]).partition(",")[0] if given else "="
+        if "mode" in "".join(map(str, given)) or "=" not in first:
+            return
+        block = node.parent
+        while block.type not in (syms.with_stmt, syms.suite, syms.file_input):
+            block = block.parent
+        if _TEXT_WRITTEN.search(str(block)):
+            opening.value = '(mode="w+"' + (", " if given else "")
+
+
 class FixFromstring(BaseFix):
     """``np.fromstring`` of bytes, which NumPy dropped: an array of its own, as it was."""
 
@@ -187,22 +268,6 @@ class FixSortFunction(FixSorted):
         return results if _COMPARES.search(given) else False
 
 
-class FixPickle(BaseFix):
-    """``pickle.load(f)`` and ``pickle.dump(x, f)`` where ``f`` may be open as text; what Python 2 pickled is read."""
-
-    PATTERN = """
-    power< ('pickle' | 'cPickle') trailer< '.' 'load' > trailer< '(' file=NAME ')' > any* > |
-    power< ('pickle' | 'cPickle') trailer< '.' 'dump' > trailer< '(' arglist< any ',' file=NAME any* > ')' > any* >
-    """
-
-    def transform(self, node: Node, results: Any) -> None:
-        file = results["file"]
-        bytes_of = f'getattr({file.value}, "buffer", {file.value})'
-        if file.parent.type == syms.trailer:
-            bytes_of += ', encoding="latin1"'
-        file.replace(Name(bytes_of, prefix=file.prefix))
-
-
 class FixYamlLoad(BaseFix):
     """``yaml.load(x)``, which needs a loader since PyYAML 6, is ``yaml.safe_load(x)``: data, no Python objects."""
 
@@ -214,13 +279,16 @@ class FixYamlLoad(BaseFix):
 
 
 FIXERS = (
+    FixBinaryFile,
     FixDivision,
     FixDivisionInPlace,
     FixFromstring,
     FixFutureNames,
     FixImageStream,
+    FixNumpyLines,
     FixNumpyTypes,
     FixPickle,
     FixSortFunction,
+    FixTemporaryFile,
     FixYamlLoad,
 )

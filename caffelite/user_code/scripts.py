@@ -48,14 +48,15 @@ class Source(NamedTuple):
     @property
     def is_notebook(self) -> bool:
         """Whether its cells run one by one."""
-        return _is_notebook(self.file)
+        return is_notebook(self.file)
 
 
-def _is_notebook(file: Path) -> bool:
+def is_notebook(file: Path) -> bool:
+    """Whether a file is a notebook, by its name."""
     return file.suffix == ".ipynb"
 
 
-def read(file: Path, from_python2: bool) -> Source:
+def read(file: Path, from_python2: bool, shell: bool = False) -> Source:
     """Read a script or a notebook.
 
     Parameters
@@ -64,6 +65,8 @@ def read(file: Path, from_python2: bool) -> Source:
         A notebook is one that ends with ``.ipynb``.
     from_python2 : bool
         Whether to bring it to Python 3.
+    shell : bool, optional
+        Whether a notebook runs its commands of a shell.
 
     Raises
     ------
@@ -77,8 +80,8 @@ def read(file: Path, from_python2: bool) -> Source:
     """
     data = file.read_bytes()
     path, encoding, left_out = os.path.abspath(file), "utf-8", list[str]()
-    if _is_notebook(file):
-        original, left_out = notebooks.script(data, str(file))
+    if is_notebook(file):
+        original, left_out = notebooks.script(data, str(file), shell=shell)
     else:
         original, encoding = python2_modules.decoded(data, path)
     text = python2.converted(original, path) if from_python2 else original
@@ -89,7 +92,7 @@ def read(file: Path, from_python2: bool) -> Source:
     return source
 
 
-def run(source: Source, arguments: Sequence[str], from_python2: bool) -> int:
+def run(source: Source, arguments: Sequence[str], from_python2: bool, allow_errors: bool = False) -> int:
     """Run a script in this process, which is the script's from now on.
 
     Parameters
@@ -100,11 +103,13 @@ def run(source: Source, arguments: Sequence[str], from_python2: bool) -> int:
         The script's own.
     from_python2 : bool
         Whether to bring what it imports from its own folders to Python 3 too.
+    allow_errors : bool, optional
+        Whether a notebook goes on behind a cell that fails, as Jupyter can.
 
     Returns
     -------
     int
-        0; an exception of the script, SystemExit too, is the caller's to let pass.
+        0, or 1 if cells failed; an exception of the script, SystemExit too, is the caller's to let pass.
     """
     path = source.path
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
@@ -124,30 +129,46 @@ def run(source: Source, arguments: Sequence[str], from_python2: bool) -> int:
     module = ModuleType("__main__")
     module.__dict__.update(__file__=path, __builtins__=builtins, __cached__=None)
     sys.modules["__main__"] = module
-    for code in _steps(source):
-        value = eval(code, module.__dict__)
-        if value is not None:
-            sys.displayhook(value)
-    return 0
+    failed: list[int] = []
+    for cell, code in _steps(source):
+        if cell in failed:
+            continue
+        try:
+            value = eval(code, module.__dict__)
+            if value is not None:
+                sys.displayhook(value)
+        except Exception as error:
+            if not allow_errors:
+                raise
+            failed.append(cell)
+            sys.stdout.flush()
+            print(f"caffelite: {source.file}, cell {cell}:", file=sys.stderr)
+            sys.excepthook(type(error), error, error.__traceback__)
+    if failed:
+        print(f"caffelite: {source.file}: these cells failed: {', '.join(map(str, failed))}", file=sys.stderr)
+    return 1 if failed else 0
 
 
-def _steps(source: Source) -> Iterator[CodeType]:
-    """Yield what runs: the script; of a notebook, each cell, the expression that it ends with by itself."""
+def _steps(source: Source) -> Iterator[tuple[int, CodeType]]:
+    """Yield what runs: the script; of a notebook, each cell, the expression that it ends with by itself.
+
+    Before each stands the number of its cell, which is 0 for what is in none.
+    """
     if not source.is_notebook:
-        yield compile(source.text, source.path, "exec", dont_inherit=True)
+        yield 0, compile(source.text, source.path, "exec", dont_inherit=True)
         return
     lines = source.text.split("\n")
     marks = [n for n, line in enumerate(lines, 1) if notebooks.MARK.fullmatch(line)]
     cells: dict[int, list[ast.stmt]] = {}
     for statement in ast.parse(source.text, source.path).body:
         cells.setdefault(bisect_right(marks, statement.lineno), []).append(statement)
-    for body in cells.values():
+    for cell, body in cells.items():
         last = body[-1]
         shown = isinstance(last, ast.Expr) and not lines[(last.end_lineno or 1) - 1].rstrip().endswith(";")
         unseen = body[:-1] if shown else body
-        yield compile(ast.Module(unseen, []), source.path, "exec", dont_inherit=True)
+        yield cell, compile(ast.Module(unseen, []), source.path, "exec", dont_inherit=True)
         if isinstance(last, ast.Expr) and shown:
-            yield compile(ast.Expression(last.value), source.path, "eval", dont_inherit=True)
+            yield cell, compile(ast.Expression(last.value), source.path, "eval", dont_inherit=True)
 
 
 def hint(error: BaseException, file: str | Path) -> str:

@@ -58,6 +58,12 @@ def test_what_a_script_sees(caffelite) -> None:
     )
 
 
+def test_a_checkout_of_caffe_that_is_not_compiled_is_not_taken(caffelite) -> None:
+    write("python/caffe/__init__.py", "raise ImportError('No module named _caffe')")
+    write("python/a.py", "import sys\nimport caffe.io, caffe.proto.caffe_pb2\nprint(caffe.__name__, sys.path[0])\n")
+    assert caffelite("run", "python/a.py") == (0, f"caffelite.pycaffe.caffe {os.path.abspath('python')}\n", "")
+
+
 @pytest.mark.parametrize(("argument", "code"), [("3", 3), ("", None), ("'no'", "no")])
 def test_its_exit_code(argument, code, caffelite) -> None:
     write("a.py", f"raise SystemExit({argument})")

@@ -26,9 +26,26 @@ def test_cells_and_what_is_left_out() -> None:
     )
     assert left_out == [
         "a.ipynb, cell 1: left out: %matplotlib inline",
-        "a.ipynb, cell 2: left out, all of it: %%bash",
-        "a.ipynb, cell 3: left out: !ls a \\",
+        "a.ipynb, cell 2: left out without --shell, all of it: %%bash",
+        "a.ipynb, cell 3: left out without --shell: !ls a \\",
     ]
+
+
+def test_commands_of_a_shell(capfd: pytest.CaptureFixture[str]) -> None:
+    cells = ["word = 'a'\n!echo $word {word} {no} $? \\\n  b # $no", "def f(word):\n    !echo $word\nf('c')"]
+    text, left_out = script(notebook(*cells, "\n%%bash\ncd /\npwd"), "a.ipynb", shell=True)
+    exec(text, {})
+    assert (capfd.readouterr().out, left_out) == ("a a {no} 0 b\nc\n/\n", [])
+
+
+def test_what_is_timed_runs_once_with_names_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = ["x = []", "%timeit -n 10 -r3 x.append(1)", "%%timeit -n 1\n# adds\ny = 2\nx.append(y)", "%%timeit"]
+    text, left_out = script(notebook(*cells), "a.ipynb")
+    values: dict[str, list[int]] = {}
+    exec(text, values)
+    assert values["x"] == [1, 2]
+    assert "y" not in values
+    assert left_out == []
 
 
 def test_the_older_format() -> None:

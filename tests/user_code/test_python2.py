@@ -31,19 +31,15 @@ def run(text: str, **values: Any) -> dict[str, Any]:
         ("from __future__ import (absolute_import,\n  print_function)\nprint(x, end='')", "\nprint(x, end='')"),
         ("x = np.zeros(3, dtype=np.float)", "x = np.zeros(3, dtype=float)"),
         ("x = np.float32(np.int(y))", "x = np.float32(int(y))"),
+        (r"x = np.loadtxt(f, str, delimiter='\n')", r"x = np.loadtxt(f, str, delimiter='\x1f')"),
+        (r"x = np.loadtxt(f, str, delimiter='\t')", r"x = np.loadtxt(f, str, delimiter='\t')"),
+        ("x = np.fromstring(a, np.uint8).max()", "x = np.frombuffer(a, np.uint8).copy().max()"),
+        ("x = np.fromstring(a, sep=',')", "x = np.fromstring(a, sep=',')"),
         ("x = edict(yaml.load(f))['a']", "x = edict(yaml.safe_load(f))['a']"),
         ("x = yaml.load(f, yaml.Loader)", "x = yaml.load(f, yaml.Loader)"),
-        (
-            "import cPickle\nx = cPickle.load(f)",
-            'import pickle\nx = pickle.load(getattr(f, "buffer", f), encoding="latin1")',
-        ),
-        ("pickle.dump(x, f, 2)", 'pickle.dump(x, getattr(f, "buffer", f), 2)'),
-        ("pickle.load(open(a, 'rb'))", "pickle.load(open(a, 'rb'))"),
         ("x = np.sort(a)[-n] + b.sort(0)", "x = np.sort(a)[-n] + b.sort(0)"),
         ("a.sort(by_cmp)", "from functools import cmp_to_key\na.sort(key=cmp_to_key(by_cmp))"),
         ("x = sorted(a, f)", "from functools import cmp_to_key\nx = sorted(a, key=cmp_to_key(f))"),
-        ("x = np.fromstring(a, np.uint8).max()", "x = np.frombuffer(a, np.uint8).copy().max()"),
-        ("x = np.fromstring(a, sep=',')", "x = np.fromstring(a, sep=',')"),
         ("x = f'{a / b}'", "x = f'{a / b}'"),
         ("def f(x: int): return x / 2", "def f(x: int): return x / 2"),
     ],
@@ -68,6 +64,10 @@ def test_division_is_what_it_was(a: Any, b: Any, quotient: Any) -> None:
     values = run('"""Doc."""\nx = a / b * 1\n', a=a, b=b)
     np.testing.assert_array_equal(values["x"], quotient)
     assert values["__doc__"] == "Doc."
+
+
+def test_division_where_numpys_names_are_the_scripts() -> None:
+    assert run("from numpy import *\nx = a / b\ny = b\ny /= b", a=1.0, b=2)["x"] == 0.5
 
 
 def test_an_array_that_is_divided_in_place_stays_the_same() -> None:
@@ -100,6 +100,43 @@ def test_indentation_by_tabs_and_spaces() -> None:
 def test_a_stream_is_of_bytes_where_there_are_images(text: str, stream: str) -> None:
     text = text.replace("import PIL.Image\n", "name = 'PIL'\n").replace("from PIL import Image\n", "name = 'PIL'\n")
     assert type(run(text.replace("import Image0\n", ""))["f"]).__name__ == stream
+
+
+@pytest.mark.parametrize(
+    ("made", "written", "mode"),
+    [
+        ("tempfile.NamedTemporaryFile(delete=False)", "str(net)", 'mode="w+", delete=False'),
+        ("NamedTemporaryFile()", "'%s' % net", 'mode="w+"'),
+        ("tempfile.TemporaryFile()", "data", ""),
+        ("tempfile.TemporaryFile('wb')", "str(net)", "'wb'"),
+        ("tempfile.TemporaryFile(mode='w')", "str(net)", "mode='w'"),
+    ],
+)
+def test_a_temporary_file_is_of_text_where_text_is_written(made: str, written: str, mode: str) -> None:
+    text = f"with {made} as f:\n    f.write({written})\n"
+    assert converted(text, "script.py").partition("(")[2].partition(")")[0] == mode
+
+
+@pytest.mark.parametrize(
+    ("text", "becomes"),
+    [
+        ("x = pickle.load(open(a))['b']", 'x = pickle.load(open(a, "rb"), encoding="latin1")[\'b\']'),
+        ("x = cPickle.load(open(a, 'rb'))", "x = cPickle.load(open(a, 'rb'), encoding=\"latin1\")"),
+        (
+            "with open(a) as f:\n    x = pickle.load(f)",
+            'with open(a, "rb") as f:\n    x = pickle.load(f, encoding="latin1")',
+        ),
+        ("f = open(a, 'w')\npickle.dump(x, f, -1)", "f = open(a, 'wb')\npickle.dump(x, f, -1)"),
+        ("x = hashlib.sha1(open(a).read())", 'x = hashlib.sha1(open(a, "rb").read())'),
+        (
+            "with open(a) as f:\n    x = hashlib.md5(f.read())",
+            'with open(a, "rb") as f:\n    x = hashlib.md5(f.read())',
+        ),
+        ("f = open(a)\nx = f.read(), pickle.loads(b, fix_imports=True)",) * 2,
+    ],
+)
+def test_files_of_pickles_and_digests_are_binary(text: str, becomes: str) -> None:
+    assert converted(text, "script.py") == becomes
 
 
 @pytest.mark.parametrize(
