@@ -1,14 +1,17 @@
 """Arguments that several commands take."""
 
 import argparse
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caffelite.cli.terminal import say
 from caffelite.errors import Error
-from caffelite.gpu.choice import Gpu, gpu_or_reason
-from caffelite.net import machine
+from caffelite.words import Shape
+
+if TYPE_CHECKING:
+    from caffelite.gpu.choice import Gpu
 
 
 class UsageError(Error):
@@ -23,13 +26,28 @@ def add_state(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class _ChooseGpu(argparse.Action):
+    """Takes one GPU of those that Caffe's option names, and says why not the others."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *given: Any) -> None:
+        text = given[0]
+        try:
+            numbers = gpu_numbers(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
+        first = numbers[0] if numbers else 0
+        if len(numbers) != 1:
+            warnings.warn(f"--gpu {text}: one process uses one GPU, so it runs on GPU {first} alone", stacklevel=2)
+        setattr(namespace, self.dest, first)
+
+
 def add_gpu(parser: argparse.ArgumentParser) -> None:
     """Add Caffe's option for GPUs."""
     parser.add_argument(
         "--gpu",
-        type=gpu_number,
+        action=_ChooseGpu,
         metavar="ID",
-        help="number of a GPU, which BatchNorm layers run on (of several: the first)",
+        help="number of a GPU, which BatchNorm layers run on (of several: the first; of all: 0)",
     )
 
 
@@ -37,11 +55,26 @@ class _ChooseThreads(argparse.Action):
     """Sets the number of threads where the command line is read, so that no command can forget to."""
 
     def __call__(self, *given: Any) -> None:
+        # Commands that run no net need not wait for what nets are made of.
+        from caffelite.net import machine
+
         text = given[2]
         try:
             machine.choose_threads(int(text) if text.isdecimal() else text, "--threads")
         except ValueError as error:
             raise argparse.ArgumentError(self, str(error)) from None
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Add shapes of blobs, for a net that is looked at without its data."""
+    parser.add_argument(
+        "--input",
+        type=blob_shape,
+        action="append",
+        default=[],
+        metavar="BLOB=N,C,H,W",
+        help="shape of a blob, instead of that of the data, which is not looked at then; can be given again",
+    )
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
@@ -129,19 +162,28 @@ def old_and_new(text: str) -> tuple[str, str]:
     return old, new
 
 
+def blob_shape(text: str) -> tuple[str, Shape]:
+    """Return the name and the shape of ``data=1,3,32,32``."""
+    name, equals, dims = text.partition("=")
+    sizes = dims.split(",")
+    if not (name and equals) or not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
+        raise argparse.ArgumentTypeError(f'"{text}" is not BLOB=N,C,H,W, the name of a blob and its sizes, 1 or more')
+    return name, tuple(map(int, sizes))
+
+
 def names(text: str) -> list[str]:
     """Return the names in a list with commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def gpu_number(text: str) -> int:
-    """Return the number of a GPU: the first of those that Caffe's option names; ``all`` begins with 0."""
-    first = text.split(",")[0].strip()
-    if first == "all":
-        return 0
-    if not first.isdecimal():
+def gpu_numbers(text: str) -> list[int]:
+    """Return the numbers of the GPUs that Caffe's option names; none for ``all``."""
+    if text.strip() == "all":
+        return []
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f'"{text}" is no number of a GPU; they begin with 0')
-    return int(first)
+    return [int(part) for part in parts]
 
 
 def whole(text: str) -> int:
@@ -173,7 +215,7 @@ def the_file(given: Sequence[str | None], described: str) -> Path:
     return Path(files[0])
 
 
-def the_gpu(arguments: argparse.Namespace) -> Gpu | None:
+def the_gpu(arguments: argparse.Namespace) -> "Gpu | None":
     """Return the GPU that was asked for; where it cannot be used, tell why.
 
     Raises
@@ -183,6 +225,8 @@ def the_gpu(arguments: argparse.Namespace) -> Gpu | None:
     """
     if arguments.gpu is None:
         return None
+    from caffelite.gpu.choice import gpu_or_reason
+
     gpu, reason = gpu_or_reason(arguments.gpu)
     if gpu is None:
         say(f"--gpu {arguments.gpu}: {reason}; it runs on the CPU")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from caffelite.batchnorm.fold import BECAME_SCALE, fold
 from caffelite.cli.arguments import add_data, add_python, add_state, add_threads, the_file
-from caffelite.cli.bn import check_outputs, without_ending
+from caffelite.cli.outputs import check_outputs, without_ending
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import say, status

@@ -9,7 +9,7 @@ from typing import Any
 from caffelite.batchnorm.recalibrate import Change, recalibrate
 from caffelite.batchnorm.statistics import AVERAGES
 from caffelite.cli.arguments import add_data, add_python, add_state, add_threads, the_file, whole
-from caffelite.cli.bn import check_outputs, without_ending
+from caffelite.cli.outputs import check_outputs, without_ending
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.report import accuracies, by_name, plain, summary

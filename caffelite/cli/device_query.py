@@ -2,9 +2,10 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from caffelite.cli.arguments import gpu_number
+from caffelite.cli.arguments import gpu_numbers
 from caffelite.errors import GpuError
 from caffelite.gpu.choice import count, find
 from caffelite.net import machine
@@ -20,7 +21,9 @@ _USE = "BatchNorm layers run on it with --gpu {number}, solver_mode: GPU or set_
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what the command takes."""
-    parser.add_argument("--gpu", type=gpu_number, metavar="ID", help="number of the only one to tell about (all)")
+    parser.add_argument(
+        "--gpu", type=gpu_numbers, default=[], metavar="ID", help="numbers of those to tell about (all)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -28,16 +31,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Find the GPUs and count the threads, and print what they are."""
     threads = machine.thread_count()
     answer = {**query(arguments.gpu), "threads": threads.number, "threads_reason": threads.reason}
-    print(json.dumps(answer) if arguments.json else f"{_told(answer)}\nCPU: {threads}")
+    print(json.dumps(answer) if arguments.json else f"{told(answer)}\nCPU: {threads}")
     return 0
 
 
-def query(number: int | None = None) -> dict[str, Any]:
-    """Return what is known of one GPU, or of all.
+def query(asked: Sequence[int] = ()) -> dict[str, Any]:
+    """Return what is known of some GPUs, or of all.
 
     Parameters
     ----------
-    number : int, optional
+    asked : sequence of int, optional
+        Their numbers; by default all.
 
     Raises
     ------
@@ -48,9 +52,10 @@ def query(number: int | None = None) -> dict[str, Any]:
         numbers = range(count())
     except GpuError as error:
         return {"gpus": [], "usable": False, "reason": str(error)}
-    if number is not None and number not in numbers:
-        find(number)
-    gpus = [_one(i) for i in numbers if number in (None, i)]
+    for number in asked:
+        if number not in numbers:
+            find(number)
+    gpus = [_one(number) for number in asked or numbers]
     usable = any(gpu["usable"] for gpu in gpus)
     return {"gpus": gpus, "usable": usable, "reason": "" if usable else "none of the GPUs can be used"}
 
@@ -62,7 +67,8 @@ def _one(number: int) -> dict[str, Any]:
         return {"number": number, "usable": False, "reason": str(error)}
 
 
-def _told(answer: dict[str, Any]) -> str:
+def told(answer: dict[str, Any]) -> str:
+    """Return in lines what :func:`query` has found."""
     if not answer["gpus"]:
         return f"No GPU is used: {answer['reason']}; everything runs on the CPU."
     return "\n".join(_lines(gpu) for gpu in answer["gpus"])

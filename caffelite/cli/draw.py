@@ -2,14 +2,14 @@
 
 import argparse
 
-from caffelite.cli.arguments import add_python, the_file
+from caffelite.cli.arguments import add_input, add_python, the_file
 from caffelite.cli.terminal import say, status
 from caffelite.draw.diagram import draw
 
 EXAMPLES = """examples:
   caffelite draw models/cifar10_bn.prototxt cifar10_bn.svg
   caffelite draw models/cifar10_bn.prototxt cifar10_bn.png --phase TEST --rankdir LR
-  caffelite draw models/cifar10_bn.prototxt cifar10_bn.md
+  caffelite draw models/cifar10_bn.prototxt cifar10_bn.md --input data=1,3,32,32
 
 The name of the output says how: .svg, .png and .pdf are drawn by Graphviz, which is installed with caffelite, .dot is
 its own language, .md is Mermaid, which many sites show.
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="phase to draw, or all layers with their phases marked (ALL)",
     )
     add("--rankdir", type=str.upper, choices=("TB", "BT", "LR", "RL"), default="TB", help="direction (TB)")
+    add_input(parser)
     add_python(parser)
 
 
@@ -36,6 +37,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Draw."""
     file = the_file([arguments.net], "the prototxt of a net")
     with status(f"drawing {arguments.output}"):
-        drawn = draw(file, arguments.output, arguments.phase, arguments.rankdir, arguments.allow_python)
+        drawn = draw(
+            file,
+            arguments.output,
+            arguments.phase,
+            arguments.rankdir,
+            arguments.allow_python,
+            dict(arguments.input),
+        )
     say(f"{arguments.output}: {drawn}")
     return 0

@@ -1,16 +1,14 @@
 """A net as boxes and edges: what there is to draw, whatever it is drawn with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
-from caffelite.errors import Error
-from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.registry import registry
 from caffelite.layers.contract.summary import plain_summary
-from caffelite.net.graph import Graph, Node, included
+from caffelite.net.graph import included
+from caffelite.net.survey import Survey, survey
 from caffelite.schema.documents import NetDocument
 from caffelite.schema.messages import LayerParameter
 from caffelite.words import TEST, TRAIN, Shape, count, text_of
@@ -89,7 +87,9 @@ class Diagram:
     parameters: int | None
 
 
-def build(document: NetDocument, phase: str = "ALL", allow_python: bool = False) -> Diagram:
+def build(
+    document: NetDocument, phase: str = "ALL", allow_python: bool = False, inputs: Mapping[str, Shape] | None = None
+) -> Diagram:
     """Make the diagram of a net.
 
     Parameters
@@ -99,6 +99,8 @@ def build(document: NetDocument, phase: str = "ALL", allow_python: bool = False)
         TRAIN, TEST, or ALL: every layer, those of one phase marked.
     allow_python : bool, optional
         Whether Python layers may run the code that the net names.
+    inputs : mapping of str to tuple of int, optional
+        Shapes of blobs, see :func:`caffelite.net.survey.survey`, which also tells what is raised.
 
     Notes
     -----
@@ -107,7 +109,8 @@ def build(document: NetDocument, phase: str = "ALL", allow_python: bool = False)
     """
     drawn = {phase} if phase in PHASES else set(PHASES)
     measured = {
-        name: _measure(document, PHASES[name], allow_python) for name in sorted(drawn, key=lambda n: n != "TRAIN")
+        name: _measured(survey(document, PHASES[name], inputs=inputs, allow_python=allow_python))
+        for name in sorted(drawn, key=lambda n: n != "TRAIN")
     }
     maker = _Maker(drawn, measured)
     for i, layer in enumerate(document.message.layer):
@@ -127,35 +130,10 @@ class _Measured(NamedTuple):
     complete: bool
 
 
-def _measure(document: NetDocument, phase: int, allow_python: bool) -> _Measured:
-    shapes: dict[tuple[str, str], Shape] = {}
-    sizes: dict[str, int] = {}
-    complete, graph = True, None
-    try:
-        context = Context(phase, allow_python=allow_python, home=Path(document.filename).parent)
-        graph = Graph(document, context)
-        measured: set[Node] = set()
-        for node in graph.nodes:
-            try:
-                if all(version.producer in measured for version in node.bottoms):
-                    graph.infer(node)
-                    measured.add(node)
-            except Error:
-                pass
-            if node not in measured:
-                complete = False
-                continue
-            for version in node.tops:
-                shapes[node.name, version.name] = version.shape
-            parameters = node.layer.parameters(*[v.shape for v in node.bottoms])
-            if parameters:
-                sizes[node.name] = sum(count(p.shape) for p in parameters)
-    except Error:
-        complete = False
-    finally:
-        for node in graph.nodes if graph is not None else []:
-            node.layer.close()
-    return _Measured(shapes, sizes, complete)
+def _measured(net: Survey) -> _Measured:
+    shapes = {(layer.name, blob): shape for layer in net.layers for blob, shape in layer.tops if shape is not None}
+    sizes = {layer.name: sum(map(count, layer.parameters)) for layer in net.layers if layer.parameters}
+    return _Measured(shapes, sizes, not net.problem)
 
 
 class _Maker:

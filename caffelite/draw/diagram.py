@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from caffelite.draw import graphviz_process
@@ -13,7 +14,7 @@ from caffelite.draw.boxes import Box, BoxRow, Diagram, build, short_number
 from caffelite.errors import Error, MissingExtraError
 from caffelite.files import atomic_write
 from caffelite.schema.text import read_net
-from caffelite.words import printable
+from caffelite.words import Shape, printable
 
 #: Background, border; dark text on them reads well, and boxes stand out on a light and on a dark page.
 _COLOURS = {
@@ -35,7 +36,12 @@ _MERMAID = str.maketrans({"#": "#35;", '"': "#quot;", "|": "#124;", "`": "#96;",
 
 
 def draw(
-    source: str | Path, output: str | Path, phase: str = "ALL", rankdir: str = "TB", allow_python: bool = False
+    source: str | Path,
+    output: str | Path,
+    phase: str = "ALL",
+    rankdir: str = "TB",
+    allow_python: bool = False,
+    inputs: Mapping[str, Shape] | None = None,
 ) -> str:
     """Draw a net to a file; the ending of its name says how.
 
@@ -51,6 +57,8 @@ def draw(
         TB (down), BT, LR or RL.
     allow_python : bool, optional
         Whether Python layers may run the code that the net names, which tells the shapes behind them.
+    inputs : mapping of str to tuple of int, optional
+        Shapes of blobs, where the data is not there to tell them.
 
     Returns
     -------
@@ -62,7 +70,7 @@ def draw(
     MissingExtraError
         Graphviz is needed, and neither PyGraphviz nor ``dot`` is installed.
     Error
-        An ending that is not known; Graphviz failed.
+        An ending that is not known; Graphviz failed; what ``inputs`` name is not there or does not fit.
 
     Warns
     -----
@@ -73,7 +81,7 @@ def draw(
     kind = target.suffix.lower()
     if kind not in (*_RENDERED, ".dot", ".md"):
         raise Error(f"{output}: the name of a diagram ends in .svg, .png, .pdf, .dot or .md")
-    diagram = build(read_net(source), phase, allow_python)
+    diagram = build(read_net(source), phase, allow_python, inputs)
     content = picture(diagram, kind[1:], rankdir, output)
     with atomic_write(target) as temporary:
         temporary.write_bytes(content)

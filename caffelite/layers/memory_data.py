@@ -1,6 +1,6 @@
 """MemoryData: batches from arrays that the caller has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.labels import images_and_labels
 from caffelite.words import Shape, text_of
 
 
@@ -36,6 +37,9 @@ class MemoryData(Layer):
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         return [self.shape, self.shape[:1]]
+
+    def shapes_beside(self, given: Mapping[int, Shape]) -> list[Shape | None]:
+        return images_and_labels(given, tops=2)
 
     def set_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
         """Take batches from these from now on, beginning with their first.

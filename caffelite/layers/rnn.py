@@ -60,5 +60,6 @@ class RNN(Recurrent):
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
         forward, backward = super().multiply_adds(bottoms, tops)
         weights = self.named()["out"]
-        products = self.cont.size * weights.data.size
+        time, streams, _ = self.extent(*[b.shape for b in bottoms])
+        products = time * streams * weights.data.size
         return forward + products, backward + products * (1 + with_gradient(weights))

@@ -104,8 +104,8 @@ def work_of(unit: Unit, dtype: np.dtype) -> LayerWork:
     work = LayerWork()
     parameters = [blob for node in unit.nodes for blob in node.layer.blobs]
     computed = [j for j, _ in unit.gradients()]
-    bottoms = _stand_ins(unit.bottoms, computed, dtype)
-    tops = _stand_ins(unit.tops, _with_gradient(unit.tops), dtype)
+    bottoms = stand_ins(unit.bottoms, computed, dtype)
+    tops = stand_ins(unit.tops, _with_gradient(unit.tops), dtype)
     if unit.forward:
         work.forward_bytes = _size(blob.data for blob in [*bottoms, *parameters, *tops])
     if unit.backward and not unit.is_view:
@@ -117,14 +117,14 @@ def work_of(unit: Unit, dtype: np.dtype) -> LayerWork:
     for node in unit.nodes:
         propagate = [j for j, propagated in enumerate(node.propagate) if propagated]
         forward, backward = node.layer.multiply_adds(
-            _stand_ins(node.bottoms, propagate, dtype), _stand_ins(node.tops, _with_gradient(node.tops), dtype)
+            stand_ins(node.bottoms, propagate, dtype), stand_ins(node.tops, _with_gradient(node.tops), dtype)
         )
         work.forward_multiply_adds += forward
         work.backward_multiply_adds += backward if node.backward else 0
     return work
 
 
-def _stand_ins(versions: Sequence[Version], gradients: Sequence[int], dtype: np.dtype) -> list[Blob]:
+def stand_ins(versions: Sequence[Version], gradients: Sequence[int], dtype: np.dtype) -> list[Blob]:
     """Return blobs of the right sizes, those with these numbers with a gradient; they have no memory of their own."""
     arrays = [np.broadcast_to(dtype.type(0), version.shape) for version in versions]
     return [

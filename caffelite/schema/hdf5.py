@@ -86,6 +86,34 @@ def _blobs(group: Any, what: str) -> list[np.ndarray]:
     return [_values(group, str(j), what, "f").astype(np.float32, copy=False) for j in numbers]
 
 
+def list_hdf5(path: str | Path) -> list[tuple[str, tuple[int, ...], str]]:
+    """Return name, shape and type of numbers of all datasets in a file, by name; no values are read.
+
+    Raises
+    ------
+    WeightsError
+        It is damaged, has links to other files, or more groups than any of Caffe's.
+    """
+    listed: list[tuple[str, tuple[int, ...], str]] = []
+    seen = 0
+
+    def walk(group: Any, name: str) -> None:
+        nonlocal seen
+        for key in group:
+            seen += 1
+            if seen > _MOST_GROUPS:
+                raise WeightsError(f"{path}: more groups and datasets than a file of Caffe's has")
+            inner, full = _own(group, key, str(path)), f"{name}/{key}" if name else key
+            if isinstance(inner, h5py().Dataset):
+                listed.append((full, inner.shape or (), str(inner.dtype)))
+            elif isinstance(inner, h5py().Group) and full.count("/") < _DEEPEST:
+                walk(inner, full)
+
+    with _opened(path) as file:
+        walk(file, "")
+    return listed
+
+
 def read_hdf5_weights(path: str | Path) -> dict[str, list[np.ndarray]]:
     """Return the blobs of every layer in the group ``data``.
 
@@ -235,9 +263,26 @@ def row_shapes(path: str | Path, names: Sequence[str], what: str) -> list[tuple[
 
 
 def read_rows(path: str | Path, names: Sequence[str], what: str, dtype: Any = np.float32) -> list[np.ndarray]:
-    """Return datasets of numbers, as :func:`row_shapes` takes them."""
+    """Return datasets of numbers, as :func:`row_shapes` takes them; with None as ``dtype`` each in its own."""
     with _row_datasets(path, names, what) as datasets:
-        return [np.asarray(dataset.astype(dtype)[()]) for dataset in datasets]
+        return [np.asarray((dataset if dtype is None else dataset.astype(dtype))[()]) for dataset in datasets]
+
+
+def dataset_names(path: str | Path) -> list[str]:
+    """Return the names of the datasets that a file has outside of groups.
+
+    Raises
+    ------
+    DataError
+        The file is missing or damaged.
+    """
+    if not os.path.isfile(path):
+        raise DataError(f"{path}: there is no such file")
+    try:
+        with _opened(path) as file:
+            return [name for name in file if isinstance(_own(file, name, str(path)), h5py().Dataset)]
+    except WeightsError as error:
+        raise DataError(str(error)) from None
 
 
 class RowWriter:

@@ -34,11 +34,12 @@ def read_text(path: str | Path) -> str:
             f"{path}: not a text file (byte {error.start} is not UTF-8); weights are given with --weights"
         ) from None
     except OSError as error:
-        hint = did_you_mean(file.name, _siblings(file), write=lambda name: quoted(str(file.parent / name)))
+        hint = did_you_mean(file.name, siblings(file), write=lambda name: quoted(str(file.parent / name)))
         raise SchemaError(f"{path}: {error.strerror}{'' if file.exists() else hint}") from None
 
 
-def _siblings(file: Path) -> list[str]:
+def siblings(file: Path) -> list[str]:
+    """Return the names of the files beside one, hidden ones aside, which a wrong name may be meant for."""
     try:
         return [entry.name for entry in file.parent.iterdir() if not entry.name.startswith(".")]
     except OSError:

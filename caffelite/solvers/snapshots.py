@@ -230,8 +230,13 @@ def read_state(path: str | Path) -> State:
     if not message.HasField("iter"):
         raise WeightsError(f"{path}: not a solver state: it has no iteration")
     history = [blob_to_array(blob, f"{path}: history {j}") for j, blob in enumerate(message.history)]
-    own = {entry.name: _array(entry, path) for entry in message.caffelite_state.entry}
-    return _undamaged(State(message.iter, message.current_step, message.learned_net, history, own), path)
+    own = {_text(entry.name): _array(entry, path) for entry in message.caffelite_state.entry}
+    return _undamaged(State(message.iter, message.current_step, _text(message.learned_net), history, own), path)
+
+
+def _text(value: str | bytes) -> str:
+    """Return a text of a message: protobuf gives bytes where it is not UTF-8."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _undamaged(state: State, path: str | Path) -> State:

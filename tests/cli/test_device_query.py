@@ -47,6 +47,17 @@ def test_a_run_goes_on_on_the_cpu(gpu, caffelite, run_folder):
     assert "; it runs on the CPU" in err
 
 
+@pytest.mark.parametrize(("gpu", "text"), [("all", "so it runs on GPU 0 alone"), ("3,1", "so it runs on GPU 3 alone")])
+def test_of_several_one_is_used_and_that_is_said(gpu, text, caffelite, run_folder):
+    err = caffelite("time", "net.prototxt", "-iterations", "1", "-gpu", gpu)[2]
+    assert f"caffelite: warning: --gpu {gpu}: one process uses one GPU, {text}" in err
+
+
+@no_gpu
+def test_all_are_told_of(caffelite):
+    assert caffelite("device_query", "-gpu", "all")[:2] == caffelite("device_query")[:2]
+
+
 def test_what_is_no_number(caffelite, run_folder):
     code, _, err = caffelite("time", "net.prototxt", "--gpu", "first")
     assert code == 2

@@ -19,7 +19,7 @@ CASES = HERE / "cases"
 #: A case may take so many seconds and so many megabytes.
 SECONDS, MEGABYTES = 10, 2048
 #: Bytes of a case; other targets take 4096 at most.
-LONGEST = {"lmdb": 65536, "hdf5": 16384, "tar": 10240, "cifar": 6146}
+LONGEST = {"inspect": 16384, "lmdb": 65536, "hdf5": 16384, "tar": 10240, "cifar": 6146}
 
 
 def fuzz(name: str, arguments: list[str]) -> None:

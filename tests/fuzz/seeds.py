@@ -1,5 +1,6 @@
 """What fuzzing starts from: small whole files of each kind."""
 
+import gzip
 import io
 import pickle
 import tarfile
@@ -9,9 +10,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from fuzz.targets import SHAPE
+from fuzz.targets import LEVELDB, SHAPE
 
-from caffelite.data.database import write_database
+from caffelite.data.writing import write_database
 from caffelite.schema.messages import BlobProto, Datum, NetParameter, SolverState
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +91,16 @@ def _lmdb() -> Iterator[bytes]:
             yield Path(folder, "db", "data.mdb").read_bytes()
 
 
+def _leveldb() -> Iterator[bytes]:
+    for i, file in enumerate(sorted(LEVELDB.iterdir())):
+        yield b"%d" % i + file.read_bytes()
+
+
+def _snappy() -> Iterator[bytes]:
+    # A literal, a copy of two bytes, one of three, one of five.
+    yield b"\x1b\x0cabcd" + b"\x01\x04" + b"\x2a\x08\x00" + b"\x1f\x04\x00\x00\x00"
+
+
 def _image() -> Iterator[bytes]:
     from PIL import Image
 
@@ -102,6 +113,13 @@ def _image() -> Iterator[bytes]:
             except OSError:
                 continue
             yield memory.getvalue()
+
+
+def _inspect() -> Iterator[bytes]:
+    for make in (_weights, _state, _mean, _hdf5, _lmdb):
+        yield from make()
+    log = (ROOT / "tests" / "caffe" / "train.log").read_bytes()[:2000]
+    yield from (log, gzip.compress(log), b'net: "a.prototxt" base_lr: 0.1 net_param { name: "n" }')
 
 
 def _idx() -> Iterator[bytes]:
@@ -146,7 +164,17 @@ _MAKERS = {
         "hdf5": _hdf5,
         "datum": _datum,
     },
-    **{"lmdb": _lmdb, "image": _image, "idx": _idx, "cifar": _cifar, "pickle": _pickle, "tar": _tar},
+    **{
+        "inspect": _inspect,
+        "lmdb": _lmdb,
+        "leveldb": _leveldb,
+        "snappy": _snappy,
+        "image": _image,
+        "idx": _idx,
+        "cifar": _cifar,
+        "pickle": _pickle,
+        "tar": _tar,
+    },
 }
 
 

@@ -1,6 +1,6 @@
 """The contract of a layer: its facts, its shapes, its parameters, and the calls that compute forward and gradient."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, NoReturn, TypeAlias
 
 import numpy as np
@@ -77,6 +77,13 @@ class Layer:
         """Return the shapes of the tops for these shapes of the bottoms; raise ShapeError where they do not fit."""
         return bottoms[:1]
 
+    def shapes_beside(self, given: Mapping[int, Shape]) -> list[Shape | None]:
+        """Return the shapes of all tops of a source, some of which were given from outside; None where not known.
+
+        Asked in place of ``shapes``, for a net that is looked at without its data.
+        """
+        return [given.get(j) for j in range(len(self.param.top))]
+
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         """Return the parameter blobs, in Caffe's order."""
         return []
@@ -134,8 +141,9 @@ class Layer:
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
         """Return how many products are summed, forward and backward; 0 where moving data is what takes the time.
 
-        Asked after ``forward``. What is multiplied by padding counts, what is only added (a bias) does not. Backward
-        counts the gradients that are wanted, those of ``self.blobs`` too: see :func:`.blobs.with_gradient`.
+        Asked when the shapes are known, and ``self.blobs``, before ``forward`` or after. What is multiplied by padding
+        counts, what is only added (a bias) does not. Backward counts the gradients that are wanted, those of
+        ``self.blobs`` too: see :func:`.blobs.with_gradient`.
         """
         return 0, 0
 

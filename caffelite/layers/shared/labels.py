@@ -1,11 +1,12 @@
-"""Labels as numbers of classes, for layers that measure."""
+"""Labels: as numbers of classes, for layers that measure; how many there are, for layers that bring them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from caffelite.errors import DataError
 from caffelite.layers.contract.layer import Layer
+from caffelite.words import Shape
 
 
 def class_numbers(
@@ -28,3 +29,9 @@ def class_numbers(
             f"(0 to {classes - 1})"
         )
     return numbers, counted
+
+
+def images_and_labels(given: Mapping[int, Shape], tops: int) -> list[Shape | None]:
+    """Return what ``Layer.shapes_beside`` does where there is a label (the second top) for each image (the first)."""
+    labels = given[0][:1] if 0 in given else None
+    return [given.get(j, labels if j else None) for j in range(tops)]

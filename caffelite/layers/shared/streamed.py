@@ -1,7 +1,7 @@
 """What the layers have in common whose batches are made ahead on a thread."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from caffelite.errors import DataError, MissingExtraError
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
+from caffelite.layers.shared.labels import images_and_labels
 from caffelite.schema.blobs import LARGEST_BLOB
 from caffelite.words import Shape, text_of
 
@@ -56,6 +57,9 @@ class Streamed(Layer, ABC):
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         return [self._opened().batch_shape, (self.batch_size,)][: len(self.param.top)]
+
+    def shapes_beside(self, given: Mapping[int, Shape]) -> list[Shape | None]:
+        return images_and_labels(given, len(self.param.top))
 
     def _opened(self) -> Stream:
         if self._stream is None:

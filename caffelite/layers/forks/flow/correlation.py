@@ -227,11 +227,9 @@ class Correlation(Layer):
         ]
         sums = arrays.zeros((settings.threads(), len(moves) * y.shape[3]), y.data.dtype)
         a, b = (padded.reshape(-1) for padded in self.padded)
-        self.work = y.data.size * channels * p.kernel_size**2
+        work = self._products(bottoms, tops)
         steps.append(
-            call(
-                _forward(bool(p.correlation_type)), images * y.shape[2], a, b, y.flat, *self.walk, sums, work=self.work
-            )
+            call(_forward(bool(p.correlation_type)), images * y.shape[2], a, b, y.flat, *self.walk, sums, work=work)
         )
         return steps
 
@@ -251,7 +249,7 @@ class Correlation(Layer):
                 da,
                 db,
                 *self.walk,
-                work=self.work * 2,
+                work=2 * self._products(bottoms, tops),
             )
         ]
         for x, d in zip(bottoms, spread, strict=True):
@@ -261,7 +259,11 @@ class Correlation(Layer):
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
         """For SUBTRACT, the differences that are summed; backward computes the gradients of both bottoms or none."""
-        return self.work, 2 * self.work if with_gradient(*bottoms) else 0
+        products = self._products(bottoms, tops)
+        return products, 2 * products if with_gradient(*bottoms) else 0
+
+    def _products(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:
+        return tops[0].data.size * bottoms[0].shape[1] * self.settings.kernel_size**2
 
 
 @layer("Correlation1D")

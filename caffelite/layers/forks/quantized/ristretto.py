@@ -162,6 +162,8 @@ class _Ristretto(Layer):
         return list(self.inner.backward(self.inputs, tops))
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
+        if not self.inner.blobs:  # it has not been planned; those that are not rounded have the same sizes
+            self.inner.blobs = self.blobs
         return self.inner.multiply_adds(bottoms, tops)
 
 

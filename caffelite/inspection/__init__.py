@@ -1,0 +1,1 @@
+"""What a file is and what it holds: any of Caffe's, told for people and for programs."""
