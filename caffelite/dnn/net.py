@@ -127,7 +127,7 @@ class Net:
         start = perf_counter_ns()
         planned.run(versions)
         self._ticks = perf_counter_ns() - start
-        return [tuple(planned.values(version).copy() for version in tops) for tops in asked]
+        return [tuple(planned.values(version) for version in tops) for tops in asked]
 
     def getPerfProfile(self) -> tuple[int, np.ndarray]:
         """Return how long the last ``forward`` took, and each layer's part of it, in nanoseconds.
@@ -141,7 +141,8 @@ class Net:
         ndarray of float64
             For each of :meth:`getLayerNames`.
         """
-        return self._ticks, self._ticks * self._planned.parts()[[node.index for node in self._names.nodes]]
+        parts = self._planned.parts()[[node.index for node in self._names.nodes]]
+        return self._ticks, self._ticks * parts / parts.sum()
 
     # Layers.
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from caffelite import net as engine
+from caffelite.dnn.detections import is_detections, sorted_and_filled
 from caffelite.errors import NetError, ShapeError, WeightsError
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.layer import Layer
@@ -108,7 +109,7 @@ class Planned:
             with told():
                 net.ask(fresh)
         for version in self.tops_of_inputs():
-            self.values(version)[...] = given[version.name]
+            net.plan.blob(self._own(version)).data[...] = given[version.name]
 
     def _fit(self, shapes: Mapping[str, Shape]) -> None:
         layers = [layer for layer in self.net.layers if isinstance(layer, Input)]
@@ -138,14 +139,14 @@ class Planned:
                 self.net.forward_unit(position)
 
     def parts(self) -> np.ndarray:
-        """Return the share of the time of a pass that each layer has, in a pass that is measured once for a plan."""
+        """Return the seconds that each layer takes, in a pass that is measured once for a plan."""
         plan = self.net.plan
         if self._measured is None or self._measured[0] is not plan:
             times = self.net.profile(1, backward=False)
             parts = np.zeros(len(self.net.layers))
             for unit, time in zip(plan.units, times, strict=True):
                 parts[unit.first.index] = time.forward
-            self._measured = plan, parts / parts.sum()
+            self._measured = plan, parts
         return self._measured[1]
 
     def tops_of_inputs(self) -> list[Version]:
@@ -153,8 +154,10 @@ class Planned:
         return [top for node in self.graph.nodes if isinstance(node.layer, Input) for top in node.tops]
 
     def values(self, version: Version) -> np.ndarray:
-        """Return what a version holds; a pass writes over it."""
-        return self.net.plan.blob(self._own(version)).data
+        """Return a copy of what a version holds, detections in OpenCV's form."""
+        own = self._own(version)
+        data = self.net.plan.blob(own).data
+        return sorted_and_filled(data, own) if is_detections(own) else data.copy()
 
     def _own(self, version: Version) -> Version:
         producer = version.producer
