@@ -94,7 +94,7 @@ class Planned:
         """
         if self._net is None:
             for layer in self._document.message.layer:
-                if layer.type == "Input":
+                if layer.type == "Input" and given.keys() >= set(layer.top):
                     del layer.input_param.shape[:]
                     for top in layer.top:
                         layer.input_param.shape.add(dim=given[top].shape)

@@ -79,6 +79,8 @@ def main() -> None:
     for name, arguments in PARAMS.items():
         params = cv2.dnn.Image2BlobParams(*arguments)
         answers[f"params {name}"] = cv2.dnn.blobFromImageWithParams(image(31, 23, 3), params)
+    constants = {name: value for name, value in vars(cv2.dnn).items() if isinstance(value, int)}
+    answers["constants"], answers["numbers"] = np.array(list(constants)), np.array(list(constants.values()))
     np.savez_compressed(Path(__file__).parent / "opencv.npz", **answers)
 
 

@@ -43,7 +43,7 @@ def test_names_and_numbers_are_opencvs(name, files, opencv):
     for one, shapes in zip(names, opencv[f"{name} blobs"], strict=True):
         assert net.getLayer(one).name == one == net.getLayer(net.getLayerId(one)).name
         assert str([blob.shape for blob in net.getLayer(one).blobs]) == shapes
-    assert not net.empty()
+    assert not net.empty() and net.getLayer(0).preferableTarget == dnn.DNN_TARGET_CPU
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -269,6 +269,11 @@ def test_an_input_that_does_not_fit_leaves_the_net_as_it_was(files):
         net.forward()
     net.setInput(inputs("scores")[0])
     np.testing.assert_array_equal(net.forward(), before)
+
+
+def test_constants_are_opencvs(opencv):
+    theirs = dict(zip(map(str, opencv["constants"]), map(int, opencv["numbers"]), strict=True))
+    assert {name: getattr(dnn, name) for name in theirs} == theirs
 
 
 def test_a_name_that_only_opencv_has_is_an_attribute_error():
