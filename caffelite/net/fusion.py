@@ -161,7 +161,9 @@ def rule_for(chain: Sequence[Node], node: Node) -> FusionRule | None:
     before = chain[-1]
     if len(chain) == LONGEST_CHAIN:
         return None
-    if len(before.tops) != 1 or before.tops[0].readers != [(node, 0)] or before.tops[0].loss_weight:
+    if len(before.tops) != 1 or before.tops[0].readers != [(node, 0)]:
+        return None
+    if before.tops[0].loss_weight or before.tops[0].asked:
         return None
     return next((rule for rule in RULES if rule.joins(chain, node)), None)
 

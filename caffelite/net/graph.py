@@ -32,6 +32,8 @@ class Version:
         What it counts in the net's loss; 0 where it is no loss.
     gradient : bool
         Whether a gradient with respect to it is computed.
+    asked : bool
+        Whether it is to be read after a pass: its values are kept, and its layer runs as one with none behind it.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Version:
     shape: Shape = ()
     loss_weight: float = 0.0
     gradient: bool = False
+    asked: bool = False
 
 
 @dataclass(eq=False, slots=True)

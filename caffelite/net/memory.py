@@ -98,7 +98,7 @@ class Memory:
                 storage.use(now)
                 if self._keep or unit.first.layer.facts.source or unit.first in self._varying:
                     storage.keep()
-                if version in outputs:
+                if version in outputs or version.asked:
                     storage.last = FOREVER
                 if "top" in reads:
                     storage.use(self._backward_moment(now))

@@ -1,6 +1,6 @@
 """A net: layers, parameters and a plan, run forward and backward."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from caffelite.kernels.engine.calls import together
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.layer import Layer
 from caffelite.net.caller import Caller, one_thread
-from caffelite.net.graph import Graph
+from caffelite.net.graph import Graph, Version
 from caffelite.net.parameters import Parameters, check_parameters
 from caffelite.net.plan import Plan
 from caffelite.net.stored import Stored
@@ -175,6 +175,12 @@ class Net(Stored):
             self.graph.restore(shapes)
             raise
         self._make_plan()
+
+    def ask(self, versions: Iterable[Version]) -> None:
+        """Plan again so that these versions keep their values after a pass too; all others stay fused and shared."""
+        for version in versions:
+            version.asked = True
+        self._plan_again(self._keep)
 
     @one_thread
     def reshape_blob(self, name: str, shape: Shape) -> None:

@@ -76,8 +76,19 @@ def read_weights(path: str | Path) -> list[LayerWeights]:
                 layer.file = mapped
     except OSError as error:
         raise WeightsError(f"{path}: {error.strerror}") from None
+    return _some(layers, str(path))
+
+
+def weights_from_bytes(data: memoryview, filename: str) -> list[LayerWeights]:
+    """Read the parameters of all layers from the bytes of a ``.caffemodel``; ``filename`` is for errors, which are the
+    same as those of :func:`read_weights`.
+    """
+    return _some(_read_net(Wire(data, 0, len(data), filename)), filename)
+
+
+def _some(layers: list[LayerWeights], filename: str) -> list[LayerWeights]:
     if not layers:
-        raise WeightsError(f"{path}: not a weights file: no layer is in it")
+        raise WeightsError(f"{filename}: not a weights file: no layer is in it")
     return layers
 
 
@@ -203,4 +214,4 @@ def write_caffemodel(path: str | Path, net: messages.NetParameter, blobs: dict[s
             stream.writelines(parts)
 
 
-__all__ = ["LayerWeights", "read_weights", "write_caffemodel", "write_hdf5"]
+__all__ = ["LayerWeights", "read_weights", "weights_from_bytes", "write_caffemodel", "write_hdf5"]

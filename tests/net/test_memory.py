@@ -5,6 +5,7 @@ import pytest
 from pairs import RELU, SIGMOID, convolution, pair, same
 
 from caffelite.net import Net
+from caffelite.net.graph import Version
 from caffelite.net.storage import Storage, allocate
 from caffelite.schema.text import net_from_text
 from caffelite.words import TRAIN
@@ -79,3 +80,18 @@ def test_what_is_kept_lives_on() -> None:
     storage.keep()
     assert storage.first < 0
     assert storage.last > 1 << 30
+
+
+def test_what_is_asked_for_is_kept_whatever_was_fused_or_joined() -> None:
+    nets = pair(concat(1, branch("a", 3), branch("b", 5), join("a", "b", top="c"), SIGMOID))
+    plain = [len(unit.nodes) for unit in nets[0].plan.units]
+    asked: list[Version] = []
+    for node in nets[0].graph.nodes[1:]:
+        nets[0].ask(node.tops)
+        asked += node.tops
+        same(nets)
+        for version in asked:
+            other = nets[1].graph.nodes[version.producer.index].tops[0]
+            expected = nets[1].plan.blob(other).data
+            np.testing.assert_allclose(nets[0].plan.blob(version).data, expected, atol=1e-5)
+    assert max(plain) > 1 and all(len(unit.nodes) == 1 for unit in nets[0].plan.units)
