@@ -28,6 +28,7 @@ COMMANDS = {
     "inspect": "say what a file is and what it holds",
     "summary": "show the layers of a net: shapes, parameters, multiply-adds",
     "convert": "write a trained net for other programs: ONNX",
+    "compare": "hold two nets, ONNX models or saved blobs against each other: where they differ, and why",
     "data": "get CIFAR-10 or MNIST ready for the example nets",
     "device_query": "tell which GPUs there are and whether they are used, and how many threads",
 }
