@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from caffelite.cli.arguments import UsageError, add_python, add_state, add_threads, blob_shape
 from caffelite.cli.outputs import check_outputs
 from caffelite.cli.preparing import nets_of
@@ -14,6 +16,7 @@ from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import say, status
 from caffelite.errors import MissingExtraError
 from caffelite.export.compare.arrays import read_npz, write_npz
+from caffelite.export.compare.causes import Cause
 from caffelite.export.compare.comparison import Comparison, compare
 from caffelite.export.compare.feeding import feed
 from caffelite.export.compare.matching import TOLERANCE, Pair
@@ -79,11 +82,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(names: list[str], saved: Path | None, arguments: argparse.Namespace) -> None:
     if len(names) == 1 and saved is None:
         raise UsageError("give two to be compared; --save-blobs FILE.npz writes the blobs of one")
+    nets = [name for name in names if Path(name).suffix not in (".npz", ".onnx")]
+    if arguments.weights and all(_net_and_weights(name)[1] for name in nets):
+        raise UsageError("--weights is for nets that are given without weights of their own, and there is none")
     if saved is None:
         return
     if saved.suffix != ".npz":
         raise UsageError(f"{saved}: blobs are saved in an .npz file; give it such a name")
-    for read in (*names, arguments.input or arguments.a):
+    for read in (*(str(_net_and_weights(name)[0]) for name in names), arguments.input or arguments.a):
         check_outputs({saved: Path(read)}, "is what is read; give another name")
 
 
@@ -101,16 +107,23 @@ def _side(given: str, arguments: argparse.Namespace) -> Side:
         from caffelite.export.compare.onnx_side import OnnxSide
 
         return OnnxSide(path)
-    net, colon, weights = given.rpartition(":")
-    if path.exists() or not colon or not Path(net).suffix:
-        net, weights = given, arguments.weights
-    if Path(net).suffix in (".caffemodel", ".h5", ".npy", ".safetensors", ".pth", ".pt"):
+    net, weights = _net_and_weights(given)
+    if net.suffix in (".caffemodel", ".h5", ".npy", ".safetensors", ".pth"):
         raise UsageError(f"{net} is no side: give NET.prototxt:WEIGHTS, a .onnx model or an .npz file of blobs")
-    source = nets_of(Path(net), TEST, arguments.level, arguments.stage)[0]
-    known = {name for layer in source.document.message.layer for name in layer.top}
-    shapes = {name: shape for name, shape in arguments.shape if name in known}
+    source = nets_of(net, TEST, arguments.level, arguments.stage)[0]
+    tops = {name for layer in source.document.message.layer for name in layer.top}
+    shapes = {name: shape for name, shape in arguments.shape if name in tops}
+    weights = weights or arguments.weights
     built, _ = trained_net(source, None if weights is None else Path(weights), shapes, arguments.allow_python)
     return NetSide(given, built)
+
+
+def _net_and_weights(given: str) -> tuple[Path, str | None]:
+    """Return both of ``NET:WEIGHTS``; a colon may stand in the name of a folder too."""
+    for i, letter in enumerate(given):
+        if letter == ":" and (Path(given[:i]).is_file() or given[:i].endswith(".prototxt")):
+            return Path(given[:i]), given[i + 1 :]
+    return Path(given), None
 
 
 def _text(names: list[str], result: Comparison, arguments: argparse.Namespace) -> str:
@@ -124,26 +137,34 @@ def _text(names: list[str], result: Comparison, arguments: argparse.Namespace) -
         worst = max(pair.difference for pair in result.pairs)
         lines.append(f"equal: {len(result.pairs)} blobs differ by {worst:.1e} of the largest value at most")
         return "\n".join(lines)
-    lines.append(f"the first that differs is {_named(result.first)}: {_values(result.first, names)}")
+    lines.append(f"the first that differs is {_named(result.first)}: {_values(result.first, result, names)}")
     lines += [f"  how: of {names[1]}, {pattern.text}" for pattern in result.patterns]
-    lines += [f"  {'why' if cause.proven else 'perhaps'}: {cause.text}" for cause in result.causes]
+    lines += [f"  {_sureness(cause)}: {cause.text}" for cause in result.causes]
     return "\n".join(lines)
+
+
+def _sureness(cause: Cause) -> str:
+    if cause.proven:
+        return "why"
+    return "the files differ" if cause.kind in ("settings", "weights") else "perhaps"
 
 
 def _row(pair: Pair, result: Comparison, tolerance: float) -> tuple[str, str, str, str]:
     mark = "" if pair.difference <= tolerance else "differs, first" if pair is result.first else "differs"
-    return _named(pair), text_of(result.shapes[pair.a]), f"{pair.difference:.1e}", mark
+    difference = f"{pair.difference:.1e}" if np.isfinite(pair.difference) else "NaN" if pair.place else "shape"
+    return _named(pair), text_of(result.shapes[0][pair.a]), difference, mark
 
 
 def _named(pair: Pair) -> str:
     return printable(pair.a if pair.a == pair.b else f"{pair.a} = {pair.b}")
 
 
-def _values(first: Pair, names: list[str]) -> str:
-    if not first.place:
-        return f"{first.difference:.1e} of the largest value"
-    place = ", ".join(map(str, first.place))
-    return f"{first.values[0]:.6g} in {names[0]} and {first.values[1]:.6g} in {names[1]} at ({place})"
+def _values(first: Pair, result: Comparison, names: list[str]) -> str:
+    if first.place:
+        told = [f"{value + 0.0:.6g}" for value in first.values]
+        return f"{told[0]} in {names[0]} and {told[1]} in {names[1]} at ({', '.join(map(str, first.place))})"
+    told = [text_of(shapes[name]) for shapes, name in zip(result.shapes, (first.a, first.b), strict=True)]
+    return f"{told[0]} in {names[0]} and {told[1]} in {names[1]}"
 
 
 def _plain(names: list[str], result: Comparison, tolerance: float) -> dict[str, Any]:
@@ -170,12 +191,11 @@ def _plain(names: list[str], result: Comparison, tolerance: float) -> dict[str, 
 
 def _plain_pair(pair: Pair, result: Comparison, tolerance: float) -> dict[str, Any]:
     """Return a row; JSON has no infinite numbers, so a difference in shape or in NaN has none."""
-    finite = pair.difference < float("inf")
     return {
         "a": pair.a,
         "b": pair.b,
         "by": pair.by,
-        "shape": list(result.shapes[pair.a]),
-        "difference": pair.difference if finite else None,
+        "shapes": [list(result.shapes[0][pair.a]), list(result.shapes[1][pair.b])],
+        "difference": pair.difference if np.isfinite(pair.difference) else None,
         "equal": pair.difference <= tolerance,
     }

@@ -146,8 +146,12 @@ def _files(sides: tuple[Side, Side], one: Cut, other: Cut) -> Iterator[Cause]:
             continue
         a, b = (_settings(item) for item in (layer, twin))
         if a != b:
-            texts = [" ".join(sorted(x - y)) or "nothing of it" for x, y in ((a, b), (b, a))]
-            text = f"{quoted(layer.node.name)} says {texts[0]} in {names[0]}, {texts[1]} in {names[1]}"
+            texts = [
+                f"{', '.join(sorted(lines))} in {name}"
+                for lines, name in zip((a - b, b - a), names, strict=True)
+                if lines
+            ]
+            text = f"{quoted(layer.node.name)} has {' and '.join(texts)}{'' if len(texts) == 2 else ' alone'}"
             yield Cause("settings", text, proven=False)
         yield from _weights(layer, twin, names)
     for name in theirs:

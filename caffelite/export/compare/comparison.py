@@ -10,6 +10,7 @@ from caffelite.export.compare.causes import Cause, Difference, causes
 from caffelite.export.compare.matching import TOLERANCE, Pair, match, squeezed
 from caffelite.export.compare.patterns import Pattern, patterns
 from caffelite.export.compare.sides import Blobs, Side
+from caffelite.words import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,8 @@ class Comparison:
     ----------
     pairs : list of Pair
         The blobs that both sides have.
-    shapes : dict of str to tuple of int
-        Of the first side's blobs.
+    shapes : (dict of str to tuple of int, dict of str to tuple of int)
+        Of the blobs of each side.
     alone : (list of str, list of str)
         Blobs that only one side has.
     first : Pair or None
@@ -33,7 +34,7 @@ class Comparison:
     """
 
     pairs: list[Pair]
-    shapes: dict[str, tuple[int, ...]]
+    shapes: tuple[dict[str, Shape], dict[str, Shape]]
     alone: tuple[list[str], list[str]]
     first: Pair | None
     patterns: list[Pattern]
@@ -72,7 +73,7 @@ def compare(
         raise DataError(f"{first} and {last} have no blob in common but inputs: no name, and no order of shapes")
     matched = {pair.a for pair in pairs}, {pair.b for pair in pairs}
     alone = [name for name in a if name not in matched[0]], [name for name in b if name not in matched[1]]
-    shapes = {name: values.shape for name, values in a.items()}
+    shapes = {name: x.shape for name, x in a.items()}, {name: x.shape for name, x in b.items()}
     number = next((i for i, pair in enumerate(pairs) if pair.difference > tolerance), None)
     if number is None:
         return Comparison(pairs, shapes, alone, None, [], [])

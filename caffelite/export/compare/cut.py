@@ -69,9 +69,9 @@ class Cut:
         """
         message = NetParameter()
         for name, values in self.inputs.items():
-            layer = message.layer.add(name=name, type="Input")
-            layer.top.append(name)
-            layer.input_param.shape.add(dim=values.shape)
+            source = message.layer.add(name=name, type="Input")
+            source.top.append(name)
+            source.input_param.shape.add(dim=values.shape)
         for item in self.layers:
             message.layer.add().CopyFrom(item.param)
         document = net_from_message(message, "the layers that differ")

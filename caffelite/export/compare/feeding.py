@@ -39,6 +39,11 @@ def feed(sides: Sequence[Side], file: Path | None, shapes: Mapping[str, Shape], 
             raise DataError(f"nothing is run here, so nothing reads {file}: give a net or an ONNX model as a side")
         return [{} for _ in sides]
     names = _names(models)
+    known = {name for side in models for name in side.inputs}
+    for name in shapes:
+        if name not in known:
+            hint = did_you_mean(name, known, f"the inputs are {', '.join(map(quoted, sorted(known)))}")
+            raise DataError(f"a shape is given for {quoted(name)}, which neither side reads{hint}")
     saved = [side for side in sides if isinstance(side, SavedSide)]
     first = models[0]
     if file is not None:

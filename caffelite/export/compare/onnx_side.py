@@ -54,13 +54,14 @@ class OnnxSide:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
     def draw(self, shapes: Mapping[str, Shape], rng: np.random.Generator) -> Blobs:
-        drawn = {}
+        drawn: Blobs = {}
         for name, dtype in self._types.items():
             if dtype.kind == "f":
-                drawn[name] = rng.standard_normal(shapes[name])
+                drawn[name] = rng.standard_normal(shapes[name], np.float32)
             else:
-                drawn[name] = rng.integers(256 if dtype == np.uint8 else 2, size=shapes[name])
-        return {name: values.astype(np.float32) for name, values in drawn.items()}
+                whole = rng.integers(256 if dtype == np.uint8 else 2, size=shapes[name])
+                drawn[name] = whole.astype(np.float32)
+        return drawn
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Blobs:
         for name, shape in self.inputs.items():

@@ -52,8 +52,11 @@ def patterns(a: np.ndarray, b: np.ndarray, tolerance: float) -> list[Pattern]:
         places = np.abs(a - b) > tolerance * max(largest(a), largest(b))
     rules = (_permuted_channels, _scale, _offset, _by_channel)
     told = next((pattern for rule in rules for pattern in rule(a, b, close)), None)
-    told_of = [*([told] if told else []), *axes, *_where(places)]
-    return told_of or [Pattern("everywhere", f"{int(places.sum())} of {a.size} values differ, in no order known here")]
+    if a.size == 1:
+        return [Pattern("everywhere", f"it is {b.item():.6g} in place of {a.item():.6g}")]
+    return [*([told] if told else []), *axes, *_where(places)] or [
+        Pattern("everywhere", f"{int(places.sum())} of {a.size} values differ, without a pattern that is known here")
+    ]
 
 
 def _axes(a: np.ndarray, b: np.ndarray, close: _Close) -> Iterator[Pattern]:
@@ -148,7 +151,7 @@ def _where(places: np.ndarray) -> Iterator[Pattern]:
             if hit.size < places.shape[axis]:
                 yield Pattern(f"{word}s", f"it differs in {_numbers(hit, word)} of {places.shape[axis]} alone")
     if places.ndim == 4:
-        yield from _border(places.any(axis=(0, 1)))
+        yield from _border(np.asarray(places.any(axis=(0, 1))))
 
 
 def _numbers(hit: np.ndarray, word: str) -> str:

@@ -30,8 +30,10 @@ class Side(Protocol):
     """
 
     name: str
-    inputs: Mapping[str, Shape]
     reshapes: bool
+
+    @property
+    def inputs(self) -> Mapping[str, Shape]: ...
 
     def draw(self, shapes: Mapping[str, Shape], rng: np.random.Generator) -> Blobs:
         """Return random inputs that it can make sense of."""
