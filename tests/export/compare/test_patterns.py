@@ -70,6 +70,18 @@ def test_a_guess_with_something_equal_behind_it_is_none():
     assert names({"conv": A, "relu": A * 3}, {"a": A, "b": A * 4}) == [("conv", "a", "order"), ("relu", "b", "order")]
 
 
+def test_what_is_nearly_equal_is_the_same_blob_whatever_is_behind_it():
+    a = {"conv": A, "bn": A[:, ::-1] * 1.01, "prob": A[:, :1]}
+    b = {"first": A * 2, "x": A, "y": A[:, ::-1], "z": A[:, :1]}
+    assert names(a, b) == [("conv", "x", "order"), ("bn", "y", "order"), ("prob", "z", "order")]
+
+
+def test_as_many_maps_on_both_sides_are_in_order_where_sizes_differ():
+    a = {"data": A, "pool1": A[:, :, :5, :5], "pool2": A[:, :, :3, :3]}
+    b = {"data": A, "x": 2 * A[:, :, :3, :3], "y": 2 * A[:, :, :2, :2]}
+    assert names(a, b)[1:] == [("pool1", "x", "order"), ("pool2", "y", "order")]
+
+
 def test_a_difference_is_by_the_largest_value():
     (pair,) = match({"x": A}, {"x": but((1, 2, 3, 4), 0.5)})
     largest = max(np.abs(A).max(), abs(A[1, 2, 3, 4] + 0.5))
