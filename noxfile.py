@@ -15,7 +15,13 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 #: The lower bounds of setup.cfg.
 OLDEST = ["numpy==1.26.0", "protobuf==5.26.1", "numba==0.61.0", "lmdb==1.4.1"]
 #: What scripts import.
-CAFFE_CHECK = "import caffe, caffe._caffe; from caffe.pycaffe import Net; assert caffe.Net is Net"
+CAFFE_CHECK = """
+import caffe.io, caffe.draw
+from caffe import layers as L
+from caffe.proto import caffe_pb2
+from caffe.pycaffe import Net
+assert caffe.Net is Net and L.ReLU and caffe_pb2.NetParameter
+"""
 
 
 def install(session: nox.Session, *packages: str) -> None:

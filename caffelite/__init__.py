@@ -1,8 +1,8 @@
 """caffelite: Caffe's files train, test, convert and draw.
 
-The names here are pycaffe's, so that ``import caffelite as caffe`` is what a script needs, and PyTorch's for the
-number of threads; each is loaded when it is first used. Those of Caffe's that are rooms of this package (``layers``,
-``net``, ``draw``) are in the package ``caffe`` only.
+The names here are pycaffe's, so that ``import caffelite as caffe`` is what a script needs, PyTorch's for the number of
+threads, and ``write_lmdb``; each is loaded when it is first used. Those of Caffe's that are rooms of this package,
+``layers`` and ``draw``, are in the package ``caffe`` only.
 """
 
 from importlib import import_module
@@ -16,11 +16,10 @@ __version__ = "0.1.0"
 _CONTENTS = {
     "net": ["Net"],
     "blob": ["Blob"],
-    "classifier": ["Classifier"],
-    "detector": ["Detector"],
     "layer": ["Layer"],
     "solver": ["get_solver", *(f"{rule}Solver" for rule in SOLVER_TYPES)],
     "package": ["as_caffe"],
+    "caffe": ["io", "proto", "Classifier", "Detector", "NetSpec", "params", "to_proto"],
     "timer": ["Timer"],
     "log": ["init_log", "log"],
     "processes": [
@@ -46,6 +45,7 @@ _CONTENTS = {
     ],
 }
 _MODULES = {name: f"caffelite.pycaffe.{module}" for module, names in _CONTENTS.items() for name in names}
+_MODULES["write_lmdb"] = "caffelite.imagesets.pairs"
 
 __all__ = ["Error", "__version__", *_MODULES]
 

@@ -53,6 +53,10 @@ class DivergenceError(Error):
     """A value of a run is not finite; names the first layer and blob, and where the last finite state is."""
 
 
+class ScriptError(Error):
+    """A script or a notebook cannot be read."""
+
+
 class MissingExtraError(Error):
     """An optional package or program is needed; the message says what to install."""
 

@@ -44,8 +44,11 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     ------
     OSError
         It cannot be written. The error names ``path``; where the disk is full, it tells how much had been written.
+        A device or a pipe is refused, a link to one too: a file would take its place.
     """
     target = Path(path)
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise OSError(errno.EINVAL, "it is a device or a pipe, and a file would take its place", str(target))
     try:
         with scratch_folder(target.parent, target.name) as scratch:
             made = scratch / target.name

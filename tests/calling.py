@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from caffelite.data.database import write_database
+from caffelite.data.writing import write_database
 from caffelite.net import Net
 from caffelite.schema.messages import Datum
 from caffelite.schema.text import net_from_text

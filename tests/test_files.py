@@ -117,6 +117,16 @@ def test_a_folder_in_the_place_of_a_file_is_told(tmp_path):
     assert raised.value.filename == str(tmp_path / "a")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with a name")
+def test_a_pipe_is_no_file_to_be_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match="a device or a pipe"), atomic_write(tmp_path / name):
+            raise AssertionError("nothing is written")
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
+
+
 def test_what_a_killed_run_left_is_removed(tmp_path, living):
     process, scratch = living
     write(tmp_path / "a", "one")

@@ -4,13 +4,14 @@ import argparse
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caffelite.cli.terminal import say
 from caffelite.errors import Error
-from caffelite.gpu.choice import Gpu, gpu_or_reason
-from caffelite.net import machine
 from caffelite.words import Shape
+
+if TYPE_CHECKING:
+    from caffelite.gpu.choice import Gpu
 
 
 class UsageError(Error):
@@ -54,6 +55,9 @@ class _ChooseThreads(argparse.Action):
     """Sets the number of threads where the command line is read, so that no command can forget to."""
 
     def __call__(self, *given: Any) -> None:
+        # Commands that run no net need not wait for what nets are made of.
+        from caffelite.net import machine
+
         text = given[2]
         try:
             machine.choose_threads(int(text) if text.isdecimal() else text, "--threads")
@@ -212,7 +216,7 @@ def the_file(given: Sequence[str | None], described: str) -> Path:
     return Path(files[0])
 
 
-def the_gpu(arguments: argparse.Namespace) -> Gpu | None:
+def the_gpu(arguments: argparse.Namespace) -> "Gpu | None":
     """Return the GPU that was asked for; where it cannot be used, tell why.
 
     Raises
@@ -222,6 +226,8 @@ def the_gpu(arguments: argparse.Namespace) -> Gpu | None:
     """
     if arguments.gpu is None:
         return None
+    from caffelite.gpu.choice import gpu_or_reason
+
     gpu, reason = gpu_or_reason(arguments.gpu)
     if gpu is None:
         say(f"--gpu {arguments.gpu}: {reason}; it runs on the CPU")

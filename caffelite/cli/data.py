@@ -1,6 +1,6 @@
 """Get CIFAR-10 or MNIST ready for the example nets: the databases and the mean file that they name, made from
 the original files, which are downloaded if they are not at hand. Where they cannot be had, a built-in set of
-drawn images takes their place."""
+drawn images takes their place. "caffelite data import" makes databases of images of one's own."""
 
 import argparse
 from pathlib import Path
@@ -8,10 +8,14 @@ from pathlib import Path
 from caffelite.cli.terminal import say, status
 from caffelite.datasets.prepare import DATA_FOLDER, prepare
 
+#: Each is a module ``data_COMMAND`` of this package; all other words are data sets, for the functions here.
+COMMANDS = {"import": "write an LMDB from a folder, a list, a table or arrays"}
+
 EXAMPLES = """examples:
   caffelite data cifar10
   caffelite data mnist --from ~/Downloads/mnist
   caffelite data cifar10 mnist --to /srv/data
+  caffelite data import flowers/ flowers.lmdb
 
 Originals are looked for in the folder given with --from, else in that of $CAFFELITE_DATA, else among earlier
 downloads, and else downloaded. "train", "test" and "time" do this by themselves where data is missing.

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Find the GPUs and count the threads, and print what they are."""
     threads = machine.thread_count()
     answer = {**query(arguments.gpu), "threads": threads.number, "threads_reason": threads.reason}
-    print(json.dumps(answer) if arguments.json else f"{_told(answer)}\nCPU: {threads}")
+    print(json.dumps(answer) if arguments.json else f"{told(answer)}\nCPU: {threads}")
     return 0
 
 
@@ -67,7 +67,8 @@ def _one(number: int) -> dict[str, Any]:
         return {"number": number, "usable": False, "reason": str(error)}
 
 
-def _told(answer: dict[str, Any]) -> str:
+def told(answer: dict[str, Any]) -> str:
+    """Return in lines what :func:`query` has found."""
     if not answer["gpus"]:
         return f"No GPU is used: {answer['reason']}; everything runs on the CPU."
     return "\n".join(_lines(gpu) for gpu in answer["gpus"])

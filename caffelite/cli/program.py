@@ -5,7 +5,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
@@ -16,25 +16,51 @@ from caffelite.cli.streams import steady_streams
 from caffelite.errors import Error
 from caffelite.words import did_you_mean
 
-#: Each is a module of this package with ``EXAMPLES``, ``add_arguments(parser)`` and ``run(arguments)``, or with
+#: Each command is a module of this package with ``EXAMPLES``, ``add_arguments(parser)`` and ``run(arguments)``, or with
 #: ``COMMANDS`` of its own, whose modules are named ``GROUP_COMMAND``; only the one that is asked for is imported.
-COMMANDS = {
-    "train": "train a net",
-    "test": "measure a trained net on its test set",
-    "time": "measure how long each layer takes",
-    "bn": "check, show, recalibrate or fold the batch normalization of a net",
-    "experiment": "see what batch normalization does, on nets that are trained for it",
-    "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
-    "inspect": "say what a file is and what it holds",
-    "summary": "show the layers of a net: shapes, parameters, multiply-adds",
-    "convert": "write a trained net for other programs: ONNX",
-    "compare": "hold two nets, ONNX models or saved blobs against each other: where they differ, and why",
-    "data": "get CIFAR-10 or MNIST ready for the example nets",
-    "device_query": "tell which GPUs there are and whether they are used, and how many threads",
+GROUPS = {
+    "train and measure": {
+        "train": "train a net",
+        "test": "measure a trained net on its test set",
+        "time": "measure how long each layer takes",
+        "device_query": "tell which GPUs there are and whether they are used, and how many threads",
+    },
+    "batch normalization": {
+        "bn": "check, show, recalibrate or fold the batch normalization of a net",
+        "experiment": "see what batch normalization does, on nets that are trained for it",
+    },
+    "nets, data and scripts": {
+        "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
+        "inspect": "say what a file is and what it holds",
+        "summary": "show the layers of a net: shapes, parameters, multiply-adds",
+        "convert": "write a trained net for other programs: ONNX",
+        "compare": "find where two nets, ONNX models or saved blobs differ, how, and why",
+        "run": "run a script that imports caffe, in Python 2 too",
+        "data": "get CIFAR-10 or MNIST ready for the example nets; import images of one's own",
+        "convert_db": "copy a LevelDB into an LMDB",
+    },
+    "Caffe's programs": {
+        "caffe": "train, test, time and device_query with Caffe's options, log and exit codes",
+        "convert_imageset": "write the LMDB of images that a list names",
+        "compute_image_mean": "write the mean image of a database",
+        "extract_features": "write blobs of a trained net into databases",
+        "convert_mnist_data": "make a database of MNIST's files",
+        "convert_cifar_data": "make the databases of CIFAR-10's files",
+        "convert_mnist_siamese_data": "make a database of pairs of MNIST's images",
+        "upgrade_net_proto_text": "bring an old net to the present form",
+        "upgrade_net_proto_binary": "bring old weights to the present form",
+        "upgrade_solver_proto_text": "bring an old solver to the present form",
+    },
 }
+COMMANDS = {name: text for commands in GROUPS.values() for name, text in commands.items()}
+#: These are run as well by a program, or a link to one, that has such a name.
+PROGRAMS = GROUPS["Caffe's programs"]
 
 #: What asks for help.
 _HELP = ("-h", "--help", "-help", "help")
+
+#: What gflags takes for a switch.
+_ON, _OFF = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
 _OVERVIEW = """usage: caffelite COMMAND …
 
@@ -48,7 +74,7 @@ examples:
   caffelite train -solver models/lenet_solver.prototxt
 
 "caffelite COMMAND --help" or "caffelite help COMMAND" tells more of each; "caffelite --version" is the version.
-Caffe's own spellings of options (-solver x, --solver=x) work everywhere.
+Caffe's own spellings of options (-solver x, --solver=x, -noshuffle) work everywhere.
 """
 
 
@@ -71,14 +97,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code: 0; 1 for an error, which one line on standard error tells, and where that or standard output
         could not be written; 2 for a command line that cannot be understood; 130 where the user ended it, 143 where
-        SIGTERM did.
+        SIGTERM did. What a script that is run raises is not caught.
     """
     with steady_streams() as lost, _plain_warnings(), ending_signals() as came:
         try:
-            code = _run(list(sys.argv[1:] if argv is None else argv))
+            code: int | Callable[[], int] = _run(list(sys.argv[1:] if argv is None else argv))
         except BaseException as error:
             code = _failed(error, came)
-    return code or int(bool(lost))
+    return code() if callable(code) else code or int(bool(lost))
 
 
 def _failed(error: BaseException, came: Sequence[int]) -> int:
@@ -106,10 +132,13 @@ def _failed(error: BaseException, came: Sequence[int]) -> int:
     raise error
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str]) -> int | Callable[[], int]:
+    """Run a command; return its exit code, or what is still to be run when the process is Python's own again."""
     argv = _help_last(argv)
     if not argv or argv[0] in _HELP:
-        print(_OVERVIEW.format(commands=_listed(COMMANDS)), end="")
+        width = max(map(len, COMMANDS))
+        groups = [f"{title}:\n{_listed(commands, width)}" for title, commands in GROUPS.items()]
+        print(_OVERVIEW.format(commands="\n\n".join(groups)), end="")
         return 0 if argv else 2
     if argv[0] in ("-V", "--version", "-version"):
         print(f"caffelite {__version__}")
@@ -117,10 +146,17 @@ def _run(argv: list[str]) -> int:
     name = _chosen(argv, COMMANDS, 'command "')
     command = import_module(f"caffelite.cli.{name}")
     prog = f"caffelite {name}"
-    if hasattr(command, "COMMANDS"):
+    first = next(iter(_help_last(argv)), "")
+    # One with a "run" of its own takes what is none of its commands.
+    if hasattr(command, "COMMANDS") and (first in command.COMMANDS or not hasattr(command, "run")):
         argv = _help_last(argv)
         if not argv or argv[0] in _HELP:
-            told = [f"usage: {prog} COMMAND …", command.__doc__, _listed(command.COMMANDS), command.EXAMPLES.rstrip()]
+            told = [
+                f"usage: {prog} COMMAND …",
+                command.__doc__,
+                _listed(command.COMMANDS, max(map(len, command.COMMANDS))),
+                command.EXAMPLES.rstrip(),
+            ]
             print("\n\n".join(told))
             return 0 if argv else 2
         inner = _chosen(argv, command.COMMANDS, f'command "{name} ')
@@ -134,7 +170,12 @@ def _run(argv: list[str]) -> int:
         allow_abbrev=False,
     )
     command.add_arguments(parser)
-    return int(command.run(_parse(parser, gflags(argv))))
+    own = command.own_words(argv) if hasattr(command, "own_words") else len(argv)
+    arguments = _parse(parser, gflags(argv[:own]))
+    if argv[own:]:
+        arguments.arguments = argv[own:]
+    code: int | Callable[[], int] = command.run(arguments)
+    return code
 
 
 def _help_last(argv: list[str]) -> list[str]:
@@ -147,20 +188,36 @@ def _chosen(argv: list[str], commands: Mapping[str, str], what: str) -> str:
     # gflags takes options before the command too.
     at = next((i for i, word in enumerate(argv) if word in commands), 0) if argv[0].startswith("-") else 0
     name = argv.pop(at)
-    if name not in commands:
+    if name.replace("-", "_") not in commands:
         hint = did_you_mean(name, commands, f"there are {', '.join(commands)}")
         _fail(f'there is no {what}{name}"{hint}')
         raise SystemExit(2)
-    return name
+    return name.replace("-", "_")
 
 
 def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
-    arguments, rest = parser.parse_known_args(argv)
+    arguments, rest = parser.parse_known_intermixed_args(_switched(parser, argv))
     if rest:
-        options = re.findall(r"--[a-z-]+", parser.format_usage())
+        options = re.findall(r"--[a-z0-9-]+", parser.format_usage())
         hint = did_you_mean(rest[0].split("=")[0], options, write=str)
         parser.error(f"{rest[0]} is not known to {parser.prog}{hint}")
     return arguments
+
+
+def _switched(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """Return arguments with the switches that are on, from gflags' ``--noshuffle`` and ``--gray=true``."""
+    switches = set(re.findall(r"\[--([a-z-]+)\]", parser.format_usage()))
+    words: list[str] = []
+    for word in argv:
+        option, _, value = word.removeprefix("--").partition("=")
+        name = option if option in switches else option.removeprefix("no")
+        if not word.startswith("--") or name not in switches or (value and value.lower() not in _ON + _OFF):
+            words.append(word)
+            continue
+        words = [before for before in words if before != f"--{name}"]
+        if name == option and value.lower() not in _OFF:
+            words.append(f"--{name}")
+    return words
 
 
 def gflags(argv: Sequence[str]) -> list[str]:
@@ -177,14 +234,13 @@ def gflags(argv: Sequence[str]) -> list[str]:
     """
     words = []
     for word in argv:
-        option = re.fullmatch(r"--?([A-Za-z][A-Za-z_-]+)(=.*)?", word, re.DOTALL)
+        option = re.fullmatch(r"--?([A-Za-z][A-Za-z0-9_-]+)(=.*)?", word, re.DOTALL)
         words.append(f"--{option[1].replace('_', '-')}{option[2] or ''}" if option else word)
     return words
 
 
-def _listed(commands: Mapping[str, str]) -> str:
-    width = max(map(len, commands)) + 2
-    return "\n".join(f"  {name:<{width}}{text}" for name, text in commands.items())
+def _listed(commands: Mapping[str, str], width: int) -> str:
+    return "\n".join(f"  {name:<{width}}  {text}" for name, text in commands.items())
 
 
 def _fail(text: str, table: str = "") -> int:

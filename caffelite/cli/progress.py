@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -192,10 +192,10 @@ class LiveLine(Recorder):
 
 
 class TestLog(LogListener):
-    """Lines of ``caffe test``; on a terminal those of single batches are left out."""
+    """Lines of ``caffe test``."""
 
-    def __init__(self) -> None:
-        super().__init__(year=False)
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream, year=False)
 
     def on_begin(self, iterations: int) -> None:
         """The test begins."""
@@ -204,9 +204,8 @@ class TestLog(LogListener):
 
     def on_batch(self, index: int, outputs: Sequence[Output]) -> None:
         """A batch is done."""
-        if not on_terminal():
-            for output in outputs:
-                self._line("caffe.cpp:304", f"Batch {index}, {output.name} = {number(output.value)}")
+        for output in outputs:
+            self._line("caffe.cpp:304", f"Batch {index}, {output.name} = {number(output.value)}")
 
     def on_means(self, loss: float, outputs: Sequence[Output]) -> None:
         """All batches are done."""

@@ -37,9 +37,17 @@ def status(text: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress(total: int, text: str) -> Iterator[Callable[[], object]]:
+def progress(total: int, text: str, unit: str = "it") -> Iterator[Callable[[], object]]:
     """Show on a terminal how far something is: the function that is given is called after each part of it."""
-    with tqdm(total=total, desc=text, leave=False, disable=not on_terminal(), file=sys.stderr) as bar:
+    with tqdm(total=total, desc=text, unit=unit, leave=False, disable=not on_terminal(), file=sys.stderr) as bar:
+        yield bar.update
+
+
+@contextmanager
+def amount(size: int, text: str) -> Iterator[Callable[[int], object]]:
+    """Show on a terminal how many of so many bytes are done: the function that is given takes those of each part."""
+    hidden = not on_terminal()
+    with tqdm(total=size, desc=text, leave=False, disable=hidden, file=sys.stderr, unit="B", unit_scale=True) as bar:
         yield bar.update
 
 

@@ -24,7 +24,7 @@ from caffelite.cli.arguments import (
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import TestLog, compiling
 from caffelite.cli.report import accuracies, by_name, not_a_number, plain, summary
-from caffelite.cli.terminal import progress, say, status
+from caffelite.cli.terminal import on_terminal, progress, say, status
 from caffelite.gpu.choice import Gpu, cost
 from caffelite.net import Net
 from caffelite.solvers.logs import Output
@@ -140,7 +140,8 @@ def _score(net: Net, iterations: int) -> tuple[list[Output], float, str]:
 
         def on_batch(done: int, batches: int) -> None:
             nonlocal where
-            log.on_batch(done - 1, outputs_of(net))
+            if not on_terminal():
+                log.on_batch(done - 1, outputs_of(net))
             if not where and not isfinite(net.loss()):
                 where = f"batch {done}: the loss is {net.loss():g}; {explain(net)}"
             advance()

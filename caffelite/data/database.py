@@ -1,19 +1,13 @@
-"""LMDB databases of Datum records, read by their places and written as Caffe's tools do."""
+"""LMDB databases of Datum records, read by their places."""
 
-import errno
-import mmap
 import os
 import threading
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import lmdb
 import numpy as np
 
 from caffelite.data.lmdb_file import PAGE_HEADER, LmdbFile
 from caffelite.data.lmdb_index import RecordIndex
-from caffelite.files import replace, scratch_folder, written_until_full
 
 _OPEN: dict[str, "Database"] = {}
 #: Nets that read the same database share it, and each has a thread that does so.
@@ -85,6 +79,13 @@ class Database:
         first = int(address[0]) - buffer.ctypes.data
         return buffer[first : first + int(length[0])].tobytes()
 
+    def last_key(self) -> bytes:
+        """Return the largest key, when all that leads to records has been checked."""
+        with _lock:
+            self._index.extend(len(self))
+        assert self._index.last_key is not None
+        return self._index.last_key
+
     def close(self) -> None:
         """Give the database back; it is closed when all that opened it have done so."""
         with _lock:
@@ -108,80 +109,3 @@ def open_database(source: str | Path) -> Database:
             _OPEN[path] = Database(str(source))
         _OPEN[path].users += 1
         return _OPEN[path]
-
-
-def write_database(path: str | Path, records: Iterable[tuple[bytes, bytes]]) -> int:
-    """Write an LMDB as Caffe's tools do, whole or not at all.
-
-    Parameters
-    ----------
-    path : path
-        A folder; what is there is replaced.
-    records : iterable of (key, value)
-        In the order of their keys.
-
-    Returns
-    -------
-    int
-        The number of records.
-
-    Raises
-    ------
-    OSError
-        It cannot be written.
-    """
-    target = Path(path)
-    with scratch_folder(target.parent, target.name) as scratch:
-        made = scratch / target.name
-        made.mkdir()
-        try:
-            count = _fill(made, records)
-        except lmdb.Error as error:
-            cause = _cause(error, made / "data.mdb")
-            raise OSError(cause.errno, written_until_full(cause, made), str(target)) from None
-        replace(made, target)
-    return count
-
-
-def _cause(error: lmdb.Error, file: Path) -> OSError:
-    """Return why LMDB could not write to a file that is to be thrown away.
-
-    It calls a write that a full disk, a quota or a limit of file sizes has cut short an input/output error: another
-    page tells which of these it is.
-    """
-    try:
-        with open(file, "ab") as end:
-            end.write(bytes(mmap.PAGESIZE))
-    except OSError as cause:
-        return cause
-    return OSError(errno.EIO, str(error).rpartition(": ")[2])  # its words end with the system's
-
-
-def _fill(folder: Path, records: Iterable[tuple[bytes, bytes]]) -> int:
-    environment: Any = lmdb.open(str(folder), map_size=1 << 26, sync=False, metasync=False)
-    count = 0
-    try:
-        batch: list[tuple[bytes, bytes]] = []
-        for record in records:
-            batch.append(record)
-            count += 1
-            if len(batch) == 1000:
-                _put(environment, batch)
-                batch = []
-        _put(environment, batch)
-        environment.sync(True)
-    finally:
-        environment.close()
-    (folder / "lock.mdb").unlink(missing_ok=True)
-    return count
-
-
-def _put(environment: Any, batch: list[tuple[bytes, bytes]]) -> None:
-    while True:
-        try:
-            with environment.begin(write=True) as transaction:
-                for key, value in batch:
-                    transaction.put(key, value, append=True)
-            return
-        except lmdb.MapFullError:
-            environment.set_mapsize(environment.info()["map_size"] * 2)

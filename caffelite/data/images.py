@@ -10,18 +10,22 @@ from typing import Any
 import numpy as np
 
 from caffelite.data.draws import draws
+from caffelite.data.pillow_pixels import pillow_planes
 from caffelite.data.transform import Transformer
 from caffelite.errors import DataError, MissingExtraError
 from caffelite.kernels.engine import arrays
 from caffelite.schema.messages import ImageDataParameter, TransformationParameter
 from caffelite.words import Shape, quoted
 
-_LARGEST_LABEL = (1 << 31) - 1
-#: OpenCV's weights are whole numbers of 1/2048.
-_ONE = 2048
+#: Pillow's names of what has no colour.
+GREY_MODES = ("L", "1", "I;16", "I")
+#: Caffe keeps labels in 32 bits.
+LARGEST_LABEL = (1 << 31) - 1
 
 
-def decode_image(source: bytes | str | Path, what: str, color: bool | None = None) -> np.ndarray:
+def decode_image(
+    source: bytes | str | Path, what: str, color: bool | None = None, size: tuple[int, int] | None = None
+) -> np.ndarray:
     """Return an encoded image or an image file as channels x height x width, uint8: blue, green, red, or grey.
 
     Parameters
@@ -31,6 +35,8 @@ def decode_image(source: bytes | str | Path, what: str, color: bool | None = Non
         What it is called in errors.
     color : bool, optional
         Wanted in colour or grey; by default as it is.
+    size : (int, int), optional
+        Height and width that it is resized to; by default those that it has.
 
     Raises
     ------
@@ -40,11 +46,10 @@ def decode_image(source: bytes | str | Path, what: str, color: bool | None = Non
         Pillow is not installed.
     """
     with opened_image(source, what) as image:
-        colored = color if color is not None else image.mode not in ("L", "1", "I;16", "I")
+        colored = color if color is not None else image.mode not in GREY_MODES
         if not colored:
             image.draft("L", image.size)  # JPEG: the grey that is in the file
-        pixels = np.asarray(image.convert("RGB" if colored else "L"))
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))
+        return pillow_planes(image, colored, size)
 
 
 @contextmanager
@@ -68,35 +73,24 @@ def opened_image(source: bytes | str | Path, what: str) -> Iterator[Any]:
         raise DataError(f"{what} is not an image that can be decoded: {reason}") from None
 
 
-def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return an image (channels x height x width, uint8) in another size, by OpenCV's ``INTER_LINEAR``.
+def lines_of(source: str | Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a list of images that have something in them, with their numbers.
 
-    Each pixel is a mean of four, in whole numbers as OpenCV computes it; where an image is made much smaller, most
-    of its pixels have no part in that.
+    Raises
+    ------
+    DataError
+        The list is missing or empty.
     """
-    if image.shape[1:] == (height, width):
-        return image
-    left, right, across = _neighbours(image.shape[2], width, True)
-    upper, lower, down = _neighbours(image.shape[1], height, False)
-    pixels = image.astype(np.int32)
-    rows = (pixels[:, :, left] * across[0] + pixels[:, :, right] * across[1]) >> 4
-    first, second = rows[:, upper] * down[0][:, None] >> 16, rows[:, lower] * down[1][:, None] >> 16
-    return ((first + second + 2) >> 2).astype(np.uint8)
+    try:
+        lines = Path(source).read_text("utf-8", "surrogateescape").splitlines()
+    except OSError as error:
+        raise DataError(f"the list of images {quoted(str(source))} cannot be read: {error.strerror}") from None
+    if not any(line.strip() for line in lines):
+        raise DataError(f"the list of images {quoted(str(source))} is empty")
+    yield from ((number, line.strip()) for number, line in enumerate(lines, 1) if line.strip())
 
 
-@lru_cache(64)
-def _neighbours(old: int, new: int, columns: bool) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Return for each new pixel the two old ones between which it lies, and their weights."""
-    place = ((np.arange(new) + 0.5) * (old / new) - 0.5).astype(np.float32)
-    first = np.floor(place).astype(np.int64)
-    part = place - first.astype(np.float32)
-    if columns:  # beyond the edge OpenCV has one neighbour in a row, and twice the same one in a column
-        part[(first < 0) | (first >= old - 1)] = 0
-    weights = [np.rint(w * np.float32(_ONE)).astype(np.int32) for w in (np.float32(1) - part, part)]
-    return np.clip(first, 0, old - 1), np.clip(first + 1, 0, old - 1), (weights[0], weights[1])
-
-
-def read_list(source: str) -> list[tuple[str, int, int]]:
+def read_list(source: str | Path) -> list[tuple[str, int, int]]:
     """Return paths, labels and line numbers of a list of images, a line each: the path, a space, the label.
 
     No error has words of the list in it: a net from elsewhere can name a file that is not to be shown.
@@ -106,23 +100,15 @@ def read_list(source: str) -> list[tuple[str, int, int]]:
     DataError
         The list is missing or empty, or a line is not like that.
     """
-    try:
-        lines = Path(source).read_text("utf-8", "surrogateescape").splitlines()
-    except OSError as error:
-        raise DataError(f"the list of images {quoted(source)} cannot be read: {error.strerror}") from None
     items = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        path, _, label = line.strip().replace("\t", " ").rpartition(" ")
+    for number, line in lines_of(source):
+        path, _, label = line.replace("\t", " ").rpartition(" ")
         try:
             items.append((path.rstrip(), int(label), number))
         except ValueError:
             path = ""
-        if not path or abs(items[-1][1]) > _LARGEST_LABEL:
+        if not path or abs(items[-1][1]) > LARGEST_LABEL:
             raise DataError(f"{source}:{number}: the line is not the path of an image, a space and its label")
-    if not items:
-        raise DataError(f"the list of images {quoted(source)} is empty")
     return items
 
 
@@ -167,10 +153,9 @@ class ImageStream:
         epoch, number = divmod(position, self.epoch_size)
         path, label, line = self._items[self._order(epoch)[number] if self.settings.shuffle else number]
         what = f"{self.settings.source}:{line}: the image"
-        image = decode_image(self.settings.root_folder + path, what, self.settings.is_color)
-        if self.settings.new_height:
-            image = resize(image, self.settings.new_height, self.settings.new_width)
-        return image, label, what
+        settings = self.settings
+        size = (settings.new_height, settings.new_width) if settings.new_height else None
+        return decode_image(settings.root_folder + path, what, settings.is_color, size), label, what
 
     @property
     def batch_shape(self) -> Shape:

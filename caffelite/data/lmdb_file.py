@@ -220,7 +220,7 @@ def _data_file(path: str) -> Path:
         file = folder
     elif any(name.startswith("MANIFEST") for name in os.listdir(folder)):
         raise DataError(
-            f"{path}: this is a LevelDB; convert it to LMDB (convert_imageset -backend lmdb), which is what is read"
+            f'{path}: this is a LevelDB; "caffelite convert_db {path} NEW" copies it into an LMDB, which can be read'
         )
     else:
         file = folder / "data.mdb"

@@ -59,6 +59,8 @@ class RecordIndex:
         In the file, in bytes.
     known : int
         How many of them have been found.
+    last_key : bytes or None
+        The largest key of these.
 
     Raises
     ------
@@ -74,7 +76,7 @@ class RecordIndex:
         self.known = 0
         #: Pages that are still to be visited, with the levels from them to the records; the smallest keys come last.
         self._ahead = [(snapshot.depth, np.array([snapshot.root], np.uint64))]
-        self._last_key: bytes | None = None
+        self.last_key: bytes | None = None
         self._buffer = np.empty(0, np.uint8)
         if file.size < (snapshot.last_page + 1) * snapshot.page_size:
             # Pages at the end that hold nothing may never have been written; whether others are missing is asked now,
@@ -105,7 +107,7 @@ class RecordIndex:
             if not ahead:
                 self._check_apart()
             # Ctrl-C before this line leaves all as it was.
-            self._ahead, self._last_key, self.known = ahead, last_key, known
+            self._ahead, self.last_key, self.known = ahead, last_key, known
 
     def check_overflow(self, data: np.ndarray, places: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> None:
         """See to it that large records stand behind headers of overflow pages.
@@ -164,7 +166,7 @@ class RecordIndex:
                 raise file.cut_off(whole)
         data = nodes.data.tobytes()
         keys = [data[i:j] for i, j in zip(keys_start.tolist(), keys_end.tolist(), strict=True)]
-        before = [] if self._last_key is None else [self._last_key]
+        before = [] if self.last_key is None else [self.last_key]
         if any(one >= other for one, other in pairwise(before + keys)):
             raise file.damaged(f"its keys are not in order, at page {numbers[0]} or behind it")
         return offsets, nodes.low, keys[-1]

@@ -9,7 +9,8 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 
 from caffelite.data.draws import below
-from caffelite.data.images import ItemBatches, decode_image, resize
+from caffelite.data.images import ItemBatches, decode_image
+from caffelite.data.resizing import resize
 from caffelite.data.transform import read_mean
 from caffelite.errors import DataError
 from caffelite.schema.messages import TransformationParameter, WindowDataParameter

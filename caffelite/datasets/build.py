@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from caffelite.data.database import write_database
+from caffelite.data.writing import write_database
 from caffelite.datasets.originals import Chunk
 from caffelite.schema.blobs import write_blob
 from caffelite.schema.messages import Datum

@@ -20,6 +20,9 @@ from caffelite.errors import DataError
 
 TRAIN_LMDB, TEST_LMDB, MEAN_FILE = "cifar10_train_lmdb", "cifar10_test_lmdb", "cifar10_mean.binaryproto"
 
+#: Length of the keys.
+KEY_DIGITS = 5
+
 _PARTS = [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]
 _FOLDERS = ("cifar-10", "cifar10", "CIFAR-10", "CIFAR10", "cifar-10-batches-bin", "cifar-10-batches-py")
 _ENDINGS = ("tar.gz", "tgz", "tar.xz", "tar")
@@ -116,8 +119,8 @@ def _read_pickled(file: Path) -> Iterator[Chunk]:
 
 def build(splits: Splits, folder: Path) -> tuple[int, int]:
     """Write both databases and the mean of the training images; return the numbers of images."""
-    train = write_images(folder / TRAIN_LMDB, splits.train(), 5, folder / MEAN_FILE)
-    return train, write_images(folder / TEST_LMDB, splits.test(), 5)
+    train = write_images(folder / TRAIN_LMDB, splits.train(), KEY_DIGITS, folder / MEAN_FILE)
+    return train, write_images(folder / TEST_LMDB, splits.test(), KEY_DIGITS)
 
 
 CIFAR10 = DataSet(

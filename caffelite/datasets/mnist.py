@@ -6,7 +6,7 @@ databases are those of Caffe's ``convert_mnist_data`` and ``convert_mnist_siames
 drawn at random, as two channels, and its label is 1 if they show the same digit, else 0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,16 @@ from caffelite.errors import DataError
 TRAIN_LMDB, TEST_LMDB = "mnist_train_lmdb", "mnist_test_lmdb"
 SIAMESE_TRAIN_LMDB, SIAMESE_TEST_LMDB = "mnist_siamese_train_lmdb", "mnist_siamese_test_lmdb"
 
+#: Length of the keys.
+KEY_DIGITS = 8
+
 _NAMES = [
     *("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     *("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 ]
 _FOLDERS = ("mnist", "MNIST", "raw")
-_PAIR_SEED = 1701
+#: What the pairs are drawn with where nothing else is asked for. (Caffe takes the clock.)
+PAIR_SEED = 1701
 _LARGEST_IMAGE = 1 << 20
 
 _HOSTS = (
@@ -65,10 +69,17 @@ def find(root: Path, scratch: Path) -> Splits | None:
 
 
 def _splits(files: list[Path]) -> Splits:
-    return Splits(lambda: _read(*files[:2]), lambda: _read(*files[2:]))
+    return Splits(lambda: read(*files[:2]), lambda: read(*files[2:]))
 
 
-def _read(images: Path, labels: Path) -> Iterator[Chunk]:
+def read(images: Path, labels: Path) -> Iterator[Chunk]:
+    """Yield the images and labels of two IDX files, compressed or not.
+
+    Raises
+    ------
+    DataError
+        One of them cannot be read, is no IDX file, or has not what it announces.
+    """
     with opened(images) as pixels, opened(labels) as digits:
         count, height, width = _header(pixels.read(16), 3, images)
         if _header(digits.read(8), 1, labels) != [count]:
@@ -87,7 +98,7 @@ def _header(content: bytes, axes: int, file: Path) -> list[int]:
     return numbers[1:]
 
 
-def pairs(images: np.ndarray, labels: np.ndarray, seed: int = _PAIR_SEED) -> Iterator[Chunk]:
+def pairs(images: np.ndarray, labels: np.ndarray, seed: int = PAIR_SEED) -> Iterator[Chunk]:
     """Yield as many random pairs as there are images: (n, 2, H, W), and 1 where the labels are equal.
 
     Parameters
@@ -102,6 +113,12 @@ def pairs(images: np.ndarray, labels: np.ndarray, seed: int = _PAIR_SEED) -> Ite
         yield images[drawn, 0], same.astype(np.uint8)
 
 
+def joined(chunks: Iterable[Chunk]) -> Chunk:
+    """Return all images and labels."""
+    images, labels = (np.concatenate(arrays) for arrays in zip(*chunks, strict=True))
+    return images, labels
+
+
 def build(splits: Splits, folder: Path) -> tuple[int, int]:
     """Write the four databases; return the numbers of images."""
     counts = []
@@ -110,10 +127,8 @@ def build(splits: Splits, folder: Path) -> tuple[int, int]:
         (splits.test(), TEST_LMDB, SIAMESE_TEST_LMDB),
     ):
         parts = list(chunks)
-        counts.append(write_images(folder / single, parts, 8))
-        images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        del parts
-        write_images(folder / paired, pairs(images, labels), 8)
+        counts.append(write_images(folder / single, parts, KEY_DIGITS))
+        write_images(folder / paired, pairs(*joined(parts)), KEY_DIGITS)
     return counts[0], counts[1]
 
 

@@ -208,6 +208,11 @@ class Memory:
 
     # Shapes that change.
 
+    def holds(self, version: Version) -> bool:
+        """Whether a version has as much memory as its shape takes: one that shares it may have been resized since."""
+        size = count(version.shape)
+        return all(table[version].size == size for table in (self.values, self.gradients) if version in table)
+
     def resize(self, version: Version) -> set[Node]:
         """Fit memory to the shape that a version has now; return the layers bound to what it replaces."""
         bound: set[Node] = set()

@@ -18,7 +18,7 @@ from caffelite.net.fusion import Unit, units_of
 from caffelite.net.graph import Graph, Version
 from caffelite.net.memory import Memory
 from caffelite.net.parameters import check_parameters
-from caffelite.words import Shape
+from caffelite.words import Shape, quoted
 
 
 class Plan:
@@ -90,6 +90,14 @@ class Plan:
         """Ask the layers of a unit for their shapes and bind them anew, where what they are bound to has changed."""
         if self._graph.stale.isdisjoint(unit.nodes):
             return
+        for j, version in enumerate(unit.bottoms):
+            if not self._memory.holds(version):
+                unit.first.layer.error(
+                    f"bottom {quoted(version.name)} has the memory of a blob that was given another shape; run layer "
+                    f"{quoted(version.producer.name)}, which makes it, first",
+                    "bottom",
+                    j,
+                )
         for node in unit.nodes:
             shapes = node.layer.shapes(*[version.shape for version in node.bottoms])
             check_parameters(node)

@@ -1,6 +1,7 @@
 """What ``import caffe`` gives: the names of Caffe's Python package."""
 
 from caffelite.errors import Error
+from caffelite.pycaffe import io, proto
 from caffelite.pycaffe._caffe import (
     NCCL,
     AdaDeltaSolver,
@@ -60,10 +61,12 @@ __all__ = [
     "get_solver",
     "has_nccl",
     "init_log",
+    "io",
     "layer_type_list",
     "layers",
     "log",
     "params",
+    "proto",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",

@@ -9,14 +9,15 @@ from caffelite.draw.boxes import PHASES, build, in_phase
 from caffelite.draw.diagram import picture
 from caffelite.errors import Error, MissingExtraError, NetError
 from caffelite.files import atomic_write
+from caffelite.schema.conversion import convert_message
 from caffelite.schema.documents import NetDocument
 from caffelite.schema.messages import NetParameter, PoolingParameter
 from caffelite.schema.text import net_from_message
 from caffelite.words import did_you_mean, quoted
 
-LAYER_STYLE_DEFAULT = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
-NEURON_LAYER_STYLE = {"shape": "record", "fillcolor": "#90EE90", "style": "filled"}
-BLOB_STYLE = {"shape": "octagon", "fillcolor": "#E0E0E0", "style": "filled"}
+LAYER_STYLE_DEFAULT: dict[str, Any] = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
+NEURON_LAYER_STYLE: dict[str, Any] = {"shape": "record", "fillcolor": "#90EE90", "style": "filled"}
+BLOB_STYLE: dict[str, Any] = {"shape": "octagon", "fillcolor": "#E0E0E0", "style": "filled"}
 
 _COLOURS = {"Convolution": "#FF5050", "Deconvolution": "#FF5050", "Pooling": "#FF9900", "InnerProduct": "#CC33FF"}
 #: The types whose learning rates are told.
@@ -217,9 +218,7 @@ def draw_net_to_file(
 
 def _document(net: Any) -> NetDocument:
     """Take a net of any module that was made from a ``caffe.proto``."""
-    if not isinstance(net, NetParameter):
-        net = NetParameter.FromString(net.SerializeToString())
-    return net_from_message(net)
+    return net_from_message(net if isinstance(net, NetParameter) else convert_message(net, NetParameter))
 
 
 def _phase_name(phase: int | None) -> str:

@@ -1,7 +1,6 @@
 """``caffe.io``: arrays as Caffe's messages and back, images, and what prepares them for a net."""
 
 from collections.abc import Iterable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ from google.protobuf.message import DecodeError
 
 from caffelite.data.images import decode_image
 from caffelite.errors import DataError, ShapeError
+from caffelite.pycaffe import proto
 from caffelite.pycaffe.images import load_image, oversample, resize, resize_image
 from caffelite.pycaffe.transformer import Transformer
-from caffelite.schema import messages
 from caffelite.schema.blobs import read_blob
 from caffelite.words import count, text_of
 
@@ -36,7 +35,7 @@ def __getattr__(name: str) -> Any:
     """Return what pycaffe imports into its module and scripts take from there."""
     try:
         if name == "caffe_pb2":  # that of the package in place: caffelite's, or a fork's
-            return import_module("caffe.proto.caffe_pb2")
+            return proto.caffe_pb2
         if name == "skimage":
             import skimage.io
 
@@ -79,7 +78,7 @@ def blobproto_to_array(blob: Any, return_diff: bool = False) -> np.ndarray:
     return values.reshape(shape)
 
 
-def array_to_blobproto(arr: Any, diff: Any = None) -> messages.BlobProto:
+def array_to_blobproto(arr: Any, diff: Any = None) -> Any:
     """Return the BlobProto of an array and, where it is given, of its gradient; values become float32.
 
     Raises
@@ -88,7 +87,7 @@ def array_to_blobproto(arr: Any, diff: Any = None) -> messages.BlobProto:
         The gradient has another shape.
     """
     values = np.asarray(arr, np.float32)
-    blob = messages.BlobProto()
+    blob = proto.caffe_pb2.BlobProto()
     blob.shape.dim.extend(values.shape)
     blob.data.extend(values.ravel())
     if diff is not None:
@@ -101,7 +100,7 @@ def array_to_blobproto(arr: Any, diff: Any = None) -> messages.BlobProto:
 
 def arraylist_to_blobprotovector_str(arraylist: Iterable[Any]) -> bytes:
     """Return arrays as the bytes of a BlobProtoVector."""
-    return messages.BlobProtoVector(blobs=map(array_to_blobproto, arraylist)).SerializeToString()
+    return proto.caffe_pb2.BlobProtoVector(blobs=map(array_to_blobproto, arraylist)).SerializeToString()
 
 
 def blobprotovector_str_to_arraylist(str: bytes) -> list[np.ndarray]:  # noqa: A002 (pycaffe's name)
@@ -112,7 +111,7 @@ def blobprotovector_str_to_arraylist(str: bytes) -> list[np.ndarray]:  # noqa: A
     DataError
         These bytes are none.
     """
-    vector = messages.BlobProtoVector()
+    vector = proto.caffe_pb2.BlobProtoVector()
     try:
         vector.ParseFromString(str)
     except DecodeError:
@@ -120,7 +119,7 @@ def blobprotovector_str_to_arraylist(str: bytes) -> list[np.ndarray]:  # noqa: A
     return [blobproto_to_array(blob) for blob in vector.blobs]
 
 
-def array_to_datum(arr: Any, label: int | None = None) -> messages.Datum:
+def array_to_datum(arr: Any, label: int | None = None) -> Any:
     """Return the Datum of an image.
 
     Parameters
@@ -137,7 +136,7 @@ def array_to_datum(arr: Any, label: int | None = None) -> messages.Datum:
     values = np.asarray(arr)
     if values.ndim != 3:
         raise ShapeError(f"a Datum is channels x height x width, not {text_of(values.shape)}")
-    datum = messages.Datum()
+    datum = proto.caffe_pb2.Datum()
     datum.channels, datum.height, datum.width = values.shape
     if values.dtype == np.uint8:
         datum.data = values.tobytes()

@@ -1,27 +1,12 @@
 """A layer as pycaffe shows it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-from caffelite.errors import NetError
-from caffelite.layers.contract import blobs
 from caffelite.layers.contract import layer as contract
+from caffelite.layers.contract.blobs import Blob
 from caffelite.pycaffe.blob import ParameterBlob
 from caffelite.user_code.classes import BlobVec, Layer
-from caffelite.words import quoted
-
-
-class Parameters(BlobVec):
-    """The parameters of a layer that is in a net, whose name errors tell."""
-
-    def __init__(self, layer: str, blobs: Iterable[ParameterBlob]) -> None:
-        super().__init__(blobs)
-        self._layer = layer
-
-    def add_blob(self, *dims: Any) -> None:
-        """Refuse: the net was planned with the parameters that it has."""
-        raise NetError(f"layer {quoted(self._layer)} is in a net, which has its parameters; none can be added")
 
 
 class NetLayer(Layer):
@@ -37,7 +22,7 @@ class NetLayer(Layer):
     name : str
     type : str
         As in the prototxt.
-    blobs : Parameters
+    blobs : BlobVec
     """
 
     def __init__(self, find: Callable[[], contract.Layer]) -> None:
@@ -45,9 +30,10 @@ class NetLayer(Layer):
         layer = find()
         self.name = layer.name
         self.type: str = layer.param.type
-        self.blobs = Parameters(layer.name, [ParameterBlob(partial(self._blob, j)) for j in range(len(layer.blobs))])
+        blobs = (ParameterBlob(partial(self._blob, j)) for j in range(len(layer.blobs)))
+        self.blobs = BlobVec(blobs, net_layer=layer.name)
 
-    def _blob(self, index: int) -> blobs.Blob:
+    def _blob(self, index: int) -> Blob:
         return self._find().blobs[index]
 
 

@@ -15,19 +15,15 @@ class Names:
 
     def _take_names(self, net: Net) -> None:
         nodes, versions = net.graph.nodes, net.graph.names
-        self._net_name = net.name
+        self.name = net.name
         self._layer_names = StringVec(net.layer_names)
         self._blob_names = StringVec(versions)
-        self.inputs = list(net.inputs)
-        self.outputs = sorted(net.outputs)
+        # By their second names scripts find them in pycaffe's net, too.
+        self.inputs = self._input_list = list(net.inputs)
+        self.outputs = self._output_list = sorted(net.outputs)
         self.top_names = OrderedDict((node.name, [v.name for v in node.tops]) for node in nodes)
         self.bottom_names = OrderedDict((node.name, [v.name for v in node.bottoms]) for node in nodes)
         self.blob_loss_weights = OrderedDict((name, v.loss_weight) for name, v in versions.items())
-
-    @property
-    def name(self) -> str:
-        """The net's name."""
-        return self._net_name
 
     @property
     def _inputs(self) -> IntVec:

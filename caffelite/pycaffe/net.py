@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from caffelite.net.transfer import Transfer
 from caffelite.pycaffe.batches import Batches, assign
 from caffelite.pycaffe.blob import Blob
 from caffelite.pycaffe.compiling import told
+from caffelite.pycaffe.files import file_name
 from caffelite.pycaffe.hooks import Hooks
 from caffelite.pycaffe.layer import NetLayer
 from caffelite.pycaffe.mode import gpu, random_seed
@@ -50,6 +51,8 @@ class Net(Names, Batches, Hooks):
 
     Attributes
     ----------
+    name : str
+        The net's; programs may give it another.
     blobs : OrderedDict of str to Blob
     params : OrderedDict of str to list of Blob
         Parameters by the name of their layer.
@@ -81,13 +84,13 @@ class Net(Names, Batches, Hooks):
         weights: Any = None,
         allow_python: bool = False,
     ) -> None:
-        if isinstance(phase, str | Path):
+        if isinstance(phase, str | bytes | PathLike):
             phase, weights, level = level, phase, None
         if phase not in (TRAIN, TEST):
             raise NetError(f"the phase of a net is caffelite.TRAIN or caffelite.TEST, not {phase!r}")
         make = partial(
             engine.Net,
-            network_file,
+            file_name(network_file),
             phase,
             level=level or 0,
             stages=tuple(stages or ()),
@@ -97,7 +100,7 @@ class Net(Names, Batches, Hooks):
             gpu=gpu(),
         )
         with told():
-            net = make(weights=None if weights is None else str(weights))
+            net = make(weights=None if weights is None else file_name(weights))
         self._show(net, make)
 
     @classmethod
@@ -262,7 +265,7 @@ class Net(Names, Batches, Hooks):
         self, weights: Any, *, layer_map: Mapping[str, str] | None = None, skip_mismatch: bool = False
     ) -> Transfer:
         """Set the parameters of the layers that a weights file names; see :meth:`caffelite.net.Net.copy_from`."""
-        return self._net.copy_from(str(weights), layer_map=layer_map, skip_mismatch=skip_mismatch)
+        return self._net.copy_from(file_name(weights), layer_map=layer_map, skip_mismatch=skip_mismatch)
 
     @one_thread
     def share_with(self, other: "Net") -> None:
@@ -303,15 +306,15 @@ class Net(Names, Batches, Hooks):
 
     def save(self, path: Any) -> None:
         """Write the parameters to a ``.caffemodel`` (HDF5 where the name ends in ``.h5``)."""
-        self._net.save(path, self._weights())
+        self._net.save(file_name(path), self._weights())
 
     def save_hdf5(self, path: Any) -> None:
         """Write the parameters to an HDF5 file."""
-        write_hdf5(path, self._weights())
+        write_hdf5(file_name(path), self._weights())
 
     def load_hdf5(self, path: Any) -> None:
         """Set the parameters from an HDF5 file."""
-        self._net.copy_from(path)
+        self._net.copy_from(file_name(path))
 
     def _weights(self) -> dict[str, list[np.ndarray]]:
         """Return the parameters in the shapes that they are shown in."""

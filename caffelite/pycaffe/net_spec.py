@@ -8,17 +8,11 @@ Convolution), or of the layer: ``loss_weight=2``, ``include=dict(phase=caffe.TES
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from numbers import Integral, Real
 from typing import Any
-
-from google.protobuf.descriptor import FieldDescriptor
 
 from caffelite.layers.contract.registry import registry
 from caffelite.pycaffe import proto
-from caffelite.schema.conversion import convert_message
-from caffelite.schema.messages import Message
-from caffelite.schema.names import slips_of
-from caffelite.schema.parser import is_repeated
+from caffelite.schema.assignment import assign, near_field, no_field
 from caffelite.words import did_you_mean, quoted
 
 
@@ -178,13 +172,6 @@ class _EnumValues:
         return getattr(self._message, name)
 
 
-_WHOLE_NUMBERS = {
-    FieldDescriptor.CPPTYPE_INT32,
-    FieldDescriptor.CPPTYPE_INT64,
-    FieldDescriptor.CPPTYPE_UINT32,
-    FieldDescriptor.CPPTYPE_UINT64,
-}
-
 layers = Layers()
 params = Parameters()
 
@@ -198,13 +185,26 @@ def _net(tops: Iterable[Top | Function], names: dict[Any, str]) -> Any:
     """Return the net that computes ``tops``, whose ``names`` are given for some of them."""
     net = proto.caffe_pb2.NetParameter()
     written: dict[Function, Any] = {}
-    numbers: Counter[str] = Counter()
+    named = _Names(names)
     for top in tops:
         for fn in _in_order(_layer_of(top), written):
-            layer = net.layer.add()
-            _write_layer(layer, fn, written, lambda of, type_name: _name(of, type_name, names, numbers))
-            written[fn] = layer
+            written[fn] = net.layer.add()
+            _write_layer(fn, written, named)
     return net
+
+
+class _Names:
+    """Names of tops and layers: those that are given, for others the type and a number."""
+
+    def __init__(self, given: dict[Any, str]) -> None:
+        self._names = given
+        self._numbers: Counter[str] = Counter()
+
+    def of(self, what: Top | Function, type_name: str) -> str:
+        if what not in self._names:
+            self._numbers[type_name] += 1
+            self._names[what] = f"{type_name}{self._numbers[type_name]}"
+        return self._names[what]
 
 
 def _layer_of(top: Any) -> Function:
@@ -232,30 +232,24 @@ def _in_order(last: Function, done: Mapping[Function, Any]) -> Iterable[Function
             waiting.append((bottom.fn, iter(bottom.fn.inputs)))
 
 
-def _name(of: Top | Function, type_name: str, names: dict[Any, str], numbers: Counter[str]) -> str:
-    if of not in names:
-        numbers[type_name] += 1
-        names[of] = f"{type_name}{numbers[type_name]}"
-    return names[of]
-
-
-def _write_layer(layer: Any, fn: Function, written: Mapping[Function, Any], name: Callable[[Any, str], str]) -> None:
+def _write_layer(fn: Function, written: Mapping[Function, Any], names: _Names) -> None:
+    layer = written[fn]
     layer.type = fn.type_name
     layer.bottom.extend(written[bottom.fn].top[bottom.n] for bottom in fn.inputs)
-    layer.top.extend(layer.bottom if fn.in_place else [name(top, fn.type_name) for top in fn.tops])
-    layer.name = name(fn.tops[0] if fn.tops else fn, fn.type_name)
+    layer.top.extend(layer.bottom if fn.in_place else [names.of(top, fn.type_name) for top in fn.tops])
+    layer.name = names.of(fn.tops[0] if fn.tops else fn, fn.type_name)
     own = _own_settings(layer, fn.type_name)
     for key, value in fn.params.items():
         path = f"L.{fn.type_name}: {key}"
         on_layer = key in layer.DESCRIPTOR.fields_by_name
         if own is not None and key in own.message_type.fields_by_name and not (on_layer and key.endswith("param")):
-            _assign(getattr(layer, own.name), key, value, path)
+            assign(getattr(layer, own.name), key, value, path)
         elif on_layer:
-            _assign(layer, key, value, path)
+            assign(layer, key, value, path)
         else:
             messages = [layer.DESCRIPTOR] if own is None else [own.message_type, layer.DESCRIPTOR]
-            near = _in_another_message(key, layer, fn.type_name) or _near(key, messages)
-            raise AttributeError(f"L.{fn.type_name}: {_no_field(key, messages)}{near}")
+            near = _in_another_message(key, layer, fn.type_name) or near_field(key, *messages)
+            raise AttributeError(f"L.{fn.type_name}: {no_field(key, *messages)}{near}")
 
 
 def _own_settings(layer: Any, type_name: str) -> Any:
@@ -263,16 +257,6 @@ def _own_settings(layer: Any, type_name: str) -> Any:
     name = f"{type_name}Parameter"
     fields = (f for f in layer.DESCRIPTOR.fields if f.name.endswith("_param") and f.message_type is not None)
     return next((field for field in fields if field.message_type.name == name), None)
-
-
-def _no_field(name: str, messages: list[Any]) -> str:
-    names = [message.name for message in messages]
-    return f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} no field {quoted(name)}"
-
-
-def _near(name: str, messages: list[Any]) -> str:
-    known = [field for message in messages for field in message.fields_by_name]
-    return did_you_mean(name, known, find=slips_of) or did_you_mean(name, known)
 
 
 def _in_another_message(name: str, layer: Any, type_name: str) -> str:
@@ -283,45 +267,3 @@ def _in_another_message(name: str, layer: Any, type_name: str) -> str:
         if field is not None and name in field.message_type.fields_by_name:
             return f"; write {message}=dict({name}=...)"
     return ""
-
-
-def _assign(message: Any, name: str, value: Any, path: str) -> None:
-    """Set a field to a number, a text, a dict (a message), or several of these (a repeated field)."""
-    field = message.DESCRIPTOR.fields_by_name.get(name)
-    if field is None:
-        messages = [message.DESCRIPTOR]
-        raise AttributeError(f"{path}: {_no_field(name, messages)}{_near(name, messages)}")
-    if is_repeated(field):
-        values = [value] if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable) else value
-        for index, item in enumerate(values):
-            _assign_one(message, field, item, f"{path}[{index}]")
-    else:
-        _assign_one(message, field, value, path)
-
-
-def _assign_one(message: Any, field: Any, value: Any, path: str) -> None:
-    into = getattr(message, field.name)
-    if field.message_type is not None:
-        one = into.add() if is_repeated(field) else into
-        if isinstance(value, Mapping):
-            for key, item in value.items():
-                _assign(one, key, item, f"{path}.{key}")
-        elif isinstance(value, Message):
-            one.CopyFrom(convert_message(value, type(one)))
-        else:
-            raise TypeError(f"{path}: {field.message_type.name} is written as a dict, not as {value!r}")
-        return
-    if field.cpp_type in _WHOLE_NUMBERS and isinstance(value, Real) and not isinstance(value, Integral):
-        # What Python 3 makes of (kernel_size - 1) / 2, in scripts from before it.
-        if not float(value).is_integer():
-            raise TypeError(f"{path}: {value} is no whole number (what / gives in Python 2 is // in Python 3)")
-        value = int(float(value))
-    try:
-        if is_repeated(field):
-            into.append(value)
-        else:
-            setattr(message, field.name, value)
-    except TypeError as error:
-        raise TypeError(f"{path}: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None

@@ -1,11 +1,12 @@
 """Solvers as pycaffe shows them."""
 
 from collections.abc import Callable
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 from caffelite.errors import SolverError
 from caffelite.pycaffe.compiling import told
+from caffelite.pycaffe.files import file_name
 from caffelite.pycaffe.log import callbacks
 from caffelite.pycaffe.mode import gpu_number, random_seed
 from caffelite.pycaffe.net import Net
@@ -43,7 +44,7 @@ class Solver:
     rule = ""
 
     def __init__(self, solver_file: Any, allow_python: bool = False) -> None:
-        document = load_solver(solver_file)
+        document = load_solver(file_name(solver_file))
         if self.rule:
             document.message.type = self.rule
         seed = random_seed() if document.message.random_seed < 0 else None
@@ -78,18 +79,18 @@ class Solver:
         self._adopt()
         self._solver.step(int(iterations))
 
-    def solve(self, resume: str | Path | None = None) -> None:
+    def solve(self, resume: str | bytes | PathLike[str] | None = None) -> None:
         """Train up to ``max_iter``, from a ``.solverstate`` if one is given."""
         self._adopt()
-        self._solver.solve(resume or None)
+        self._solver.solve(file_name(resume) or None)
 
     def snapshot(self) -> None:
         """Write weights and state."""
         self._solver.snapshot()
 
-    def restore(self, path: str | Path, *, allow_changed: bool = False) -> Resumed:
+    def restore(self, path: str | bytes | PathLike[str], *, allow_changed: bool = False) -> Resumed:
         """Go on from a ``.solverstate``; see :meth:`caffelite.solvers.solver.Solver.restore`."""
-        return self._solver.restore(path, allow_changed=allow_changed)
+        return self._solver.restore(file_name(path), allow_changed=allow_changed)
 
     def apply_update(self) -> None:
         """Change the parameters by their gradients, without counting an iteration."""
@@ -189,6 +190,6 @@ _CLASSES: dict[str, type[Solver]] = {
 
 def get_solver(solver_file: Any, allow_python: bool = False) -> Solver:
     """Return the solver of the ``type`` that a solver prototxt has."""
-    document = load_solver(solver_file)
+    document = load_solver(file_name(solver_file))
     # A type that there is not is left to the solver, which says so with its place.
     return _CLASSES.get(document.message.type, Solver)(document, allow_python)

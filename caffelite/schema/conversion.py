@@ -42,13 +42,16 @@ def _fill(target: Any, source: Any, path: str) -> None:
                 f"{here}: {target.DESCRIPTOR.name} of the other schema has no field {quoted(field.name)}"
                 f"{did_you_mean(field.name, known)}"
             )
-        values = list(value) if is_repeated(field) else [value]
+        # The values of a blob are not copied once more.
+        values = value if is_repeated(field) else [value]
         if not is_repeated(into) and len(values) > 1:
             raise SchemaError(f"{here}: it has {len(values)} values, and the other schema takes one")
         if (field.message_type is None) != (into.message_type is None):
             raise SchemaError(f"{here}: one of the two schemas has a message there, the other a value")
         if into.message_type is None:
-            _set_values(target, into, [_value(item, field, into, here) for item in values], here)
+            if field.enum_type is not None and into.enum_type is not None:
+                values = [_same_value(item, field, into, here) for item in values]
+            _set_values(target, into, values, here)
         elif is_repeated(into):
             for index, item in enumerate(values):
                 _fill(getattr(target, into.name).add(), item, f"{here}[{index}]")
@@ -67,9 +70,7 @@ def _set_values(target: Any, into: Any, values: Sequence[Any], path: str) -> Non
         raise SchemaError(f"{path}: the other schema cannot hold {values[0]!r} there") from None
 
 
-def _value(value: Any, field: Any, into: Any, path: str) -> Any:
-    if field.enum_type is None or into.enum_type is None:
-        return value
+def _same_value(value: int, field: Any, into: Any, path: str) -> Any:
     name = field.enum_type.values_by_number[value].name
     known = into.enum_type.values_by_name
     if name not in known:

@@ -263,9 +263,26 @@ def row_shapes(path: str | Path, names: Sequence[str], what: str) -> list[tuple[
 
 
 def read_rows(path: str | Path, names: Sequence[str], what: str, dtype: Any = np.float32) -> list[np.ndarray]:
-    """Return datasets of numbers, as :func:`row_shapes` takes them."""
+    """Return datasets of numbers, as :func:`row_shapes` takes them; with None as ``dtype`` each in its own."""
     with _row_datasets(path, names, what) as datasets:
-        return [np.asarray(dataset.astype(dtype)[()]) for dataset in datasets]
+        return [np.asarray((dataset if dtype is None else dataset.astype(dtype))[()]) for dataset in datasets]
+
+
+def dataset_names(path: str | Path) -> list[str]:
+    """Return the names of the datasets that a file has outside of groups.
+
+    Raises
+    ------
+    DataError
+        The file is missing or damaged.
+    """
+    if not os.path.isfile(path):
+        raise DataError(f"{path}: there is no such file")
+    try:
+        with _opened(path) as file:
+            return [name for name in file if isinstance(_own(file, name, str(path)), h5py().Dataset)]
+    except WeightsError as error:
+        raise DataError(str(error)) from None
 
 
 class RowWriter:

@@ -29,8 +29,12 @@ def pool(fork: str = "") -> Any:
         for file in compiled.file:
             made.AddSerializedFile(file.SerializeToString())
     for descriptor in all_messages(made.FindFileByName("caffe.proto").message_types_by_name.values()):
+        message = message_factory.GetMessageClass(descriptor)
         # What pickle does by itself looks for the class in a module.
-        copyreg.pickle(message_factory.GetMessageClass(descriptor), partial(_reduced, fork))
+        copyreg.pickle(message, partial(_reduced, fork))
+        for nested in descriptor.nested_types:
+            # protobuf in pure Python does not do this; scripts with generated modules of old need that.
+            setattr(message, nested.name, message_factory.GetMessageClass(nested))
     return made
 
 

@@ -1,14 +1,14 @@
 """The classes that users' code is made of, by Caffe's names: a layer, its blobs, the phase."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 
 from caffelite import words
-from caffelite.errors import ShapeError
+from caffelite.errors import NetError, ShapeError
 from caffelite.schema.blobs import LARGEST_BLOB
 from caffelite.words import Shape, count, quoted, text_of
 
@@ -142,10 +142,30 @@ def _shape_of(dims: tuple[Any, ...]) -> Shape:
 
 
 class BlobVec(list[Any]):
-    """Blobs in a row, such as the parameters of a layer."""
+    """Blobs in a row, such as the parameters of a layer.
+
+    Parameters
+    ----------
+    blobs : iterable, optional
+    net_layer : str, optional
+        The layer of a net whose parameters they are. Not a class of its own: scripts ask whether the type of
+        ``net.params[name]`` is BlobVec.
+    """
+
+    def __init__(self, blobs: Iterable[Any] = (), net_layer: str | None = None) -> None:
+        super().__init__(blobs)
+        self._net_layer = net_layer
 
     def add_blob(self, *dims: Any) -> None:
-        """Add a blob of this shape; what a layer writes into it in ``setup`` is how its parameter starts."""
+        """Add a blob of this shape; what a layer writes into it in ``setup`` is how its parameter starts.
+
+        Raises
+        ------
+        NetError
+            The layer is in a net, which was planned with the parameters that it has.
+        """
+        if self._net_layer is not None:
+            raise NetError(f"layer {quoted(self._net_layer)} is in a net, which has its parameters; none can be added")
         blob = LayerBlob(str(len(self)), "a parameter")
         blob.bind(np.zeros(_shape_of(dims), np.float32), None)
         self.append(blob)

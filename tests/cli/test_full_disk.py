@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from caffelite.data.database import open_database
 from caffelite.datasets import synthetic
 from caffelite.datasets.download import Remote
 from caffelite.datasets.originals import Splits
@@ -69,7 +70,7 @@ def test_a_limit_of_the_size_of_files(python, run_folder):
 
 def test_a_database_and_a_limit_of_the_size_of_files(python, tmp_path):
     code = (
-        "import resource, sys; from caffelite.data.database import write_database\n"
+        "import resource, sys; from caffelite.data.writing import write_database\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000)); records = ((b'%04d' % i, bytes(300)) for i in range(999))\n"
         "try: write_database(sys.argv[1], records)\n"
         "except OSError as error: sys.exit(f'caffelite: {error.filename}: {error.strerror}')"
@@ -110,3 +111,18 @@ def test_data(pages, target, disk, caffelite, monkeypatch, tmp_path):
     few = dataclasses.replace(DATASETS["cifar10"], remotes=nowhere, builtin=builtin)
     monkeypatch.setitem(DATASETS, "cifar10", few)
     check(caffelite("data", "cifar10"), Path("data", target), [])
+
+
+@pytest.mark.parametrize("pages", [3, 14, 22])
+def test_images_and_a_database_that_is_to_grow(pages, disk, caffelite, run_folder):
+    folder = disk(pages)
+    arguments = ["convert_imageset", "img/", "list.txt", str(folder / "new")]
+    if pages == 3:
+        check(caffelite(*arguments), folder / "new", [])
+        return
+    assert caffelite(*arguments)[0] == 0
+    # The records that are added, or then the transaction, have no room.
+    check(caffelite(*arguments, "--append"), folder / "new", ["new"])
+    database = open_database(folder / "new")
+    assert len(database) == 24 and database.last_key() == b"00000023_23.png"
+    database.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffelite.data.database import write_database
+from caffelite.data.writing import write_database
 from caffelite.schema.messages import Datum
 
 

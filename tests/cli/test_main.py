@@ -182,3 +182,24 @@ def test_warnings_are_one_line(monkeypatch, capsys):
     assert main_function(["train"]) == 0
     assert capsys.readouterr().err == "caffelite: warning: first second\n"
     assert warnings.showwarning is shown
+
+
+@pytest.mark.parametrize(
+    ("words", "json"),
+    [
+        (["--json"], True),
+        (["-json=true"], True),
+        (["-nojson"], False),
+        (["--json", "--nojson"], False),
+        (["--json=0"], False),
+        (["--nojson", "--json"], True),
+    ],
+)
+def test_switches_as_gflags_spells_them(words, json, caffelite):
+    code, out, _ = caffelite("device_query", *words)
+    assert code == 0 and out.startswith("{") == json
+
+
+def test_a_switch_with_a_value_that_is_none(caffelite):
+    code, _, err = caffelite("device_query", "--json=maybe")
+    assert code == 2 and "--json" in err

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffelite.data.database import open_database, write_database
+from caffelite.data.database import open_database
 from caffelite.data.prefetch import Prefetcher
 from caffelite.data.records import RecordStream, decode
+from caffelite.data.writing import write_database
 from caffelite.errors import DataError
 from caffelite.schema.blobs import read_blob
 from caffelite.schema.messages import Datum, TransformationParameter
@@ -104,7 +105,7 @@ def test_settings_that_do_not_fit(settings: dict[str, object], expected: str) ->
 def test_not_a_database(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no such database"):
         open_database(tmp_path / "none")
-    with pytest.raises(DataError, match="this is a LevelDB; convert it"):
+    with pytest.raises(DataError, match='this is a LevelDB; "caffelite convert_db '):
         open_database(CAFFE / "train_leveldb")
     with pytest.raises(DataError, match="has no data.mdb"):
         open_database(tmp_path)

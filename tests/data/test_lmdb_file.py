@@ -10,7 +10,8 @@ import lmdb
 import numpy as np
 import pytest
 
-from caffelite.data.database import open_database, write_database
+from caffelite.data.database import open_database
+from caffelite.data.writing import write_database
 from caffelite.errors import DataError
 
 PAGE = 4096

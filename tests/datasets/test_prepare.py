@@ -8,8 +8,9 @@ import lmdb
 import numpy as np
 import pytest
 
-from caffelite.data.database import open_database, write_database
+from caffelite.data.database import open_database
 from caffelite.data.records import decode
+from caffelite.data.writing import write_database
 from caffelite.datasets import prepare as datasets
 from caffelite.datasets import synthetic
 from caffelite.datasets.build import write_images

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from fuzz.targets import SHAPE
+from fuzz.targets import LEVELDB, SHAPE
 
-from caffelite.data.database import write_database
+from caffelite.data.writing import write_database
 from caffelite.schema.messages import BlobProto, Datum, NetParameter, SolverState
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +91,16 @@ def _lmdb() -> Iterator[bytes]:
             yield Path(folder, "db", "data.mdb").read_bytes()
 
 
+def _leveldb() -> Iterator[bytes]:
+    for i, file in enumerate(sorted(LEVELDB.iterdir())):
+        yield b"%d" % i + file.read_bytes()
+
+
+def _snappy() -> Iterator[bytes]:
+    # A literal, a copy of two bytes, one of three, one of five.
+    yield b"\x1b\x0cabcd" + b"\x01\x04" + b"\x2a\x08\x00" + b"\x1f\x04\x00\x00\x00"
+
+
 def _image() -> Iterator[bytes]:
     from PIL import Image
 
@@ -157,6 +167,8 @@ _MAKERS = {
     **{
         "inspect": _inspect,
         "lmdb": _lmdb,
+        "leveldb": _leveldb,
+        "snappy": _snappy,
         "image": _image,
         "idx": _idx,
         "cifar": _cifar,

@@ -19,6 +19,8 @@ import numpy as np
 from caffelite.data import records
 from caffelite.data.database import open_database
 from caffelite.data.images import decode_image
+from caffelite.data.leveldb import LevelDb
+from caffelite.data.snappy import decompress
 from caffelite.datasets import cifar10, mnist, originals, pickled
 from caffelite.draw.boxes import build
 from caffelite.draw.diagram import dot, mermaid
@@ -37,6 +39,8 @@ from caffelite.words import TRAIN
 _MEMORY = Path("/dev/shm")
 #: Images and labels of a record that the compiled reader expects, as the seeds have it.
 SHAPE = (2, 3, 4)
+#: A LevelDB's files: those of ``tests/data/leveldb``.
+LEVELDB = Path(__file__).parents[1] / "data" / "leveldb"
 
 
 @cache
@@ -141,6 +145,24 @@ def lmdb(data: bytes) -> None:
         database.close()
 
 
+def leveldb(data: bytes) -> None:
+    """Read a LevelDB of which one file, the one that the first byte numbers, has these bytes."""
+    folder = _scratch(os.getpid()) / "leveldb"
+    folder.mkdir(exist_ok=True)
+    for i, file in enumerate(sorted(LEVELDB.iterdir())):
+        (folder / file.name).write_bytes(data[1:] if data[:1] == b"%d" % i else file.read_bytes())
+    for _ in LevelDb(folder).records():
+        pass
+
+
+def snappy(data: bytes) -> None:
+    """Decompress a block of Snappy's."""
+    try:
+        decompress(data)
+    except ValueError:
+        raise DataError("the block is damaged") from None
+
+
 def inspected(data: bytes) -> None:
     """Find out what a file is, and tell what it holds."""
     told = inspect_file(_file(data), TRAIN, {}, records=20)
@@ -157,7 +179,7 @@ def idx(data: bytes) -> None:
     """Read MNIST's files: the images, and behind the first two bytes, which tell where they begin, the labels."""
     cut = 2 + int.from_bytes(data[:2], "little")
     images, labels = _file(data[cut:], "images"), _file(data[2:cut], "labels")
-    for _ in mnist._read(images, labels):
+    for _ in mnist.read(images, labels):
         pass
 
 
@@ -186,6 +208,7 @@ def tar(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     **{"text": text, "net": net, "weights": weights, "state": state, "mean": mean, "hdf5": hdf5_file, "datum": datum},
     **{"inspect": inspected, "lmdb": lmdb, "image": image, "idx": idx, "cifar": cifar, "pickle": pickle, "tar": tar},
+    **{"leveldb": leveldb, "snappy": snappy},
 }
 
 

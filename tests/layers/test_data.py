@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffelite.data.database import write_database
+from caffelite.data.writing import write_database
 from caffelite.errors import DataError, NetError
 from caffelite.net import Net
 from caffelite.schema.blobs import read_blob

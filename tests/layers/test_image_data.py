@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffelite.data.images import resize
+from caffelite.data.resizing import resize
 from caffelite.errors import DataError, NetError
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text

@@ -87,6 +87,9 @@ def test_a_script_gets_a_forks_messages() -> None:
     top = caffe.layers.Permute(caffe.layers.Input(shape={"dim": [1, 2, 3]}), order=[0, 2, 1])
     net = top.to_proto()
     assert type(net) is pb2.NetParameter and list(net.layer[1].permute_param.order) == [0, 2, 1]
+    # So are those of caffe.io, or they could not be put into it.
+    net.layer[1].blobs.extend([caffe.io.array_to_blobproto([1, 2])])
+    assert type(caffe.io.array_to_datum([[[1]]])) is pb2.Datum and caffe.io.caffe_pb2 is pb2
     caffelite.as_caffe()
     assert sys.modules["caffe.proto.caffe_pb2"] is pb2  # as was asked for
     assert "interp_param" not in pb2.LayerParameter.DESCRIPTOR.fields_by_name

@@ -79,10 +79,13 @@ def test_draw_net_of_one_phase():
 
 
 def test_draw_net_takes_messages_of_another_module():
-    class Other:
-        SerializeToString = NET.SerializeToString
-
-    assert draw.draw_net(Other(), "TB", "dot") == draw.draw_net(NET, "TB", "dot")
+    theirs = caffe.convert_message(NET, caffe.fork_pb2("ssd").NetParameter)
+    assert draw.draw_net(theirs, "TB", "dot") == draw.draw_net(NET, "TB", "dot")
+    # A setting that has another number there.
+    net = type(NET)()
+    net.layer.add(name="p", type="Permute", bottom=["x"], top=["y"]).permute_param.order.extend([0, 2, 1])
+    theirs = caffe.convert_message(net, caffe.fork_pb2("ssd").NetParameter)
+    assert draw.draw_net(theirs, "TB", "dot") == draw.draw_net(net, "TB", "dot") != draw.draw_net(NET, "TB", "dot")
 
 
 def test_draw_net_to_file(tmp_path):

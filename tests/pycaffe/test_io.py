@@ -10,7 +10,7 @@ from PIL import Image
 
 import caffelite
 from caffelite.errors import DataError, NetError, ShapeError, WeightsError
-from caffelite.pycaffe import io
+from caffelite.pycaffe import io, proto
 from caffelite.schema import messages
 from caffelite.schema.blobs import write_blob
 
@@ -31,7 +31,7 @@ def test_modules_that_scripts_take_from_it(monkeypatch):
     skimage, messages_module = types.ModuleType("skimage"), types.ModuleType("caffe_pb2")
     monkeypatch.setitem(sys.modules, "skimage", skimage)
     monkeypatch.setitem(sys.modules, "skimage.io", skimage)
-    monkeypatch.setitem(sys.modules, "caffe.proto.caffe_pb2", messages_module)
+    monkeypatch.setattr(proto, "caffe_pb2", messages_module)
     assert io.skimage is skimage
     assert io.caffe_pb2 is messages_module
     monkeypatch.setitem(sys.modules, "skimage.io", None)

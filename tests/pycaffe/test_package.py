@@ -92,6 +92,12 @@ def test_vectors_are_lists():
         assert vector == [1] and type(vector).__name__ == name
 
 
+def test_scripts_ask_for_the_type_of_parameters(deploy):
+    """MobileNet-SSD's merge_bn.py copies nothing where it is another."""
+    net = caffe.Net(deploy, caffe.TEST)
+    assert all(type(blobs) is caffe._caffe.BlobVec for blobs in (net.params["fc"], net._blobs))
+
+
 def test_errors_are_those_that_scripts_catch(tmp_path):
     assert issubclass(Error, RuntimeError)
     missing = str(tmp_path / "none")

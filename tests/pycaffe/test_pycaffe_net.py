@@ -33,6 +33,9 @@ def test_names(net):
     assert [blob.shape for blob in net.params["conv1"]] == [(4, 3, 3, 3), (4,)]
     assert net.layers[1].blobs[0].data is net.params["conv1"][0].data
     assert len(net.layers[2].blobs) == 0
+    net.name = "finetuned"  # as py-faster-rcnn's test_net.py does
+    with pytest.raises(NetError, match='net "finetuned" has no blob'):
+        net.forward(blobs=["none"])
 
 
 def test_numbers_of_blobs(net):
@@ -207,8 +210,11 @@ def test_weights_in_both_orders_of_arguments(run_folder):
     other = caffe.Net("net.prototxt", caffe.TEST, weights="snap_iter_12.caffemodel")
     third = caffe.Net(network_file="net.prototxt", phase=caffe.TEST)
     third.copy_from("snap_iter_12.caffemodel")
-    outputs = [{name: float(value) for name, value in net.forward().items()} for net in (one, other, third)]
-    assert outputs[0] == outputs[1] == outputs[2]
+    # As MMdnn does.
+    fourth = caffe.Net(b"net.prototxt", b"snap_iter_12.caffemodel", caffe.TEST)
+    assert fourth._output_list == fourth.outputs and fourth._input_list == []
+    outputs = [{name: float(value) for name, value in net.forward().items()} for net in (one, other, third, fourth)]
+    assert all(values == outputs[0] for values in outputs)
     # From the log of BVLC Caffe: its first batch.
     assert outputs[0] == pytest.approx({"accuracy": 1, "loss": 1.08282e-06}, rel=0.03)
 

@@ -127,6 +127,17 @@ def test_a_pass_that_ends_before_a_layer_in_place(sliding):
     assert sliding.forward(start="relu1", end="a")["a"].shape == (2, 4, 4, 4)
 
 
+def test_a_pass_that_leaves_out_a_view_of_what_has_another_shape(sliding):
+    sliding.blobs["data"].reshape(1, 3, 4, 4)
+    sliding.forward(end="both")
+    with pytest.raises(
+        NetError, match='layer "fc": bottom "flat" has the memory of .* run layer "flat", which makes it'
+    ):
+        sliding.forward(start="fc")
+    sliding.blobs["data"].reshape(1, 3, 8, 8)
+    sliding.forward()
+
+
 # Blobs that layers make.
 
 

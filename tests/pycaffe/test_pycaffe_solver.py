@@ -207,6 +207,7 @@ def test_the_contents_of_the_package():
     assert {"Net", "AdamSolver", "get_solver", "TEST"} <= set(dir(caffe))
     for name in caffe.__all__:
         assert getattr(caffe, name) is not None
+    assert caffe.io.Transformer and caffe.proto.caffe_pb2.NetParameter
     with pytest.raises(AttributeError, match="has no attribute 'Nett'"):
         caffe.Nett  # noqa: B018
 

@@ -7,7 +7,8 @@ import pytest
 from power_cut import Recorder, State, cuts
 
 from caffelite import files
-from caffelite.data.database import open_database, write_database
+from caffelite.data.database import open_database
+from caffelite.data.writing import write_database
 from caffelite.errors import Error
 from caffelite.schema import messages
 from caffelite.schema.parser import parse_text

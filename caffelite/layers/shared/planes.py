@@ -132,7 +132,7 @@ class Volumes(Planes):
         target = y.reshape(self.volumes, self.outputs, self.slices, *self.result.shape[3:])
         turned = self.result.transpose(0, 2, 1, 3, 4)
         spread: Callable[[], None] = partial(np.copyto, target, turned)
-        return [self._gather(x), *super().forward(self.gathered, w, b, self.result, chain), spread]
+        return [self._gather(x), *super().forward(self.gathered, _filters(w), b, self.result, chain), spread]
 
     def backward(
         self,
@@ -146,7 +146,8 @@ class Volumes(Planes):
         source = dy.reshape(self.volumes, self.outputs, self.slices, *self.result.shape[3:])
         steps: list[Step] = [self._gather(x), partial(np.copyto, self.result, source.transpose(0, 2, 1, 3, 4))]
         spread = zeros(self.gathered.shape, self.gathered.dtype) if dx is not None else None
-        steps += super().backward(self.gathered, w, self.result, spread, dw, db)
+        to_weights = None if dw is None else _filters(dw)
+        steps += super().backward(self.gathered, _filters(w), self.result, spread, to_weights, db)
         if dx is not None and spread is not None:
             volume = dx.reshape(self.volumes, self.volume_channels, self.depth, *self.sizes[0])
 
@@ -169,6 +170,11 @@ def planes(images: int, channels: int, outputs: int, group: int, sizes: Sequence
     if len(size) == 3:
         return Volumes(images, channels, outputs, group, sizes, dtype)
     return Planes(images, channels, outputs, group, sizes)
+
+
+def _filters(w: np.ndarray) -> np.ndarray:
+    """Return filters of three axes as those of two, whose channels are the slices of each."""
+    return w.reshape(w.shape[0], -1, *w.shape[3:])
 
 
 def _height_and_width(size: Shape, fill: int) -> tuple[int, int]:

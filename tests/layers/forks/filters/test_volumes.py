@@ -49,6 +49,22 @@ def test_convolution() -> None:
     assert blobs[1].shape == (4,)
 
 
+def test_a_convolution_in_winograds_way() -> None:
+    """Filters of 3 × 3 × 3 over maps that are large enough for fewer multiplications."""
+    x = RNG.standard_normal((1, 3, 4, 10, 10))
+    net = layer_net("Convolution", "convolution_param { num_output: 64 kernel_size: 3 pad: 1 }", x.shape)
+    for blob in net.params["L"]:
+        blob.data[...] = RNG.standard_normal(blob.shape)
+    w, b = (np.array(blob.data) for blob in net.params["L"])
+    y = convolved(x, w, b, [1, 1, 1], [1, 1, 1])
+    np.testing.assert_allclose(forward(net, x), y, rtol=1e-4, atol=1e-4)
+    dy = RNG.standard_normal(y.shape)
+    dx, dw, _ = gradients(net, dy)
+    # y is linear in x and in w, so that its product with dy is the same as theirs with their gradients.
+    product = float((dy * (y - b.reshape(-1, 1, 1, 1))).sum())
+    np.testing.assert_allclose([(dx * x).sum(), (dw * w).sum()], product, rtol=1e-3)
+
+
 def test_nd_convolution() -> None:
     settings = """convolution_param { num_output: 4 kernel_shape { dim: 2 dim: 3 dim: 1 }
                   stride_shape { dim: 1 dim: 2 dim: 3 } pad_shape { dim: 1 dim: 0 dim: 0 } }"""
