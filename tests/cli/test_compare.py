@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
+from PIL import Image
 
 from caffelite.batchnorm.fold import fold
 from caffelite.net import Net
@@ -182,6 +183,29 @@ def test_a_folded_net(caffelite, folder):
     assert code == 0 and "only in a.prototxt:w.caffemodel: 2 blobs (conv1, bn1)" in out
 
 
+def test_an_image_is_the_input_of_both(caffelite, folder):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(pixels).save("x.png")
+    assert caffelite("compare", "a.prototxt:w.caffemodel", "--input", "x.png", "--save-blobs", "a.npz")[0] == 0
+    assert (np.load("a.npz")["data"] == pixels[None, :, :, ::-1].transpose(0, 3, 1, 2)).all()
+    code, out, _ = caffelite("compare", "a.prototxt:w.caffemodel", "a.npz", "--input", "x.png", "--json")
+    assert code == 0 and json.loads(out)["blobs"][0] == {
+        "a": "data",
+        "b": "data",
+        "by": "name",
+        "shapes": [[1, 3, 8, 8], [1, 3, 8, 8]],
+        "difference": 0.0,
+        "equal": True,
+    }
+
+
+def test_a_shape_that_is_asked_for(caffelite, folder):
+    Path("b.prototxt").write_text(DATA + CONV)
+    assert caffelite("compare", "b.prototxt:w.caffemodel", "--shape", "data:1,3,5,6", "--save-blobs", "b.npz")[0] == 0
+    assert np.load("b.npz")["conv1"].shape == (1, 4, 5, 6)
+    assert caffelite("compare", "b.prototxt:w.caffemodel", "b.npz")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -205,6 +229,14 @@ def test_a_folded_net(caffelite, folder):
             "the ending of an input says what it is, and .txt is not known",
         ),
         (["a.prototxt:w.caffemodel", "b.npz", "--input", "x.npy"], "no such file"),
+        (
+            ["a.prototxt:w.caffemodel", "b.npz", "--shape", "dat:1,3,8,8"],
+            'for "dat", which neither side reads; did you mean',
+        ),
+        (
+            ["a.prototxt:w.caffemodel", "b.npz", "--weights", "w.caffemodel"],
+            "--weights is for nets that are given without",
+        ),
         (["a.prototxt:w.caffemodel", "--save-blobs", "b.txt"], "blobs are saved in an .npz file"),
         (["a.prototxt:w.caffemodel", "b.npz", "--save-blobs", "b.npz"], "b.npz is what is read"),
     ],

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from caffelite.data.images import decode_image, resize
+from caffelite.data.images import decode_image
+from caffelite.data.resizing import resize
 from caffelite.errors import DataError
 from caffelite.export.compare.arrays import read_npy, read_npz
 from caffelite.export.compare.sides import Blobs, SavedSide, Side
