@@ -182,7 +182,7 @@ def _plain(names: list[str], result: Comparison, tolerance: float) -> dict[str, 
         else {
             **_plain_pair(first, result, tolerance),
             "place": list(first.place),
-            "values": [repr(value) for value in first.values],
+            "values": [value if np.isfinite(value) else None for value in first.values],
             "how": [{"kind": pattern.kind, "text": pattern.text} for pattern in result.patterns],
             "causes": [{"kind": c.kind, "text": c.text, "proven": c.proven} for c in result.causes],
         },

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,34 @@ def test_a_net_that_is_another(kind, caffelite, folder):
         assert (cause["kind"], cause["proven"]) == (kind, True) and said in cause["text"]
         other = next(side for side in sides if side != "a.prototxt")
         assert cause["text"].startswith(f"{other} is what a.prototxt computes with ")
+
+
+def test_what_is_asked_for_decides(caffelite, folder):
+    old, new, *_ = CAUSES["eps"]
+    Path("b.prototxt").write_text(NET.replace(old, new))
+    command = ["compare", "a.prototxt", "b.prototxt", "--weights", "w.caffemodel"]
+    assert caffelite(*command)[0] == 1
+    assert caffelite(*command, "--tolerance", "0.01")[0] == 0
+    code, _, err = caffelite(*command, "--tolerance", "2")
+    assert code == 2 and "2 is not 0 or more and below 1" in err
+
+
+def test_without_the_extra(caffelite, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, _, err = caffelite("compare", "a.prototxt:w.caffemodel", "net.onnx")
+    assert code == 1 and "net.onnx needs onnxruntime: pip install 'caffelite[onnx]'" in err
+
+
+def test_values_that_are_no_numbers(caffelite, folder):
+    caffelite("compare", "a.prototxt:w.caffemodel", "--save-blobs", "a.npz")
+    blobs = dict(np.load("a.npz"))
+    blobs["bn1"][0, 0, 0, 0] = np.nan
+    np.savez("b.npz", **blobs)
+    code, out, _ = caffelite("compare", "a.prototxt:w.caffemodel", "b.npz", "--json")
+    told = json.loads(out)["first"]
+    assert code == 1 and told["a"] == "bn1" and told["difference"] is None and told["values"][1] is None
+    assert [how["kind"] for how in told["how"]] == [cause["kind"] for cause in told["causes"]] == ["nan"]
+    assert "bn1     2×4×8×8  NaN         differs, first" in caffelite("compare", "a.prototxt:w.caffemodel", "b.npz")[1]
 
 
 def changed(values: np.ndarray) -> dict[str, np.ndarray]:

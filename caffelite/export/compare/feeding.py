@@ -106,14 +106,14 @@ def _from_file(path: Path, side: Side) -> Blobs:
 
 
 def _from_blobs(blobs: Blobs, inputs: Mapping[str, Shape], source: str) -> Blobs:
-    """Return the inputs out of arrays: by name; a single one also by its shape."""
+    """Return the inputs out of arrays: by name; a single one may also be the first array, where its shape fits."""
     values = {}
+    first = next(iter(blobs.values()))
     for name, shape in inputs.items():
-        fitting = [n for n, array in blobs.items() if len(array.shape) == len(shape) and array.shape[1:] == shape[1:]]
         if name in blobs:
             values[name] = blobs[name]
-        elif len(inputs) == 1 and fitting:
-            values[name] = blobs[fitting[0]]
+        elif len(inputs) == 1 and first.ndim == len(shape) and first.shape[1:] == shape[1:]:
+            values[name] = first
         else:
             hint = did_you_mean(name, blobs, f"it has {', '.join(list(blobs)[:4])}")
             raise DataError(f"{source}: there is no array for the input {quoted(name)}, {text_of(shape)}{hint}")

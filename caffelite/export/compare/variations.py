@@ -128,18 +128,15 @@ def _pooling(i: int, layer: CutLayer) -> Iterator[Variation]:
     old = layer.node.layer
     if not isinstance(old, Pooling) or old.settings.global_pooling:
         return
-    name, x = quoted(layer.node.name), layer.node.bottoms[0].shape
-    other = _flipped(layer)
+    name, other = quoted(layer.node.name), _flipped(layer)
     rounds_down = other.pooling_param.round_mode == other.pooling_param.FLOOR
     rounding = f"{name} rounding {'down' if rounds_down else 'up'}"
-    changes = Pooling(other, old.context, old.place).shapes(x) != old.shapes(x)
-    divisor = f"the averages of {name} over {'the map alone' if old.windows(x).counts_padding else 'padding too'}"
-    if changes:
-        yield Variation("pooling", rounding, partial(_set_pooling, i, True, False))
+    counts_padding = old.windows(layer.node.bottoms[0].shape).counts_padding
+    divisor = f"the averages of {name} over {'the map alone' if counts_padding else 'padding too'}"
+    yield Variation("pooling", rounding, partial(_set_pooling, i, True, False))
     if old.averages:
         yield Variation("divisor", divisor, partial(_set_pooling, i, False, True))
-        if changes:
-            yield Variation("pooling", f"{rounding}, and {divisor}", partial(_set_pooling, i, True, True))
+        yield Variation("pooling", f"{rounding}, and {divisor}", partial(_set_pooling, i, True, True))
 
 
 def _flipped(layer: CutLayer) -> LayerParameter:
