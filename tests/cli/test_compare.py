@@ -103,6 +103,14 @@ def test_a_net_that_is_another(kind, caffelite, folder):
         assert cause["text"].startswith(f"{other} is what a.prototxt computes with ")
 
 
+def test_of_usual_values_of_eps_the_best_is_told(caffelite, folder):
+    for name, eps in (("a", "0.01"), ("b", "0.000001")):
+        Path(f"{name}.prototxt").write_text(NET.replace(*CAUSES["eps"][:2]).replace("eps: 0.001", f"eps: {eps}"))
+    caffelite("compare", "b.prototxt:w.caffemodel", "--save-blobs", "b.npz")
+    code, out, _ = caffelite("compare", "a.prototxt:w.caffemodel", "b.npz", "--json")
+    assert code == 1 and 'eps 1e-06 in "bn1", in place of 0.01' in first(out)["causes"][0]["text"]
+
+
 def test_what_is_asked_for_decides(caffelite, folder):
     old, new, *_ = CAUSES["eps"]
     Path("b.prototxt").write_text(NET.replace(old, new))
@@ -116,7 +124,7 @@ def test_what_is_asked_for_decides(caffelite, folder):
 def test_without_the_extra(caffelite, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     code, _, err = caffelite("compare", "a.prototxt:w.caffemodel", "net.onnx")
-    assert code == 1 and "net.onnx needs onnxruntime: pip install 'caffelite[onnx]'" in err
+    assert code == 1 and "net.onnx needs onnx and onnxruntime: pip install 'caffelite[onnx]'" in err
 
 
 def test_values_that_are_no_numbers(caffelite, folder):
