@@ -90,4 +90,5 @@ def _errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: {error.strerror or error}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, SyntaxError) as error:
         # RuntimeError is what zipfile says of one with a password, or packed in a way that it does not know.
-        raise DataError(f"{path}: its arrays cannot be read: {str(error).splitlines()[0]}") from None
+        reason = next(iter(str(error).splitlines()), "it is cut off")
+        raise DataError(f"{path}: its arrays cannot be read: {reason}") from None
