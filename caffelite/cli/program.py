@@ -34,6 +34,7 @@ GROUPS = {
         "inspect": "say what a file is and what it holds",
         "summary": "show the layers of a net: shapes, parameters, multiply-adds",
         "convert": "write a trained net for other programs: ONNX",
+        "compare": "find where two nets, ONNX models or saved blobs differ, how, and why",
         "run": "run a script that imports caffe, in Python 2 too",
         "data": "get CIFAR-10 or MNIST ready for the example nets; import images of one's own",
         "convert_db": "copy a LevelDB into an LMDB",

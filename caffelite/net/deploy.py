@@ -76,7 +76,7 @@ def deploy(
 
 
 def _give(name: str) -> str:
-    return f"give it: --input {name}=1,CHANNELS,HEIGHT,WIDTH"
+    return f"give it: --shape {name}:1,CHANNELS,HEIGHT,WIDTH"
 
 
 def _input_shapes(graph: Graph, filename: str, given: Mapping[str, Shape]) -> dict[str, Shape]:

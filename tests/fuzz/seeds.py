@@ -154,6 +154,13 @@ def _tar() -> Iterator[bytes]:
             yield memory.getvalue()
 
 
+def _npz() -> Iterator[bytes]:
+    for save in (np.savez, np.savez_compressed):
+        memory = io.BytesIO()
+        save(memory, data=_array(2, 3), conv1=np.asfortranarray(_array(2, 2)), whole=np.arange(3))
+        yield memory.getvalue()
+
+
 _MAKERS = {
     **{
         "text": _text,
@@ -174,6 +181,7 @@ _MAKERS = {
         "cifar": _cifar,
         "pickle": _pickle,
         "tar": _tar,
+        "npz": _npz,
     },
 }
 

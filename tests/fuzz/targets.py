@@ -25,6 +25,7 @@ from caffelite.datasets import cifar10, mnist, originals, pickled
 from caffelite.draw.boxes import build
 from caffelite.draw.diagram import dot, mermaid
 from caffelite.errors import DataError, Error
+from caffelite.export.compare.arrays import read_npz
 from caffelite.inspection.files import inspect_file
 from caffelite.kernels import transform
 from caffelite.schema import hdf5
@@ -204,11 +205,16 @@ def tar(data: bytes) -> None:
     originals.unpack(_file(data, "file.tar"), ["data_batch_1.bin"], _scratch(os.getpid()))
 
 
+def npz(data: bytes) -> None:
+    """Read the arrays of an ``.npz`` file."""
+    read_npz(_file(data))
+
+
 #: By name.
 TARGETS: dict[str, Callable[[bytes], None]] = {
     **{"text": text, "net": net, "weights": weights, "state": state, "mean": mean, "hdf5": hdf5_file, "datum": datum},
     **{"inspect": inspected, "lmdb": lmdb, "image": image, "idx": idx, "cifar": cifar, "pickle": pickle, "tar": tar},
-    **{"leveldb": leveldb, "snappy": snappy},
+    **{"leveldb": leveldb, "snappy": snappy, "npz": npz},
 }
 
 
