@@ -27,7 +27,8 @@ COMMANDS = {
     "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
     "inspect": "say what a file is and what it holds",
     "summary": "show the layers of a net: shapes, parameters, multiply-adds",
-    "convert": "write a trained net for other programs: ONNX",
+    "convert": "write a trained net for other programs: ONNX, PyTorch, weights alone",
+    "extract": "write the net that a .caffemodel holds beside its weights",
     "data": "get CIFAR-10 or MNIST ready for the example nets",
     "device_query": "tell which GPUs there are and whether they are used, and how many threads",
 }
