@@ -23,12 +23,16 @@ from caffelite.datasets import cifar10, mnist, originals, pickled
 from caffelite.draw.boxes import build
 from caffelite.draw.diagram import dot, mermaid
 from caffelite.errors import DataError, Error
+from caffelite.export.stored_net import plain_net
+from caffelite.export.weights import read_npz
 from caffelite.inspection.files import inspect_file
 from caffelite.kernels import transform
 from caffelite.schema import hdf5
 from caffelite.schema.blobs import read_blob
 from caffelite.schema.documents import NetDocument
-from caffelite.schema.text import read_prototxt
+from caffelite.schema.printer import to_text
+from caffelite.schema.stored_net import read_stored_net
+from caffelite.schema.text import net_from_text, read_prototxt
 from caffelite.schema.weights import read_weights
 from caffelite.solvers.snapshots import read_state
 from caffelite.words import TRAIN
@@ -69,6 +73,18 @@ def weights(data: bytes) -> None:
     for layer in read_weights(_file(data)):
         for blob in layer.blobs:
             np.asarray(blob).sum()
+
+
+def stored_net(data: bytes) -> None:
+    """Take the net out of a ``.caffemodel``, and read the text that it gives."""
+    path = _file(data)
+    document, _ = plain_net(read_stored_net(path), path)
+    net_from_text(to_text(document))
+
+
+def npz(data: bytes) -> None:
+    """Read weights from a ``.npz`` file."""
+    read_npz(_file(data))
 
 
 def state(data: bytes) -> None:
@@ -184,7 +200,17 @@ def tar(data: bytes) -> None:
 
 #: By name.
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    **{"text": text, "net": net, "weights": weights, "state": state, "mean": mean, "hdf5": hdf5_file, "datum": datum},
+    **{
+        "text": text,
+        "net": net,
+        "weights": weights,
+        "stored_net": stored_net,
+        "npz": npz,
+        "state": state,
+        "mean": mean,
+        "hdf5": hdf5_file,
+        "datum": datum,
+    },
     **{"inspect": inspected, "lmdb": lmdb, "image": image, "idx": idx, "cifar": cifar, "pickle": pickle, "tar": tar},
 }
 
