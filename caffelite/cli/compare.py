@@ -15,7 +15,7 @@ from caffelite.cli.preparing import nets_of
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import say, status
 from caffelite.errors import MissingExtraError
-from caffelite.export.compare.arrays import read_npz, write_npz
+from caffelite.export.arrays import read_npz, write_npz
 from caffelite.export.compare.causes import Cause
 from caffelite.export.compare.comparison import Comparison, compare
 from caffelite.export.compare.feeding import feed

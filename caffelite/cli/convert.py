@@ -12,21 +12,27 @@ from caffelite.words import did_you_mean
 #: what it did, and ``add_arguments(parser)`` for options of its own.
 TARGETS = {
     ".onnx": "caffelite.cli.convert_onnx",
+    ".py": "caffelite.cli.convert_torch",
+    **dict.fromkeys((".npz", ".safetensors", ".h5", ".caffemodel"), "caffelite.cli.convert_weights"),
 }
 
 EXAMPLES = """examples:
   caffelite convert ResNet-50-deploy.prototxt --weights ResNet-50-model.caffemodel resnet50.onnx
   caffelite convert train_val.prototxt --weights net.caffemodel --input data=1,3,224,224 net.onnx
   caffelite convert deploy.prototxt --weights net.caffemodel --mean 104,117,123 --bake-preprocessing net.onnx
+  caffelite convert deploy.prototxt --weights net.caffemodel net.py
+  caffelite convert net.caffemodel net.npz
+  caffelite convert net.safetensors net.caffemodel --net deploy.prototxt
 
-An ONNX file needs the extra onnx: pip install 'caffelite[onnx]'.
+An ONNX file needs the extra onnx: pip install 'caffelite[onnx]'; a PyTorch module, which has net.safetensors beside it,
+the extra torch.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what the command takes."""
     add = parser.add_argument
-    add("file", metavar="NET_OR_SOLVER", help="prototxt of a net or of a solver")
+    add("file", metavar="FILE", help="prototxt of a net or of a solver; or weights alone")
     add("output", metavar="OUTPUT", help=f"file to write: {', '.join(TARGETS)}")
     add("--weights", metavar="FILE", help="the trained weights")
     add_input(parser, "--shape")
@@ -40,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert, hold both against each other, and write."""
-    file = the_file([arguments.file], "the prototxt of a net or of a solver")
+    file = the_file([arguments.file], "the prototxt of a net or of a solver, or weights")
     output = Path(arguments.output)
     if output.suffix not in TARGETS:
         hint = did_you_mean(output.suffix, TARGETS, f"it can be {', '.join(TARGETS)}")

@@ -8,7 +8,7 @@ import numpy as np
 from caffelite.data.images import decode_image
 from caffelite.data.resizing import resize
 from caffelite.errors import DataError
-from caffelite.export.compare.arrays import read_npy, read_npz
+from caffelite.export.arrays import read_npy, read_npz
 from caffelite.export.compare.sides import Blobs, SavedSide, Side
 from caffelite.words import Shape, did_you_mean, quoted, text_of
 

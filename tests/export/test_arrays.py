@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from caffelite.errors import DataError
-from caffelite.export.compare import arrays
-from caffelite.export.compare.arrays import read_npy, read_npz, write_npz
+from caffelite.export import arrays
+from caffelite.export.arrays import read_npy, read_npz, write_npz
 
 
 def test_round_trip(tmp_path: Path):
