@@ -64,8 +64,8 @@ ONE = np.ones(2, np.float32)
     [
         ({"conv": ONE}, 'bad.npz: "conv" is not LAYER/NUMBER'),
         ({"a__1": ONE}, 'layer "a": blob 0 is missing'),
-        ({"a__0": np.ones(2, np.int32)}, '"a/0" has numbers of type int32, expected float32'),
-        ({"a__0": np.array([{}], object)}, '"a/0" has numbers of type object'),
+        ({"a__0": np.array(["x"])}, '"a/0" is of type <U1, and not of numbers'),
+        ({"a__0": np.array([{}], object)}, "a pickle, which is never opened"),
     ],
 )
 def test_what_is_not_taken(caffelite, run_folder, arrays, said):
@@ -80,7 +80,7 @@ def test_more_is_announced_than_is_there(caffelite, run_folder):
     with zipfile.ZipFile("bad.npz", "w") as archive:
         archive.writestr("a/0.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"1234")
     code, _, err = caffelite("convert", "bad.npz", "out.caffemodel")
-    assert code == 1 and '"a/0" announces 4000000000 bytes, 4 are there' in err
+    assert code == 1 and '"a/0" has another size than its header says' in err
 
 
 def test_what_unpacks_to_far_more(caffelite, run_folder):
@@ -88,14 +88,14 @@ def test_what_unpacks_to_far_more(caffelite, run_folder):
         archive.writestr("a/0.npy", b"\x93NUMPY\x01\x00" + b"\x10\x00" + b"{")
         archive.infolist()[0].file_size = 1 << 40
     code, _, err = caffelite("convert", "bad.npz", "out.caffemodel")
-    assert code == 1 and "bytes, " in err and "are there" in err
+    assert code == 1 and "its arrays take 1,099,511,627,776 bytes, and at most " in err
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"\x08\0\0\0\0\0\0\0{}      "])
 def test_what_is_no_file_of_weights(caffelite, run_folder, content):
     Path("bad.npz").write_bytes(content)
     code, _, err = caffelite("convert", "bad.npz", "out.caffemodel")
-    assert code == 1 and "bad.npz: not a whole .npz file" in err
+    assert code == 1 and "bad.npz: its arrays cannot be read" in err
 
 
 def test_a_broken_safetensors_file(caffelite, run_folder):
