@@ -4,6 +4,7 @@ twin; nothing is written that does not compute the same."""
 import argparse
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from caffelite.cli.arguments import UsageError, add_input, add_python, add_state, add_threads, the_file
 from caffelite.words import did_you_mean
@@ -51,5 +52,22 @@ def run(arguments: argparse.Namespace) -> int:
     if output.suffix not in TARGETS:
         hint = did_you_mean(output.suffix, TARGETS, f"it can be {', '.join(TARGETS)}")
         raise UsageError(f"{output}: its ending says what is written, and {output.suffix or 'none'} is not known{hint}")
+    _check_options(arguments, output)
     import_module(TARGETS[output.suffix]).write(arguments, file, output)
     return 0
+
+
+def _check_options(arguments: argparse.Namespace, output: Path) -> None:
+    """Raise UsageError where an option is set that another ending takes."""
+    own = _defaults(TARGETS[output.suffix])
+    for ending, module in TARGETS.items():
+        for name, default in _defaults(module).items():
+            if name not in own and getattr(arguments, name) != default:
+                raise UsageError(f"--{name.replace('_', '-')} is for {ending}, {output} takes no such option")
+
+
+def _defaults(module: str) -> dict[str, Any]:
+    """Return the options of a module's own, with what they are where they are not given."""
+    parser = argparse.ArgumentParser()
+    import_module(module).add_arguments(parser)
+    return vars(parser.parse_args([]))

@@ -21,6 +21,8 @@ class Difference:
     theirs, ours : float
         What the other program and the net have there.
     place : tuple of int
+    rounding : bool
+        Whether rounding makes as much of a difference (:mod:`caffelite.export.rounding`), where that was asked.
     """
 
     blob: str
@@ -28,6 +30,7 @@ class Difference:
     theirs: float
     ours: float
     place: Shape
+    rounding: bool = False
 
     def told(self, program: str) -> str:
         """Say it in a sentence, without its full stop; ``program`` is the other one's name."""
@@ -40,18 +43,33 @@ class Difference:
         )
 
 
+def apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Return how far the values of two arrays of one shape are apart; NaN and NaN are not."""
+    with np.errstate(invalid="ignore"):
+        return np.where((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)), 0, np.abs(ours - theirs))
+
+
+def furthest(values: np.ndarray) -> Shape:
+    """Return the place of the largest of distances; NaN is larger than any."""
+    place = np.unravel_index(int(np.argmax(np.nan_to_num(values, nan=np.inf))), values.shape)
+    return tuple(int(i) for i in place)
+
+
+def largest(values: np.ndarray) -> float:
+    """Return the largest finite value, without its sign; 0 where there is none."""
+    return float(np.abs(values, where=np.isfinite(values), out=np.zeros_like(values)).max(initial=0))
+
+
 def difference(blob: str, ours: np.ndarray, theirs: np.ndarray) -> Difference:
     """Return where a blob of both is furthest apart."""
     if ours.shape != theirs.shape:
         return Difference(blob, np.inf, np.nan, np.nan, theirs.shape)
-    with np.errstate(invalid="ignore"):
-        apart = np.where((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)), 0, np.abs(ours - theirs))
-    if not apart.size:
+    far = apart(ours, theirs)
+    if not far.size:
         return Difference(blob, 0.0, 0.0, 0.0, ())
-    place = np.unravel_index(int(np.argmax(np.nan_to_num(apart, nan=np.inf))), apart.shape)
-    largest = float(np.abs(ours, where=np.isfinite(ours), out=np.zeros_like(ours)).max())
-    value = float(apart[place]) / max(largest, 1e-30)
-    return Difference(blob, value, float(theirs[place]), float(ours[place]), tuple(int(i) for i in place))
+    place = furthest(far)
+    value = float(far[place]) / max(largest(ours), 1e-30)
+    return Difference(blob, value, float(theirs[place]), float(ours[place]), place)
 
 
 def resize(net: Net, size: int) -> None:

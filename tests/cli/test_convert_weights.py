@@ -123,3 +123,10 @@ def test_weights_of_another_net(caffelite, run_folder):
     save(conv1__0=ONE)
     code, _, err = caffelite("convert", "bad.npz", "out.caffemodel", "--net", "net.prototxt")
     assert code == 1 and "bad.npz" in err and "conv1" in err and not Path("out.caffemodel").exists()
+
+
+def test_options_of_other_outputs(caffelite, run_folder):
+    for options, said in ((["--opset", "12"], "--opset is for .onnx"), (["--keep-bn"], "--keep-bn is for .onnx")):
+        code, out, err = caffelite("convert", WEIGHTS, "net.npz", *options)
+        assert (code, out) == (1, "") and f"{said}, net.npz takes no such option" in err
+    assert not Path("net.npz").exists()

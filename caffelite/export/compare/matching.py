@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffelite.export.compare.sides import Blobs
+from caffelite.export.difference import apart as distances
+from caffelite.export.difference import furthest, largest
 from caffelite.words import Shape
 
 #: The largest difference, by the largest value of the blob, of blobs that are equal.
@@ -54,17 +56,11 @@ def apart(a: np.ndarray, b: np.ndarray) -> tuple[float, Shape]:
         return np.inf, ()
     if not a.size:
         return 0.0, ()
-    with np.errstate(invalid="ignore"):
-        far = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0, np.abs(a - b))
-    place = np.unravel_index(int(np.argmax(np.nan_to_num(far, nan=np.inf))), far.shape)
+    far = distances(a, b)
+    place = furthest(far)
     if not np.isfinite(far[place]):
-        return np.inf, tuple(map(int, place))
-    return float(far[place]) / max(largest(a), largest(b), 1e-30), tuple(map(int, place))
-
-
-def largest(a: np.ndarray) -> float:
-    """Return the largest absolute value that is a number; 0 where there is none."""
-    return float(np.abs(a, where=np.isfinite(a), out=np.zeros_like(a)).max(initial=0))
+        return np.inf, place
+    return float(far[place]) / max(largest(a), largest(b), 1e-30), place
 
 
 def pair_of(a: str, b: str, by: str, x: np.ndarray, y: np.ndarray) -> Pair:

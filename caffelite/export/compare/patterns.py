@@ -6,7 +6,8 @@ from itertools import permutations
 
 import numpy as np
 
-from caffelite.export.compare.matching import apart, largest
+from caffelite.export.compare.matching import apart
+from caffelite.export.difference import largest
 from caffelite.words import text_of
 
 #: A line through so many values of a channel says something.
