@@ -34,6 +34,8 @@ GROUPS = {
         "inspect": "say what a file is and what it holds",
         "summary": "show the layers of a net: shapes, parameters, multiply-adds",
         "convert": "write a trained net for other programs: ONNX",
+        "deploy": "write the deploy net of one that is trained",
+        "check": "say what of a net an NPU's converter, ncnn or MNN would refuse",
         "run": "run a script that imports caffe, in Python 2 too",
         "data": "get CIFAR-10 or MNIST ready for the example nets; import images of one's own",
         "convert_db": "copy a LevelDB into an LMDB",
