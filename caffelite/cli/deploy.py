@@ -1,5 +1,5 @@
-"""Write the deploy net of one that is trained: without its data, labels, losses and measures, with Input in place of the
-data. The other layers stay as they are, BatchNorm too, and the trained weights fit it."""
+"""Write the deploy net of one that is trained: without its data, labels, losses and measures, with Input in place of
+the data. The other layers stay as they are, BatchNorm too, and the trained weights fit it."""
 
 import argparse
 import json

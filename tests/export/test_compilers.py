@@ -1,5 +1,7 @@
 """What other programs take: the tables, and a net held against them."""
 
+from pathlib import Path
+
 import pytest
 
 from caffelite.errors import NetError
@@ -10,6 +12,7 @@ from caffelite.schema.text import net_from_text
 from caffelite.solvers.sources import NetSource
 from caffelite.words import TEST
 
+NPU = (Path(__file__).parents[2] / "docs" / "npu.md").read_text()
 INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }\n'
 
 
@@ -22,6 +25,7 @@ def findings(text: str, target: str) -> list[tuple[str, str]]:
 def test_a_table_is_sound(name):
     target = target_named(name)
     assert target.source.startswith("github.com/") and " at " in target.source
+    assert f"| `{name}` | {target.program} | {target.source} |" in NPU
     assert not target.types & set(target.refused)
     for limit in target.limits:
         assert set(limit.types) <= target.types | {"DepthwiseConvolution"}
