@@ -36,6 +36,8 @@ GROUPS = {
         "convert": "write a trained net for other programs: ONNX, PyTorch, weights alone",
         "extract": "write the net that a .caffemodel holds beside its weights",
         "compare": "find where two nets, ONNX models or saved blobs differ, how, and why",
+        "deploy": "write the deploy net of one that is trained",
+        "check": "say what of a net an NPU's converter, ncnn or MNN would refuse",
         "run": "run a script that imports caffe, in Python 2 too",
         "data": "get CIFAR-10 or MNIST ready for the example nets; import images of one's own",
         "convert_db": "copy a LevelDB into an LMDB",
