@@ -12,12 +12,16 @@ from caffelite.words import did_you_mean
 #: what it did, and ``add_arguments(parser)`` for options of its own.
 TARGETS = {
     ".onnx": "caffelite.cli.convert_onnx",
+    ".prototxt": "caffelite.cli.convert_caffe",
 }
 
 EXAMPLES = """examples:
   caffelite convert ResNet-50-deploy.prototxt --weights ResNet-50-model.caffemodel resnet50.onnx
   caffelite convert train_val.prototxt --weights net.caffemodel --input data=1,3,224,224 net.onnx
   caffelite convert deploy.prototxt --weights net.caffemodel --mean 104,117,123 --bake-preprocessing net.onnx
+  caffelite convert net.onnx net.prototxt
+
+The last one writes net.prototxt and net.caffemodel.
 
 An ONNX file needs the extra onnx: pip install 'caffelite[onnx]'.
 """
@@ -26,7 +30,7 @@ An ONNX file needs the extra onnx: pip install 'caffelite[onnx]'.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what the command takes."""
     add = parser.add_argument
-    add("file", metavar="NET_OR_SOLVER", help="prototxt of a net or of a solver")
+    add("file", metavar="NET_OR_SOLVER", help="prototxt of a net or of a solver; or an ONNX file")
     add("output", metavar="OUTPUT", help=f"file to write: {', '.join(TARGETS)}")
     add("--weights", metavar="FILE", help="the trained weights")
     add_input(parser, "--shape")
@@ -45,5 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     if output.suffix not in TARGETS:
         hint = did_you_mean(output.suffix, TARGETS, f"it can be {', '.join(TARGETS)}")
         raise UsageError(f"{output}: its ending says what is written, and {output.suffix or 'none'} is not known{hint}")
+    if (file.suffix == ".onnx") != (output.suffix == ".prototxt"):
+        raise UsageError(f"{file} to {output}: an ONNX file becomes a .prototxt, and a .prototxt becomes any other file")
     import_module(TARGETS[output.suffix]).write(arguments, file, output)
     return 0
