@@ -1,5 +1,5 @@
-"""Write a trained net for other programs: the name of the output says for which. A file that is trained needs no deploy
-twin; nothing is written that does not compute the same."""
+"""Write a trained net for other programs, or an ONNX file as a net of Caffe's: the name of the output says for which. A
+file that is trained needs no deploy twin; nothing is written that does not compute the same."""
 
 import argparse
 from importlib import import_module
@@ -50,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         hint = did_you_mean(output.suffix, TARGETS, f"it can be {', '.join(TARGETS)}")
         raise UsageError(f"{output}: its ending says what is written, and {output.suffix or 'none'} is not known{hint}")
     if (file.suffix == ".onnx") != (output.suffix == ".prototxt"):
-        raise UsageError(f"{file} to {output}: an ONNX file becomes a .prototxt, and a .prototxt becomes any other file")
+        raise UsageError(
+            f"{file} to {output}: an ONNX file becomes a .prototxt, and a .prototxt becomes any other file"
+        )
     import_module(TARGETS[output.suffix]).write(arguments, file, output)
     return 0

@@ -33,7 +33,7 @@ GROUPS = {
         "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
         "inspect": "say what a file is and what it holds",
         "summary": "show the layers of a net: shapes, parameters, multiply-adds",
-        "convert": "write a trained net for other programs: ONNX",
+        "convert": "write a trained net for other programs, ONNX, or an ONNX file for Caffe",
         "run": "run a script that imports caffe, in Python 2 too",
         "data": "get CIFAR-10 or MNIST ready for the example nets; import images of one's own",
         "convert_db": "copy a LevelDB into an LMDB",

@@ -52,9 +52,7 @@ def from_onnx(path: Path, shapes: Mapping[str, Shape] | None = None) -> tuple[Ne
 
 def _built(graph: CaffeGraph) -> Net:
     message = NetParameter(name=graph.source.model.graph.name, layer=graph.layers)
-    net = Net(
-        net_from_message(message, str(graph.source.path)), TEST, keep=True, learn=False, output_root=None
-    )
+    net = Net(net_from_message(message, str(graph.source.path)), TEST, keep=True, learn=False, output_root=None)
     for layer in net.layers:
         given = graph.weights.get(layer.name, [])
         if [blob.data.size for blob in layer.blobs] != [values.size for values in given]:

@@ -139,7 +139,9 @@ class CaffeGraph:
         for output in self.source.outputs:
             blob = self._blobs.get(output)
             if blob is None:
-                raise NetError(f"{self.source.path}: output {quoted(output)} is a constant or padded, no blob of a layer")
+                raise NetError(
+                    f"{self.source.path}: output {quoted(output)} is a constant or padded, no blob of a layer"
+                )
             if blob == output:
                 continue
             if blob in self.source.inputs or blob in self.source.outputs:

@@ -96,7 +96,10 @@ class OnnxSource:
         with tempfile.TemporaryDirectory() as folder, refusals(self.path):
             file = Path(folder) / "model.onnx"
             file.write_bytes(probe.SerializeToString())
-            values = new_session(file).run(made, feeds) if made else []
+            try:
+                values = new_session(file).run(made, feeds)
+            except RuntimeError as error:
+                raise NetError(f"{self.path}: ONNX Runtime has no values for it: {error}") from error
         for name, value in zip(made, values, strict=True):
             if isinstance(value, np.ndarray):
                 self._shapes[name] = value.shape
@@ -111,7 +114,9 @@ class OnnxSource:
             try:
                 self._constants[name] = numpy_helper.to_array(self._initializers[name])
             except (ValueError, TypeError) as error:
-                raise DataError(f"{self.path}: the values of {quoted(name)} are not as many as its shape says") from error
+                raise DataError(
+                    f"{self.path}: the values of {quoted(name)} are not as many as its shape says"
+                ) from error
         return self._constants.get(name)
 
     def shape(self, name: str) -> Shape:

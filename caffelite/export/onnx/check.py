@@ -176,6 +176,7 @@ def _names(converted: Converted, versions: Sequence[Version]) -> list[str]:
 
 
 def new_session(path: Path) -> Any:
+    """Return what runs a model, on the CPU, without a word."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

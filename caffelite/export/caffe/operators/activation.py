@@ -95,10 +95,7 @@ def _softmax(g: CaffeGraph, node: OnnxNode) -> None:
 
 @converts("LRN")
 def _lrn(g: CaffeGraph, node: OnnxNode) -> None:
-    size = node.attributes["size"]
-    if size % 2 == 0:
-        g.refuse(node, f"it is over {size} channels, and that of Caffe is over an odd number of them")
     p = g.add(node, "LRN", g.bottom(node)).lrn_param
-    p.local_size = size
+    p.local_size = node.attributes["size"]
     p.alpha, p.beta = node.attributes.get("alpha", 1e-4), node.attributes.get("beta", 0.75)
     p.k = node.attributes.get("bias", 1.0)

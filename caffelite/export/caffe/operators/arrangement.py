@@ -1,6 +1,7 @@
 """Operators that arrange, join, cut and resize, and those that do nothing in use."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,6 +11,13 @@ from caffelite.export.caffe.reading import OnnxNode
 from caffelite.words import Shape, text_of
 
 _FLOAT = 1
+#: What Resize rounds places to.
+_ROUNDED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
+    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+}
 
 
 @converts("Identity", "Dropout")
@@ -53,7 +61,9 @@ def _slice(g: CaffeGraph, node: OnnxNode) -> None:
         g.refuse(node, "where it begins and ends is not known")
     axes = g.integers(node, "axes", 3) or range(len(starts))
     if any(step != 1 for step in g.integers(node, "steps", 4) or ()):
-        g.refuse(node, "it takes every n-th element or turns their order round, and Slice takes all from one to another")
+        g.refuse(
+            node, "it takes every n-th element or turns their order round, and Slice takes all from one to another"
+        )
     cuts = []
     for axis, start, end in zip((a % len(shape) for a in axes), starts, ends, strict=True):
         begin, stop, _ = slice(start, end).indices(shape[axis])
@@ -72,9 +82,7 @@ def _slice(g: CaffeGraph, node: OnnxNode) -> None:
         blob = top
 
 
-def _add_slice(
-    g: CaffeGraph, node: OnnxNode, axis: int, points: list[int], tops: list[str], bottom: str = ""
-) -> None:
+def _add_slice(g: CaffeGraph, node: OnnxNode, axis: int, points: list[int], tops: list[str], bottom: str = "") -> None:
     p = g.add(node, "Slice", bottom or g.bottom(node), tops=tops).slice_param
     p.slice_point.extend(points)
     if axis != 1:
@@ -137,13 +145,7 @@ def _repeats(size: int, result: int, places: str, rounding: str) -> bool:
         at = (i + 0.5) * size / result - 0.5
     else:
         return False
-    rounds = {
-        "floor": np.floor,
-        "ceil": np.ceil,
-        "round_prefer_floor": lambda x: np.ceil(x - 0.5),
-        "round_prefer_ceil": lambda x: np.floor(x + 0.5),
-    }
-    nearest = np.clip(rounds[rounding](at), 0, size - 1)
+    nearest = np.clip(_ROUNDED[rounding](at), 0, size - 1)
     return bool(np.array_equal(nearest, i // (result // size)))
 
 

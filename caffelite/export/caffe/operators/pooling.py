@@ -103,7 +103,9 @@ def _add_pooling(g: CaffeGraph, node: OnnxNode, s: Sliding, pool: int) -> Any:
     if any(p >= k for p, k in zip(s.begins, s.kernel, strict=True)):
         g.refuse(node, "it pads by as much as its kernel or more, which Pooling does not")
     down, up = (
-        tuple(_windows(*axis, any(s.begins), rounds_up) for axis in zip(s.size, s.kernel, s.stride, s.begins))
+        tuple(
+            _windows(*axis, any(s.begins), rounds_up) for axis in zip(s.size, s.kernel, s.stride, s.begins, strict=True)
+        )
         for rounds_up in (False, True)
     )
     if s.out not in (down, up):
@@ -146,6 +148,8 @@ def _pad(g: CaffeGraph, node: OnnxNode) -> None:
     if len(shape) != 4 or any(pads[axis] for axis in (0, 1, 4, 5)) or min(pads) < 0:
         g.refuse(node, "it pads other axes than height and width, or cuts them")
     value = g.constant(node, 2)
-    number = float(node.attributes.get("value", 0.0)) if value is None or not value.size else float(value.reshape(-1)[0])
+    number = (
+        float(node.attributes.get("value", 0.0)) if value is None or not value.size else float(value.reshape(-1)[0])
+    )
     g.bottom(node)
     g.paddings[node.outputs[0]] = Padding(node.inputs[0], tuple(pads[2:4]), tuple(pads[6:8]), number)

@@ -10,12 +10,19 @@ from caffelite.export.caffe.sliding import Sliding, set_pair, sliding
 
 @converts("Conv")
 def _conv(g: CaffeGraph, node: OnnxNode) -> None:
+    """Convolution, which pads both sides alike: where the node does not, zeros in the kernel read the padding more."""
     weights = g.weight(node, 1)
     s = sliding(g, node, weights.shape[2:])
-    if s.begins != s.ends:
-        g.refuse(node, f"it pads {s.begins} before and {s.ends} behind the map, and Convolution pads both alike")
     if s.pad_value:
         g.refuse(node, f"its input is padded with {s.pad_value:g}, and Convolution pads with 0")
+    for axis, (p, q, d) in enumerate(zip(s.begins, s.ends, s.dilation, strict=True), 2):
+        if (q - p) % d:
+            g.refuse(node, f"it pads {p} before and {q} behind the map, and Convolution pads both alike")
+        zeros = [(0, 0)] * 4
+        zeros[axis] = (max(q - p, 0) // d, max(p - q, 0) // d)
+        weights = np.pad(weights, zeros)
+    both = tuple(max(pair) for pair in zip(s.begins, s.ends, strict=True))
+    s = s._replace(kernel=weights.shape[2:], begins=both, ends=both)
     _add_convolution(g, node, "Convolution", s, weights, len(weights))
 
 
@@ -23,9 +30,7 @@ def _conv(g: CaffeGraph, node: OnnxNode) -> None:
 def _conv_transpose(g: CaffeGraph, node: OnnxNode) -> None:
     weights = g.weight(node, 1)
     s = sliding(g, node, weights.shape[2:], transposed=True)
-    for n, k, step, d, p, q, m in zip(
-        s.size, s.kernel, s.stride, s.dilation, s.begins, s.ends, s.out, strict=True
-    ):
+    for n, k, step, d, p, q, m in zip(s.size, s.kernel, s.stride, s.dilation, s.begins, s.ends, s.out, strict=True):
         if p != q or m != (n - 1) * step + (k - 1) * d + 1 - 2 * p:
             g.refuse(node, "it cuts more at one side, or adds output_padding, which Deconvolution does not")
     _add_convolution(g, node, "Deconvolution", s, weights, weights.shape[1] * node.attributes.get("group", 1))
