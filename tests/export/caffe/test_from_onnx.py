@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
@@ -28,6 +29,7 @@ layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip" inner_product_p
   weight_filler { type: "xavier" } } }
 layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }
 """
+EXPORTED = Path(__file__).parent / "exported.onnx"
 RNG = np.random.default_rng(1)
 WEIGHTS = RNG.standard_normal((4, 2, 3, 3))
 CHANNELS = np.array([0.5, 2.0])
@@ -72,6 +74,20 @@ def test_there_and_back(tmp_path: Path) -> None:
     np.testing.assert_allclose(read.blobs["prob"].data, net.blobs["prob"].data, atol=1e-6)
 
 
+def test_a_model_that_pytorch_exported(tmp_path: Path) -> None:
+    """With the chains of Shape, Gather, Concat that stand before its views and chunks; and the batch stays open."""
+    net, converted = from_onnx(EXPORTED)
+    differences = write(net, converted, tmp_path / "net.prototxt", tmp_path / "net.caffemodel")
+    assert differences[-1].blob == "prob" and max(d.value for d in differences) < 1e-5
+    text = (tmp_path / "net.prototxt").read_text().replace("dim: 1", "dim: 3", 1)
+    larger = Net(net_from_text(text), TEST, keep=True, weights=tmp_path / "net.caffemodel")
+    larger.blobs["image"].data[...] = RNG.standard_normal((3, 3, 16, 16))
+    larger.forward()
+    session = onnxruntime.InferenceSession(EXPORTED, providers=["CPUExecutionProvider"])
+    (prob,) = session.run(None, {"image": larger.blobs["image"].data})
+    np.testing.assert_allclose(larger.blobs["prob"].data, prob, atol=1e-6)
+
+
 MODELS: dict[str, tuple[list[NodeProto], dict[str, Any], str]] = {
     "groups": (
         [op("Conv", "x w b", group=2, strides=[2, 2], dilations=[1, 2])],
@@ -93,6 +109,7 @@ MODELS: dict[str, tuple[list[NodeProto], dict[str, Any], str]] = {
     ),
     "floor": ([op("MaxPool", kernel_shape=[3, 3], strides=[2, 2])], {}, "Pooling"),
     "mean": ([op("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])], {}, "Pooling"),
+    "beyond": ([op("AveragePool", kernel_shape=[7, 7], pads=[0, 0, 1, 1])], {}, "Pooling"),
     "whole": ([op("ReduceMean", axes=[2, 3], keepdims=0)], {}, "Pooling Flatten"),
     "gemm": (
         [op("Flatten", "x", "f"), op("Gemm", "f w b", alpha=0.5, beta=2.0, transB=1)],

@@ -22,7 +22,7 @@ _NOT_NEGATIVE = ("Relu", "Sigmoid")
 def _global(g: CaffeGraph, node: OnnxNode) -> None:
     if len(g.shape(node.inputs[0])) != 4:
         g.refuse(node, "it does not pool maps of height and width, which Pooling does")
-    _add_global(g, node, _MAX if node.operator == "GlobalMaxPool" else _AVE, node.outputs[0])
+    _add_global(g, node, _MAX if node.operator == "GlobalMaxPool" else _AVE, g.bottom(node))
 
 
 @converts("ReduceMean", "ReduceMax")
@@ -33,17 +33,23 @@ def _reduce(g: CaffeGraph, node: OnnxNode) -> None:
         g.refuse(node, "it reduces other axes than height and width, which Pooling does")
     pool = _MAX if node.operator == "ReduceMax" else _AVE
     if node.attributes.get("keepdims", 1):
-        _add_global(g, node, pool, node.outputs[0])
+        _add_global(g, node, pool, g.bottom(node))
         return
     maps = g.between(node, "pool")
-    _add_global(g, node, pool, maps)
+    _add_global(g, node, pool, g.bottom(node), maps)
     g.reshape(node, maps, (*shape[:2], 1, 1), shape[:2])
 
 
-def _add_global(g: CaffeGraph, node: OnnxNode, pool: int, top: str) -> None:
-    p = g.add(node, "Pooling", g.bottom(node), tops=[top]).pooling_param
+def _add_global(g: CaffeGraph, node: OnnxNode, pool: int, bottom: str, top: str = "") -> None:
+    p = g.add(node, "Pooling", bottom, tops=[top] if top else ()).pooling_param
     p.pool = pool
     p.global_pooling = True
+
+
+def _exceeds(s: Sliding) -> bool:
+    """Whether there is one window which is larger than the map, as no kernel of Caffe's can be."""
+    whole = all(k >= n for k, n in zip(s.kernel, s.size, strict=True))
+    return whole and s.kernel != s.size and s.out == (1, 1) and s.begins == (0, 0)
 
 
 @converts("MaxPool")
@@ -54,7 +60,10 @@ def _max_pool(g: CaffeGraph, node: OnnxNode) -> None:
     s = sliding(g, node, node.attributes["kernel_shape"])
     if s.pad_value is not None and s.pad_value > _LOWEST and not (s.pad_value == 0 and _not_negative(g, node)):
         g.refuse(node, f"its input is padded with {s.pad_value:g}, which may be the largest value")
-    _add_pooling(g, node, s, _MAX)
+    if _exceeds(s):
+        _add_global(g, node, _MAX, s.bottom)
+    else:
+        _add_pooling(g, node, s, _MAX)
 
 
 def _not_negative(g: CaffeGraph, node: OnnxNode) -> bool:
@@ -72,6 +81,9 @@ def _average_pool(g: CaffeGraph, node: OnnxNode) -> None:
     if s.pad_value is not None and not counted and any(node.attributes.get("pads", ())):
         g.refuse(node, "of its padding one part counts and another does not")
     divisors = _divisors(s, s.ends, counted or s.pad_value is not None)
+    if _exceeds(s) and _same(divisors, [np.array([n]) for n in s.size]):
+        _add_global(g, node, _AVE, s.bottom)
+        return
     p = _add_pooling(g, node, s, _AVE)
     if _same(divisors, _divisors(s, s.begins, True)):
         return
