@@ -170,10 +170,29 @@ def compare(published: Published, file: Path, batch: int | None) -> str:
             return words[0]
     except cv2.error:
         pass
-    from torch_net import against_torch
-
     net, fused = _fed(published, file, batch, np.float64)
     return ", ".join([*words, f"{max(against_torch(net), fused):.1e} PyTorch"])
+
+
+def against_torch(net: Net) -> float:
+    """Return the largest difference to PyTorch of what a layer makes, over the largest value of the blob.
+
+    ``net`` keeps its blobs and has run.
+    """
+    from caffelite.export.torch.check import layer_differences, load_module
+    from caffelite.export.torch.convert import convert
+    from caffelite.export.torch.layers import writes
+    from caffelite.export.torch.write import save
+
+    # In the published nets: dropout.
+    writes("Python")(lambda m, node, x: x)
+    made = convert(net, {})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.py"
+        save(made, path, {"net": net.name})
+        module = load_module(path)
+    found = layer_differences(net, made, module.double() if net.data.dtype == np.float64 else module)
+    return max(far.value for _, far in found)
 
 
 def _fed(published: Published, file: Path, batch: int | None, dtype: Any) -> tuple[Net, float]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from published import MNIST, MODELS, Model, find
-from published_nets import DIFFERENT, against_kept, against_opencv, feed, without_softmax
+from published_nets import DIFFERENT, against_kept, against_opencv, against_torch, feed, without_softmax
 
 from caffelite.datasets import cifar10, mnist
 from caffelite.errors import Error
@@ -95,8 +95,6 @@ def _compared(other: str, compare: Any) -> str:
 
 
 def _against_torch(prototxt: Path, layers: Any) -> float:
-    from torch_net import against_torch
-
     net = Net(prototxt, TEST, keep=True, learn=False, dtype=np.float64)
     net.copy_from(layers)
     feed(net, {}, 2)

@@ -23,7 +23,7 @@ from caffelite.solvers.sources import NetSource
 from caffelite.words import TEST, quoted
 
 if TYPE_CHECKING:
-    from caffelite.export.onnx.check import Difference
+    from caffelite.export.difference import Difference
     from caffelite.export.onnx.convert import Converted
 
 

@@ -60,6 +60,13 @@ def _boxes(reader: Node, shape: Shape, rng: np.random.Generator) -> np.ndarray:
     return rows.reshape(shape)
 
 
+def _places(reader: Node, shape: Shape, rng: np.random.Generator) -> np.ndarray:
+    """Return places in the map that values are put back into, no two the same."""
+    size = count(reader.tops[0].shape[-2:])
+    maps = [rng.permutation(size)[: count(shape[-2:])] for _ in range(count(shape[:-2]))]
+    return np.array(maps).reshape(shape)
+
+
 def _sizes(reader: Node, shape: Shape, rng: np.random.Generator) -> np.ndarray:
     """Return the sizes of images: height and width in pixels, and the factors that they were resized by."""
     assert isinstance(reader.layer, Proposal)
@@ -80,4 +87,5 @@ _DRAWN: dict[tuple[str, int], _Draw] = {
     ("Proposal", 2): _sizes,
     ("ROIAlign", 1): _boxes,
     ("ROIPooling", 1): _boxes,
+    ("Upsample", 1): _places,
 }

@@ -1,6 +1,6 @@
 """A trained net as it goes to another program: what is deployed of it, with its weights, and where both come from."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import file_digest
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from caffelite import __version__
 from caffelite.errors import NetError, WeightsError
 from caffelite.net import Net
 from caffelite.net.deploy import deploy
+from caffelite.net.transfer import transfer
+from caffelite.schema.weights import LayerWeights, read_weights
 from caffelite.solvers.sources import NetSource
 from caffelite.user_code.permission import AllowPython
 from caffelite.words import TEST, Shape, quoted
@@ -20,6 +22,7 @@ def trained_net(
     weights: Path | None,
     inputs: Mapping[str, Shape] | None = None,
     allow_python: AllowPython = False,
+    kept: Collection[str] = (),
 ) -> tuple[Net, list[str]]:
     """Return the deploy net of a trained one, every blob kept, and the names of the layers that are gone.
 
@@ -30,6 +33,8 @@ def trained_net(
     inputs : mapping of str to tuple of int, optional
         Shapes of blobs that the net reads, in place of those of its data.
     allow_python : bool, optional
+    kept : collection of str, optional
+        Types of layers that stay though they compute nothing here: see :func:`caffelite.net.deploy.deploy`.
 
     Raises
     ------
@@ -38,19 +43,38 @@ def trained_net(
     WeightsError
         They are not this net's, or of a part of it only.
     """
-    document, dropped = deploy(source.document, source.level, source.stages, inputs, allow_python)
+    document, dropped = deploy(source.document, source.level, source.stages, inputs, allow_python, kept)
     net = Net(document, TEST, keep=True, learn=False, allow_python=allow_python, output_root=None)
     learned = [layer.name for layer in net.layers if layer.blobs]
     if weights is None and learned:
         raise NetError(f"{document.filename}: {quoted(learned[0])} has weights; give the file with --weights")
     if weights is not None:
-        transfer = net.copy_from(weights)
-        if transfer.untrained:
-            raise WeightsError(
-                f"{weights}: it has no weights for {quoted(transfer.untrained[0])} of {document.filename}"
-                + (f" and {len(transfer.untrained) - 1} more layers" if len(transfer.untrained) > 1 else "")
-            )
+        take_all(net, read_weights(weights), str(weights))
     return net, dropped
+
+
+def take_all(net: Net, weights: Iterable[LayerWeights], file: str) -> None:
+    """Set all parameters of a net.
+
+    Parameters
+    ----------
+    net : Net
+    weights : iterable of LayerWeights
+    file : str
+        Where they come from, for errors.
+
+    Raises
+    ------
+    WeightsError
+        They are not this net's, or of a part of it only.
+    """
+    net.changed()
+    untrained = transfer(weights, net.layers, file, net.name).untrained
+    if untrained:
+        raise WeightsError(
+            f"{file}: it has no weights for {quoted(untrained[0])} of {net.document.filename}"
+            + (f" and {len(untrained) - 1} more layers" if len(untrained) > 1 else "")
+        )
 
 
 def forward_afresh(net: Net) -> None:

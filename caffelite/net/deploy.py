@@ -1,6 +1,6 @@
 """What is left of a net when nothing is learned or measured: the net that is deployed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,7 @@ def deploy(
     stages: Sequence[str] = (),
     inputs: Mapping[str, Shape] | None = None,
     allow_python: AllowPython = False,
+    kept: Collection[str] = (),
 ) -> tuple[NetDocument, list[str]]:
     """Return the net that is deployed, and the names of the layers that are gone.
 
@@ -51,6 +52,8 @@ def deploy(
     inputs : mapping of str to tuple of int, optional
         The shapes of blobs that the net reads; else Input layers keep theirs, and data is read by one image.
     allow_python : bool, optional
+    kept : collection of str, optional
+        Types of layers that stay though they pass on their bottom here, for a net that is to learn on.
 
     Raises
     ------
@@ -62,7 +65,7 @@ def deploy(
     graph = Graph(document, context, level, stages)
     try:
         shapes = _input_shapes(graph, document.filename, inputs or {})
-        layers, dropped = stripped(graph, document.filename, shapes)
+        layers, dropped = stripped(graph, document.filename, shapes, kept)
     finally:
         for node in graph.nodes:
             node.layer.close()
@@ -76,7 +79,7 @@ def deploy(
 
 
 def _give(name: str) -> str:
-    return f"give it: --input {name}=1,CHANNELS,HEIGHT,WIDTH"
+    return f"give it: --shape {name}:1,CHANNELS,HEIGHT,WIDTH"
 
 
 def _input_shapes(graph: Graph, filename: str, given: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -102,7 +105,9 @@ def _input_shapes(graph: Graph, filename: str, given: Mapping[str, Shape]) -> di
     return known
 
 
-def stripped(graph: Graph, filename: str, inputs: Mapping[str, Shape]) -> tuple[list[Deployed], list[str]]:
+def stripped(
+    graph: Graph, filename: str, inputs: Mapping[str, Shape], kept: Collection[str] = ()
+) -> tuple[list[Deployed], list[str]]:
     """Return the layers that are left where nothing is learned or measured, and the names of the others.
 
     What trains or measures is gone, as the facts of the layers say it (``deploy``: Dropout, losses; a loss with a
@@ -117,6 +122,8 @@ def stripped(graph: Graph, filename: str, inputs: Mapping[str, Shape]) -> tuple[
         For errors.
     inputs : mapping of str to tuple of int
         The shapes that the Input layers get.
+    kept : collection of str, optional
+        As for :func:`deploy`.
 
     Raises
     ------
@@ -131,7 +138,7 @@ def stripped(graph: Graph, filename: str, inputs: Mapping[str, Shape]) -> tuple[
         facts = node.layer.facts
         if facts.source:
             layers += [_input(node, version, inputs) for version in node.tops if version not in labels]
-        elif facts.deploy == "identity":
+        elif facts.deploy == "identity" and node.layer.type not in kept:
             renamed[node.tops[0]] = renamed.get(node.bottoms[0], node.bottoms[0])
             dropped.append(node.name)
         elif facts.deploy == "dropped" or facts.deploy == "kept" and any(v in labels for v in node.bottoms):
@@ -182,7 +189,7 @@ def _deployed(node: Node, bottoms: list[str]) -> LayerParameter:
     for name in ("include", "exclude", "phase", "loss_weight", "propagate_down"):
         param.ClearField(name)
     param.bottom[:] = bottoms
-    if layer.facts.deploy != "kept":
+    if layer.facts.deploy not in ("kept", "identity"):
         param.type = layer.facts.deploy
         param.bottom[:] = bottoms[:1]
         param.top[:] = [layer.facts.deploy_top or layer.param.top[0]]

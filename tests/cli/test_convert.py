@@ -50,12 +50,16 @@ def test_the_net_of_a_solver_with_its_preprocessing(caffelite, run_folder):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([*COMMAND, "net.bin"], "its ending says what is written, and .bin is not known; it can be .onnx, .prototxt"),
-        ([*COMMAND, "deploy.prototxt"], "net.prototxt to deploy.prototxt: an ONNX file becomes a .prototxt, and"),
-        (["convert", "net.onnx", "other.onnx"], "net.onnx to other.onnx: an ONNX file becomes a .prototxt, and"),
+        ([*COMMAND, "net.bin"], "its ending says what is written, and .bin is not known; it can be .onnx, "),
+        ([*COMMAND, "deploy.prototxt"], "net.prototxt to deploy.prototxt: an ONNX file becomes a .prototxt"),
+        (["convert", "net.onnx", "other.onnx"], "net.onnx to other.onnx: an ONNX file becomes a .prototxt"),
         (["convert", "net.onnx", "back.prototxt"], "net.onnx: No such file or directory"),
         (["convert", "net.onnx", "nowhere/back.prototxt"], "there is no folder nowhere"),
         (["convert", "net.onnx", "back.prototxt", "--weights", "net.caffemodel"], "an ONNX file has its weights"),
+        (
+            ["convert", "net.onnx", "back.prototxt", "--opset", "11"],
+            "--opset is for .onnx, back.prototxt takes no such",
+        ),
         ([*COMMAND, "net.onxx"], 'is not known; did you mean ".onnx"?'),
         ([*COMMAND, "nowhere/net.onnx"], "there is no folder nowhere"),
         ([*COMMAND, "net.onnx", "--opset", "9"], "opset 9 is not one of those that are written, 11 to 21"),

@@ -45,6 +45,15 @@ def _weights() -> Iterator[bytes]:
     yield old.SerializeToString()
 
 
+def _stored_net() -> Iterator[bytes]:
+    net = NetParameter(name="n")
+    net.layer.add(name="a", type="TanH", bottom=["x"], top=["y"]).blobs.add(data=[1])
+    net.layer.add(name="y_a_0_split", type="Split", bottom=["y"], top=["y_a_0_split_0", "y_a_0_split_1"])
+    net.layer.add(name="b", type="TanH", bottom=["y_a_0_split_1"], top=["z"], phase=0)
+    yield net.SerializeToString()
+    yield from _weights()
+
+
 def _state() -> Iterator[bytes]:
     state = SolverState(iter=3, current_step=1, learned_net="a.caffemodel")
     state.history.add(data=[1, 2]).shape.dim.extend([2])
@@ -154,11 +163,19 @@ def _tar() -> Iterator[bytes]:
             yield memory.getvalue()
 
 
+def _npz() -> Iterator[bytes]:
+    for save in (np.savez, np.savez_compressed):
+        memory = io.BytesIO()
+        save(memory, data=_array(2, 3), conv1=np.asfortranarray(_array(2, 2)), whole=np.arange(3))
+        yield memory.getvalue()
+
+
 _MAKERS = {
     **{
         "text": _text,
         "net": _text,
         "weights": _weights,
+        "stored_net": _stored_net,
         "state": _state,
         "mean": _mean,
         "hdf5": _hdf5,
@@ -174,6 +191,7 @@ _MAKERS = {
         "cifar": _cifar,
         "pickle": _pickle,
         "tar": _tar,
+        "npz": _npz,
     },
 }
 

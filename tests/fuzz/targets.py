@@ -25,12 +25,16 @@ from caffelite.datasets import cifar10, mnist, originals, pickled
 from caffelite.draw.boxes import build
 from caffelite.draw.diagram import dot, mermaid
 from caffelite.errors import DataError, Error
+from caffelite.export.arrays import read_npz
+from caffelite.export.stored_net import plain_net
 from caffelite.inspection.files import inspect_file
 from caffelite.kernels import transform
 from caffelite.schema import hdf5
 from caffelite.schema.blobs import read_blob
 from caffelite.schema.documents import NetDocument
-from caffelite.schema.text import read_prototxt
+from caffelite.schema.printer import to_text
+from caffelite.schema.stored_net import read_stored_net
+from caffelite.schema.text import net_from_text, read_prototxt
 from caffelite.schema.weights import read_weights
 from caffelite.solvers.snapshots import read_state
 from caffelite.words import TRAIN
@@ -73,6 +77,13 @@ def weights(data: bytes) -> None:
     for layer in read_weights(_file(data)):
         for blob in layer.blobs:
             np.asarray(blob).sum()
+
+
+def stored_net(data: bytes) -> None:
+    """Take the net out of a ``.caffemodel``, and read the text that it gives."""
+    path = _file(data)
+    document, _ = plain_net(read_stored_net(path), path)
+    net_from_text(to_text(document))
 
 
 def state(data: bytes) -> None:
@@ -204,11 +215,25 @@ def tar(data: bytes) -> None:
     originals.unpack(_file(data, "file.tar"), ["data_batch_1.bin"], _scratch(os.getpid()))
 
 
+def npz(data: bytes) -> None:
+    """Read the arrays of an ``.npz`` file."""
+    read_npz(_file(data))
+
+
 #: By name.
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    **{"text": text, "net": net, "weights": weights, "state": state, "mean": mean, "hdf5": hdf5_file, "datum": datum},
+    **{
+        "text": text,
+        "net": net,
+        "weights": weights,
+        "stored_net": stored_net,
+        "state": state,
+        "mean": mean,
+        "hdf5": hdf5_file,
+        "datum": datum,
+    },
     **{"inspect": inspected, "lmdb": lmdb, "image": image, "idx": idx, "cifar": cifar, "pickle": pickle, "tar": tar},
-    **{"leveldb": leveldb, "snappy": snappy},
+    **{"leveldb": leveldb, "snappy": snappy, "npz": npz},
 }
 
 

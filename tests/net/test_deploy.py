@@ -52,9 +52,9 @@ def test_inputs_keep_their_shape_unless_another_is_given():
 @pytest.mark.parametrize(
     ("text", "inputs", "said"),
     [
-        (DATA + LAYERS + LOSS, {}, "nowhere.*the shape is enough, give it: --input x=1,CHANNELS,HEIGHT,WIDTH"),
+        (DATA + LAYERS + LOSS, {}, "nowhere.*the shape is enough, give it: --shape x:1,CHANNELS,HEIGHT,WIDTH"),
         (DATA + LAYERS + LOSS, {"y": (1, 2)}, 'a shape is given for "y", which the net does not read'),
-        (DATA + LAYERS + LOSS, {"label": (1,)}, 'the shape of "x" is not known; give it: --input x='),
+        (DATA + LAYERS + LOSS, {"label": (1,)}, 'the shape of "x" is not known; give it: --shape x:'),
         (DATA + LAYERS + LOSS, {"x": (1, 3, 2, 2)}, 'layer "c"'),
         (DATA + LOSS.replace('"i"', '"x"').split("\n")[1], {"x": (1, 3)}, "there is nothing left of this net"),
     ],

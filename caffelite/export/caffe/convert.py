@@ -9,7 +9,8 @@ from caffelite.errors import NetError
 from caffelite.export.caffe.graph import CaffeGraph, refusal
 from caffelite.export.caffe.operators import operators
 from caffelite.export.caffe.reading import OnnxSource
-from caffelite.export.onnx.check import Difference, compare
+from caffelite.export.difference import Difference
+from caffelite.export.onnx.check import agrees, compare
 from caffelite.export.onnx.convert import Converted
 from caffelite.net import Net
 from caffelite.schema.messages import NetParameter
@@ -79,9 +80,10 @@ def write(net: Net, converted: Converted, prototxt: Path, caffemodel: Path) -> l
         It cannot be written.
     """
     differences = compare(net, converted)
-    first = next((d for d in differences if not d.agrees), None)
+    first = next((d for d in differences if not agrees(d)), None)
     if first is not None:
-        raise NetError(f"{prototxt} is not written, because ONNX Runtime computes something else: {first}")
+        told = first.told("ONNX Runtime")
+        raise NetError(f"{prototxt} is not written, because ONNX Runtime computes something else: {told}")
     net.save(caffemodel)
     write_text(net.document, prototxt)
     return differences

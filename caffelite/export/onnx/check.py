@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,15 @@ from onnx.shape_inference import InferenceError
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from caffelite.errors import NetError
+from caffelite.export.difference import Difference, apart, difference, largest, resize
 from caffelite.export.inputs import random_input
 from caffelite.export.onnx.choices import choosing_from, chosen_from
 from caffelite.export.onnx.convert import FOREIGN, Converted, cut_foreign
 from caffelite.export.onnx.files import save
 from caffelite.export.rounding import is_rounding, moved_by_rounding
 from caffelite.export.trained import forward_afresh
-from caffelite.layers.input import Input
 from caffelite.net import Net
 from caffelite.net.graph import Version
-from caffelite.words import Shape, quoted
 
 #: The largest difference of a blob, by the largest of its values.
 TOLERANCE = 1e-4
@@ -39,43 +38,9 @@ _REFUSALS = tuple(
 _Feeds = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Where a model and a net are furthest apart.
-
-    Attributes
-    ----------
-    blob : str
-    value : float
-        The largest difference, by the largest value of the blob.
-    theirs, ours : float
-        What the model and the net have there.
-    place : tuple of int
-    rounding : bool
-        Whether rounding makes as much of a difference (:mod:`caffelite.export.rounding`); only asked of one that is
-        larger than :data:`TOLERANCE`.
-    """
-
-    blob: str
-    value: float
-    theirs: float
-    ours: float
-    place: Shape
-    rounding: bool = False
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the two compute the same."""
-        return self.value <= TOLERANCE or self.rounding
-
-    def __str__(self) -> str:
-        if not np.isfinite(self.value):
-            return f"{quoted(self.blob)} has another shape in ONNX Runtime, or values that are no numbers"
-        place = ", ".join(map(str, self.place))
-        return (
-            f"{quoted(self.blob)} is {self.theirs:.6g} in ONNX Runtime and {self.ours:.6g} here at ({place}), "
-            f"{self.value:.1e} of the largest value"
-        )
+def agrees(d: Difference) -> bool:
+    """Whether the two compute the same."""
+    return d.value <= TOLERANCE or d.rounding
 
 
 def compare(net: Net, converted: Converted, seed: int = 1) -> list[Difference]:
@@ -112,8 +77,8 @@ def compare_file(net: Net, converted: Converted, path: Path, seed: int = 1) -> l
     with refusals(path), _known(converted, path) as known:
         onnx.checker.check_model(str(known), full_check=True)
         worst = {d.blob: d for d in _compare_all(net, converted, known, seed)}
-        for difference in _compare_outputs(net, converted, known, seed):
-            worst[difference.blob] = _worse(difference, worst.get(difference.blob))
+        for d in _compare_outputs(net, converted, known, seed):
+            worst[d.blob] = _worse(d, worst.get(d.blob))
     return list(worst.values())
 
 
@@ -205,19 +170,20 @@ def _differences(
     names = _names(converted, versions)
     worst: dict[str, Difference] = {}
     for size in (converted.batch,) if converted.fixed else _BATCHES:
-        _resize(net, size)
+        if size is not None:
+            resize(net, size)
         for _ in range(_DRAWS):
             feeds = _drawn(net, converted, rng)
             theirs = session.run(names, feeds)
             with choosing_from(net, dict(zip(versions, theirs, strict=True))):
                 forward_afresh(net)
-            for difference in _with_rounding(net, versions, theirs):
-                worst[difference.blob] = _worse(difference, worst.get(difference.blob))
+            for d in _with_rounding(net, versions, theirs):
+                worst[d.blob] = _worse(d, worst.get(d.blob))
     return list(worst.values())
 
 
 def _worse(one: Difference, other: Difference | None) -> Difference:
-    if other is None or one.agrees < other.agrees or one.agrees == other.agrees and not one.value <= other.value:
+    if other is None or agrees(one) < agrees(other) or agrees(one) == agrees(other) and not one.value <= other.value:
         return one
     return other
 
@@ -225,24 +191,15 @@ def _worse(one: Difference, other: Difference | None) -> Difference:
 def _with_rounding(net: Net, versions: Sequence[Version], theirs: Sequence[np.ndarray]) -> list[Difference]:
     """Return the differences, with whether rounding makes those that are too large."""
     ours = [net.plan.blob(version).data for version in versions]
-    told = [_difference(*one) for one in zip(versions, ours, theirs, strict=True)]
-    large = [j for j, d in enumerate(told) if not d.agrees and theirs[j].shape == versions[j].shape]
+    told = [difference(v.name, x, y) for v, x, y in zip(versions, ours, theirs, strict=True)]
+    large = [j for j, d in enumerate(told) if not agrees(d) and theirs[j].shape == versions[j].shape]
     if large:
         kept = [ours[j].copy() for j in large]
         moved = moved_by_rounding(net, [versions[j] for j in large])
         for j, y, far in zip(large, kept, moved, strict=True):
-            same = is_rounding(_apart(y, theirs[j]), far, TOLERANCE * _largest(y))
+            same = is_rounding(apart(y, theirs[j]), far, TOLERANCE * largest(y))
             told[j] = replace(told[j], rounding=same)
     return told
-
-
-def _resize(net: Net, size: int | None) -> None:
-    if size is None:
-        return
-    for layer in net.layers:
-        if isinstance(layer, Input):
-            layer.top_shapes = [(size, *shape[1:]) if len(shape) > 1 else shape for shape in layer.top_shapes]
-    net.reshape()
 
 
 def _drawn(net: Net, converted: Converted, rng: np.random.Generator) -> _Feeds:
@@ -257,23 +214,3 @@ def _drawn(net: Net, converted: Converted, rng: np.random.Generator) -> _Feeds:
         values[...] = random_input(version, values.shape, rng)
         feeds[version.name] = values.copy()
     return feeds
-
-
-def _difference(version: Version, ours: np.ndarray, theirs: np.ndarray) -> Difference:
-    if ours.shape != theirs.shape:
-        return Difference(version.name, np.inf, np.nan, np.nan, theirs.shape)
-    apart = _apart(ours, theirs)
-    if not apart.size:
-        return Difference(version.name, 0.0, 0.0, 0.0, ())
-    place = np.unravel_index(int(np.argmax(np.nan_to_num(apart, nan=np.inf))), apart.shape)
-    value = float(apart[place]) / max(_largest(ours), 1e-30)
-    return Difference(version.name, value, float(theirs[place]), float(ours[place]), tuple(int(i) for i in place))
-
-
-def _apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        return np.where((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)), 0, np.abs(ours - theirs))
-
-
-def _largest(values: np.ndarray) -> float:
-    return float(np.abs(values, where=np.isfinite(values), out=np.zeros_like(values)).max(initial=0))
