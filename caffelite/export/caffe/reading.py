@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, external_data_helper, helper, numpy_helper
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    external_data_helper,
+    helper,
+    numpy_helper,
+)
 from onnx.checker import ValidationError
 
 from caffelite.errors import DataError, NetError
@@ -98,7 +107,7 @@ class OnnxSource:
             file.write_bytes(probe.SerializeToString())
             try:
                 values = new_session(file).run(made, feeds)
-            except RuntimeError as error:
+            except (RuntimeError, UnicodeDecodeError) as error:
                 raise NetError(f"{self.path}: ONNX Runtime has no values for it: {error}") from error
         for name, value in zip(made, values, strict=True):
             if isinstance(value, np.ndarray):
@@ -140,7 +149,18 @@ def _loaded(path: Path) -> ModelProto:
         raise DataError(f"{path}: not an ONNX model that can be read: {reason}") from None
     if not model.graph.node:
         raise DataError(f"{path}: not an ONNX model: it has no nodes")
+    # Protobuf gives the bytes of what is not UTF-8.
+    if any(isinstance(name, bytes) for name in _names(model.graph)):
+        raise DataError(f"{path}: not an ONNX model that can be read: a name in it is not UTF-8")
     return model
+
+
+def _names(graph: GraphProto) -> Iterator[str]:
+    yield graph.name
+    for named in (*graph.input, *graph.output, *graph.initializer):
+        yield named.name
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
 
 
 def _check_external(path: Path, model: ModelProto) -> None:
@@ -213,4 +233,4 @@ def _node(node: NodeProto) -> OnnxNode:
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     texts = {name: value.decode(errors="replace") for name, value in attributes.items() if isinstance(value, bytes)}
     outputs = list(node.output)
-    return OnnxNode(operator, node.name or outputs[0], list(node.input), outputs, attributes | texts)
+    return OnnxNode(operator, node.name or "".join(outputs[:1]), list(node.input), outputs, attributes | texts)

@@ -245,6 +245,7 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
         (b"", "it has no nodes"),
         (b"layer { }", "not an ONNX model that can be read"),
         (good[: len(good) // 2], "not an ONNX model"),
+        (good.replace(b"Conv y", b"Conv \xff"), "a name in it is not UTF-8"),
     ):
         (tmp_path / "bad.onnx").write_bytes(content)
         with pytest.raises(DataError, match=said):
