@@ -1,5 +1,5 @@
-"""Write a trained net for other programs: the name of the output says for which. A file that is trained needs no deploy
-twin; nothing is written that does not compute the same."""
+"""Write a trained net for other programs, or an ONNX file as a net of Caffe's: the name of the output says for which. A
+file that is trained needs no deploy twin; nothing is written that does not compute the same."""
 
 import argparse
 from importlib import import_module
@@ -15,6 +15,7 @@ TARGETS = {
     ".onnx": "caffelite.cli.convert_onnx",
     ".py": "caffelite.cli.convert_torch",
     **dict.fromkeys((".npz", ".safetensors", ".h5", ".caffemodel"), "caffelite.cli.convert_weights"),
+    ".prototxt": "caffelite.cli.convert_caffe",
 }
 
 EXAMPLES = """examples:
@@ -24,6 +25,9 @@ EXAMPLES = """examples:
   caffelite convert deploy.prototxt --weights net.caffemodel net.py
   caffelite convert net.caffemodel net.npz
   caffelite convert net.safetensors net.caffemodel --net deploy.prototxt
+  caffelite convert net.onnx net.prototxt
+
+The last one writes net.prototxt and net.caffemodel.
 
 An ONNX file needs the extra onnx: pip install 'caffelite[onnx]'; a PyTorch module, which has net.safetensors beside it,
 the extra torch.
@@ -33,7 +37,7 @@ the extra torch.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what the command takes."""
     add = parser.add_argument
-    add("file", metavar="FILE", help="prototxt of a net or of a solver; or weights alone")
+    add("file", metavar="FILE", help="prototxt of a net or of a solver; an ONNX file; or weights alone")
     add("output", metavar="OUTPUT", help=f"file to write: {', '.join(TARGETS)}")
     add("--weights", metavar="FILE", help="the trained weights")
     add_input(parser, "--shape")
@@ -47,11 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert, hold both against each other, and write."""
-    file = the_file([arguments.file], "the prototxt of a net or of a solver, or weights")
+    file = the_file([arguments.file], "the prototxt of a net or of a solver, an ONNX file, or weights")
     output = Path(arguments.output)
     if output.suffix not in TARGETS:
         hint = did_you_mean(output.suffix, TARGETS, f"it can be {', '.join(TARGETS)}")
         raise UsageError(f"{output}: its ending says what is written, and {output.suffix or 'none'} is not known{hint}")
+    if (file.suffix == ".onnx") != (output.suffix == ".prototxt"):
+        raise UsageError(f"{file} to {output}: an ONNX file becomes a .prototxt, and nothing else does")
     _check_options(arguments, output)
     import_module(TARGETS[output.suffix]).write(arguments, file, output)
     return 0

@@ -50,11 +50,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--labels", metavar="FILE", help="names of the classes, one a line, to be kept in the file")
 
 
-def write(arguments: argparse.Namespace, file: Path, output: Path) -> None:
-    """Convert, hold the file against the net in ONNX Runtime, and write it."""
+def check_extra() -> None:
+    """Tell what to install, where it is missing."""
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
             raise MissingExtraError(f"ONNX files need onnx and onnxruntime: pip install 'caffelite[onnx]' ({package})")
+
+
+def write(arguments: argparse.Namespace, file: Path, output: Path) -> None:
+    """Convert, hold the file against the net in ONNX Runtime, and write it."""
+    check_extra()
     from caffelite.export.onnx.convert import check_opset, convert
     from caffelite.export.onnx.write import write as write_checked
 

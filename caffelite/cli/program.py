@@ -33,7 +33,7 @@ GROUPS = {
         "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
         "inspect": "say what a file is and what it holds",
         "summary": "show the layers of a net: shapes, parameters, multiply-adds",
-        "convert": "write a trained net for other programs: ONNX, PyTorch, weights alone",
+        "convert": "write a trained net for other programs: ONNX, PyTorch, weights alone; and ONNX for Caffe",
         "extract": "write the net that a .caffemodel holds beside its weights",
         "compare": "find where two nets, ONNX models or saved blobs differ, how, and why",
         "deploy": "write the deploy net of one that is trained",

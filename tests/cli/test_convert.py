@@ -50,7 +50,16 @@ def test_the_net_of_a_solver_with_its_preprocessing(caffelite, run_folder):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([*COMMAND, "net.txt"], "its ending says what is written, and .txt is not known; it can be .onnx"),
+        ([*COMMAND, "net.bin"], "its ending says what is written, and .bin is not known; it can be .onnx, "),
+        ([*COMMAND, "deploy.prototxt"], "net.prototxt to deploy.prototxt: an ONNX file becomes a .prototxt"),
+        (["convert", "net.onnx", "other.onnx"], "net.onnx to other.onnx: an ONNX file becomes a .prototxt"),
+        (["convert", "net.onnx", "back.prototxt"], "net.onnx: No such file or directory"),
+        (["convert", "net.onnx", "nowhere/back.prototxt"], "there is no folder nowhere"),
+        (["convert", "net.onnx", "back.prototxt", "--weights", "net.caffemodel"], "an ONNX file has its weights"),
+        (
+            ["convert", "net.onnx", "back.prototxt", "--opset", "11"],
+            "--opset is for .onnx, back.prototxt takes no such",
+        ),
         ([*COMMAND, "net.onxx"], 'is not known; did you mean ".onnx"?'),
         ([*COMMAND, "nowhere/net.onnx"], "there is no folder nowhere"),
         ([*COMMAND, "net.onnx", "--opset", "9"], "opset 9 is not one of those that are written, 11 to 21"),
@@ -73,6 +82,21 @@ def test_what_is_refused(arguments, said, caffelite, run_folder):
     (told,) = [line for line in err.splitlines() if line.startswith("caffelite: ")]
     assert said in told
     assert sorted(run_folder.iterdir()) == before
+
+
+def test_an_onnx_file_for_caffe(caffelite, run_folder):
+    caffelite(*COMMAND, "net.onnx", "--shape", "data:1,3,16,16", "--keep-bn")
+    code, out, err = caffelite("convert", "net.onnx", "back.prototxt", "--json")
+    told = json.loads(out)
+    assert (code, err) == (0, "")
+    assert told["inputs"] == {"data": [1, 3, 16, 16]} and told["outputs"] == {"prob": [1, 4]}
+    assert told["difference"] < 1e-4 and told["parameters"] == 1733
+    code, out, _ = caffelite("convert", "net.onnx", "back.prototxt", "--shape", "data:5,3,16,16")
+    first, second = out.splitlines()
+    assert first == "back.prototxt and back.caffemodel: data 5×3×16×16 to prob 5×4; 9 layers, 1,733 parameters"
+    assert second.startswith("ONNX Runtime with net.onnx differs by ")
+    # The way there again, of what the way back has written.
+    assert caffelite("convert", "back.prototxt", "--weights", "back.caffemodel", "again.onnx")[0] == 0
 
 
 def test_without_the_extra(caffelite, run_folder, monkeypatch):

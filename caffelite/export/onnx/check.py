@@ -74,7 +74,7 @@ def compare_file(net: Net, converted: Converted, path: Path, seed: int = 1) -> l
     where nobody looks between them. What ONNX does not have is left out (see
     :func:`~caffelite.export.onnx.convert.cut_foreign`). Other files are made beside it meanwhile.
     """
-    with _refusals(path), _known(converted, path) as known:
+    with refusals(path), _known(converted, path) as known:
         onnx.checker.check_model(str(known), full_check=True)
         worst = {d.blob: d for d in _compare_all(net, converted, known, seed)}
         for d in _compare_outputs(net, converted, known, seed):
@@ -112,7 +112,7 @@ def _compare_all(net: Net, converted: Converted, path: Path, seed: int) -> list[
 
 
 def _compare_outputs(net: Net, converted: Converted, path: Path, seed: int) -> list[Difference]:
-    session = _session(path)
+    session = new_session(path)
     versions = [net.graph.names[output.name] for output in session.get_outputs() if output.name in net.graph.names]
     names = {version.name for version in converted.tensors}
     # What a layer chose can only be told beside what it chose from.
@@ -131,7 +131,7 @@ def _compare_some(
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in _names(converted, versions))
     with _beside(path, "probe", model) as probe:
         del model
-        return _differences(net, converted, versions, _session(probe), seed)
+        return _differences(net, converted, versions, new_session(probe), seed)
 
 
 def _names(converted: Converted, versions: Sequence[Version]) -> list[str]:
@@ -140,14 +140,15 @@ def _names(converted: Converted, versions: Sequence[Version]) -> list[str]:
     return [tensors.get(version.name, version.name) for version in versions]
 
 
-def _session(path: Path) -> Any:
+def new_session(path: Path) -> Any:
+    """Return what runs a model, on the CPU, without a word."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager
-def _refusals(path: Path) -> Iterator[None]:
+def refusals(path: Path) -> Iterator[None]:
     """Make one sentence of what the checker and ONNX Runtime say."""
     try:
         yield
