@@ -1,9 +1,9 @@
 """ONNX files of ``caffelite convert`` in ONNX Runtime, beside those that PyTorch's own exporter makes of the same nets.
 
 The twin of a net is a PyTorch module of the same layers and weights, BatchNorm and Scale as BatchNorm2d
-(``caffelite convert NET OUT.py``), exported by ``torch.onnx.export`` in evaluation mode, in the same opset. Each file is
-held by a process of its own; they run in turns, as in ``bench_infer.py``, which says where the nets come from. What is
-reported is how many operators a file has, the median pass, and its ratio to that of the twin.
+(``caffelite convert NET OUT.py``), exported by ``torch.onnx.export`` in evaluation mode, in the same opset. Each file
+is held by a process of its own; they run in turns, as in ``bench_infer.py``, which says where the nets come from. What
+is reported is how many operators a file has, the median pass, and its ratio to that of the twin.
 """
 
 import argparse
@@ -25,7 +25,7 @@ WRITERS = ("PyTorch", "caffelite")
 
 
 def write_both(files: Files) -> dict[str, int]:
-    """Write a net's two ONNX files, each with the images in a folder of its own; return how many operators they have."""
+    """Write a net's two ONNX files, each with images in a folder of its own; return how many operators they have."""
     import torch
 
     from caffelite.batchnorm.fold import fold

@@ -8,13 +8,15 @@ own, since each needs versions of its own:
     python3.11 -m venv B && B/bin/pip install caffe-onnx==0.1.2
     python tools/converters.py FOLDER --caffe2onnx A/bin/python --caffe-onnx B/bin/python
 
-A cell of the table tells how many operators a file has, and the largest difference of its outputs to caffelite's, by the
-largest deviation of an output from its mean; or where it ended. All get the same prototxt, without a softmax at the end:
-behind that, differences of random nets are hidden.
+A cell of the table tells how many operators a file has, and the largest difference of its outputs to caffelite's, by
+the largest deviation of an output from its mean; or where it ended. All get the same prototxt: for one image, since
+some converters know no other batch, and without a softmax at the end, behind which differences of random nets are
+hidden.
 """
 
 import argparse
 import multiprocessing
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,7 +34,6 @@ from published_onnx import Source, nets, weighted
 
 from caffelite.errors import Error
 from caffelite.export.inputs import random_input
-from caffelite.net import Net
 from caffelite.schema.printer import write_text
 
 #: name -> what its Python is given; the option of the command line has the name. caffelite's Python is this one.
@@ -49,7 +50,7 @@ PATIENCE = 300
 #: Below this a file computes what the net computes.
 EQUAL = 1e-4
 #: Characters of a reason.
-SHORT = 110
+SHORT = 150
 
 
 def prepare(source: Source, folder: Path) -> None:
@@ -63,6 +64,10 @@ def prepare(source: Source, folder: Path) -> None:
     warnings.simplefilter("ignore")
     give_modules()
     document = without_softmax(source.file)
+    for layer in document.message.layer:
+        for shape in layer.input_param.shape:
+            if len(shape.dim) == 4:
+                shape.dim[0] = 1
     net = weighted(source, document)
     write_text(document, folder / "net.prototxt")
     net.save(folder / "net.caffemodel")
@@ -110,7 +115,8 @@ def held(path: Path, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> str
         feeds = dict(zip((name for name in names if name not in initial), inputs, strict=True))
         computed = session.run(None, feeds)
     except Exception as error:  # what ONNX Runtime raises has no base of its own
-        return f"{operators}, ONNX Runtime: {reason(str(error))}"
+        # "[ONNXRuntimeError] : 1 : FAIL : " stands before what it is about.
+        return f"{operators}, ONNX Runtime: {reason(str(error).split(' : ', 3)[-1])}"
     worst = max(min((apart(one, expected) for one in computed), default=np.inf) for expected in outputs)
     if worst == np.inf:
         shapes = ", ".join("×".join(map(str, np.shape(one))) for one in computed)
@@ -152,11 +158,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("places", type=Path, nargs="+", metavar="FOLDER_OR_PROTOTXT")
     parser.add_argument("--only", action="append", default=[], help="only the nets whose name contains this")
-    for converter in list(CONVERTERS)[1:]:
-        parser.add_argument(f"--{converter}", dest=converter, metavar="PYTHON", help=f"of an environment with {converter}")
+    for name in list(CONVERTERS)[1:]:
+        parser.add_argument(f"--{name}", dest=name, metavar="PYTHON", help=f"of an environment that has {name}")
     options = parser.parse_args()
-    given = {converter: vars(options).get(converter) for converter in CONVERTERS} | {"caffelite": sys.executable}
-    pythons = {converter: python for converter, python in given.items() if python}
+    pythons = {"caffelite": sys.executable} | {
+        name: vars(options)[name] for name in CONVERTERS if vars(options).get(name)
+    }
+    for name, python in pythons.items():
+        if shutil.which(python) is None:
+            parser.error(f"--{name}: {python} is no program")
     columns = ["net", *pythons]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     # A fresh process for each: its memory goes when it is done.
