@@ -4,9 +4,12 @@ FOLDERS hold checkouts of the repositories in ``published.NETS`` and ``published
 where there are no weights they are random. Each converter but caffelite's is run in the Python of an environment of its
 own, since each needs versions of its own:
 
-    python3.7 -m venv A && A/bin/pip install caffe2onnx==2.0.1
-    python3.11 -m venv B && B/bin/pip install caffe-onnx==0.1.2
+    python3.7 -m venv A && A/bin/pip install caffe2onnx==2.0.1 'protobuf<4'
+    python3.7 -m venv B && B/bin/pip install caffe-onnx==0.1.2 onnx==1.6.0
     python tools/converters.py FOLDER --caffe2onnx A/bin/python --caffe-onnx B/bin/python
+
+github.com/inisis/caffe2onnx is no package: for ``--inisis`` the environment needs a checkout in its path (a ``.pth``
+file), onnx, onnxruntime and a module ``caffe``, which ``caffe-package`` is.
 
 A cell of the table tells how many operators a file has, and the largest difference of its outputs to caffelite's, by
 the largest deviation of an output from its mean; or where it ended. All get the same prototxt: for one image, since
@@ -44,6 +47,7 @@ CONVERTERS = {
         *("--onnx", "{folder}/net.onnx"),
     ),
     "caffe-onnx": ("-m", "src.cli", "{prototxt}", "{weights}", "net", "{folder}"),
+    "inisis": ("-m", "caffe2onnx", "{prototxt}", "{weights}", "inisis/net"),  # below the prototxt
 }
 #: Seconds that a converter may take.
 PATIENCE = 300
@@ -116,7 +120,8 @@ def held(path: Path, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> str
         computed = session.run(None, feeds)
     except Exception as error:  # what ONNX Runtime raises has no base of its own
         # "[ONNXRuntimeError] : 1 : FAIL : " stands before what it is about.
-        return f"{operators}, ONNX Runtime: {reason(str(error).split(' : ', 3)[-1])}"
+        message = str(error).split(" : ", 3)[-1].replace(str(path), path.name)
+        return f"{operators}, ONNX Runtime: {reason(message)}"
     worst = max(min((apart(one, expected) for one in computed), default=np.inf) for expected in outputs)
     if worst == np.inf:
         shapes = ", ".join("×".join(map(str, np.shape(one))) for one in computed)
