@@ -139,24 +139,18 @@ def apart(computed: np.ndarray, expected: np.ndarray) -> float:
     return difference(computed, expected)
 
 
-def row(source: Source, pythons: Mapping[str, str]) -> dict[str, str]:
-    """Return a row of the table."""
-    cells = {"net": source.name}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        try:
-            prepare(source, folder)
-        except Error as error:
-            return cells | {"caffelite": reason(str(error))}
-        arrays = []
-        for file in ("inputs.npz", "outputs.npz"):
-            with np.load(folder / file) as stored:
-                arrays.append([stored[name] for name in stored.files])
-        for converter, python in pythons.items():
-            out = folder / converter
-            out.mkdir()
-            cells[converter] = convert(converter, python, folder, out) or held(out / "net.onnx", *arrays)
-    return cells
+def cells(folder: Path, pythons: Mapping[str, str]) -> dict[str, str]:
+    """Return the cells of a net that :func:`prepare` has written."""
+    arrays = []
+    for file in ("inputs.npz", "outputs.npz"):
+        with np.load(folder / file) as stored:
+            arrays.append([stored[name] for name in stored.files])
+    of_net = {}
+    for converter, python in pythons.items():
+        out = folder / converter
+        out.mkdir()
+        of_net[converter] = convert(converter, python, folder, out) or held(out / "net.onnx", *arrays)
+    return of_net
 
 
 def main() -> None:
@@ -172,13 +166,17 @@ def main() -> None:
     for name, python in pythons.items():
         if shutil.which(python) is None:
             parser.error(f"--{name}: {python} is no program")
-    columns = ["net", *pythons]
-    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    print(f"| net | {' | '.join(pythons)} |\n|{'---|' * (1 + len(pythons))}")
     # A fresh process for each: its memory goes when it is done.
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for source in nets(options.places, options.only):
-            cells = pool.apply(row, (source, pythons))
-            print(f"| {' | '.join(cells.get(column, '') for column in columns)} |", flush=True)
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    pool.apply(prepare, (source, Path(folder)))
+                    of_net = pool.apply(cells, (Path(folder), pythons))
+                except Error as error:
+                    of_net = {"caffelite": reason(str(error))}
+            print(f"| {source.name} | {' | '.join(of_net.get(name, '') for name in pythons)} |", flush=True)
 
 
 if __name__ == "__main__":
