@@ -75,6 +75,14 @@ class Source(NamedTuple):
     names: tuple[tuple[str, str], ...] = ()
 
 
+def weighted(source: Source, document: NetDocument) -> Net:
+    """Return a net that keeps its blobs, of the document, with the weights of the source, or random ones."""
+    net = Net(document, TEST, keep=True, learn=False, allow_python=True)
+    own = source.weights or [LayerWeights(layer, "", values) for layer, values in random_weights(document).items()]
+    net.copy_from(own, layer_map={old: new for new, old in source.names})
+    return net
+
+
 def row(source: Source, opset: int, onnxsim: str | None) -> dict[str, Any]:
     """Convert a net and return a row of the table."""
     warnings.simplefilter("ignore")
@@ -82,9 +90,7 @@ def row(source: Source, opset: int, onnxsim: str | None) -> dict[str, Any]:
     told: dict[str, Any] = {"net": source.name, "": ""}
     try:
         document, _ = deploy(read_net(source.file), allow_python=True)
-        net = Net(document, TEST, keep=True, learn=False, allow_python=True)
-        own = source.weights or [LayerWeights(layer, "", values) for layer, values in random_weights(document).items()]
-        net.copy_from(own, layer_map={old: new for new, old in source.names})
+        net = weighted(source, document)
         start = time.perf_counter()
         converted = convert(fold(net, check=False).net, opset)
         told["operators"] = len(converted.model.graph.node)

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", metavar="NET_OR_SOLVER", help="prototxt of a net or of a solver")
     add("output", metavar="OUTPUT", help="prototxt to write")
-    add_input(parser)
+    add_input(parser, "--shape")
     add("--json", action="store_true", help="print the result as JSON")
     add_state(parser)
     add_python(parser)

@@ -21,7 +21,7 @@ def test_a_net_that_is_trained(caffelite, run_folder):
 def test_the_net_of_a_solver_without_its_data(caffelite, run_folder):
     Path("train_lmdb").rename("elsewhere")
     code, _, err = caffelite("deploy", "solver.prototxt", "deploy.prototxt")
-    assert code == 1 and "--input data=1,CHANNELS,HEIGHT,WIDTH" in err and not Path("deploy.prototxt").exists()
+    assert code == 1 and "--shape data:1,CHANNELS,HEIGHT,WIDTH" in err and not Path("deploy.prototxt").exists()
     code, out, _ = caffelite("deploy", "solver.prototxt", "deploy.prototxt", "--input", "data=2,3,8,8", "--json")
     assert code == 0
     assert json.loads(out) == {
