@@ -15,13 +15,13 @@ from caffelite.cli.preparing import nets_of
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import say, status
 from caffelite.errors import MissingExtraError
-from caffelite.export.arrays import read_npz, write_npz
 from caffelite.export.compare.causes import Cause
 from caffelite.export.compare.comparison import Comparison, compare
 from caffelite.export.compare.feeding import feed
 from caffelite.export.compare.matching import TOLERANCE, Pair
 from caffelite.export.compare.sides import NetSide, SavedSide, Side
 from caffelite.export.trained import trained_net
+from caffelite.schema.npz import read_npz, write_npz
 from caffelite.words import TEST, columns, printable, text_of
 
 EXAMPLES = """examples:

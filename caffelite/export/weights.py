@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from caffelite.errors import DataError, MissingExtraError, WeightsError
-from caffelite.export import arrays
 from caffelite.files import atomic_write
+from caffelite.schema import npz
 from caffelite.schema.blobs import LARGEST_BLOB, MOST_AXES
 from caffelite.schema.hdf5 import read_hdf5_weights, write_hdf5
 from caffelite.words import quoted
@@ -39,7 +39,7 @@ class WeightsFormat(NamedTuple):
 def _read_npz(path: Path) -> Weights:
     """Read arrays called ``LAYER/NUMBER``; raise WeightsError where it holds something else."""
     try:
-        found = arrays.read_npz(path)
+        found = npz.read_npz(path, dtype=None)
     except DataError as error:
         raise WeightsError(error.message) from None
     for name, array in found.items():
@@ -55,7 +55,7 @@ def _check(shape: Sequence[int], dtype: np.dtype[Any], what: str) -> None:
 
 
 def _write_npz(path: Path, weights: Weights) -> None:
-    arrays.write_npz(path, _named(weights, "/"))
+    npz.write_npz(path, _named(weights, "/"))
 
 
 def _safetensors() -> Any:

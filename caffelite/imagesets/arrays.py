@@ -2,9 +2,8 @@
 
 import csv
 import math
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 from caffelite.errors import DataError
 from caffelite.imagesets.items import Imageset, Item, Planes, label_of
 from caffelite.schema.hdf5 import dataset_names, read_rows
+from caffelite.schema.npz import npz_names, read_npz
 from caffelite.words import Shape, quoted, text_of
 
 #: Names of arrays that go together, as people have them.
@@ -22,7 +22,6 @@ _PAIRS = [
     for data in ("data", "x", "X", "images", "image")
     for label in ("label", "labels", "y", "Y")
 ]
-_BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 #: Headings of the column of a table that has the label.
 _LABEL_HEADINGS = ("label", "labels", "class", "target", "y")
 
@@ -41,15 +40,24 @@ def from_npz(path: Path, names: Sequence[str] | None = None) -> Imageset:
     DataError
         It is damaged, has no such arrays, or they do not belong together.
     """
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file")
+    with _plain(path):
+        present = npz_names(path)
+    data, label = _pair(path, present, names)
+    with _plain(path):
+        arrays = read_npz(path, [data, label], None)
+    return _paired(path, data, arrays[data], arrays[label])
+
+
+@contextmanager
+def _plain(path: Path) -> Iterator[None]:
+    """Say of a file that cannot be read that it is none of arrays."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            data, label = _pair(path, list(file.files), names)
-            arrays = file[data], file[label]
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
-    except (*_BROKEN, AttributeError) as error:  # what is no archive has no names
-        raise DataError(f"{path} is not a whole .npz file of plain arrays ({str(error).splitlines()[0]})") from None
-    return _paired(path, data, *arrays)
+        yield
+    except DataError as error:
+        reason = error.message.removeprefix(f"{path}: ")
+        raise DataError(f"{path} is not a whole .npz file of plain arrays ({reason})") from None
 
 
 def from_hdf5(path: Path, names: Sequence[str] | None = None) -> Imageset:

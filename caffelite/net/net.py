@@ -176,6 +176,7 @@ class Net(Stored):
             raise
         self._make_plan()
 
+    @one_thread
     def ask(self, versions: Iterable[Version]) -> None:
         """Plan again so that these versions keep their values after a pass too; all others stay fused and shared."""
         for version in versions:

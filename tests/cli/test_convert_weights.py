@@ -64,6 +64,7 @@ ONE = np.ones(2, np.float32)
     [
         ({"conv": ONE}, 'bad.npz: "conv" is not LAYER/NUMBER'),
         ({"a__1": ONE}, 'layer "a": blob 0 is missing'),
+        ({"a__0": np.ones(2, np.int32)}, '"a/0" has numbers of type int32, expected float32'),
         ({"a__0": np.array(["x"])}, '"a/0" is of type <U1, and not of numbers'),
         ({"a__0": np.array([{}], object)}, "a pickle, which is never opened"),
     ],

@@ -25,13 +25,13 @@ from caffelite.datasets import cifar10, mnist, originals, pickled
 from caffelite.draw.boxes import build
 from caffelite.draw.diagram import dot, mermaid
 from caffelite.errors import DataError, Error
-from caffelite.export.arrays import read_npz
 from caffelite.export.stored_net import plain_net
 from caffelite.inspection.files import inspect_file
 from caffelite.kernels import transform
 from caffelite.schema import hdf5
 from caffelite.schema.blobs import read_blob
 from caffelite.schema.documents import NetDocument
+from caffelite.schema.npz import read_npz
 from caffelite.schema.printer import to_text
 from caffelite.schema.stored_net import read_stored_net
 from caffelite.schema.text import net_from_text, read_prototxt

@@ -8,8 +8,8 @@ import numpy as np
 from caffelite.data.images import decode_image
 from caffelite.data.resizing import resize
 from caffelite.errors import DataError
-from caffelite.export.arrays import read_npy, read_npz
 from caffelite.export.compare.sides import Blobs, SavedSide, Side
+from caffelite.schema.npz import read_npy, read_npz
 from caffelite.words import Shape, did_you_mean, quoted, text_of
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp")

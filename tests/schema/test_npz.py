@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from caffelite.errors import DataError
-from caffelite.export import arrays
-from caffelite.export.arrays import read_npy, read_npz, write_npz
+from caffelite.schema import npz
+from caffelite.schema.npz import npz_names, read_npy, read_npz, write_npz
 
 
 def test_round_trip(tmp_path: Path):
@@ -29,6 +29,9 @@ def test_arrays_of_numpy(tmp_path: Path):
     read = read_npz(tmp_path / "a.npz")
     assert (read["whole"] == x).all() and (read["turned"] == x * 0.5).all() and (read["yes"] == (x > 3)).all()
     assert {values.dtype for values in read.values()} == {np.dtype(np.float32)}
+    as_they_are = read_npz(tmp_path / "a.npz", ["yes", "whole"], None)
+    assert {name: values.dtype for name, values in as_they_are.items()} == {"whole": x.dtype, "yes": np.bool_}
+    assert npz_names(tmp_path / "a.npz") == ["whole", "turned", "yes"]
     np.save(tmp_path / "a.npy", x)
     assert (read_npy(tmp_path / "a.npy") == x).all()
 
@@ -65,8 +68,22 @@ def test_what_is_refused(content: dict[str, bytes], said: str, tmp_path: Path):
 
 def test_a_file_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros(100000))
-    monkeypatch.setattr(arrays, "LARGEST", 10000)
+    monkeypatch.setattr(npz, "LARGEST", 10000)
     with pytest.raises(DataError, match="its arrays take 800,128 bytes, and at most 10,000 are read"):
+        read_npz(tmp_path / "a.npz")
+
+
+def test_what_announces_more_than_it_can_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    np.savez(tmp_path / "a.npz", x=np.zeros(10))
+    read = zipfile.ZipFile.infolist
+
+    def larger(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+        for entry in read(archive):
+            entry.file_size = 10**6
+        return read(archive)
+
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", larger)
+    with pytest.raises(DataError, match='"x" announces 1,000,000 bytes, 208 are there'):
         read_npz(tmp_path / "a.npz")
 
 
