@@ -19,10 +19,9 @@ import argparse
 import dataclasses
 import json
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
-from programs import NETS, PROGRAMS, Files, Passes, agree, difference, needed, prepared, source
+from programs import PROGRAMS, Files, Passes, agree, asked, difference, passes_parser, prepared
 from turns import in_turns, machine, use_threads
 
 
@@ -50,24 +49,13 @@ def measure(name: str, files: Files, options: argparse.Namespace) -> list[dict[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NET", help=f"{', '.join(NETS)} (all)")
-    parser.add_argument("--nets", type=Path, required=True, metavar="FOLDER", help="where the repositories are")
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each program a round")
+    parser = passes_parser(__doc__)
     parser.add_argument(
         "--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS), help="the first is compared with"
     )
     parser.add_argument("--no-spinning", action="store_true", help="threads of ONNX Runtime never wait by spinning")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    try:
-        sources = {name: source(options.nets, name) for name in options.names or NETS}
-        needed(options.programs)
-    except ValueError as error:
-        parser.error(str(error))
+    sources = asked(parser, options, options.programs)
     use_threads(options.threads)
     rows = []
     for name, files in prepared(sources, options.batch):

@@ -13,11 +13,10 @@ import multiprocessing
 import shutil
 import warnings
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import onnx
-from programs import NETS, Files, Passes, agree, difference, needed, prepared, source
+from programs import Files, Passes, agree, asked, difference, passes_parser, prepared
 from turns import in_turns, machine, use_threads
 
 #: What is compared with comes first.
@@ -81,20 +80,9 @@ def measure(name: str, files: Files, operators: dict[str, int], options: argpars
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NET", help=f"{', '.join(NETS)} (all)")
-    parser.add_argument("--nets", type=Path, required=True, metavar="FOLDER", help="where the repositories are")
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each file a round")
-    parser.add_argument("--json", action="store_true")
+    parser = passes_parser(__doc__)
     options = parser.parse_args()
-    try:
-        sources = {name: source(options.nets, name) for name in options.names or NETS}
-        needed(["ONNX Runtime", "PyTorch"])
-    except ValueError as error:
-        parser.error(str(error))
+    sources = asked(parser, options, ["ONNX Runtime", "PyTorch"])
     use_threads(options.threads)
     rows = []
     for name, files in prepared(sources, options.batch):

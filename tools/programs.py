@@ -5,6 +5,7 @@ the size of values (He et al., 2015), in BatchNorm the statistics of random imag
 standard deviation of 1.
 """
 
+import argparse
 import math
 import multiprocessing
 import sys
@@ -290,3 +291,26 @@ def needed(programs: Iterable[str]) -> None:
     missing += [program for program in programs if program in packages and find_spec(packages[program]) is None]
     if missing:
         raise ValueError(f"not installed: {', '.join(missing)}; pip install '.[bench]', or choose others by --programs")
+
+
+def passes_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of a tool that times passes of nets: which, where they are, how many threads, how often."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NET", help=f"{', '.join(NETS)} (all)")
+    parser.add_argument("--nets", type=Path, required=True, metavar="FOLDER", help="where the repositories are")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each program or file a round")
+    parser.add_argument("--json", action="store_true")
+    return parser
+
+
+def asked(parser: argparse.ArgumentParser, options: argparse.Namespace, programs: Iterable[str]) -> dict[str, Path]:
+    """Return the nets that were asked for; end the tool where one of them, or a program, is not there."""
+    try:
+        sources = {name: source(options.nets, name) for name in options.names or NETS}
+        needed(programs)
+    except ValueError as error:
+        parser.error(str(error))
+    return sources
