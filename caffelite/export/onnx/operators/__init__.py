@@ -3,13 +3,11 @@
 Types of forks are in ``forks``, in files of the names that the folders of ``caffelite.layers.forks`` have.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import NamedTuple
 
 from caffelite.export.onnx.graph import OnnxGraph
+from caffelite.export.registry import Registry
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import registry
 from caffelite.net.graph import Node
@@ -39,9 +37,11 @@ class Mapping(NamedTuple):
     detects: bool = False
 
 
-_MAPPINGS: dict[str, Mapping] = {}
-#: Why there is no mapping, by type.
-_REFUSED: dict[str, str] = {}
+_MAPPINGS: Registry[Mapping] = Registry(__name__)
+#: How each type becomes ONNX operators.
+mappings = _MAPPINGS.all
+#: ``refuses(reason, *types)`` says why layers of these types cannot be ONNX operators.
+refuses = _MAPPINGS.refuse
 #: What is said of a type that has neither a mapping nor a reason.
 UNKNOWN = "no ONNX operators are known for it"
 
@@ -52,24 +52,10 @@ def converts(
     """Register the function for layers of these types; see :class:`Mapping`."""
 
     def register(function: Convert) -> Convert:
-        for name in types:
-            _MAPPINGS[name] = Mapping(function, opset, varies, detects)
+        _MAPPINGS.put(Mapping(function, opset, varies, detects), *types)
         return function
 
     return register
-
-
-def refuses(reason: str, *types: str) -> None:
-    """Say why layers of these types cannot be ONNX operators."""
-    _REFUSED.update(dict.fromkeys(types, reason))
-
-
-@cache
-def mappings() -> dict[str, Mapping]:
-    """Return what is registered: every module below this package is imported."""
-    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
-        importlib.import_module(module.name)
-    return _MAPPINGS
 
 
 def mapping_of(layer: Layer) -> Mapping | None:
@@ -79,7 +65,6 @@ def mapping_of(layer: Layer) -> Mapping | None:
 
 def refused(kind: str) -> str:
     """Return why there is no mapping for a type."""
-    mappings()
     facts = registry()[kind].facts
     reason = UNKNOWN
     if facts.loss:
@@ -89,4 +74,4 @@ def refused(kind: str) -> str:
         reason = "it measures how good a net is, for which it takes labels"
     elif facts.source:
         reason = "it brings data into the net, which an Input layer stands for in use"
-    return _REFUSED.get(kind, reason)
+    return _MAPPINGS.reason(kind) or reason
