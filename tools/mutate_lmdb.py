@@ -24,6 +24,7 @@ import numpy as np
 
 from caffelite.data.database import open_database
 from caffelite.data.records import RecordStream
+from caffelite.data.share import whole
 from caffelite.errors import DataError
 from caffelite.schema.messages import Datum, TransformationParameter
 from caffelite.words import TEST
@@ -156,7 +157,7 @@ def read(path: Path) -> str:
     try:
         database = open_database(path)
         try:
-            stream = RecordStream(database, 10, TransformationParameter(), TEST, 1, str)
+            stream = RecordStream(database, whole(10), TransformationParameter(), TEST, 1, str)
             batches = stream.batches(1)
             # A file may tell of more records than anyone would wait for.
             for position in range(0, min(2 * len(database), 1000), 10):

@@ -41,13 +41,13 @@ class Database:
     def __len__(self) -> int:
         return self._file.snapshot.records
 
-    def load(self, first: int, addresses: np.ndarray, lengths: np.ndarray, buffer: np.ndarray) -> np.ndarray:
-        """Read records one after the other, in a circle.
+    def load(self, numbers: np.ndarray, addresses: np.ndarray, lengths: np.ndarray, buffer: np.ndarray) -> np.ndarray:
+        """Read records, which are counted in a circle.
 
         Parameters
         ----------
-        first : int
-            Position of the first.
+        numbers : ndarray of int64, [records]
+            Which.
         addresses, lengths : ndarray of int64, [records]
             Are set to where each lies in memory, in bytes.
         buffer : ndarray of uint8
@@ -58,7 +58,7 @@ class Database:
         ndarray of uint8
             Where they lie: the buffer, or a larger one in its place.
         """
-        positions = (first + np.arange(len(addresses))) % len(self)
+        positions = numbers % len(self)
         end = int(positions.max()) + 1
         if end > self._index.known:
             with _lock:
@@ -75,7 +75,7 @@ class Database:
     def read(self, position: int) -> bytes:
         """Return one record."""
         address, length = np.zeros(1, np.int64), np.zeros(1, np.int64)
-        buffer = self.load(position, address, length, np.empty(0, np.uint8))
+        buffer = self.load(np.array([position]), address, length, np.empty(0, np.uint8))
         first = int(address[0]) - buffer.ctypes.data
         return buffer[first : first + int(length[0])].tobytes()
 

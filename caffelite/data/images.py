@@ -11,6 +11,7 @@ import numpy as np
 
 from caffelite.data.draws import draws
 from caffelite.data.pillow_pixels import pillow_planes
+from caffelite.data.share import Share
 from caffelite.data.transform import Transformer
 from caffelite.errors import DataError, MissingExtraError
 from caffelite.kernels.engine import arrays
@@ -118,6 +119,8 @@ class ImageStream:
     Parameters
     ----------
     settings : ImageDataParameter
+    share : Share
+        Of the batches.
     param : TransformationParameter
     phase, seed : int
     where : callable
@@ -132,13 +135,13 @@ class ImageStream:
     def __init__(
         self,
         settings: ImageDataParameter,
+        share: Share,
         param: TransformationParameter,
         phase: int,
         seed: int,
         where: Callable[[str], str],
     ) -> None:
-        self.settings, self.seed = settings, seed
-        self.batch_size: int = settings.batch_size
+        self.settings, self.share, self.seed = settings, share, seed
         self._items = read_list(settings.source)
         self.epoch_size = len(self._items)
         self._order = lru_cache(2)(self._shuffled)
@@ -159,10 +162,10 @@ class ImageStream:
 
     @property
     def batch_shape(self) -> Shape:
-        return (self.batch_size, self.shape[0], *self.transformer.size)
+        return (self.share.count, self.shape[0], *self.transformer.size)
 
     def batches(self, number: int) -> "ItemBatches":
-        return ItemBatches(self.batch_shape, number, self.seed, self._put)
+        return ItemBatches(self.share, self.batch_shape[1:], number, self.seed, self._put)
 
     def _put(self, position: int, index: int, bits: np.ndarray, out: np.ndarray) -> int:
         image, label, what = self.read(position)
@@ -178,28 +181,36 @@ class ItemBatches:
 
     Parameters
     ----------
+    share : Share
+        Of the batches.
     shape : tuple of int
-        Of a batch.
+        Of an item.
     number, seed : int
     put : callable
         ``put(position, index, bits, out)`` fills ``out`` with the item at ``position`` of the run, the one at ``index``
-        of its batch, by three random numbers, and returns its label.
+        of the batch of all processes, by three random numbers, and returns its label.
     """
 
     def __init__(
-        self, shape: Shape, number: int, seed: int, put: Callable[[int, int, np.ndarray, np.ndarray], int]
+        self,
+        share: Share,
+        shape: Shape,
+        number: int,
+        seed: int,
+        put: Callable[[int, int, np.ndarray, np.ndarray], int],
     ) -> None:
-        self.data = arrays.zeros((number * shape[0], *shape[1:]))
-        self.label = arrays.zeros(number * shape[0])
+        self.data = arrays.zeros((number * share.count, *shape))
+        self.label = arrays.zeros(number * share.count)
         self.position = 0
-        self._batch_size = shape[0]
+        self._share = share
         self._seed, self._put = seed, put
 
     def hand_out(self, first: int, data: np.ndarray) -> None:
-        np.copyto(data, self.data[first : first + self._batch_size])
+        np.copyto(data, self.data[first : first + self._share.count])
 
     def fill(self, position: int) -> None:
         self.position = position
-        bits = draws(self._seed, position, len(self.label), 3)
-        for i in range(len(self.label)):
-            self.label[i] = self._put(position + i, i % self._batch_size, bits[i], self.data[i])
+        share = self._share
+        for i, number in enumerate(share.numbers(position, len(self.label) // share.count).tolist()):
+            bits = draws(self._seed, number, 1, 3)[0]
+            self.label[i] = self._put(number, share.first + i % share.count, bits, self.data[i])

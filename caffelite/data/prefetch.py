@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from caffelite.data.share import Share
 from caffelite.errors import DataError
 from caffelite.words import Shape, count
 
@@ -27,14 +28,14 @@ class Batches(Protocol):
     label : ndarray of float32
         Of all batches, one after the other.
     position : int
-        The number in the run of the first record.
+        The number in the run of the record that the first batch of all processes begins with.
     """
 
     label: np.ndarray
     position: int
 
     def fill(self, position: int) -> None:
-        """Fill it with the records from ``position`` of the run on."""
+        """Fill it with the own records of the batches from ``position`` of the run on."""
 
     def hand_out(self, first: int, data: np.ndarray) -> None:
         """Set ``data`` to the images of a batch, that which begins with the record of this number among them."""
@@ -47,14 +48,15 @@ class Stream(Protocol):
 
     Attributes
     ----------
-    batch_size : int
+    share : Share
+        Of the batches.
     epoch_size : int
         How many records there are.
     batch_shape : tuple of int
         Of the images of a batch.
     """
 
-    batch_size: int
+    share: Share
     epoch_size: int
 
     @property
@@ -80,7 +82,7 @@ class Prefetcher:
     Attributes
     ----------
     position : int
-        Number of the next record to be handed out.
+        Number of the record that the next batch of all processes begins with.
     waited : float
         Seconds spent waiting for a batch.
     """
@@ -107,12 +109,13 @@ class Prefetcher:
             self._start()
         try:
             lot = self._lot = self._lot or self._next()
-            first = self.position - lot.position
-            end = first + self.stream.batch_size
+            share = self.stream.share
+            first = (self.position - lot.position) // share.stride * share.count
+            end = first + share.count
             lot.hand_out(first, data)
             if label is not None:
                 np.copyto(label, lot.label[first:end])
-            self.position += self.stream.batch_size
+            self.position += share.stride
             if end == len(lot.label):
                 self._lot = None
                 self._free.put(lot)
@@ -159,9 +162,9 @@ class Prefetcher:
                         lot = self.stream.batches(1)
                         lot.fill(position)
                         full.put(lot)
-                        position += self.stream.batch_size
+                        position += self.stream.share.stride
                     raise
-                position += self._together * self.stream.batch_size
+                position += self._together * self.stream.share.stride
                 full.put(lot)
         except BaseException as error:  # noqa: BLE001 - handed to the thread that uses the data
             full.put(error)

@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError
 
 from caffelite.data.database import Database
 from caffelite.data.images import decode_image
+from caffelite.data.share import Share
 from caffelite.data.transform import Transformer
 from caffelite.errors import DataError
 from caffelite.kernels import transform as kernels
@@ -46,9 +47,10 @@ class RecordBatches:
     """Batches of records, one after the other: pixels in memory, which become a net's when one is handed out."""
 
     def __init__(self, stream: "RecordStream", number: int) -> None:
-        n, shape = number * stream.batch_size, stream.shape
+        n, shape = number * stream.share.count, stream.shape
         self.label = arrays.zeros(n)
         self.position = 0
+        self._batches = number
         self._addresses, self._lengths = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self._buffer = np.empty(0, np.uint8)
         self._pixels, self._status = np.zeros(n, np.int64), np.zeros(n, np.int64)
@@ -57,21 +59,21 @@ class RecordBatches:
         self._parse = kernels.parse(self._addresses, self._lengths, shape, self._pixels, self.label, self._status)
 
     def hand_out(self, first: int, data: np.ndarray) -> None:
-        self._stream.transform(self._pixels[first : first + len(data)], self.position + first, data)
+        self._stream.transform(self._pixels[first : first + len(data)], int(self._numbers[first]), data)
 
     def fill(self, position: int) -> None:
-        self.position = position
         stream = self._stream
-        self._buffer = stream.database.load(position, self._addresses, self._lengths, self._buffer)
+        self.position, self._numbers = position, stream.share.numbers(position, self._batches)
+        self._buffer = stream.database.load(self._numbers, self._addresses, self._lengths, self._buffer)
         if stream.in_place:
             self._parse()
             if self._status.any():
                 bad = int(np.flatnonzero(self._status)[0])
-                self._explain(position + bad, int(self._status[bad]))
+                self._explain(int(self._numbers[bad]), int(self._status[bad]))
         else:
             places = self._addresses - self._buffer.ctypes.data
             for i, (place, length) in enumerate(zip(places.tolist(), self._lengths.tolist(), strict=True)):
-                what = stream.name(position + i)
+                what = stream.name(int(self._numbers[i]))
                 image, label = decode(self._buffer[place : place + length].tobytes(), what, stream.color)
                 if image.shape != stream.shape:
                     raise DataError(f"{what} has shape {text_of(image.shape)}, the first {text_of(stream.shape)}")
@@ -96,7 +98,8 @@ class RecordStream:
     Parameters
     ----------
     database : Database
-    batch_size : int
+    share : Share
+        Of the batches.
     param : TransformationParameter
     phase, seed : int
     where : callable
@@ -111,13 +114,13 @@ class RecordStream:
     def __init__(
         self,
         database: Database,
-        batch_size: int,
+        share: Share,
         param: TransformationParameter,
         phase: int,
         seed: int,
         where: Callable[[str], str],
     ) -> None:
-        self.database, self.batch_size, self.seed = database, batch_size, seed
+        self.database, self.share, self.seed = database, share, seed
         self.epoch_size = len(database)
         self.color = True if param.force_color else False if param.force_gray else None
         image, _ = decode(database.read(0), self.name(0), self.color)
@@ -126,7 +129,7 @@ class RecordStream:
         self.kind = "float32" if image.dtype == np.float32 else "uint8"
         self.in_place = self.kind == "uint8" and not datum.encoded
         self.transformer = Transformer(param, self.shape, phase, where)
-        self._pixels, self._first = np.zeros(batch_size, np.int64), np.zeros(1, np.int64)
+        self._pixels, self._first = np.zeros(share.count, np.int64), np.zeros(1, np.int64)
         self._out = np.zeros(0, np.float32)
         self._transform: Call | None = None
 
@@ -156,7 +159,7 @@ class RecordStream:
 
     @property
     def batch_shape(self) -> Shape:
-        return (self.batch_size, self.shape[0], *self.transformer.size)
+        return (self.share.count, self.shape[0], *self.transformer.size)
 
     def batches(self, number: int) -> RecordBatches:
         return RecordBatches(self, number)

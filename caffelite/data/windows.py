@@ -11,6 +11,7 @@ import numpy as np
 from caffelite.data.draws import below
 from caffelite.data.images import ItemBatches, decode_image
 from caffelite.data.resizing import resize
+from caffelite.data.share import Share
 from caffelite.data.transform import read_mean
 from caffelite.errors import DataError
 from caffelite.schema.messages import TransformationParameter, WindowDataParameter
@@ -91,6 +92,8 @@ class WindowStream:
     Parameters
     ----------
     settings : WindowDataParameter
+    share : Share
+        Of the batches.
     param : TransformationParameter
     seed : int
     where : callable
@@ -101,17 +104,22 @@ class WindowStream:
     epoch_size = 0
 
     def __init__(
-        self, settings: WindowDataParameter, param: TransformationParameter, seed: int, where: Callable[[str], str]
+        self,
+        settings: WindowDataParameter,
+        share: Share,
+        param: TransformationParameter,
+        seed: int,
+        where: Callable[[str], str],
     ) -> None:
-        self.settings, self.seed, self._where = settings, seed, where
-        self.batch_size: int = settings.batch_size
+        self.settings, self.share, self.seed, self._where = settings, share, seed, where
         self.crop: int = param.crop_size
         self.mirror: bool = param.mirror
-        self.foreground = int(_F(self.batch_size) * _F(settings.fg_fraction))
+        foreground = int(_F(settings.batch_size) * _F(settings.fg_fraction))
+        self.background = settings.batch_size - foreground
         self._images: list[str] = []
         self._cache: dict[str, bytes] = {}
         self._windows = self._read()
-        for kind, number in enumerate((self.batch_size - self.foreground, self.foreground)):
+        for kind, number in enumerate((self.background, foreground)):
             if number and not len(self._windows[kind]):
                 name = ("background", "foreground")[kind]
                 raise DataError(f"{settings.source} has no {name} windows, and {number} of a batch are to be some")
@@ -216,13 +224,13 @@ class WindowStream:
 
     @property
     def batch_shape(self) -> Shape:
-        return (self.batch_size, 3, self.crop, self.crop)
+        return (self.share.count, 3, self.crop, self.crop)
 
     def batches(self, number: int) -> ItemBatches:
-        return ItemBatches(self.batch_shape, number, self.seed, self._put)
+        return ItemBatches(self.share, self.batch_shape[1:], number, self.seed, self._put)
 
     def _put(self, position: int, index: int, bits: np.ndarray, out: np.ndarray) -> int:
-        window = self.window(index >= self.batch_size - self.foreground, bits[0])
+        window = self.window(index % self.settings.batch_size >= self.background, bits[0])
         self.cut(window, self.mirror and bool(bits[1] >> np.uint64(63)), out)
         return int(window[1])
 

@@ -38,9 +38,7 @@ class Data(Streamed):
         database = open_database(self.param.data_param.source)
         seed = self.seed & 0x7FFFFFFF
         try:
-            return RecordStream(
-                database, self.batch_size, self.param.transform_param, self.context.phase, seed, self.where
-            )
+            return RecordStream(database, self.share, self.param.transform_param, self.context.phase, seed, self.where)
         except BaseException:
             database.close()
             raise

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from caffelite.data.share import whole
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
+from caffelite.layers.contract.group import TURNS
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.fillers import fill
@@ -38,6 +40,8 @@ class DummyData(Layer):
         if len(fillers) not in (1, tops):
             self.error(f"{tops} tops need no data_filler, one or {tops}, not {len(fillers)}", "data_filler")
         self.fillers = fillers * tops if len(fillers) == 1 else fillers
+        self.shares = [self.share_of(shape[0], "shape") if shape else whole(1) for shape in self.top_shapes]
+        self.turns = self.context.group.size if self.context.dealing == TURNS else 1
         self.state["passes"] = np.zeros(1, np.int64)
 
     def _shapes(self, tops: int) -> list[Shape]:
@@ -57,7 +61,8 @@ class DummyData(Layer):
         return list(zip(*columns, strict=True))
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        return self.top_shapes
+        own = zip(self.shares, self.top_shapes, strict=True)
+        return [(share.count, *shape[1:]) if shape else () for share, shape in own]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         changing = []
@@ -65,13 +70,19 @@ class DummyData(Layer):
             # All of them once, so that a filler that does not fit is found when the net is built.
             fill(top.data, filler, np.random.default_rng(0), self.where("data_filler", j))
             if filler.type != "constant":
-                changing.append((j, top, filler))
+                shape = self.top_shapes[j]
+                batch = top.data if top.shape == shape else np.empty(shape, top.data.dtype)
+                changing.append((j, top, filler, batch))
         passes = self.state["passes"]
 
         def refill() -> None:
-            for j, top, filler in changing:
-                rng = np.random.default_rng([self.seed, int(passes[0]), j])
-                fill(top.data, filler, rng, self.where("data_filler", j))
-            passes[0] += 1
+            for j, top, filler, batch in changing:
+                # A batch is one draw, of which each process takes its piece.
+                turn, first = divmod(self.shares[j].first, len(batch) if batch.ndim else 1)
+                rng = np.random.default_rng([self.seed, int(passes[0]) + turn, j])
+                fill(batch, filler, rng, self.where("data_filler", j))
+                if batch is not top.data:
+                    top.data[...] = batch[first : first + len(top.data)]
+            passes[0] += self.turns
 
         return [refill] if changing else []

@@ -32,6 +32,8 @@ class HDF5Data(Layer):
     ----------
     epoch_size : int
         Rows in all files.
+    share : Share
+        What this process has of the batches.
     """
 
     facts = Facts(bottoms=0, tops=(1, None), source=True, kind="data", settings=("hdf5_data_param", "transform_param"))
@@ -44,6 +46,7 @@ class HDF5Data(Layer):
             self.error("hdf5_data_param has no source, a list of HDF5 files", "hdf5_data_param")
         if settings.batch_size < 1:
             self.error(f"batch_size is {settings.batch_size}, expected 1 or more", "batch_size")
+        self.share = self.share_of(settings.batch_size, "batch_size")
         self._names = list(self.param.top)
         self._files: list[str] = []
         self._rows = np.zeros(0, np.int64)
@@ -61,7 +64,7 @@ class HDF5Data(Layer):
                 self._look()
             except (DataError, MissingExtraError) as error:
                 raise type(error)(f"{self.where('source')}: {error}") from None
-        return [(self.param.hdf5_data_param.batch_size, *shape) for shape in self._shapes]
+        return [(self.share.count, *shape) for shape in self._shapes]
 
     def _look(self) -> None:
         source = self.param.hdf5_data_param.source
@@ -112,19 +115,19 @@ class HDF5Data(Layer):
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         position = self.state["position"]
-        batch = tops[0].shape[0]
+        share = self.share
 
         def load() -> None:
             done = 0
-            while done < batch:
-                file, rows = self._find(int(position[0]) + done, batch - done)
+            while done < share.count:
+                file, rows = self._find(int(position[0]) + share.first + done, share.count - done)
                 if file != self._loaded:
                     self._read(file)
                 count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
                 for top, values in zip(tops, self._values, strict=True):
                     top.data[done : done + count] = values[rows]
                 done += count
-            position[0] += batch
+            position[0] += share.stride
 
         return [load]
 

@@ -36,4 +36,4 @@ class ImageData(Streamed):
     def open(self) -> ImageStream:
         seed = self.seed & 0x7FFFFFFF
         settings = self.param.image_data_param
-        return ImageStream(settings, self.param.transform_param, self.context.phase, seed, self.where)
+        return ImageStream(settings, self.share, self.param.transform_param, self.context.phase, seed, self.where)

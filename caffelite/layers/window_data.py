@@ -50,4 +50,4 @@ class WindowData(Streamed):
 
     def open(self) -> WindowStream:
         settings = self.param.window_data_param
-        return WindowStream(settings, self.param.transform_param, self.seed & 0x7FFFFFFF, self.where)
+        return WindowStream(settings, self.share, self.param.transform_param, self.seed & 0x7FFFFFFF, self.where)

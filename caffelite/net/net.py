@@ -13,6 +13,7 @@ from caffelite.gpu.batchnorm import VARIANTS
 from caffelite.kernels.cuda.host import Gpu
 from caffelite.kernels.engine.calls import together
 from caffelite.layers.contract.context import Context
+from caffelite.layers.contract.group import ALONE, PIECES, Group
 from caffelite.layers.contract.layer import Layer
 from caffelite.net.caller import Caller, one_thread
 from caffelite.net.graph import Graph, Version
@@ -64,6 +65,10 @@ class Net(Stored):
         The folder that HDF5Output layers write to, by default the current one; None: they write nothing.
     gpu : Gpu, optional
         What BatchNorm layers run on, in place of the CPU; not in float64.
+    group : Group, optional
+        The processes that share the work.
+    dealing : {"pieces", "turns"}, optional
+        How batches are dealt out among them: see :meth:`.Group.deal`.
 
     Attributes
     ----------
@@ -113,12 +118,15 @@ class Net(Stored):
         allow_python: AllowPython = False,
         output_root: str | Path | None = ".",
         gpu: Gpu | None = None,
+        group: Group = ALONE,
+        dealing: str = PIECES,
     ) -> None:
         self.document = read_net(source) if isinstance(source, str | Path) else source
         self.phase = phase
         self.context = Context(phase, 1 if seed is None else seed, global_stats, allow_python)
         self.context.home = Path(self.document.filename).parent
         self.context.output_root = None if output_root is None else Path(output_root)
+        self.context.group, self.context.dealing = group, dealing
         self._keep = keep
         self._dtype = np.dtype(dtype)
         if gpu is not None and self._dtype == np.float32:

@@ -9,6 +9,7 @@ from typing import Any
 
 from caffelite.errors import SolverError
 from caffelite.gpu.choice import Bill
+from caffelite.layers.contract.group import ALONE, PIECES, TURNS, Group
 from caffelite.net import Net
 from caffelite.net.caller import one_thread
 from caffelite.net.machine import thread_count, together
@@ -58,6 +59,10 @@ class Solver:
     non_finite : {"stop", "warn", "ignore"}, optional
         What is done where a loss, a gradient or a parameter is not finite: a snapshot of the last finite state and a
         DivergenceError; one warning; nothing.
+    group : Group, optional
+        The processes that train together.
+    dealing : {"pieces", "turns"}, optional
+        Whether the batch of the file is divided among them, or each has one of its own.
 
     Attributes
     ----------
@@ -95,8 +100,11 @@ class Solver:
         output_root: str | Path = ".",
         gpu: int | None = None,
         non_finite: str = "stop",
+        group: Group = ALONE,
+        dealing: str = PIECES,
     ) -> None:
         self._allow_python, self._output_root = allow_python, output_root
+        self.group, self._dealing = group, dealing
         self.settings = source if isinstance(source, Settings) else Settings(load_solver(source))
         self.param = p = self.settings.param
         if seed is not None:
@@ -151,6 +159,9 @@ class Solver:
             allow_python=self._allow_python,
             output_root=self._output_root,
             gpu=self.gpu,
+            group=self.group,
+            # Batches of a test are whole, and the mean over all of them is what counts.
+            dealing=self._dealing if share is None else TURNS,
         )
 
     def _tell(self, event: str, *facts: Any) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from caffelite.data.database import open_database
 from caffelite.data.prefetch import Prefetcher
 from caffelite.data.records import RecordStream, decode
+from caffelite.data.share import whole
 from caffelite.data.writing import write_database
 from caffelite.errors import DataError
 from caffelite.schema.blobs import read_blob
@@ -36,7 +37,7 @@ def batch(
     source: Path, size: int, first: int = 0, phase: int = TEST, **settings: object
 ) -> tuple[np.ndarray, np.ndarray]:
     database = open_database(source)
-    stream = RecordStream(database, size, TransformationParameter(**settings), phase, 7, where)
+    stream = RecordStream(database, whole(size), TransformationParameter(**settings), phase, 7, where)
     prefetcher = Prefetcher(stream, 2)
     prefetcher.seek(first)
     data = np.zeros((size, 3, *stream.transformer.size), np.float32)
@@ -167,7 +168,7 @@ def test_small_batches_are_made_several_at_a_time_and_errors_come_with_theirs(tm
     write_database(tmp_path / "bad", [*good[:17], (good[17][0], b"\xff\xff"), *good[18:]])
     for name, most in (("good", 40), ("bad", 5)):
         database = open_database(tmp_path / name)
-        prefetcher = Prefetcher(RecordStream(database, 3, TransformationParameter(), TEST, 7, where), 4)
+        prefetcher = Prefetcher(RecordStream(database, whole(3), TransformationParameter(), TEST, 7, where), 4)
         data, label = np.zeros((3, 1, 1, 1), np.float32), np.zeros(3, np.float32)
         for number in range(most):
             prefetcher.next(data, label)

@@ -105,7 +105,7 @@ def test_batches_of_records_far_apart(tmp_path: Path) -> None:
     database = open_database(tmp_path / "db")
     addresses, lengths, buffer = np.zeros(70, np.int64), np.zeros(70, np.int64), np.empty(0, np.uint8)
     for first in (0, 150, 199, 10_000, 60):
-        buffer = database.load(first, addresses, lengths, buffer)
+        buffer = database.load(first + np.arange(70), addresses, lengths, buffer)
         places = addresses - buffer.ctypes.data
         found = [buffer[place : place + length].tobytes() for place, length in zip(places, lengths, strict=True)]
         assert found == [values[b"%03d" % ((first + i) % 200)] for i in range(70)]

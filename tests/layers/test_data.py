@@ -50,7 +50,7 @@ def test_records_come_in_order_and_again(source, phase):
     net = net_of(source, phase=phase)
     assert labels(net, 5) == [i % RECORDS for i in range(15)]
     layer = net.layers[0]
-    assert (layer.epoch_size, layer.batch_size) == (RECORDS, 3)
+    assert (layer.epoch_size, layer.share.count) == (RECORDS, 3)
     assert layer.waited_seconds >= 0
     net.close()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from caffelite.kernels.engine import arrays
+from caffelite.layers.contract.group import ALONE, PIECES, Group
 from caffelite.user_code.permission import AllowPython
 from caffelite.words import TRAIN, Shape, count
 
@@ -33,6 +34,10 @@ class Context:
         Classes of layers to take in place of others: those whose kernels run on ``device``.
     device : object or None
         What they run on; None: the CPU.
+    group : Group
+        The processes that share the work.
+    dealing : {"pieces", "turns"}
+        How batches are dealt out among them: see :meth:`.Group.deal`.
     """
 
     phase: int = TRAIN
@@ -43,6 +48,8 @@ class Context:
     output_root: Path | None = None
     variants: Mapping[type, type] = field(default_factory=dict)
     device: object = None
+    group: Group = ALONE
+    dealing: str = PIECES
     _shared: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
 
     def scratch(self, shape: Shape, dtype: np.dtype) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import ClassVar, NoReturn, TypeAlias
 
 import numpy as np
 
+from caffelite.data.share import Share
 from caffelite.errors import NetError, ShapeError
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.context import Context
@@ -171,6 +172,17 @@ class Layer:
     def shape_error(self, text: str, setting: str | None = None, index: int | None = None) -> NoReturn:
         """Raise a ShapeError that names the place."""
         raise ShapeError(f"{self.where(setting, index)}: {text}")
+
+    def share_of(self, batch_size: int, setting: str) -> Share:
+        """Return which records of batches of this size are this process's own; refuse a batch that is too small."""
+        share = self.context.group.deal(batch_size, self.context.dealing)
+        if not share.count:
+            self.error(
+                f"a batch of {batch_size} cannot be divided among {self.context.group.size} processes: give at most "
+                f"{batch_size}, or a larger batch",
+                setting,
+            )
+        return share
 
     def check_blob(self, what: str, shape: Shape) -> None:
         """Raise ShapeError where a blob of this shape is larger than any can be; name the largest setting."""

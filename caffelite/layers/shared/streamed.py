@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from caffelite.data.prefetch import Prefetcher, Stream
+from caffelite.data.share import Share
 from caffelite.errors import DataError, MissingExtraError
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
@@ -22,19 +23,20 @@ class Streamed(Layer, ABC):
     ----------
     epoch_size : int
         Records in the source.
-    batch_size : int
+    share : Share
+        What this process has of the batches.
     waited_seconds : float
         How long the net has waited for data.
     """
 
     facts = Facts(bottoms=0, source=True)
-    batch_size: int
+    share: Share
 
     def start(self, batch_size: int, rand_skip: int = 0) -> None:
         """Check the size of a batch and choose the record to begin with; for ``setup``."""
         if batch_size < 1:
             self.error(f"batch_size is {batch_size}, expected 1 or more", "batch_size")
-        self.batch_size = batch_size
+        self.share = self.share_of(batch_size, "batch_size")
         self.epoch_size = 0
         self._stream: Stream | None = None
         self._prefetcher: Prefetcher | None = None
@@ -44,9 +46,9 @@ class Streamed(Layer, ABC):
 
     def check_size(self, height: int, width: int, setting: str) -> None:
         """Refuse images, three channels each, of which a batch would be too large; before memory is taken for one."""
-        if 3 * self.batch_size * height * width > LARGEST_BLOB:
+        if 3 * self.share.count * height * width > LARGEST_BLOB:
             self.shape_error(
-                f"{self.batch_size} images of {text_of((3, height, width))} are more values than a blob can have "
+                f"{self.share.count} images of {text_of((3, height, width))} are more values than a blob can have "
                 f"({LARGEST_BLOB})",
                 setting,
             )
@@ -56,7 +58,7 @@ class Streamed(Layer, ABC):
         """Return the stream."""
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
-        return [self._opened().batch_shape, (self.batch_size,)][: len(self.param.top)]
+        return [self._opened().batch_shape, (self.share.count,)][: len(self.param.top)]
 
     def shapes_beside(self, given: Mapping[int, Shape]) -> list[Shape | None]:
         return images_and_labels(given, len(self.param.top))
