@@ -53,6 +53,10 @@ class DivergenceError(Error):
     """A value of a run is not finite; names the first layer and blob, and where the last finite state is."""
 
 
+class ParallelError(Error):
+    """Processes that work together cannot be started, differ, or have lost each other."""
+
+
 class ScriptError(Error):
     """A script or a notebook cannot be read."""
 

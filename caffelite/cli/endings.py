@@ -10,6 +10,8 @@ from time import monotonic
 from types import FrameType
 from typing import Any, NoReturn
 
+from caffelite.parallel.ends import wait_turn
+
 #: What is told, and the exit code: what a shell says of a program that the signal has ended.
 ENDINGS: dict[int, tuple[str, int]] = {
     signal.SIGINT: ("ended by the user", 130),
@@ -28,6 +30,7 @@ class Ended(KeyboardInterrupt):
 def end_now(number: int) -> NoReturn:
     """End the process as a signal wants it, with no clean-up: what is unfinished is removed by a later run."""
     text, code = ENDINGS[number]
+    wait_turn()
     with suppress(OSError):
         os.write(2, f"caffelite: {text}\n".encode())
     os._exit(code)

@@ -13,7 +13,9 @@ from typing import Any, NoReturn
 from caffelite import __version__
 from caffelite.cli.endings import ENDINGS, ending_signals
 from caffelite.cli.streams import steady_streams
+from caffelite.cli.terminal import is_quiet
 from caffelite.errors import Error
+from caffelite.parallel.ends import part, take_along, wait_turn
 from caffelite.words import did_you_mean
 
 #: Each command is a module of this package with ``EXAMPLES``, ``add_arguments(parser)`` and ``run(arguments)``, or with
@@ -83,6 +85,7 @@ Caffe's own spellings of options (-solver x, --solver=x, -noshuffle) work everyw
 
 class _ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        wait_turn()
         print(f'caffelite: {message}; "{self.prog} --help" lists what can be given', file=sys.stderr)
         raise SystemExit(2)
 
@@ -105,8 +108,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     with steady_streams() as lost, _plain_warnings(), ending_signals() as came:
         try:
             code: int | Callable[[], int] = _run(list(sys.argv[1:] if argv is None else argv))
+            part()
         except BaseException as error:
+            wait_turn()
             code = _failed(error, came)
+            take_along(code)
     return code() if callable(code) else code or int(bool(lost))
 
 
@@ -175,6 +181,7 @@ def _run(argv: list[str]) -> int | Callable[[], int]:
     command.add_arguments(parser)
     own = command.own_words(argv) if hasattr(command, "own_words") else len(argv)
     arguments = _parse(parser, gflags(argv[:own]))
+    arguments.command_line = [*prog.split()[1:], *argv]
     if argv[own:]:
         arguments.arguments = argv[own:]
     code: int | Callable[[], int] = command.run(arguments)
@@ -258,6 +265,8 @@ def _plain_warnings() -> Iterator[None]:
     """Print warnings as one line each, without the place in the program that gave them."""
 
     def show(message: Any, *_: Any, **__: Any) -> None:
+        if is_quiet():
+            return
         print(f"caffelite: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
     with warnings.catch_warnings():

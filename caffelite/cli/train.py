@@ -23,17 +23,21 @@ from caffelite.cli.arguments import (
 )
 from caffelite.cli.endings import ENDINGS
 from caffelite.cli.preparing import own_solver, prepare_data, solver_beside
+from caffelite.cli.processes import add_processes, exit_code_of_processes, in_turn, largest, seconds_waited, the_group
 from caffelite.cli.progress import LiveLine, RecordedLog, Recorder, compiling
 from caffelite.cli.report import accuracies, duration, not_a_number, summary, untrained
 from caffelite.cli.signals import EFFECTS, signal_effects
-from caffelite.cli.terminal import on_terminal, say
+from caffelite.cli.terminal import is_quiet, on_terminal, say
 from caffelite.errors import SolverError
+from caffelite.layers.contract.group import PIECES, TURNS, Group
+from caffelite.parallel.agreement import check_same, facts_of_files, facts_of_run
 from caffelite.schema.documents import NetDocument, SolverDocument
 from caffelite.solvers.divergence import REACTIONS
 from caffelite.solvers.settings import Settings, default_solver, load_solver
 from caffelite.solvers.snapshot_files import newest_whole
 from caffelite.solvers.solver import Solver
 from caffelite.solvers.sources import PrototxtFiles, net_named_by
+from caffelite.solvers.testing import epoch_iterations
 
 EXAMPLES = """examples:
   caffelite train models/cifar10_bn.prototxt
@@ -43,6 +47,13 @@ EXAMPLES = """examples:
   caffelite train models/lenet.prototxt --resume auto --keep 3
   caffelite train models/fine.prototxt --weights snapshots/lenet_iter_5000.caffemodel --map ip2:ip2_new --skip-mismatch
   caffelite train -solver models/lenet_solver.prototxt -sigint_effect snapshot
+  caffelite train models/cifar10_bn.prototxt --processes 4
+  mpiexec -n 4 caffelite train models/cifar10_bn.prototxt
+  mpiexec -n 4 caffelite train models/cifar10_bn.prototxt --batch per-process --scale-rate
+
+Several processes divide each batch: it is the same run, to rounding, only faster. With "--batch per-process" each
+has a batch of its own, as in Caffe with several GPUs: fewer, larger steps, which want a larger rate; "--scale-rate"
+multiplies it by the number of processes after a warm-up of five epochs.
 
 On a terminal a live line is shown, else lines in the format of Caffe's log. Ctrl-C ends the run with a
 snapshot, a second Ctrl-C ends it at once; a hangup (SIGHUP) makes a snapshot and goes on. SIGTERM ends the run
@@ -51,6 +62,8 @@ with a snapshot and exit code 143.
 
 #: In place of a state: the newest whole one there is.
 _AUTO = "auto"
+#: Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 2.2.
+_WARM_UP_EPOCHS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +96,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "state, warn once, or ignore it (stop)",
     )
     add_output_root(parser)
+    add_processes(parser)
+    add(
+        "--batch",
+        choices=("divided", "per-process"),
+        default="divided",
+        help="whether processes divide the batch of the net among them, or each has one of its own (divided)",
+    )
+    add(
+        "--scale-rate",
+        action="store_true",
+        help="with --batch per-process: multiply the learning rate by the number of processes, after a warm-up",
+    )
     add("--sigint-effect", choices=EFFECTS, default="stop", help="what Ctrl-C does (stop)")
     add("--sighup-effect", choices=EFFECTS, default="snapshot", help="what a hangup does (snapshot)")
 
@@ -93,25 +118,40 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("give --snapshot to go on with a run, or --weights to begin one with these weights, not both")
     if arguments.allow_changed and not arguments.snapshot:
         raise UsageError("--allow-changed is for going on with a run: give --snapshot too")
+    if arguments.scale_rate and arguments.batch != "per-process":
+        raise UsageError("--scale-rate is for batches that are larger: give --batch per-process too")
     file = the_file([arguments.file, arguments.solver], "the prototxt of a solver or of a net")
+    code = exit_code_of_processes(arguments)
+    return _run(file, arguments, the_group(arguments)) if code is None else code
+
+
+def _run(file: Path, arguments: argparse.Namespace, group: Group) -> int:
     files = PrototxtFiles()
     document = load_solver(solver_for(file, files))
     _override(document, arguments)
     settings = Settings(document, files)
     options = transfer_options(arguments, settings.param.weights)
     state = _newest(settings.param.snapshot_prefix) if arguments.snapshot == _AUTO else arguments.snapshot
-    prepared = prepare_data([settings.train_net(), *settings.test_nets()], arguments.data, say)
-    shown = LiveLine(document.message.max_iter) if on_terminal() else RecordedLog()
+    nets = [settings.train_net(), *settings.test_nets()]
+    if group.size > 1:
+        check_same(group, facts_of_files(document, nets, _options(arguments)))
+    prepared = in_turn(group, lambda: prepare_data(nets, arguments.data, say))
+    shown = Recorder() if is_quiet() else LiveLine(document.message.max_iter) if on_terminal() else RecordedLog()
     try:
         with compiling(shown.doing):
-            line, terminated = _train(settings, state, options, arguments, shown)
+            line, terminated = _train(settings, state, options, arguments, shown, group)
     finally:
         shown.close()
-    print(line)
-    for data in prepared:
-        if data.notice:
-            print(data.notice)
-    return ENDINGS[signal.SIGTERM][1] if terminated else int(bool(not_a_number(shown.losses())))
+    if not is_quiet():
+        print("\n".join([line, *(data.notice for data in prepared if data.notice)]))
+    # One process may know what the others do not: a signal came to it, or it is the first, which knows the losses.
+    return largest(group, ENDINGS[signal.SIGTERM][1] if terminated else int(bool(not_a_number(shown.losses()))))
+
+
+def _options(arguments: argparse.Namespace) -> str:
+    """Return the options that all processes must have alike and that do not stand in the solver."""
+    names = ("batch", "bn_statistics", "reduce_in", "scale_rate", "non_finite", "allow_python")
+    return ", ".join(f"{name} {getattr(arguments, name)}" for name in names)
 
 
 def solver_for(file: Path, files: PrototxtFiles) -> SolverDocument:
@@ -191,7 +231,12 @@ def _newest(prefix: str) -> str | None:
 
 
 def _train(
-    settings: Settings, state: str | None, options: dict[str, Any], arguments: argparse.Namespace, shown: Recorder
+    settings: Settings,
+    state: str | None,
+    options: dict[str, Any],
+    arguments: argparse.Namespace,
+    shown: Recorder,
+    group: Group,
 ) -> tuple[str, bool]:
     """Run the solver; return the line that tells what came out, and whether SIGTERM ended the run.
 
@@ -204,15 +249,22 @@ def _train(
         How weights are taken, see :func:`.arguments.transfer_options`.
     arguments : Namespace
     shown : Recorder
+    group : Group
     """
-    solver = Solver(
-        settings,
-        shown,
-        weights=[],
-        allow_python=arguments.allow_python,
-        output_root=arguments.output_root,
-        gpu=arguments.gpu,
-        non_finite=arguments.non_finite,
+    # Kernels that one process has compiled the others find.
+    solver = in_turn(
+        group,
+        lambda: Solver(
+            settings,
+            shown,
+            weights=[],
+            allow_python=arguments.allow_python,
+            output_root=arguments.output_root,
+            gpu=arguments.gpu,
+            non_finite=arguments.non_finite,
+            group=group,
+            dealing=TURNS if arguments.batch == "per-process" else PIECES,
+        ),
     )
     try:
         shown.watch(solver)
@@ -220,10 +272,14 @@ def _train(
             begun_with = _take_weights(solver, options, shown)
         else:
             begun_with = _resume(solver, state, arguments.allow_changed, shown)
-        first, begun = solver.iteration, perf_counter()
+        if group.size > 1:
+            check_same(group, facts_of_run(solver))
+        if arguments.batch == "per-process" and group.size > 1:
+            shown.on_say(_rate_for_larger_batch(solver, arguments.scale_rate))
+        first, begun, waited = solver.iteration, perf_counter(), seconds_waited(group)
         with signal_effects(solver, arguments.sigint_effect, arguments.sighup_effect, shown.on_say) as asked:
             solver.solve()
-            seconds = perf_counter() - begun
+            seconds, waited = perf_counter() - begun, seconds_waited(group) - waited
             # The last line tells what the net can do, also where max_iter is no multiple of test_interval.
             if not solver.stopped and any(
                 shown.tests.get(i, (-1,))[0] != solver.iteration for i in range(len(solver.test_nets))
@@ -232,9 +288,33 @@ def _train(
             # What was learned is kept, also where snapshot_after_train is false.
             if solver.stopped and shown.snapshot_at != solver.iteration:
                 solver.snapshot()
-        return _line(solver, first, seconds, begun_with, shown), asked.terminated
+        together = f" in all on {group.size} processes, {waited / seconds:.0%} of the time waiting" if waited else ""
+        return _line(solver, first, seconds, together, begun_with, shown), asked.terminated
     finally:
         solver.close()
+
+
+def _rate_for_larger_batch(solver: Solver, scale: bool) -> str:
+    """Scale the rate, if it is to be; say what larger batches mean for it."""
+    size, records = solver.group.size, solver.records_per_iteration
+    batch = f"{size} processes with a batch each make batches of {records}"
+    if not scale:
+        return (
+            f"{batch}: an epoch has {size} times fewer iterations; max_iter and the steps of the learning rate are in "
+            "iterations, and the rate stays as it is: --scale-rate multiplies it"
+        )
+    epoch = epoch_iterations(solver.net)
+    if epoch is None:
+        raise SolverError(
+            f"--scale-rate warms up over {_WARM_UP_EPOCHS} epochs, but no layer of {solver.net.name} knows how many "
+            "records it has"
+        )
+    iterations = -(-_WARM_UP_EPOCHS * epoch // solver.param.iter_size)
+    solver.settings.scale_rate(size, iterations)
+    return (
+        f"{batch}: the learning rate grows to {size} times itself over the first {iterations} iterations, "
+        f"{_WARM_UP_EPOCHS} epochs"
+    )
 
 
 def _take_weights(solver: Solver, options: dict[str, Any], shown: Recorder) -> str:
@@ -265,13 +345,13 @@ def _show_table(table: str, shown: Recorder) -> None:
         shown.on_say(f"  {line}")
 
 
-def _line(solver: Solver, first: int, seconds: float, begun_with: str, shown: Recorder) -> str:
+def _line(solver: Solver, first: int, seconds: float, together: str, begun_with: str, shown: Recorder) -> str:
     done = solver.iteration - first
     at = f"iteration {solver.iteration}"
     parts = [f"{solver.net.name}: " + (f"stopped at {at} of {solver.param.max_iter}" if solver.stopped else at)]
     if done:
         rate = solver.records_per_iteration * done / seconds
-        parts.append(f"{done} in {duration(seconds)}" + (f", {rate:,.0f} images/s" if rate else ""))
+        parts.append(f"{done} in {duration(seconds)}" + (f", {rate:,.0f} images/s{together}" if rate else ""))
     else:
         parts.append("nothing was left to do, --iterations sets where a run ends")
     shares = accuracies(solver.test_nets)

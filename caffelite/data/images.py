@@ -172,6 +172,9 @@ class ImageStream:
         self.transformer.apply(image, bits, out, what)
         return label
 
+    def sample(self) -> bytes:
+        return repr(self._items).encode()
+
     def close(self) -> None:
         """Nothing is open between two images."""
 

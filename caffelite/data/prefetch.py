@@ -65,6 +65,9 @@ class Stream(Protocol):
     def batches(self, number: int) -> Batches:
         """Return memory for batches."""
 
+    def sample(self) -> bytes:
+        """Return some of the source, which is read fast: it stands for all where processes compare what they read."""
+
     def close(self) -> None:
         """Give back files that are open."""
 

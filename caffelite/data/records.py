@@ -164,5 +164,8 @@ class RecordStream:
     def batches(self, number: int) -> RecordBatches:
         return RecordBatches(self, number)
 
+    def sample(self) -> bytes:
+        return self.database.read(0) + self.database.read(self.epoch_size - 1)
+
     def close(self) -> None:
         self.database.close()

@@ -234,5 +234,8 @@ class WindowStream:
         self.cut(window, self.mirror and bool(bits[1] >> np.uint64(63)), out)
         return int(window[1])
 
+    def sample(self) -> bytes:
+        return repr((self._images, [windows.tolist() for windows in self._windows])).encode()
+
     def close(self) -> None:
         self._cache.clear()

@@ -4,10 +4,19 @@ from caffelite.kernels.engine import keeping
 from caffelite.kernels.engine.calls import together
 from caffelite.kernels.engine.compiling import listening
 from caffelite.kernels.engine.team import choose_threads
-from caffelite.kernels.engine.thread_count import thread_count
+from caffelite.kernels.engine.thread_count import share_of_cores, thread_count
 from caffelite.kernels.peak import arithmetic, memory
 
-__all__ = ["arithmetic", "choose_threads", "code_is_kept", "listening", "memory", "thread_count", "together"]
+__all__ = [
+    "arithmetic",
+    "choose_threads",
+    "code_is_kept",
+    "listening",
+    "memory",
+    "share_of_cores",
+    "thread_count",
+    "together",
+]
 
 
 def code_is_kept() -> bool:

@@ -17,6 +17,7 @@ Caffe computes them in float32; here the result is rounded to it.
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -119,6 +120,41 @@ def check_policy(document: SolverDocument) -> None:
             raise SolverError(
                 f"{document.setting(setting)}: {setting} is {getattr(solver, setting)}, expected more than 0"
             )
+
+
+class WarmUp(NamedTuple):
+    """What a rate is multiplied by: 1 at first, ``times`` after some iterations, and on a line between.
+
+    For batches that are ``times`` as large, as long as the rate is small enough for that to be the same as so many
+    steps: Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour", 2017, sections 2.1 and 2.2.
+    """
+
+    times: float
+    iterations: int
+
+    def factor(self, iteration: int) -> float:
+        """Return the factor of an iteration."""
+        done = min(iteration / self.iterations, 1.0) if self.iterations else 1.0
+        return 1 + (self.times - 1) * done
+
+
+#: Solvers whose steps are proportional to gradient and rate, which is what the rule of :class:`WarmUp` is about.
+_PROPORTIONAL = ("SGD", "Nesterov")
+
+
+def check_scaling(document: SolverDocument) -> None:
+    """Raise SolverError where a rate that grows with the batch makes no sense."""
+    solver = document.message
+    if solver.type not in _PROPORTIONAL:
+        raise SolverError(
+            f"{document.setting('type')}: the rate of {solver.type}, whose steps do not grow with the gradient, is not "
+            f"scaled with the batch; that is for {' and '.join(_PROPORTIONAL)}"
+        )
+    if solver.lr_policy == "sigmoid":
+        raise SolverError(
+            f'{document.setting("lr_policy")}: lr_policy "sigmoid" warms up by itself, so the rate is not scaled with '
+            "the batch; set base_lr"
+        )
 
 
 def _listed() -> str:

@@ -11,7 +11,7 @@ from caffelite.schema import messages
 from caffelite.schema.documents import Document, NetDocument, SolverDocument
 from caffelite.schema.text import read_solver
 from caffelite.schema.upgrade import upgrade_solver
-from caffelite.solvers.policies import check_policy, learning_rate
+from caffelite.solvers.policies import WarmUp, check_policy, check_scaling, learning_rate
 from caffelite.solvers.rules import RULES
 from caffelite.solvers.sources import NetSource, PrototxtFiles, source_to_train, sources_to_test
 from caffelite.words import TEST, TRAIN, did_you_mean, quoted
@@ -122,6 +122,7 @@ class Settings:
         check_policy(document)
         _check_numbers(document)
         self.notes = _notes(document)
+        self._warm_up = WarmUp(1.0, 0)
 
     @property
     def seed(self) -> int:
@@ -159,7 +160,25 @@ class Settings:
     def rate(self, iteration: int, current_step: int) -> tuple[float, int]:
         """Return the learning rate of an iteration, and the step that the policy has come to."""
         rate, step = learning_rate(self.param, iteration, current_step)
-        return float(rate), step
+        return float(rate) * self._warm_up.factor(iteration), step
+
+    def scale_rate(self, times: float, iterations: int) -> None:
+        """Multiply the learning rate, for batches that are larger than those it was found for.
+
+        Parameters
+        ----------
+        times : float
+            How many times larger.
+        iterations : int
+            It grows from once to so many times the rate over the first iterations.
+
+        Raises
+        ------
+        SolverError
+            For this type of solver or policy the rule says nothing.
+        """
+        check_scaling(self.document)
+        self._warm_up = WarmUp(times, iterations)
 
     def train_net(self) -> NetSource:
         """Return the net to train."""

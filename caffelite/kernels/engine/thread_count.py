@@ -62,6 +62,23 @@ def choose_threads(number: int, reason: str) -> None:
     _chosen = ThreadCount(index(number), reason)
 
 
+def share_of_cores(processes: int, place: int) -> ThreadCount:
+    """Return how many threads a process has that shares its cores with others; as many as the user says, if they do.
+
+    Parameters
+    ----------
+    processes : int
+        How many have the same cores.
+    place : int
+        The number of this one among them, from 0.
+    """
+    available = cores()
+    if processes == 1 or _chosen is not None or least(available, os.environ) != available:
+        return thread_count()
+    share, more = divmod(available.number, processes)
+    return ThreadCount(max(share + (place < more), 1), f"{available.number} {available.reason}, {processes} processes")
+
+
 @cache
 def _counted() -> ThreadCount:
     return least(cores(), os.environ)

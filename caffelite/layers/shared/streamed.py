@@ -72,6 +72,10 @@ class Streamed(Layer, ABC):
             self.epoch_size = self._stream.epoch_size
         return self._stream
 
+    def sample(self) -> bytes:
+        """Return some of the source, which is read fast: it stands for all where processes compare what they read."""
+        return self._opened().sample()
+
     def _placed(self, error: DataError | MissingExtraError) -> DataError | MissingExtraError:
         """Return an error that names this layer; those about its settings do so already."""
         if f'layer "{self.name}": ' in str(error):
