@@ -9,6 +9,7 @@ import numpy as np
 from caffelite.cli.arguments import UsageError, whole
 from caffelite.cli.terminal import be_quiet
 from caffelite.layers.contract.group import ALONE, Group
+from caffelite.parallel.ends import joining
 from caffelite.parallel.halves import HALVES
 from caffelite.parallel.launcher import launched
 from caffelite.parallel.local import attach, run_processes
@@ -70,7 +71,7 @@ def the_group(arguments: argparse.Namespace) -> Group:
     place = launched()
     if place is None:
         return ALONE
-    attach(place.rank)
+    joining(attach(place.rank))
     group = join(place, arguments.reduce_in)
     if group.rank:
         be_quiet()

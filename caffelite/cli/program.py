@@ -16,6 +16,7 @@ from caffelite.cli.streams import steady_streams
 from caffelite.cli.terminal import is_quiet
 from caffelite.errors import Error
 from caffelite.parallel.ends import part, take_along, wait_turn
+from caffelite.parallel.launcher import launched
 from caffelite.words import did_you_mean
 
 #: Each command is a module of this package with ``EXAMPLES``, ``add_arguments(parser)`` and ``run(arguments)``, or with
@@ -85,8 +86,9 @@ Caffe's own spellings of options (-solver x, --solver=x, -noshuffle) work everyw
 
 class _ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        wait_turn()
-        print(f'caffelite: {message}; "{self.prog} --help" lists what can be given', file=sys.stderr)
+        place = launched()
+        if place is None or not place.rank:  # the others were given the same
+            print(f'caffelite: {message}; "{self.prog} --help" lists what can be given', file=sys.stderr)
         raise SystemExit(2)
 
 

@@ -2,8 +2,10 @@
 
 import atexit
 import os
+import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +16,26 @@ _SECONDS_FOR_ALL = 3.0
 
 #: mpi4py's module MPI while this process is one of several.
 _mpi: Any = None
+#: How the others are ended before that.
+_end_others: Callable[[], None] | None = None
+
+
+def joining(end_others: Callable[[], None] | None = None) -> None:
+    """From now on others wait for this process.
+
+    Parameters
+    ----------
+    end_others : callable, optional
+        Ends them; by default this process ends by a signal, as launchers see to the others only then while these wait
+        for it in MPI's initialization.
+    """
+    global _end_others
+    _end_others = end_others or _end_by_signal
+
+
+def _end_by_signal() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def joined(mpi: Any) -> None:
@@ -38,11 +60,14 @@ def wait_turn() -> None:
 
 def take_along(code: int) -> None:
     """End all processes at once with an exit code; return where this one is alone."""
-    if _mpi is None:
+    if _end_others is None:
         return
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
+    if _mpi is None:
+        _end_others()
+        return
     # MPI tells standard error that it was called, which is no news.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     _mpi.COMM_WORLD.Abort(code)
@@ -50,7 +75,7 @@ def take_along(code: int) -> None:
 
 def part() -> None:
     """Leave the others, each of which comes here too."""
-    global _mpi
+    global _mpi, _end_others
     if _mpi is not None:
         _mpi.Finalize()
-        _mpi = None
+    _mpi = _end_others = None

@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +33,8 @@ _OPEN_MPI_SETTINGS = {
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
     "PRTE_MCA_hwloc_default_binding_policy": "none",
 }
+#: From the end of the first process to that of the last, which mpiexec sees to; else it is done here.
+_SECONDS_TO_END = 5.0
 #: In what the mpiexec of MPICH and that of Open MPI say of a process that a signal has ended.
 _PROCESS, _SIGNAL = re.compile(r"PID\s+(\d+)"), re.compile(r"signal\s+(\d+)", re.IGNORECASE)
 
@@ -70,8 +73,8 @@ def run_processes(number: int, command: Sequence[str]) -> int:
             code = process.wait()
         if code:
             said.seek(0)
-            _explain(program, code, said.read().decode(errors="replace").strip(), ranks.numbers, number)
-        return code
+            return _explained(program, code, said.read().decode(errors="replace").strip(), ranks, number)
+        return 0
 
 
 def _mpiexec() -> str:
@@ -86,19 +89,24 @@ def _mpiexec() -> str:
     return program
 
 
-def _explain(program: str, code: int, said: str, numbers: dict[int, int], size: int) -> None:
-    """Raise the error that tells why mpiexec has ended; none where the processes have told it themselves."""
+def _explained(program: str, code: int, said: str, ranks: "_Ranks", size: int) -> int:
+    """Raise the error that tells why mpiexec has ended; where processes have told it, return the exit code."""
     process, number = _PROCESS.search(said), _SIGNAL.search(said)
+    if ranks.killed:
+        return 1
     if process and number:
-        rank = numbers.get(int(process[1]))
+        if int(number[1]) in ranks.asked:
+            return 128 + int(number[1])
+        rank = ranks.numbers.get(int(process[1]))
         which = "a process" if rank is None else f"process {rank}"
         what = _name(int(number[1]))
         memory = ", as the system does where memory is short" if what == "SIGKILL" else ""
         raise ParallelError(f"{which} of {size} (PID {process[1]}) was ended by {what}{memory}; all have ended with it")
     if code < 0:
         raise ParallelError(f"{program} was ended by {_name(-code)}, and the processes with it")
-    if len(numbers) < size:
+    if len(ranks.numbers) < size:
         raise ParallelError(f"{program} has not started {size} processes, its exit code is {code}", said)
+    return code
 
 
 def _name(number: int) -> str:
@@ -119,12 +127,18 @@ class _Ranks:
     ----------
     numbers : dict of int to int
         Their ranks, by the number of the process.
+    asked : list of int
+        The signals that were passed on.
+    killed : bool
+        Whether those were killed here that another one had left, when it had told why.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.numbers: dict[int, int] = {}
-        self._asked: list[int] = []
+        self._living: set[int] = set()
+        self.killed = False
+        self.asked: list[int] = []
         self._lock = threading.RLock()
         self._connections: list[socket.socket] = []
         self._listening = socket.socket(socket.AF_UNIX)
@@ -148,17 +162,31 @@ class _Ranks:
                 with self._lock:
                     self._connections.append(connection)
                     self.numbers[pid] = rank
+                    self._living.add(pid)
                     socket.send_fds(connection, [b"."], [1, 2])
-                    for number in self._asked:
+                    for number in self.asked:
                         os.kill(pid, number)
+                threading.Thread(target=self._see_off, args=(connection, pid), daemon=True).start()
+
+    def _see_off(self, connection: socket.socket, pid: int) -> None:
+        """Wait for the end of a process; see to it that the others end soon after."""
+        with suppress(OSError):
+            told = connection.recv(1)
+            with self._lock:
+                self._living.discard(pid)
+            if not told:
+                time.sleep(_SECONDS_TO_END)
+            with self._lock:
+                self.killed |= bool(self._living)
+                for other in self._living:
+                    os.kill(other, signal.SIGKILL)
 
     def pass_on(self, number: int) -> None:
         """Send a signal to all processes, and to those that are still to come."""
         with self._lock:
-            self._asked.append(number)
-            for pid in self.numbers:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
+            self.asked.append(number)
+            for pid in self._living:
+                os.kill(pid, number)
 
 
 @contextmanager
@@ -177,11 +205,17 @@ def _signals_for(ranks: _Ranks) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def attach(rank: int) -> None:
-    """Write to what the launcher writes to, where :func:`run_processes` has started this process, and end with it."""
+def attach(rank: int) -> Callable[[], None] | None:
+    """Write to what the launcher writes to, where :func:`run_processes` has started this process, and end with it.
+
+    Returns
+    -------
+    callable or None
+        Ends the other processes; None where something else has started them.
+    """
     path = os.environ.pop(_VARIABLE, None)
     if path is None:
-        return
+        return None
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(path)
     connection.sendall(b"%d %d" % (rank, os.getpid()))
@@ -195,3 +229,4 @@ def attach(rank: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=end_with_launcher, daemon=True).start()
+    return lambda: connection.sendall(b".")

@@ -1,9 +1,12 @@
 """The processes that an MPI launcher has started, as a group."""
 
 import os
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -192,26 +195,45 @@ def join(place: Launched, reduce_in: str | None = None) -> MpiGroup:
         Launcher and mpi4py belong to different MPIs, so that each process is alone.
     """
     try:
-        import mpi4py
-
-        mpi4py.rc.initialize = False
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it guesses what is told below
-            from mpi4py import MPI
+        mpi = _mpi4py()
     except (ImportError, RuntimeError) as error:
         raise MissingExtraError(
             f"a launcher has started {place.size} processes, which takes mpi4py and an MPI: pip install "
             f"'caffelite[mpi]', or 'caffelite[mpi-system]' where there is an MPI ({' '.join(str(error).split())})"
         ) from None
-    vendor = MPI.get_vendor()[0]
+    vendor = mpi.get_vendor()[0]
     # MPICH ends the process where it meets the other one's launcher.
     if place.launcher != OPEN_MPI or vendor == OPEN_MPI:
-        MPI.Init_thread(MPI.THREAD_SERIALIZED)
-        if MPI.COMM_WORLD.Get_size() == place.size:
-            ends.joined(MPI)
-            return MpiGroup(MPI, reduce_in)
-        MPI.Finalize()
+        with _plain_signals():
+            mpi.Init_thread(mpi.THREAD_SERIALIZED)
+            if mpi.COMM_WORLD.Get_size() == place.size:
+                ends.joined(mpi)
+                return MpiGroup(mpi, reduce_in)
+            mpi.Finalize()
     raise ParallelError(
         f"a launcher of {place.launcher} has started {place.size} processes, but mpi4py has {vendor}, for which each "
         f"is alone: start them with the mpiexec of {vendor}, or with --processes"
     )
+
+
+def _mpi4py() -> Any:
+    import mpi4py
+
+    mpi4py.rc.initialize = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it guesses what join tells
+        from mpi4py import MPI
+
+    return MPI
+
+
+@contextmanager
+def _plain_signals() -> Iterator[None]:
+    """Let signals end the process while it is in functions of MPI that wait for others, with no way back to Python."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM) if main}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
