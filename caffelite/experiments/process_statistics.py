@@ -8,8 +8,8 @@ from caffelite.experiments.speedup import SOLVER
 
 TITLE = "Statistics of each process"
 CLAIM = (
-    "Eight processes with 4 images each do worse where each normalizes by its own images than where all do by the whole "
-    "batch of 32, which is what one process does."
+    "Eight processes with 4 images each do worse where each normalizes by its own images than where all do by the "
+    "whole batch of 32, which is what one process does."
 )
 _PROCESSES, _IMAGES = 8, 4
 _BATCH = _PROCESSES * _IMAGES
@@ -68,8 +68,8 @@ def run(bench: Bench) -> Result:
         "process-statistics",
         TITLE,
         f"784-512-256-128-64-10, weights by Glorot, Nesterov momentum 0.9, learning rate 0.01, batch {_BATCH}, "
-        f"{_EPOCHS} epochs; BatchNorm with Scale in all four hidden layers, by the whole batch or each eighth of it, or "
-        "none",
+        f"{_EPOCHS} epochs; BatchNorm with Scale in all four hidden layers, by the whole batch or each eighth of it, "
+        "or none",
         CLAIM,
         verdict(*(whole > own for whole, own, _ in ends.values())),
         sentence(parts),
