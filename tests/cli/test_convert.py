@@ -99,6 +99,17 @@ def test_an_onnx_file_for_caffe(caffelite, run_folder):
     assert caffelite("convert", "back.prototxt", "--weights", "back.caffemodel", "again.onnx")[0] == 0
 
 
+def test_lrn_as_what_it_is_made_of(caffelite, run_folder):
+    Path("lrn.prototxt").write_text(
+        """layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [1, 4, 3, 3] } } }
+        layer { name: "norm" type: "LRN" bottom: "data" top: "norm" }"""
+    )
+    for option, operators in ([], ["LRN"]), (["--decompose-lrn"], ["Mul", "Mul", "Conv", "Sqrt", "Sqrt", "Mul", "Div"]):
+        code, out, _ = caffelite("convert", "lrn.prototxt", "lrn.onnx", *option)
+        assert code == 0 and ("--decompose-lrn writes" in out) == (operators == ["LRN"])
+        assert [op.op_type for op in onnx.load("lrn.onnx").graph.node] == operators
+
+
 def test_without_the_extra(caffelite, run_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     code, _, err = caffelite(*COMMAND, "net.onnx")
