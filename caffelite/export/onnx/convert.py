@@ -8,6 +8,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from caffelite import __version__
 from caffelite.errors import NetError, ShapeError
+from caffelite.export.inputs import inputs_of
 from caffelite.export.onnx.choices import DETECTIONS
 from caffelite.export.onnx.graph import ANY, OnnxGraph
 from caffelite.export.onnx.operators import mapping_of, refused
@@ -97,7 +98,7 @@ def convert(
             _check(node, opset)
     shapes, fixed = _shapes(net, batch)
     graph = OnnxGraph(net, opset, shapes, detections, decompose_lrn)
-    inputs = [version for node in net.graph.nodes if node.layer.facts.net_input for version in node.tops]
+    inputs = inputs_of(net)
     graph.names.update({version: version.name for version in inputs})
     given = _described(graph, inputs) if preprocessing is None else [_begin_with(graph, preprocessing, inputs)]
     cut = _detecting(net) if detections == "raw" else []
