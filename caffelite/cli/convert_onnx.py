@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caffelite.batchnorm.fold import fold
-from caffelite.cli.arguments import UsageError, whole
+from caffelite.cli.arguments import UsageError, refuse_options, whole
 from caffelite.cli.outputs import check_outputs
 from caffelite.cli.preparing import nets_of
 from caffelite.cli.progress import compiling
@@ -108,8 +108,11 @@ def write(arguments: argparse.Namespace, file: Path, output: Path) -> None:
 def _preprocessing(arguments: argparse.Namespace, source: NetSource) -> Preprocessing | None:
     known = of_data(source.document, source.level, source.stages)
     asked = with_mean(known, arguments.mean, arguments.scale, arguments.channel_order)
-    if arguments.bake_preprocessing and asked is None:
-        raise UsageError("--bake-preprocessing: the net has no data layer that says mean and scale; give --mean")
+    if asked is None:
+        reason = "goes with a mean or a scale: the net has no data layer that says them; give --mean"
+        refuse_options(arguments, ["--bake-preprocessing"], reason)
+        if arguments.channel_order != ORDERS[0]:
+            raise UsageError(f"--channel-order {reason}")
     return asked
 
 
