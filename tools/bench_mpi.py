@@ -1,9 +1,9 @@
 """Training over processes: what MPI costs, what a second process brings, beside PyTorch's DistributedDataParallel.
 
-Four programs do the same steps in turns, on records from the data base (PyTorch: on a batch in memory): one process as it
-is; the same under mpiexec; two processes of one thread each; and two processes of PyTorch, one thread each, that add up
-their gradients over gloo (``pip install .[bench,mpi]``). What is reported is images a second and the ratio to the first
-program, with the spread over the rounds.
+Four programs do the same steps in turns, on records from the database (PyTorch: on a batch in memory): one process as
+it is; the same under mpiexec; two processes of one thread each; and two processes of PyTorch, one thread each, that add
+up their gradients over gloo (``pip install .[bench,mpi]``). What is reported is the median step of each, and its ratio
+to that of the first, with the spread over the rounds.
 """
 
 import argparse
@@ -177,7 +177,9 @@ def main() -> None:
                 "--iterations",
                 "1",
             ]
-            subprocess.run(command, cwd=folder, check=True, capture_output=True)  # makes the data, compiles
+            subprocess.run(
+                [*command, "--iterations", "1"], cwd=folder, check=True, capture_output=True
+            )  # makes the data, compiles
             programs = {
                 f"one process, {n} threads": Program("one", name, 1, n, folder),
                 "the same under mpiexec": Program("mpi", name, 1, n, folder),

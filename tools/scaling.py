@@ -1,8 +1,8 @@
 """How training grows with the number of processes: a model of the time of a step, and what is measured beside it.
 
-A step is what one process computes on its piece of the batch, with sums over all processes in it: some that it waits for
-(of the loss, of BatchNorm) and some that go on while backward does (of gradients). A sum of m bytes over n processes
-takes, where a message takes alpha seconds and m / beta more::
+A step is what one process computes on its piece of the batch, with sums over all processes in it: some that it waits
+for (of the loss, of BatchNorm) and some that go on while backward does (of gradients). A sum of m bytes over n
+processes takes, where a message takes alpha seconds and m / beta more::
 
     ring: 2 (n - 1) (alpha + m / (n beta))         tree: 2 ceil(log2 n) (alpha + m / beta)
 
