@@ -11,7 +11,6 @@ from typing import Any
 from caffelite.errors import NetError
 from caffelite.words import did_you_mean, quoted
 
-
 #: Programs of which no public list was found, and what tells more.
 WITHOUT_TABLE = {
     "nnie": "no public list of what HiSilicon's nnie_mapper takes was found; it checks a prototxt itself where its "
