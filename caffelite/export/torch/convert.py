@@ -48,7 +48,7 @@ class TorchModule:
     source : str
         The whole file.
     state : dict of str to ndarray
-        Its weights, by the names of ``state_dict``.
+        Its weights, by the names of ``state_dict``: views of the net's blobs, where they are blobs.
     steps : list of (Node, int)
         The layers that ``forward`` runs, each with the number of the last line of ``source`` that is its own.
     variables : dict of Version to str
@@ -71,7 +71,8 @@ def convert(net: Net, origin: Mapping[str, str]) -> TorchModule:
     Parameters
     ----------
     net : Net
-        In the TEST phase, with its weights, every blob kept, without losses.
+        In the TEST phase, with its weights, every blob kept, without losses. The sums of its BatchNorm layers are
+        divided by their factor, which is 1 then: they are PyTorch's statistics, and the net computes the same.
     origin : mapping of str to str
         Where it comes from: see :func:`caffelite.export.trained.origin`.
 
