@@ -13,16 +13,19 @@ from caffelite.layers.contract.blobs import Blob
 from caffelite.net import Net
 from caffelite.net.graph import Node, Version
 
-_FORMS = Path(__file__).with_name("forms.py")
+_FORMS = Path(__file__).with_name("forms")
 _INDENT = 8
 
 
 @cache
 def forms() -> dict[str, str]:
     """Return the text of each class and function that PyTorch has not, by name."""
-    source = _FORMS.read_text(encoding="utf-8")
-    parts = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef | ast.FunctionDef))
-    return {node.name: ast.get_source_segment(source, node) or "" for node in parts}
+    texts = {}
+    for file in sorted(_FORMS.glob("*.py")):
+        source = file.read_text(encoding="utf-8")
+        parts = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef | ast.FunctionDef))
+        texts |= {node.name: ast.get_source_segment(source, node) or "" for node in parts}
+    return texts
 
 
 class ModuleText:

@@ -15,7 +15,9 @@ from caffelite.schema.text import net_from_text
 from caffelite.words import TEST
 
 pytest.importorskip("torch", reason="PyTorch is not in the extra test")
-from caffelite.export.torch.write import write  # noqa: E402
+from caffelite.export.torch.check import layer_differences, load_module  # noqa: E402
+from caffelite.export.torch.write import save, write  # noqa: E402
+from caffelite.export.trained import forward_afresh  # noqa: E402
 
 #: Cases with settings that have no form.
 REFUSED = {
@@ -45,6 +47,20 @@ def net_of(case: Case) -> Net:
 def test_agrees(name: str, tmp_path: Path) -> None:
     net = net_of(CASES[name])
     write(net, convert(net, {}), tmp_path / "net.py", {"case": name})
+
+
+@pytest.mark.parametrize("name", ["FlowWarp-flow", "Lstm-indicated", "PSROIPooling-scaled", "ROIPooling-scaled"])
+def test_agrees_on_the_numbers_of_the_case(name: str, tmp_path: Path) -> None:
+    """Regions outside of the map, flows from outside: what random inputs lack."""
+    net = net_of(CASES[name])
+    made = convert(net, {})
+    save(made, tmp_path / "net.py", {"case": name})
+    rng = np.random.default_rng(2)
+    for blob, inputs in ((net.blobs[x], CASES[name].get(x)) for x in net.blobs if x.startswith("x")):
+        blob.data[...] = rng.standard_normal(blob.shape) if inputs is None else inputs.reshape(blob.shape)
+    forward_afresh(net)
+    for layer, found in layer_differences(net, made, load_module(tmp_path / "net.py")):
+        assert found.value <= 1e-5, (layer, found)
 
 
 @pytest.mark.parametrize(("name", "said"), REFUSED.items())
@@ -80,6 +96,28 @@ SETTINGS = [
     ),
     ("ArgMax", "argmax_param { out_max_val: true top_k: 2 }", [(2, 3, 2)]),
     ("Reshape", "reshape_param { shape { dim: [0, -1] } axis: 1 num_axes: 2 }", [(2, 4, 3, 5)]),
+    ("Lstm", "lstm_param { num_output: 2 batch_size: 2 }", [(6, 3, 2)]),
+    ("Lstm", "lstm_param { num_output: 2 }", [(3, 2, 2, 2), (3, 2)]),
+    ("Pooling3D", "pooling3d_param { kernel_size: 3 kernel_depth: 2 stride: 2 temporal_stride: 2 }", [(2, 2, 3, 5, 4)]),
+    ("NdPooling", "pooling_param { global_pooling: true pool: AVE }", [(2, 2, 3, 3, 4)]),
+    ("ROIPooling", "roi_pooling_param { pooled_h: 3 pooled_w: 2 pad_ratio: 0.25 }", [(2, 3, 6, 5), (4, 5, 1, 1)]),
+    (
+        "Correlation",
+        "correlation_param { kernel_size: 3 max_displacement: 2 pad: 3 stride_1: 2 stride_2: 2 }",
+        [(2, 3, 7, 6)] * 2,
+    ),
+    (
+        "Correlation1D",
+        "correlation_param { kernel_size: 1 max_displacement: 2 pad: 2 single_direction: 1 }",
+        [(2, 3, 3, 6)] * 2,
+    ),
+    ("Resample", "resample_param { height: 6 width: 8 }", [(2, 2, 3, 4)]),
+    ("Resample", "resample_param { height: 7 width: 3 }", [(2, 2, 3, 4)]),
+    ("Resample", "resample_param { type: CUBIC antialias: false }", [(2, 2, 6, 4), (2, 1, 3, 3)]),
+    ("Resample", "resample_param { height: 5 width: 6 type: NEAREST }", [(2, 2, 3, 4)]),
+    ("Mean", "mean_param { operation: SUBTRACT value: [1, 2] input_scale: 0.5 }", [(2, 4, 3, 2)]),
+    ("Accum", "accum_param { have_reference: true }", [(2, 1, 2, 3), (2, 2, 1, 1), (2, 1, 4, 5)]),
+    ("Accum", "accum_param { size_divisible_by: 4 }", [(2, 1, 2, 3), (2, 2, 5, 1)]),
 ]
 
 
