@@ -20,7 +20,7 @@ _INDENT = 8
 @cache
 def forms() -> dict[str, str]:
     """Return the text of each class and function that PyTorch has not, by name."""
-    texts = {}
+    texts: dict[str, str] = {}
     for file in sorted(_FORMS.glob("*.py")):
         source = file.read_text(encoding="utf-8")
         parts = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef | ast.FunctionDef))

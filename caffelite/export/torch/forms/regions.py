@@ -31,7 +31,7 @@ def psroi_pool(x: Tensor, regions: Tensor, group: int, scale: float) -> Tensor:
         first, last = round_as_c(low) * scale, (round_as_c(high) + 1) * scale
         length = (last - first).clamp(min=0.1) / group
         bins.append(bin_edges(first, length, torch.zeros_like(length), group, size))
-    x = x.unflatten(1, (-1, group, group))
+    x = x.reshape(x.shape[0], -1, group, group, *x.shape[2:])
     nothing = x.new_zeros(x.shape[1])
     values = [
         x[n, :, h, w, i:j, k:m].mean((1, 2)) if i < j and k < m else nothing
