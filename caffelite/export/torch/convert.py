@@ -107,7 +107,8 @@ def convert(net: Net, origin: Mapping[str, str]) -> TorchModule:
 
 def _add(m: ModuleText, node: Node) -> None:
     layer, kind = node.layer, node.layer.param.type
-    writer = writers().get(kind)
+    # What caffelite computes for a class in Python has a type of its own.
+    writer = writers().get(kind) or writers().get(layer.type)
     if writer is None:
         layer.error(f"{kind} cannot be written for PyTorch: {refused(kind)}", "type")
     before = set(m.absorbed)

@@ -49,7 +49,9 @@ def test_agrees(name: str, tmp_path: Path) -> None:
     write(net, convert(net, {}), tmp_path / "net.py", {"case": name})
 
 
-@pytest.mark.parametrize("name", ["FlowWarp-flow", "Lstm-indicated", "PSROIPooling-scaled", "ROIPooling-scaled"])
+@pytest.mark.parametrize(
+    "name", ["FlowWarp-flow", "Lstm-indicated", "Proposal-sizes", "PSROIPooling-scaled", "ROIPooling-scaled"]
+)
 def test_agrees_on_the_numbers_of_the_case(name: str, tmp_path: Path) -> None:
     """Regions outside of the map, flows from outside: what random inputs lack."""
     net = net_of(CASES[name])
@@ -116,6 +118,12 @@ SETTINGS = [
     ("Resample", "resample_param { type: CUBIC antialias: false }", [(2, 2, 6, 4), (2, 1, 3, 3)]),
     ("Resample", "resample_param { height: 5 width: 6 type: NEAREST }", [(2, 2, 3, 4)]),
     ("Mean", "mean_param { operation: SUBTRACT value: [1, 2] input_scale: 0.5 }", [(2, 4, 3, 2)]),
+    (
+        "Python",
+        "python_param { module: 'rpn.proposal_layer' layer: 'ProposalLayer' "
+        "param_str: 'feat_stride: 8, scales: [1, 2], ratios: [0.5, 1]' }",
+        [(1, 8, 6, 5), (1, 16, 6, 5), (1, 3)],
+    ),
     ("Accum", "accum_param { have_reference: true }", [(2, 1, 2, 3), (2, 2, 1, 1), (2, 1, 4, 5)]),
     ("Accum", "accum_param { size_divisible_by: 4 }", [(2, 1, 2, 3), (2, 2, 5, 1)]),
 ]

@@ -1,4 +1,4 @@
-"""ROIPooling and PSROIPooling."""
+"""ROIPooling, PSROIPooling and Proposal."""
 
 import torch
 from torch import Tensor
@@ -53,3 +53,53 @@ def round_as_c(x: Tensor) -> Tensor:
     """Round to whole numbers, halves away from zero."""
     whole = x.trunc()
     return whole + x.sign() * ((x - whole).abs() >= 0.5)
+
+
+def proposals(
+    scores: Tensor,
+    offsets: Tensor,
+    sizes: Tensor,
+    anchors: Tensor,
+    stride: float,
+    looked: int,
+    kept: int,
+    threshold: float,
+    least: float,
+    score_of_small: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Return the best regions (image, left, top, right, bottom) that overlap no better one, and their scores."""
+    across, down = (torch.arange(n, device=scores.device) * stride for n in (scores.shape[3], scores.shape[2]))
+    down, across = torch.meshgrid(down, across, indexing="ij")
+    places = (anchors + torch.stack([across, down, across, down], 2).unsqueeze(2)).reshape(-1, 4).to(scores.dtype)
+    extent = places[:, 2:] - places[:, :2] + 1
+    sizes = sizes.reshape(sizes.shape[0], -1).expand(scores.shape[0], -1)
+    regions, best = [], []
+    for n in range(scores.shape[0]):
+        moves = offsets[n].permute(1, 2, 0).reshape(-1, 4)
+        centre = moves[:, :2] * extent + (places[:, :2] + 0.5 * extent)
+        reach = 0.5 * (moves[:, 2:].clamp(max=80).exp() * extent)
+        limit = sizes[n, :2].flip(0) - 1
+        boxes = torch.cat([(centre - reach).minimum(limit), (centre + reach).minimum(limit)], 1).clamp(min=0)
+        score = scores[n, anchors.shape[0] :].permute(1, 2, 0).flatten()
+        factors = sizes[n, [3, 2]] if sizes.shape[1] == 4 else sizes[n, 2]
+        small = (boxes[:, 2:] - boxes[:, :2] + 1 < least * factors).any(1)
+        score, order = score.masked_fill(small, score_of_small).sort(descending=True, stable=True)
+        order = order[: min(looked, int((score > -torch.inf).sum()))]
+        first = alone(boxes[order], threshold)[:kept]
+        best.append(score[first])
+        boxes = boxes[order[first]]
+        regions.append(torch.cat([torch.full_like(boxes[:, :1], n), boxes], 1))
+    return torch.cat(regions), torch.cat(best)
+
+
+def alone(boxes: Tensor, threshold: float) -> Tensor:
+    """Return the numbers of the boxes, which name their last pixel, that overlap none before them that is returned."""
+    numbers, rest = [], torch.arange(boxes.shape[0], device=boxes.device)
+    areas = (boxes[:, 2:] - boxes[:, :2] + 1).prod(1)
+    while len(rest):
+        first, rest = rest[0], rest[1:]
+        numbers.append(first)
+        shared = boxes[rest, 2:].minimum(boxes[first, 2:]) - boxes[rest, :2].maximum(boxes[first, :2]) + 1
+        shared = shared.clamp(min=0).prod(1)
+        rest = rest[shared / (areas[rest] + areas[first] - shared) <= threshold]
+    return torch.stack(numbers) if numbers else rest

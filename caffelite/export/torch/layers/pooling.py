@@ -1,11 +1,9 @@
-"""Layers that make maps smaller and larger: Pooling, also of volumes and of regions, SPP, Interp, Upsample."""
+"""Layers that make maps smaller and larger: Pooling, also of volumes, SPP, Interp, Upsample."""
 
 from collections.abc import Sequence
 
-from caffelite.export.torch.layers import refuses, writes
-from caffelite.export.torch.text import ModuleText, axes_of, number
-from caffelite.layers.forks.detection.psroi_pooling import PSROIPooling
-from caffelite.layers.forks.detection.roi_pooling import ROIPooling
+from caffelite.export.torch.layers import writes
+from caffelite.export.torch.text import ModuleText, axes_of
 from caffelite.layers.forks.filters.pooling_3d import Volumes
 from caffelite.layers.forks.segmentation.interp import Interp
 from caffelite.layers.forks.segmentation.upsample import Upsample
@@ -117,27 +115,3 @@ def _upsample(m: ModuleText, node: Node, x: list[str]) -> Sequence[str]:
             for axis, scale, pad in zip((-2, -1), layer.scale, layer.pad_out, strict=True)
         )
     return [f"{m.form('unpool')}({x[0]}, {x[1]}, {height}, {width})"]
-
-
-@writes("ROIPooling")
-def _roi_pooling(m: ModuleText, node: Node, x: list[str]) -> Sequence[str]:
-    layer = node.layer
-    assert isinstance(layer, ROIPooling)
-    settings = f"{layer.pooled}, scale={number(layer.scale)}{f', pad={number(layer.pad)}' if layer.pad else ''}"
-    return [f"{m.form('roi_pool')}({x[0]}, {x[1]}, {settings})"]
-
-
-@writes("PSROIPooling")
-def _psroi_pooling(m: ModuleText, node: Node, x: list[str]) -> Sequence[str]:
-    layer = node.layer
-    assert isinstance(layer, PSROIPooling)
-    return [f"{m.form('psroi_pool')}({x[0]}, {x[1]}, {layer.pooled[0]}, scale={number(layer.scale)})"]
-
-
-refuses(
-    "it reads between the values of a map at places of its own, and nothing in PyTorch itself does so as it does",
-    "DeformableConvolution",
-    "DeformablePSROIPooling",
-    "PSROIAlign",
-    "ROIAlign",
-)
