@@ -16,6 +16,7 @@ from caffelite.words import TEST
 
 pytest.importorskip("torch", reason="PyTorch is not in the extra test")
 from caffelite.export.torch.check import layer_differences, load_module  # noqa: E402
+from caffelite.export.torch.restore import restore  # noqa: E402
 from caffelite.export.torch.write import save, write  # noqa: E402
 from caffelite.export.trained import forward_afresh  # noqa: E402
 
@@ -137,3 +138,31 @@ def test_settings(kind: str, settings: str, shapes: list[tuple[int, ...]], tmp_p
         blob.data[...] = rng.uniform(0.1, 1, blob.shape)
     net.changed()
     write(net, convert(net, {}), tmp_path / "net.py", {"kind": kind})
+
+
+DETECTOR = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [1, 3, 24, 32] } } }
+layer { name: "sizes" type: "Input" top: "sizes" input_param { shape { dim: [1, 3] } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 8 kernel_size: 4
+  stride: 4 weight_filler { type: "xavier" } } }
+layer { name: "score" type: "Convolution" bottom: "conv" top: "score" convolution_param { num_output: 8 kernel_size: 1
+  weight_filler { type: "xavier" } } }
+layer { name: "box" type: "Convolution" bottom: "conv" top: "box" convolution_param { num_output: 16 kernel_size: 1
+  weight_filler { type: "gaussian" std: 0.1 } } }
+layer { name: "rois" type: "Proposal" bottom: "score" bottom: "box" bottom: "sizes" top: "rois" proposal_param {
+  ratio: [0.5, 2] scale: [1, 2] base_size: 8 feat_stride: 4 min_size: 4 post_nms_topn: 10 } }
+layer { name: "pool" type: "ROIPooling" bottom: "conv" bottom: "rois" top: "pool" roi_pooling_param { pooled_h: 2
+  pooled_w: 2 spatial_scale: 0.25 } }
+layer { name: "fc" type: "InnerProduct" bottom: "pool" top: "fc" inner_product_param { num_output: 3
+  weight_filler { type: "xavier" } } }
+"""
+
+
+def test_a_detector(tmp_path: Path) -> None:
+    """As many regions as are found go on; what the module has that is no blob is taken back too."""
+    net = Net(net_from_text(DETECTOR, "detector.prototxt"), TEST, keep=True, learn=False, seed=1)
+    made = convert(net, {})
+    assert [name for name, _ in write(net, made, tmp_path / "net.py", {"net": "detector"})][-2:] == ["pool", "fc"]
+    state = {name: values + 1 for name, values in made.state.items()}
+    restore(net, state, "learned.npz")
+    np.testing.assert_array_equal(net.params["fc"][0].data, state["fc.weight"])
