@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from caffelite.cli.arguments import UsageError
+from caffelite.cli.arguments import OF_NETS, UsageError, refuse_options
 from caffelite.cli.outputs import check_outputs
 from caffelite.cli.preparing import nets_of
 from caffelite.cli.progress import compiling
@@ -39,6 +39,8 @@ def write(arguments: argparse.Namespace, file: Path, output: Path) -> None:
         raise UsageError(f"{output} has weights alone: give their file in place of the net, without --weights")
     if arguments.net is not None and output.suffix != ".caffemodel":
         raise UsageError(f"--net goes with a .caffemodel, which has a net in it; {output} has weights alone")
+    if arguments.net is None:
+        refuse_options(arguments, [*OF_NETS, "--input"], "is for the net that --net gives, and there is none")
     check_outputs({output: file}, "is what is read; give another name")
     arrays = read_arrays(file) if file.suffix in BETWEEN else None
     left: list[str] = []

@@ -104,7 +104,8 @@ def test_numbers_that_numpy_has_not(caffelite, run_folder):
     header = b'{"a.0": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}'
     Path("bad.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
     code, _, err = caffelite("convert", "bad.safetensors", "out.caffemodel")
-    assert code == 1 and "bad.safetensors: data type 'bfloat16' not understood; expected float32" in err
+    # NumPy knows the type where a package that adds it has been imported.
+    assert code == 1 and "bad.safetensors: " in err and "bfloat16" in err and "expected float32" in err
 
 
 def test_a_broken_safetensors_file(caffelite, run_folder):
@@ -121,6 +122,8 @@ def test_a_broken_safetensors_file(caffelite, run_folder):
         ([WEIGHTS, "out.npz", "--net", "net.prototxt"], "--net goes with a .caffemodel"),
         (["missing.npz", "out.caffemodel"], "missing.npz"),
         ([WEIGHTS, WEIGHTS], "is what is read"),
+        ([WEIGHTS, "out.npz", "--stage", "deploy"], "--stage is for the net that --net gives, and there is none"),
+        ([WEIGHTS, "out.caffemodel", "--input", "data=1,3,16,16"], "--input is for the net that --net gives"),
     ],
 )
 def test_usage(caffelite, run_folder, command, said):
@@ -164,6 +167,6 @@ def test_what_a_module_has_learned(caffelite, run_folder):
     np.savez("learned.npz", **{"conv1.wieght" if name == "conv1.weight" else name: a for name, a in state.items()})
     code, out, err = caffelite(*command, "--net", "net.prototxt")
     assert (code, out) == (1, "") and 'has no "conv1.wieght"; did you mean "conv1.weight"?' in err
-    code, out, err = caffelite(*command)
+    code, out, err = caffelite(*command[:3])
     assert (code, out) == (1, "") and "goes into a .caffemodel with --net" in err
     assert not Path("back.caffemodel").exists()
