@@ -14,9 +14,10 @@ from caffelite.net import Net
 from caffelite.schema.text import net_from_text
 from caffelite.words import TEST
 
-pytest.importorskip("torch", reason="PyTorch is not in the extra test")
+torch = pytest.importorskip("torch", reason="PyTorch is not in the extra test")
 from caffelite.export.torch.check import layer_differences, load_module  # noqa: E402
 from caffelite.export.torch.restore import restore  # noqa: E402
+from caffelite.export.torch.text import forms  # noqa: E402
 from caffelite.export.torch.write import save, write  # noqa: E402
 from caffelite.export.trained import forward_afresh  # noqa: E402
 
@@ -166,3 +167,10 @@ def test_a_detector(tmp_path: Path) -> None:
     state = {name: values + 1 for name, values in made.state.items()}
     restore(net, state, "learned.npz")
     np.testing.assert_array_equal(net.params["fc"][0].data, state["fc.weight"])
+
+
+@pytest.mark.parametrize("call", ["roi_pool(x, none, (2, 2), 1.0)", "psroi_pool(x, none, 2, 1.0)"])
+def test_no_region(call: str) -> None:
+    names = {"torch": torch, "Tensor": torch.Tensor, "x": torch.zeros(1, 8, 3, 3), "none": torch.zeros(0, 5)}
+    exec("\n\n".join(forms()[name] for name in ("bin_edges", "round_as_c", "roi_pool", "psroi_pool")), names)
+    assert len(eval(call, names)) == 0

@@ -20,7 +20,8 @@ def roi_pool(x: Tensor, regions: Tensor, pooled: tuple[int, int], scale: float, 
         for i, j in rows
         for k, m in columns
     ]
-    return torch.stack(values).reshape(-1, *pooled, x.shape[1]).permute(0, 3, 1, 2)
+    # There may be no region.
+    return torch.stack([nothing, *values])[1:].reshape(-1, *pooled, x.shape[1]).permute(0, 3, 1, 2)
 
 
 def psroi_pool(x: Tensor, regions: Tensor, group: int, scale: float) -> Tensor:
@@ -39,7 +40,8 @@ def psroi_pool(x: Tensor, regions: Tensor, group: int, scale: float) -> Tensor:
         for h, (i, j) in enumerate(rows)
         for w, (k, m) in enumerate(columns)
     ]
-    return torch.stack(values).reshape(-1, group, group, x.shape[1]).permute(0, 3, 1, 2)
+    # There may be no region.
+    return torch.stack([nothing, *values])[1:].reshape(-1, group, group, x.shape[1]).permute(0, 3, 1, 2)
 
 
 def bin_edges(start: Tensor, length: Tensor, offset: Tensor, number: int, size: int) -> list[list[list[int]]]:
