@@ -1,0 +1,282 @@
+"""Tasks side by side: in processes of this machine, or on the ranks that an MPI launcher has started.
+
+A task is worked on by a function that a process can be told by its name; it and its result are pickled on the way.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple, Protocol
+
+from caffelite.errors import Error
+from caffelite.net.machine import choose_threads, thread_count
+
+_SECONDS_TO_END = 5.0
+
+
+class WorkerError(Error):
+    """The process that worked on a task has ended before its time; tells how."""
+
+
+class Outcome(NamedTuple):
+    """What became of a task.
+
+    Attributes
+    ----------
+    index : int
+        Its place among the tasks.
+    result : object
+        What the function returned.
+    error : Exception or None
+        What it raised, or a :class:`WorkerError`.
+    """
+
+    index: int
+    result: Any
+    error: BaseException | None
+
+
+class Team(Protocol):
+    """Who works on tasks.
+
+    Attributes
+    ----------
+    jobs : int
+        How many tasks at a time.
+    threads : int
+        That each of them has.
+    """
+
+    jobs: int
+    threads: int
+
+    def finish(self, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Outcome]:
+        """Yield the outcomes as they come; what runs is ended where the iteration is closed before its end."""
+        ...
+
+
+class Processes:
+    """Processes of this machine, each with an equal share of the threads: a :class:`Team`.
+
+    They are started anew (``spawn``), so that nothing of this process can be in their way, and stay for one task after
+    the other. One that dies takes its own task with it and no other.
+
+    Parameters
+    ----------
+    tasks : int
+        How many there will be.
+    jobs : int, optional
+        Tasks at a time; by default one a thread, as far as there are tasks.
+    """
+
+    def __init__(self, tasks: int, jobs: int | None = None) -> None:
+        total = thread_count().number
+        self.jobs = max(1, min(tasks, jobs or total))
+        self.threads = max(1, total // self.jobs)
+
+    def finish(self, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Outcome]:
+        """See :class:`Team`."""
+        waiting = deque(enumerate(tasks))
+        busy: dict[Connection, tuple[_Worker, int]] = {}
+        idle: list[_Worker] = []
+        try:
+            while waiting or busy:
+                while waiting and len(busy) < self.jobs:
+                    worker = idle.pop() if idle else _Worker(work, self.threads)
+                    index, task = waiting.popleft()
+                    busy[worker.connection] = worker, index
+                    with suppress(BrokenPipeError):  # it has died; that is seen below
+                        worker.connection.send(task)
+                for connection in wait(list(busy)):
+                    worker, index = busy[connection]  # type: ignore[index]
+                    outcome = worker.outcome(index)
+                    del busy[worker.connection]
+                    if not isinstance(outcome.error, WorkerError):
+                        idle.append(worker)
+                    yield outcome
+        finally:
+            for worker in [*idle, *(worker for worker, _ in busy.values())]:
+                worker.end()
+
+
+class _Worker:
+    """A process, and the pipe to it."""
+
+    def __init__(self, work: Callable[[Any], Any], threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, work, threads), daemon=True)
+        with _deaf_to_interrupts():
+            self._process.start()
+        theirs.close()
+
+    def outcome(self, index: int) -> Outcome:
+        """Return what has come of a task."""
+        try:
+            return Outcome(index, *self.connection.recv())
+        except (EOFError, OSError):
+            # The pipe is closed a moment before there is an exit code.
+            self._process.join(_SECONDS_TO_END)
+            code = self._process.exitcode
+            self.end()
+            return Outcome(index, None, WorkerError(f"its process was ended by {_ended_by(code)}"))
+
+    def end(self) -> None:
+        """End the process, whatever it is doing."""
+        self.connection.close()
+        self._process.kill()
+        self._process.join()
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Keep SIGINT from processes that are started meanwhile: Ctrl-C reaches this one, which ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _ended_by(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    with suppress(ValueError):
+        name = signal.Signals(-code).name
+        return f"{name}, as the system does where memory is short" if name == "SIGKILL" else name
+    return f"signal {-code}"
+
+
+def _serve(connection: Connection, work: Callable[[Any], Any], threads: int) -> None:
+    """Work on what comes through the pipe until it is closed."""
+    choose_threads(threads, "its share of them")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(EOFError):
+        while True:
+            task = connection.recv()
+            try:
+                reply: tuple[Any, BaseException | None] = work(task), None
+            except Exception as error:  # it is raised or told where the outcomes are read
+                reply = None, error
+            connection.send(reply)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it has gone, in whichever way."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+#: In which variables launchers tell each process how many they have started: those of MPICH and Intel MPI, of Open MPI,
+#: and of Slurm's srun.
+_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+
+
+def launched_size() -> int:
+    """Return how many processes an MPI launcher has started beside this one and with it; 1 without a launcher."""
+    sizes = [os.environ.get(name, "") for name in _SIZES]
+    return max((int(size) for size in sizes if size.isdecimal()), default=1)
+
+
+class Ranks:
+    """The ranks of MPI but the first, which hands out the tasks: a :class:`Team`.
+
+    Parameters
+    ----------
+    executor : MPICommExecutor's
+    jobs : int
+    threads : int
+    """
+
+    def __init__(self, executor: Any, jobs: int, threads: int) -> None:
+        self._executor, self.jobs, self.threads = executor, jobs, threads
+
+    def finish(self, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Outcome]:
+        """See :class:`Team`."""
+        from concurrent.futures import as_completed
+
+        futures = {self._executor.submit(work, task): index for index, task in enumerate(tasks)}
+        try:
+            for future in as_completed(futures):
+                error = future.exception()
+                yield Outcome(futures[future], None if error else future.result(), error)
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+class Launched(NamedTuple):
+    """What a launcher has made of this process.
+
+    Attributes
+    ----------
+    leads : bool
+        Whether it is the one that does what the command is for; another one has worked for it, and is done.
+    team : Ranks or None
+        The others; None without a launcher.
+    """
+
+    leads: bool
+    team: Ranks | None
+
+
+@contextmanager
+def launched() -> Iterator[Launched]:
+    """Find out whether an MPI launcher has started this process; ranks other than the first work until that is done.
+
+    Raises
+    ------
+    Error
+        There is no mpi4py, or its MPI is not the launcher's.
+    """
+    size = launched_size()
+    if size == 1:
+        yield Launched(True, None)
+        return
+    try:
+        from mpi4py import MPI
+        from mpi4py.futures import MPICommExecutor
+    except ImportError as error:
+        raise Error(
+            f"a launcher has started {size} processes, which takes mpi4py: pip install 'caffelite[mpi]' ({error})"
+        ) from None
+    world = MPI.COMM_WORLD
+    if world.Get_size() != size:
+        raise Error(
+            f"a launcher has started {size} processes, but each is alone for the MPI of mpi4py "
+            f"({MPI.Get_library_version().splitlines()[0].strip()}): start them with the mpiexec of that MPI"
+        )
+    choose_threads(_threads_of_rank(MPI, world), "its share of the machine's")
+    before = signal.getsignal(signal.SIGINT)
+    if world.Get_rank():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first rank ends all of them
+    try:
+        with MPICommExecutor(world, root=0) as executor:
+            team = None if executor is None else Ranks(executor, size - 1, thread_count().number)
+            try:
+                yield Launched(team is not None, team)
+            except KeyboardInterrupt:
+                # The others are in the middle of a task, and there is no other way to end it.
+                world.Abort(128 + signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _threads_of_rank(mpi: Any, world: Any) -> int:
+    """Return the threads of a rank: those that its cores allow, divided among the ranks that have the same cores."""
+    node = world.Split_type(mpi.COMM_TYPE_SHARED)
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    # The first rank only hands out.
+    workers = [other for rank, other in node.allgather((world.Get_rank(), cores)) if rank]
+    node.Free()
+    return max(1, thread_count().number // max(1, workers.count(cores)))
