@@ -128,12 +128,12 @@ def _made(runs: Sequence[Run], places: Sequence[int], team: Team, records: Recor
     with _bar(total, total - len(runs)) as bar, closing(team.finish(perform, runs)) as outcomes:
         try:
             for outcome in outcomes:
-                one = runs[outcome.index]
+                one = runs[outcome.number]
                 record = outcome.result
                 if outcome.error is not None:
                     record = {**blank(one), "state": FAILED, "message": str(outcome.error) or repr(outcome.error)}
                 records.add(record)
-                made[places[outcome.index]] = record
+                made[places[outcome.number]] = record
                 bar.update()
                 done = total - len(runs) + len(made)
                 tqdm.write(f"{done}/{total} {one.name}: {_line(record)}", file=sys.stderr)

@@ -8,8 +8,9 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, Protocol
 
@@ -28,7 +29,7 @@ class Outcome(NamedTuple):
 
     Attributes
     ----------
-    index : int
+    number : int
         Its place among the tasks.
     result : object
         What the function returned.
@@ -36,7 +37,7 @@ class Outcome(NamedTuple):
         What it raised, or a :class:`WorkerError`.
     """
 
-    index: int
+    number: int
     result: Any
     error: BaseException | None
 
@@ -55,7 +56,7 @@ class Team(Protocol):
     jobs: int
     threads: int
 
-    def finish(self, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Outcome]:
+    def finish(self, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Generator[Outcome, None, None]:
         """Yield the outcomes as they come; what runs is ended where the iteration is closed before its end."""
         ...
 
@@ -79,7 +80,7 @@ class Processes:
         self.jobs = max(1, min(tasks, jobs or total))
         self.threads = max(1, total // self.jobs)
 
-    def finish(self, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Outcome]:
+    def finish(self, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Generator[Outcome, None, None]:
         """See :class:`Team`."""
         waiting = deque(enumerate(tasks))
         busy: dict[Connection, tuple[_Worker, int]] = {}
@@ -88,13 +89,13 @@ class Processes:
             while waiting or busy:
                 while waiting and len(busy) < self.jobs:
                     worker = idle.pop() if idle else _Worker(work, self.threads)
-                    index, task = waiting.popleft()
-                    busy[worker.connection] = worker, index
+                    number, task = waiting.popleft()
+                    busy[worker.connection] = worker, number
                     with suppress(BrokenPipeError):  # it has died; that is seen below
                         worker.connection.send(task)
                 for connection in wait(list(busy)):
-                    worker, index = busy[connection]  # type: ignore[index]
-                    outcome = worker.outcome(index)
+                    worker, number = busy[connection]  # type: ignore[number]
+                    outcome = worker.outcome(number)
                     del busy[worker.connection]
                     if not isinstance(outcome.error, WorkerError):
                         idle.append(worker)
@@ -115,16 +116,16 @@ class _Worker:
             self._process.start()
         theirs.close()
 
-    def outcome(self, index: int) -> Outcome:
+    def outcome(self, number: int) -> Outcome:
         """Return what has come of a task."""
         try:
-            return Outcome(index, *self.connection.recv())
+            return Outcome(number, *self.connection.recv())
         except (EOFError, OSError):
             # The pipe is closed a moment before there is an exit code.
             self._process.join(_SECONDS_TO_END)
             code = self._process.exitcode
             self.end()
-            return Outcome(index, None, WorkerError(f"its process was ended by {_ended_by(code)}"))
+            return Outcome(number, None, WorkerError(f"its process was ended by {_ended_by(code)}"))
 
     def end(self) -> None:
         """End the process, whatever it is doing."""
@@ -139,6 +140,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # where it is started with the first process, it lets SIGINT through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -201,11 +203,11 @@ class Ranks:
     def __init__(self, executor: Any, jobs: int, threads: int) -> None:
         self._executor, self.jobs, self.threads = executor, jobs, threads
 
-    def finish(self, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Outcome]:
+    def finish(self, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Generator[Outcome, None, None]:
         """See :class:`Team`."""
         from concurrent.futures import as_completed
 
-        futures = {self._executor.submit(work, task): index for index, task in enumerate(tasks)}
+        futures = {self._executor.submit(work, task): number for number, task in enumerate(tasks)}
         try:
             for future in as_completed(futures):
                 error = future.exception()
