@@ -21,9 +21,9 @@ from caffelite.words import did_you_mean
 GROUPS = {
     "train and measure": {
         "train": "train a net",
-        "sweep": "train a net under many settings, side by side",
         "test": "measure a trained net on its test set",
         "time": "measure how long each layer takes",
+        "sweep": "train a net under many settings, side by side",
         "device_query": "tell which GPUs there are and whether they are used, and how many threads",
     },
     "batch normalization": {

@@ -123,7 +123,11 @@ def _sweep(arguments: argparse.Namespace, team: Team | None) -> int:
 
 def _made(runs: Sequence[Run], places: Sequence[int], team: Team, records: Records, total: int) -> dict[int, Record]:
     """Make runs, and keep each when it is done; return them by their places."""
-    say(f"{len(runs)} runs, {team.jobs} at a time, {team.threads} thread{'s' if team.threads > 1 else ''} each")
+    counts = [
+        f"{number} {what}{'' if number == 1 else 's'}"
+        for number, what in ((len(runs), "run"), (team.threads, "thread"))
+    ]
+    say(f"{counts[0]}, {team.jobs} at a time, {counts[1]} each")
     made: dict[int, Record] = {}
     with _bar(total, total - len(runs)) as bar, closing(team.finish(perform, runs)) as outcomes:
         try:
@@ -175,7 +179,7 @@ def _tell(records: Sequence[Record], arguments: argparse.Namespace, output: Path
     plots = [output / f"sweep{suffix}" for suffix in (".svg", ".png")] if len(rows) > 1 else []
     try:
         if plots:
-            draw(arguments.set, rows, measures[0], plots)
+            draw(rows, measures[0], plots)
     except MissingExtraError as error:
         say(f"nothing is drawn: {error}")
         plots = []

@@ -91,10 +91,10 @@ class Processes:
                     worker = idle.pop() if idle else _Worker(work, self.threads)
                     number, task = waiting.popleft()
                     busy[worker.connection] = worker, number
-                    with suppress(BrokenPipeError):  # it has died; that is seen below
+                    with suppress(OSError):  # it has died; that is seen below
                         worker.connection.send(task)
                 for connection in wait(list(busy)):
-                    worker, number = busy[connection]  # type: ignore[number]
+                    worker, number = busy[connection]  # type: ignore[index]
                     outcome = worker.outcome(number)
                     del busy[worker.connection]
                     if not isinstance(outcome.error, WorkerError):

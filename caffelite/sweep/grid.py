@@ -15,8 +15,13 @@ from caffelite.solvers.settings import Settings, load_solver
 from caffelite.solvers.sources import NetSource, PrototxtFiles
 from caffelite.sweep.settings import Setting, is_of_solver, set_in_nets, set_in_solver
 
-#: Of a solver: where its nets and snapshots are, which says nothing of what is computed, and what a run has for itself.
-_NOT_COMPUTED = ("net", "train_net", "test_net", "snapshot_prefix", "random_seed")
+#: Of a solver: its nets, which are looked at by themselves; where snapshots go, which says nothing of what is computed;
+#: and the seed, which a run has for itself.
+_NOT_COMPUTED = (
+    "snapshot_prefix",
+    "random_seed",
+    *(f"{net}{kind}" for net in ("net", "train_net", "test_net") for kind in ("", "_param")),
+)
 
 
 @dataclass(frozen=True, slots=True)

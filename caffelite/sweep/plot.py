@@ -5,18 +5,16 @@ from itertools import cycle
 from pathlib import Path
 
 from caffelite.draw import plots
-from caffelite.sweep.settings import Setting
-from caffelite.sweep.table import Measure, Row
+from caffelite.sweep.table import Measure, Row, varied
 
 
-def draw(settings: Sequence[Setting], rows: Sequence[Row], measure: Measure, paths: Sequence[Path]) -> None:
+def draw(rows: Sequence[Row], measure: Measure, paths: Sequence[Path]) -> None:
     """Draw means and ranges over the seeds, a line for each combination of the other settings.
 
     Parameters
     ----------
-    settings : sequence of Setting
-        One at least has several values.
     rows : sequence of Row
+        Two at least.
     measure : Measure
     paths : sequence of Path
         Files to write; the ends of their names say the formats.
@@ -26,11 +24,11 @@ def draw(settings: Sequence[Setting], rows: Sequence[Row], measure: Measure, pat
     MissingExtraError, Error
         matplotlib is not installed; a file cannot be written.
     """
-    along = next(setting for setting in settings if len(setting.values) > 1)
+    along, *others = varied(rows)
+    ticks = list(dict.fromkeys(row.settings[along] for row in rows))
     lines: dict[str, list[Row]] = {}
     for row in rows:
-        others = [f"{name}={value}" for name, value in row.settings.items() if name != along.name]
-        lines.setdefault(" ".join(others), []).append(row)
+        lines.setdefault(" ".join(f"{name}={row.settings[name]}" for name in others), []).append(row)
     factor = 100 if measure.share else 1
     with plots.axes_grid(1, 1, 6.4, 4.2) as (figure, grid):
         axes = grid[0, 0]
@@ -38,7 +36,7 @@ def draw(settings: Sequence[Setting], rows: Sequence[Row], measure: Measure, pat
             lines.items(), cycle(plots.COLOURS), cycle(plots.DASHES), strict=False
         ):
             points = [
-                (along.values.index(row.settings[along.name]), [factor * value for value in measure.values(row.done)])
+                (ticks.index(row.settings[along]), [factor * value for value in measure.values(row.done)])
                 for row in line
                 if measure.values(row.done)
             ]
@@ -58,8 +56,8 @@ def draw(settings: Sequence[Setting], rows: Sequence[Row], measure: Measure, pat
                 markersize=4,
                 capsize=3,
             )
-        axes.set_xticks(range(len(along.values)), along.values)
-        axes.set_xlabel(along.name)
+        axes.set_xticks(range(len(ticks)), ticks)
+        axes.set_xlabel(along)
         axes.set_ylabel(measure.label)
         axes.grid(color="#808080", alpha=0.25, linewidth=0.5)
         if len(lines) > 1:

@@ -1,6 +1,7 @@
 """One run of a sweep, and what is kept of it."""
 
 import math
+import traceback
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from time import perf_counter
@@ -71,6 +72,11 @@ def perform(run: Run) -> Record:
                 _train(run, course, record)
             except DivergenceError as error:
                 record.update(state=DIVERGED, message=error.message)
+            except (Error, OSError, MemoryError):
+                raise
+            except Exception as error:  # of code that a net names, or a fault of ours: the other runs go on
+                traceback.print_exc(file=log)
+                record.update(state=FAILED, message=f"{type(error).__name__}: {error}; {log.name} tells where")
             record.update(iterations=course.iteration, loss=_finite(course.loss))
     except (Error, OSError) as error:
         record.update(state=FAILED, message=" ".join(str(error).split()))

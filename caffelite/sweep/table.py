@@ -111,15 +111,20 @@ def best_of(rows: Sequence[Row], measure: Measure) -> Row | None:
     return next((row for row in having if row.mean(measure) == best), None)
 
 
+def varied(rows: Sequence[Row]) -> list[str]:
+    """Return the settings that tell the rows apart."""
+    return [name for name in rows[0].settings if len({row.settings[name] for row in rows}) > 1]
+
+
 def table(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
     """Return the table as text, the best row marked with a star."""
     best = best_of(rows, measures[0])
-    names = list(rows[0].settings)
+    names = varied(rows)
     lines = [["", *names, "runs", *(measure.label for measure in measures), "seconds"]]
     seconds = Measure("seconds", lambda record: record["seconds"], min)
     for row in rows:
         figures = [measure.text(row.done) for measure in measures]
-        cells = [*row.settings.values(), _runs(row), *figures, seconds.text(row.records)]
+        cells = [*(row.settings[name] for name in names), _runs(row), *figures, seconds.text(row.records)]
         lines.append(["*" if row is best else "", *cells])
     return columns(lines)
 
