@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from caffelite.cli.arguments import UsageError, add_data, add_threads, whole
+from caffelite.cli.arguments import UsageError, add_data, add_jobs, add_threads, the_team, whole
 from caffelite.cli.progress import compiling
 from caffelite.cli.report import duration
 from caffelite.cli.terminal import on_terminal, progress, say, status
@@ -22,7 +22,8 @@ from caffelite.experiments.bench import Bench, Images, load_images
 from caffelite.experiments.drawing import draw
 from caffelite.experiments.result import Result
 from caffelite.files import atomic_write
-from caffelite.parallel.jobs import Processes, Team, WorkerError, launched
+from caffelite.parallel.jobs import Team, WorkerError
+from caffelite.parallel.ranks import launched
 from caffelite.words import did_you_mean
 
 _LIST = "\n".join(f"  {name:18s}{text}" for name, text in EXPERIMENTS.items())
@@ -53,12 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for what is written (experiments)",
     )
-    add(
-        "--jobs",
-        type=whole,
-        metavar="N",
-        help="run so many side by side, each in a process with its share of the threads (one after the other)",
-    )
+    add_jobs(parser, "run so many side by side, each in a process with its share of the threads (one after the other)")
     add("--json", action="store_true", help="print the results as lines of JSON")
     add_data(parser)
     add_threads(parser)
@@ -70,11 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
     with launched() as ranks:
         if not ranks.leads:
             return 0
-        if ranks.team is not None and arguments.jobs:
-            raise UsageError("--jobs is for processes of this machine; under mpiexec, its -n says how many there are")
         names = _known(arguments.names)
-        team = ranks.team or (Processes(len(names), arguments.jobs) if arguments.jobs else None)
-        return _experiments(names, arguments, team)
+        side_by_side = ranks.team is not None or arguments.jobs
+        return _experiments(
+            names, arguments, the_team(ranks.team, arguments.jobs, len(names)) if side_by_side else None
+        )
 
 
 def _experiments(names: Sequence[str], arguments: argparse.Namespace, team: Team | None) -> int:

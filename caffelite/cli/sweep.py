@@ -10,15 +10,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from caffelite.cli.arguments import UsageError, add_data, add_python, add_threads, whole
+from caffelite.cli.arguments import UsageError, add_data, add_jobs, add_python, add_threads, the_team, whole
 from caffelite.cli.preparing import prepare_data
 from caffelite.cli.report import duration
 from caffelite.cli.terminal import on_terminal, say
 from caffelite.cli.train import solver_for
 from caffelite.errors import MissingExtraError
-from caffelite.parallel.jobs import Processes, Team, launched
+from caffelite.parallel.jobs import Team
+from caffelite.parallel.ranks import launched
 from caffelite.solvers.sources import PrototxtFiles
-from caffelite.sweep.grid import Run, runs_of
+from caffelite.sweep.grid import Key, Run, runs_of
 from caffelite.sweep.plot import draw
 from caffelite.sweep.records import Records
 from caffelite.sweep.run import DIVERGED, DONE, FAILED, Record, blank, perform
@@ -58,12 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="values that a setting takes in turn; can be given again",
     )
     add("--seeds", type=whole, default=1, metavar="N", help="run each combination with this many seeds (1)")
-    add(
-        "--jobs",
-        type=whole,
-        metavar="N",
-        help="runs side by side, each in a process with its share of the threads (one a thread)",
-    )
+    add_jobs(parser, "runs side by side, each in a process with its share of the threads (one a thread)")
     add(
         "--output",
         type=Path,
@@ -90,8 +86,6 @@ def run(arguments: argparse.Namespace) -> int:
     with launched() as ranks:
         if not ranks.leads:
             return 0
-        if ranks.team is not None and arguments.jobs:
-            raise UsageError("--jobs is for processes of this machine; under mpiexec, its -n says how many there are")
         return _sweep(arguments, ranks.team)
 
 
@@ -106,14 +100,13 @@ def _sweep(arguments: argparse.Namespace, team: Team | None) -> int:
     runs, nets = runs_of(document, files, arguments.set, arguments.seeds, output, arguments.allow_python)
     with Records(output) as records:
         prepared = prepare_data(nets, arguments.data, say)
-        made = {i: record for i, one in enumerate(runs) if (record := records.finished(one.digest, one.seed))}
-        missing = [one for i, one in enumerate(runs) if i not in made]
+        made = {one.key: record for one in runs if (record := records.finished(one.key))}
+        missing = [one for one in runs if one.key not in made]
         if made:
             say(f"{len(made)} of {len(runs)} runs are done already: {records.path}")
         if missing:
-            places = [i for i in range(len(runs)) if i not in made]
-            made |= _made(missing, places, team or Processes(len(missing), arguments.jobs), records, len(runs))
-    ended = [made[i] for i in range(len(runs))]
+            made |= _made(missing, the_team(team, arguments.jobs, len(missing)), records, len(runs))
+    ended = [made[one.key] for one in runs]
     _tell(ended, arguments, output)
     for data in prepared:
         if data.notice:
@@ -121,14 +114,14 @@ def _sweep(arguments: argparse.Namespace, team: Team | None) -> int:
     return _lost(runs, ended, records.path)
 
 
-def _made(runs: Sequence[Run], places: Sequence[int], team: Team, records: Records, total: int) -> dict[int, Record]:
-    """Make runs, and keep each when it is done; return them by their places."""
+def _made(runs: Sequence[Run], team: Team, records: Records, total: int) -> dict[Key, Record]:
+    """Make runs, and keep each when it is done; return them by their keys."""
     counts = [
         f"{number} {what}{'' if number == 1 else 's'}"
         for number, what in ((len(runs), "run"), (team.threads, "thread"))
     ]
     say(f"{counts[0]}, {team.jobs} at a time, {counts[1]} each")
-    made: dict[int, Record] = {}
+    made: dict[Key, Record] = {}
     with _bar(total, total - len(runs)) as bar, closing(team.finish(perform, runs)) as outcomes:
         try:
             for outcome in outcomes:
@@ -137,7 +130,7 @@ def _made(runs: Sequence[Run], places: Sequence[int], team: Team, records: Recor
                 if outcome.error is not None:
                     record = {**blank(one), "state": FAILED, "message": str(outcome.error) or repr(outcome.error)}
                 records.add(record)
-                made[places[outcome.number]] = record
+                made[one.key] = record
                 bar.update()
                 done = total - len(runs) + len(made)
                 tqdm.write(f"{done}/{total} {one.name}: {_line(record)}", file=sys.stderr)

@@ -23,6 +23,9 @@ _NOT_COMPUTED = (
     *(f"{net}{kind}" for net in ("net", "train_net", "test_net") for kind in ("", "_param")),
 )
 
+#: What a run is known by: a digest of solver and nets with its settings, and its seed.
+Key = tuple[str, int]
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -50,6 +53,11 @@ class Run:
     files: PrototxtFiles
     folder: Path
     allow_python: bool
+
+    @property
+    def key(self) -> Key:
+        """What it is known by."""
+        return self.digest, self.seed
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from caffelite.errors import DataError
+from caffelite.sweep.grid import Key
 from caffelite.sweep.run import FAILED, Record
 
 try:
@@ -55,13 +56,13 @@ class Records:
         except OSError:  # a network file system without locks
             pass
 
-    def _read(self) -> dict[tuple[str, int], Record]:
+    def _read(self) -> dict[Key, Record]:
         self._file.seek(0)
         content = self._file.read()
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             self._file.truncate(whole)
-        records: dict[tuple[str, int], Record] = {}
+        records: dict[Key, Record] = {}
         for number, line in enumerate(content[:whole].splitlines(), 1):
             try:
                 record = json.loads(line)
@@ -72,9 +73,9 @@ class Records:
             records[record["digest"], record["seed"]] = record
         return records
 
-    def finished(self, digest: str, seed: int) -> Record | None:
+    def finished(self, key: Key) -> Record | None:
         """Return a run that need not be made again; one that failed may not fail the next time."""
-        record = self._records.get((digest, seed))
+        record = self._records.get(key)
         return None if record is None or record["state"] == FAILED else record
 
     def add(self, record: Record) -> None:

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from caffelite.cli import experiment
 from caffelite.datasets import prepare as datasets
 from caffelite.datasets import synthetic
 from caffelite.datasets.download import Remote
 from caffelite.datasets.originals import Splits
+from caffelite.parallel import jobs
 from caffelite.parallel.jobs import Outcome, WorkerError
 
 NOWHERE = (Remote("x", 3, "0" * 64, ("http://127.0.0.1:1/x",)),)
@@ -69,7 +69,7 @@ def test_side_by_side_they_are_told_in_order(caffelite, monkeypatch):
     arguments = ["experiment", "ignored-gradient", "speedup", "--seeds", "1", "--share", "0.002", "--json"]
     code, alone, _ = caffelite(*arguments)
     assert code == 0
-    monkeypatch.setattr(experiment, "Processes", Here)
+    monkeypatch.setattr(jobs, "Processes", Here)
     code, out, err = caffelite(*arguments, "--jobs", "2")
     assert code == 0 and "2 experiments, 2 at a time, 1 thread each" in err
     assert out == alone
@@ -78,7 +78,7 @@ def test_side_by_side_they_are_told_in_order(caffelite, monkeypatch):
 def test_an_experiment_whose_process_dies(caffelite, monkeypatch):
     dies = Outcome(0, None, WorkerError("its process was ended by SIGKILL"))
     team = SimpleNamespace(jobs=1, threads=1, finish=lambda work, tasks: (one for one in [dies]))
-    monkeypatch.setattr(experiment, "Processes", lambda tasks, asked: team)
+    monkeypatch.setattr(jobs, "Processes", lambda tasks, asked: team)
     code, out, err = caffelite("experiment", "speedup", "--jobs", "1")
     assert (code, out) == (1, "") and "caffelite: speedup: its process was ended by SIGKILL" in err
 

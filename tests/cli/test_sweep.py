@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from caffelite.cli import sweep as command
-from caffelite.parallel.jobs import _SIZES, Outcome, WorkerError
+from caffelite.parallel import jobs, ranks
+from caffelite.parallel.jobs import Outcome, WorkerError
 from caffelite.solvers.logs import Listener
 from caffelite.solvers.solver import Solver
 
@@ -31,7 +32,7 @@ SOLVER = 'net: "tiny.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 5 test_
 @pytest.fixture(autouse=True)
 def tiny(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in _SIZES:
+    for name in ranks._SIZES:
         monkeypatch.delenv(name, raising=False)
     Path("tiny.prototxt").write_text(TINY)
     Path("solver.prototxt").write_text(SOLVER)
@@ -57,7 +58,7 @@ class Here:
 
 @pytest.fixture
 def here(monkeypatch):
-    monkeypatch.setattr(command, "Processes", Here)
+    monkeypatch.setattr(jobs, "Processes", Here)
     monkeypatch.setattr(Here, "errors", {})
     return Here
 

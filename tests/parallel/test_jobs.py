@@ -1,24 +1,16 @@
-"""Tasks side by side: what comes back, what is left when a process dies, and what launchers say."""
+"""Tasks side by side: what comes back, and what is left when a process dies."""
 
 import math
 import operator
 import os
 import signal
-import sys
 from functools import partial
 
 import pytest
 
-from caffelite.errors import Error
 from caffelite.net.machine import thread_count
 from caffelite.parallel import jobs
-from caffelite.parallel.jobs import Processes, WorkerError, launched, launched_size
-
-
-@pytest.fixture(autouse=True)
-def no_launcher(monkeypatch):
-    for name in jobs._SIZES:
-        monkeypatch.delenv(name, raising=False)
+from caffelite.parallel.jobs import Processes, WorkerError
 
 
 def test_results_errors_and_a_process_that_dies():
@@ -53,23 +45,3 @@ def test_threads_are_divided(tasks, asked, cores, side_by_side, threads, monkeyp
 def test_how_a_process_ended():
     assert "SIGKILL" in jobs._ended_by(-signal.SIGKILL) and "memory" in jobs._ended_by(-signal.SIGKILL)
     assert jobs._ended_by(-200) == "signal 200" and jobs._ended_by(3) == "exit code 3"
-
-
-def test_without_a_launcher():
-    with launched() as alone:
-        assert alone.leads and alone.team is None
-
-
-def test_a_launcher_of_another_mpi(monkeypatch):
-    pytest.importorskip("mpi4py")
-    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
-    assert launched_size() == 4
-    with pytest.raises(Error, match="started 4 processes, but each is alone for the MPI of mpi4py"), launched():
-        pass
-
-
-def test_a_launcher_without_mpi4py(monkeypatch):
-    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
-    monkeypatch.setitem(sys.modules, "mpi4py", None)
-    with pytest.raises(Error, match=r"pip install 'caffelite\[mpi\]'"), launched():
-        pass
