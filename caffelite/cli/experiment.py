@@ -35,6 +35,7 @@ examples:
   caffelite experiment phases --seeds 1 --share 0.1
   caffelite experiment all --out experiments
   caffelite experiment all --jobs 2
+  caffelite experiment batch-size --jobs 4
 
 Each writes NAME.svg, NAME.png and NAME.json, prints its table and says whether what is claimed elsewhere held. They
 take some minutes each; --share 0.1 is for a first look.
@@ -54,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for what is written (experiments)",
     )
-    add_jobs(parser, "run so many side by side, each in a process with its share of the threads (one after the other)")
+    add_jobs(
+        parser, "run so many experiments, or trainings of one, side by side, in processes that share the threads (1)"
+    )
     add("--json", action="store_true", help="print the results as lines of JSON")
     add_data(parser)
     add_threads(parser)
@@ -67,10 +70,11 @@ def run(arguments: argparse.Namespace) -> int:
         if not ranks.leads:
             return 0
         names = _known(arguments.names)
-        side_by_side = ranks.team is not None or arguments.jobs
-        return _experiments(
-            names, arguments, the_team(ranks.team, arguments.jobs, len(names)) if side_by_side else None
-        )
+        if ranks.team is None and not arguments.jobs:
+            return _experiments(names, arguments, None)
+        # Of one experiment the trainings go side by side, where they do not depend on each other.
+        tasks = len(names) if len(names) > 1 else arguments.jobs
+        return _experiments(names, arguments, the_team(ranks.team, arguments.jobs, tasks))
 
 
 def _experiments(names: Sequence[str], arguments: argparse.Namespace, team: Team | None) -> int:
@@ -81,7 +85,7 @@ def _experiments(names: Sequence[str], arguments: argparse.Namespace, team: Team
     ]
     texts: dict[int, str] = {}
     printed = 0
-    for index, result, seconds in _one_by_one(tasks) if team is None else _side_by_side(tasks, team):
+    for index, result, seconds in _side_by_side(tasks, team) if team and len(tasks) > 1 else _one_by_one(tasks, team):
         plots = _write(result, arguments.out)
         texts[index] = result.to_json() if arguments.json else _text(result, seconds, plots)
         while printed in texts:
@@ -105,15 +109,18 @@ class _Task(NamedTuple):
 _Finished = Iterator[tuple[int, Result, float]]
 
 
-def _one_by_one(tasks: Sequence[_Task]) -> _Finished:
-    """Yield number, result and seconds of each experiment, run here."""
+def _one_by_one(tasks: Sequence[_Task], team: Team | None) -> _Finished:
+    """Yield number, result and seconds of each experiment, run here or, as far as it can be divided, by a team."""
     with compiling():
         with status("reading the images"):
             images = load_images(tasks[0].prepared)
         for index, task in enumerate(tasks):
             begin = perf_counter()
             with tqdm(desc=task.name, disable=not on_terminal(), leave=False, bar_format=_BAR) as bar:
-                result = _run(task, images, partial(_show, bar))
+                try:
+                    result = _run(task, images, team, on_progress=partial(_show, bar))
+                except WorkerError as error:
+                    raise WorkerError(f"{task.name}: {error}") from None
             yield index, result, perf_counter() - begin
 
 
@@ -137,10 +144,9 @@ def _alone(task: _Task) -> tuple[Result, float]:
     return _run(task, load_images(task.prepared)), perf_counter() - begin
 
 
-def _run(task: _Task, images: Images, show: Callable[[int, int, str], None] | None = None) -> Result:
+def _run(task: _Task, images: Images, team: Team | None = None, **shown: Callable[[int, int, str], None]) -> Result:
     module = import_module(f"caffelite.experiments.{task.name.replace('-', '_')}")
-    shown = {} if show is None else {"on_progress": show}
-    result: Result = module.run(Bench(images, task.seeds, task.share, task.originals, say, **shown))
+    result: Result = module.run(Bench(images, task.seeds, task.share, task.originals, say, team=team, **shown))
     return result
 
 

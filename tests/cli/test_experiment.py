@@ -61,26 +61,31 @@ class Here:
         assert (tasks, asked) == (2, 2)
 
     def finish(self, work, tasks):
+        Here.finished = len(tasks)
         for number, task in reversed(list(enumerate(tasks))):
             yield Outcome(number, work(task), None)
 
 
-def test_side_by_side_they_are_told_in_order(caffelite, monkeypatch):
+def test_side_by_side_they_are_told_in_order_and_as_alone(caffelite, monkeypatch):
     arguments = ["experiment", "ignored-gradient", "speedup", "--seeds", "1", "--share", "0.002", "--json"]
     code, alone, _ = caffelite(*arguments)
     assert code == 0
     monkeypatch.setattr(jobs, "Processes", Here)
     code, out, err = caffelite(*arguments, "--jobs", "2")
     assert code == 0 and "2 experiments, 2 at a time, 1 thread each" in err
-    assert out == alone
+    assert out == alone and Here.finished == 2
+    # Of one experiment, the trainings.
+    code, out, _ = caffelite(*arguments[:1], *arguments[2:], "--jobs", "2")
+    assert code == 0 and out == alone.splitlines(keepends=True)[1] and Here.finished == 4
 
 
 def test_an_experiment_whose_process_dies(caffelite, monkeypatch):
     dies = Outcome(0, None, WorkerError("its process was ended by SIGKILL"))
     team = SimpleNamespace(jobs=1, threads=1, finish=lambda work, tasks: (one for one in [dies]))
     monkeypatch.setattr(jobs, "Processes", lambda tasks, asked: team)
-    code, out, err = caffelite("experiment", "speedup", "--jobs", "1")
-    assert (code, out) == (1, "") and "caffelite: speedup: its process was ended by SIGKILL" in err
+    for names in (["speedup"], ["speedup", "depth"]):
+        code, out, err = caffelite("experiment", *names, "--jobs", "2", "--share", "0.002")
+        assert (code, out) == (1, "") and "caffelite: speedup: its process was ended by SIGKILL" in err
 
 
 def test_without_matplotlib_the_figures_are_there(caffelite, monkeypatch):
