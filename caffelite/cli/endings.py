@@ -10,7 +10,7 @@ from time import monotonic
 from types import FrameType
 from typing import Any, NoReturn
 
-from caffelite.parallel.ends import wait_turn
+from caffelite.parallel.ends import exit_now, wait_turn
 
 #: What is told, and the exit code: what a shell says of a program that the signal has ended.
 ENDINGS: dict[int, tuple[str, int]] = {
@@ -33,7 +33,7 @@ def end_now(number: int) -> NoReturn:
     wait_turn()
     with suppress(OSError):
         os.write(2, f"caffelite: {text}\n".encode())
-    os._exit(code)
+    exit_now(code)
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BaseException as error:
             wait_turn()
             code = _failed(error, came)
-            take_along(code)
+            take_along(code, bool(came))
     return code() if callable(code) else code or int(bool(lost))
 
 

@@ -264,6 +264,7 @@ def _train(
             non_finite=arguments.non_finite,
             group=group,
             dealing=TURNS if arguments.batch == "per-process" else PIECES,
+            bn_statistics=arguments.bn_statistics,
         ),
     )
     try:

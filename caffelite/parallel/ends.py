@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from caffelite.parallel.launcher import launched
 
@@ -58,19 +58,33 @@ def wait_turn() -> None:
         time.sleep(_SECONDS_FOR_ALL * place.rank / place.size)
 
 
-def take_along(code: int) -> None:
-    """End all processes at once with an exit code; return where this one is alone."""
-    if _end_others is None:
+def take_along(code: int, signalled: bool = False) -> None:
+    """End all processes at once with an exit code; return where none waits for this one.
+
+    Parameters
+    ----------
+    code : int
+    signalled : bool, optional
+        Whether a signal has ended this one, wherever it was.
+    """
+    if _end_others is None and not (signalled and launched()):
         return
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
     if _mpi is None:
-        _end_others()
+        (_end_others or _end_by_signal)()
         return
     # MPI tells standard error that it was called, which is no news.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     _mpi.COMM_WORLD.Abort(code)
+
+
+def exit_now(code: int) -> NoReturn:
+    """End this process as it stands; its launcher sees to the others."""
+    if _mpi is None and launched():
+        _end_by_signal()
+    os._exit(code)
 
 
 def part() -> None:

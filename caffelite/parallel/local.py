@@ -96,7 +96,7 @@ def _explained(program: str, code: int, said: str, ranks: "_Ranks", size: int) -
         return 1
     if process and number:
         if int(number[1]) in ranks.asked:
-            return 128 + int(number[1])
+            signal.raise_signal(int(number[1]))  # it ends this process as it would without others
         rank = ranks.numbers.get(int(process[1]))
         which = "a process" if rank is None else f"process {rank}"
         what = _name(int(number[1]))
