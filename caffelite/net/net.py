@@ -223,17 +223,21 @@ class Net(Stored):
     def kept(self) -> Iterator[None]:
         """Let every blob keep its values and its gradient, with nothing fused, while the block runs.
 
-        Kept are the batch (the tops of layers without bottoms) and the state of the layers. All other blobs are to be
-        computed again: in the block, and after it.
+        Meanwhile this process computes by itself: other processes may not do the same. Kept are the batch (the tops of
+        layers without bottoms) and the state of the layers. All other blobs are to be computed again: in the block, and
+        after it.
         """
-        if self._keep:
+        keep, group = self._keep, self.context.group
+        if keep and group.size == 1:
             yield
             return
         try:
+            self.context.group = ALONE
             self._plan_again(keep=True)
             yield
         finally:
-            self._plan_again(keep=False)
+            self.context.group = group
+            self._plan_again(keep)
 
     def _plan_again(self, keep: bool) -> None:
         tops = [version for node in self.graph.nodes if not node.bottoms for version in node.tops]
@@ -307,16 +311,24 @@ class Net(Stored):
         )
 
     @one_thread
-    def backward(self) -> None:
-        """Compute all gradients; those of parameters are added to what is there."""
+    def backward(self, unit_done: Callable[[int], Any] | None = None) -> None:
+        """Compute all gradients; those of parameters are added to what is there.
+
+        Parameters
+        ----------
+        unit_done : callable, optional
+            Is given the position of each unit whose gradients are there, from the last to the first.
+        """
         for step in self.plan.seeds.values():
             step()
-        if self.plan.backward and not self.hooks:
+        if self.plan.backward and not self.hooks and unit_done is None:
             for step in self.plan.backward:
                 step()
         else:
             for position in reversed(range(len(self.plan.units))):
                 self.backward_unit(position)
+                if unit_done is not None:
+                    unit_done(position)
 
     @one_thread
     def backward_unit(self, position: int) -> None:
