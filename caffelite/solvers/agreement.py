@@ -1,7 +1,5 @@
 """What all processes of a run must know alike: whether it stops, whether a snapshot is asked for, the loss, a text."""
 
-from time import perf_counter
-
 import numpy as np
 
 from caffelite.layers.contract.group import ALONE, Group, Sum
@@ -21,14 +19,11 @@ class Agreement:
     ----------
     stop_asked, snapshot_asked : bool
         What this process was asked for; a signal handler may set them.
-    waited : float
-        Seconds that this process has waited for others here.
     """
 
     def __init__(self, group: Group) -> None:
         self._group = group
         self.stop_asked = self.snapshot_asked = False
-        self.waited = 0.0
         self._stop = self._snapshot = False
         self._values = np.zeros(3)
         self._sum: Sum = ALONE.start_sum(self._values)
@@ -63,9 +58,7 @@ class Agreement:
 
     def wait(self) -> float:
         """Return the loss of all processes; take note of their requests."""
-        begun = perf_counter()
         self._sum.wait()
-        self.waited += perf_counter() - begun
         loss, stop, snapshot = self._values.tolist()
         self._stop |= stop > 0
         self._snapshot |= snapshot > 0
