@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from caffelite.cli.arguments import UsageError
+from caffelite.cli.arguments import OF_NETS, UsageError, refuse_options
 from caffelite.cli.outputs import check_outputs
 from caffelite.cli.preparing import nets_of
 from caffelite.cli.progress import compiling
@@ -29,6 +29,8 @@ def write(arguments: argparse.Namespace, file: Path, output: Path) -> None:
         raise UsageError(f"{output} has weights alone: give their file in place of the net, without --weights")
     if arguments.net is not None and output.suffix != ".caffemodel":
         raise UsageError(f"--net goes with a .caffemodel, which has a net in it; {output} has weights alone")
+    if arguments.net is None:
+        refuse_options(arguments, [*OF_NETS, "--input"], "is for the net that --net gives, and there is none")
     check_outputs({output: file}, "is what is read; give another name")
     weights, left = _read(file), []
     if output.suffix != ".caffemodel":

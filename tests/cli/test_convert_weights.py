@@ -113,6 +113,8 @@ def test_a_broken_safetensors_file(caffelite, run_folder):
         ([WEIGHTS, "out.npz", "--net", "net.prototxt"], "--net goes with a .caffemodel"),
         (["missing.npz", "out.caffemodel"], "missing.npz"),
         ([WEIGHTS, WEIGHTS], "is what is read"),
+        ([WEIGHTS, "out.npz", "--stage", "deploy"], "--stage is for the net that --net gives, and there is none"),
+        ([WEIGHTS, "out.caffemodel", "--input", "data=1,3,16,16"], "--input is for the net that --net gives"),
     ],
 )
 def test_usage(caffelite, run_folder, command, said):

@@ -8,6 +8,7 @@ import numpy as np
 
 from caffelite import __version__
 from caffelite.errors import NetError
+from caffelite.export.inputs import inputs_of
 from caffelite.export.torch.layers import refused, writers
 from caffelite.export.torch.names import RESERVED, Names, comment
 from caffelite.export.torch.text import ModuleText, forms
@@ -125,7 +126,7 @@ def _outputs(net: Net, left_out: Sequence[Node]) -> list[Version]:
 
 def _source(m: ModuleText, name: str, outputs: Sequence[Version], origin: Mapping[str, str]) -> tuple[list[str], int]:
     """Return the lines of the file, and how many of them come before the first of ``m.body``."""
-    inputs = [version for node in m.net.graph.nodes if node.layer.facts.net_input for version in node.tops]
+    inputs = inputs_of(m.net)
     arguments = ", ".join(["self", *(f"{m.variable(version)}: Tensor" for version in inputs)])
     # Each form comes before those that name it.
     defined = [line for form in m.needed for line in ("", "", *forms()[form].splitlines())]
