@@ -161,11 +161,12 @@ class Watch:
     def _saved(self) -> str:
         """Save the state in which the iteration began, and say so."""
         if bad(self.net.data) or any(map(bad, self.rule.history)):
-            return "nothing is saved, as the parameters were not finite before"
-        try:
-            text = f"the last finite state is saved, to go on with: --snapshot {self._save()}"
-        except SolverError as error:
-            text = f"the last finite state is not saved: {error}"
+            text = "nothing is saved, as the parameters were not finite before"
+        else:
+            try:
+                text = f"the last finite state is saved, to go on with: --snapshot {self._save()}"
+            except SolverError as error:
+                text = f"the last finite state is not saved: {error}"
         # The first process writes it, and knows.
         return first_text(self.net.context.group, text)
 
