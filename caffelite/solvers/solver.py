@@ -9,7 +9,7 @@ from typing import Any
 
 from caffelite.errors import SolverError
 from caffelite.gpu.choice import Bill
-from caffelite.layers.contract.group import ALONE, PIECES, Group
+from caffelite.layers.contract.group import ALONE, BATCH, PIECES, Group
 from caffelite.net import Net
 from caffelite.net.caller import one_thread
 from caffelite.net.machine import thread_count, together
@@ -66,6 +66,8 @@ class Solver:
         at the same time.
     dealing : {"pieces", "turns"}, optional
         Whether the batch of the file is divided among them, or each has one of its own.
+    bn_statistics : {"batch", "process"}, optional
+        Whether BatchNorm takes the statistics of all of it, or each process those of its own images.
 
     Attributes
     ----------
@@ -109,9 +111,10 @@ class Solver:
         non_finite: str = "stop",
         group: Group = ALONE,
         dealing: str = PIECES,
+        bn_statistics: str = BATCH,
     ) -> None:
         self._allow_python, self._output_root = allow_python, output_root
-        self.group, self._dealing = group, dealing
+        self.group, self._dealing, self._bn_statistics = group, dealing, bn_statistics
         self.settings = source if isinstance(source, Settings) else Settings(load_solver(source))
         self.param = p = self.settings.param
         if seed is not None:
@@ -173,7 +176,7 @@ class Solver:
             gpu=self.gpu,
         )
         if share is None:
-            return build(group=self.group, dealing=self._dealing)
+            return build(group=self.group, dealing=self._dealing, bn_statistics=self._bn_statistics)
         return in_turns(lambda group: build(group=group), self.group)
 
     def _tell(self, event: str, *facts: Any) -> None:

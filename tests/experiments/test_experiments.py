@@ -40,8 +40,8 @@ def few_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(one_image, "_SIZES", (1, 100))
 
 
-def test_there_are_nine() -> None:
-    assert len(EXPERIMENTS) == 9
+def test_there_are_ten() -> None:
+    assert len(EXPERIMENTS) == 10
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

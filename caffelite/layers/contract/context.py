@@ -38,6 +38,8 @@ class Context:
         The processes that share the work.
     dealing : {"pieces", "turns"}
         How batches are dealt out among them: see :meth:`.Group.deal`.
+    statistics : Group
+        Those over whose images statistics of a batch are taken: ``group``, or this process alone.
     """
 
     phase: int = TRAIN
@@ -50,6 +52,7 @@ class Context:
     device: object = None
     group: Group = ALONE
     dealing: str = PIECES
+    statistics: Group = ALONE
     _shared: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
 
     def scratch(self, shape: Shape, dtype: np.dtype) -> np.ndarray:
