@@ -232,16 +232,17 @@ class Net(Stored):
         layers without bottoms) and the state of the layers. All other blobs are to be computed again: in the block, and
         after it.
         """
-        keep, group = self._keep, self.context.group
+        keep, context = self._keep, self.context
+        group, statistics = context.group, context.statistics
         if keep and group.size == 1:
             yield
             return
         try:
-            self.context.group = ALONE
+            context.group = context.statistics = ALONE
             self._plan_again(keep=True)
             yield
         finally:
-            self.context.group = group
+            context.group, context.statistics = group, statistics
             self._plan_again(keep)
 
     def _plan_again(self, keep: bool) -> None:

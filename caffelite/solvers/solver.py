@@ -13,6 +13,7 @@ from caffelite.layers.contract.group import ALONE, BATCH, PIECES, Group
 from caffelite.net import Net
 from caffelite.net.caller import one_thread
 from caffelite.net.machine import thread_count, together
+from caffelite.net.statistics import average_statistics
 from caffelite.net.transfer import Transfer
 from caffelite.schema.documents import SolverDocument
 from caffelite.schema.messages import SolverParameter
@@ -331,6 +332,7 @@ class Solver:
     @one_thread
     def test_all(self) -> None:
         """Test every test net for its ``test_iter`` batches."""
+        average_statistics(self.net, self.group)
         if not self.group.rank:
             self._standby.put_aside(self._state(), self.net)
         self._tests.run(self.iteration)
@@ -346,6 +348,7 @@ class Solver:
         ones are removed as ``snapshot_keep`` says. Of processes that train together the first one writes them.
         """
         with self._standby.changes:
+            average_statistics(self.net, self.group)
             if self.group.rank:
                 path = state_path(self.settings.document, self.iteration)
             else:

@@ -269,3 +269,33 @@ def test_records_are_those_of_all_processes() -> None:
         return make(group).records_per_iteration, make(group, dealing="turns").records_per_iteration
 
     assert in_threads(2, work) == [(BATCH, 2 * BATCH)] * 2
+
+
+@pytest.mark.parametrize("statistics", ["batch", "process"])
+def test_statistics_that_are_stored_are_equal_where_others_see_them(statistics: str, tmp_path: Path) -> None:
+    normalized = 'layer { name: "bn" type: "BatchNorm" bottom: "c" top: "c" } layer { name: "ip1"'
+    net = NET.replace('layer { name: "ip1"', normalized)
+    settings = f'{RULES["SGD"]} test_iter: 3 test_interval: 9 snapshot_prefix: "{tmp_path}/s"'
+
+    def work(group: Group) -> tuple[np.ndarray, Any, np.ndarray]:
+        solver = make(group, settings, net, bn_statistics=statistics)
+        shown = solver.listener = Shown()
+        solver.step(2)
+        path = solver.snapshot()
+        stored = solver.net.params["bn"][0].data.copy()
+        solver.test_all()
+        solver.step(2)
+        again = make(group, settings, net, bn_statistics=statistics)
+        again.restore(path)
+        again.step(2)
+        np.testing.assert_array_equal(again.net.data, solver.net.data)
+        return stored, shown.tests, solver.net.params["conv"][0].data.copy()
+
+    alone = work(ALONE)
+    (stored, tests, learned), *others = in_threads(2, work)
+    for other in others:
+        np.testing.assert_array_equal(other[0], stored)
+        np.testing.assert_array_equal(other[2], learned)
+        assert other[1] == tests
+    close = np.allclose(learned, alone[2], rtol=1e-4, atol=1e-5)
+    assert close == (statistics == "batch")
