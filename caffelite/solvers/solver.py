@@ -249,7 +249,8 @@ class Solver:
         if not p.HasField("max_iter"):
             raise SolverError(f"{self.settings.document.filename}: max_iter, the number of iterations, is not given")
         check_loss(self.net)
-        snapshots.check_folder(self.settings.document)
+        if not self.group.rank:
+            snapshots.check_folder(self.settings.document)
         self._tell("on_start", self.net.name, p.lr_policy)
         self._agreement.forget_stop()
         if resume is not None:
