@@ -88,6 +88,8 @@ class Net(Stored):
         Parameter blobs by layer name.
     inputs, outputs : list of str
         Blobs that the caller fills; those that no layer reads.
+    part : float
+        What part of each batch is this process's own; 1 where it is alone.
     caller : Caller
         Which thread is in the net.
     hooks : mapping of str to list of callable
@@ -309,8 +311,44 @@ class Net(Stored):
         for unit in self.plan.units:
             unit.ready = not unit.prepare
 
+    @property
+    def part(self) -> float:
+        return self.context.part
+
+    def combine(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return, of values that blobs of this process have, its part of what they are for the whole batch.
+
+        Parameters
+        ----------
+        values : mapping of str to ndarray
+            By the blobs' names, of the shapes that they have now.
+
+        Returns
+        -------
+        dict of str to ndarray of float64
+            The sum over all processes is the value of the whole batch: of a number of the batch the mean, of values of
+            images those of all images. Left out are blobs whose shapes depend on the data.
+        """
+        parts = {}
+        piece, varying = self.context.piece, self.graph.behind_dynamic(varying=True)
+        for name, own in values.items():
+            version = self.graph.names[name]
+            parts[name] = np.asarray(np.asarray(own, np.float64) * self.part)
+            if version.of_batch or piece is None:
+                continue
+            if version.producer in varying or len(own) % piece.count:
+                del parts[name]
+                continue
+            first, whole = self.context.place_in_batch(len(own))
+            parts[name] = np.zeros((whole, *own.shape[1:]))
+            parts[name][first : first + len(own)] = own
+        return parts
+
     def loss(self) -> float:
-        """Return the weighted sum of the losses of the last forward pass."""
+        """Return the weighted sum of the losses of the last forward pass.
+
+        Where processes share a batch: this process's part of it; the sum over all processes is the loss.
+        """
         return sum(
             weight * float(blob.data.item() if blob.data.size == 1 else blob.data.sum())
             for weight, blob in self.plan.losses
