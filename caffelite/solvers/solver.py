@@ -29,7 +29,7 @@ from caffelite.solvers.settings import Settings, load_solver
 from caffelite.solvers.snapshot_files import state_path, write_snapshot
 from caffelite.solvers.sources import NetSource, check_loss
 from caffelite.solvers.standby import Standby
-from caffelite.solvers.testing import Tests, in_turns, outputs_of, records_per_pass
+from caffelite.solvers.testing import Tests, in_turns, records_per_pass, whole_outputs
 from caffelite.user_code.permission import AllowPython
 
 
@@ -309,7 +309,7 @@ class Solver:
         if shown:
             now = perf_counter()
             self._tell(
-                "on_display", self.iteration, self.smoothed_loss, outputs_of(self.net), self.rate, now - self._shown
+                "on_display", self.iteration, self.smoothed_loss, whole_outputs(self.net), self.rate, now - self._shown
             )
             self._shown = now
         if step != self.current_step and self.param.lr_policy == "multistep":

@@ -1,12 +1,11 @@
 """Running a net over test batches and averaging what it puts out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from caffelite.data.share import Share
 from caffelite.errors import SolverError
 from caffelite.layers.contract.group import ALONE, Group, Turns
 from caffelite.net import Net
@@ -31,6 +30,23 @@ def outputs_of(net: Net, values: dict[str, np.ndarray] | None = None) -> list[Ou
         weight = net.graph.names[name].loss_weight
         outputs += [Output(len(outputs) + i, name, float(value), weight) for i, value in enumerate(flat)]
     return outputs
+
+
+def whole_outputs(net: Net) -> list[Output]:
+    """Return every value of the outputs of the batch that all processes share; all of them call it."""
+    group = net.context.group
+    if group.size == 1:
+        return outputs_of(net)
+    parts = net.combine({name: net.blobs[name].data for name in _outputs(net)})
+    total = np.concatenate([np.zeros(0), *(part.reshape(-1) for part in parts.values())])
+    group.sum(total)
+    return outputs_of(net, _split(parts, total))
+
+
+def _split(alike: Mapping[str, np.ndarray], values: np.ndarray) -> dict[str, np.ndarray]:
+    """Return values that lie one after the other by the names of arrays of the same sizes."""
+    ends = np.cumsum([array.size for array in alike.values()])
+    return dict(zip(alike, np.split(values, ends[:-1]), strict=True)) if alike else {}
 
 
 def _outputs(net: Net) -> list[str]:
@@ -77,14 +93,7 @@ def _batches(net: Net) -> Iterator[tuple[int, Any]]:
     """Yield the sizes of the batches of all processes, with the sources that they come from."""
     for node in net.graph.nodes:
         if node.layer.facts.source and node.tops and node.tops[0].shape:
-            share = _share(node) if net.context.group.size > 1 else None
-            yield node.tops[0].shape[0] if share is None else share.stride, node.layer
-
-
-def _share(node: Node) -> Share | None:
-    """Return what this process has of the batches of a source; None where they are not dealt out."""
-    shares = getattr(node.layer, "shares", None)
-    return shares[0] if shares else getattr(node.layer, "share", None)
+            yield round(node.tops[0].shape[0] / net.part), node.layer
 
 
 def in_turns(build: Callable[[Group], Net], group: Group) -> Net:
@@ -113,7 +122,7 @@ def _starts_anew(node: Node) -> bool:
     """Whether a batch of a layer depends on nothing but the batch, and in a source its position."""
     layer, facts = node.layer, node.layer.facts
     if facts.source:
-        return _share(node) is not None
+        return hasattr(layer, "share") or hasattr(layer, "shares")
     kept = any(not parameter.learned for parameter in parameters_of(node)) and not facts.affine
     return bool(node.tops) and not (layer.state or kept or facts.dynamic or layer.param.type == "Python")
 
@@ -183,11 +192,7 @@ def _round(net: Net, group: Group, batches: int) -> list[tuple[float, dict[str, 
     if group.rank < batches:
         table[group.rank] = np.concatenate([[loss], *values.values()])
     group.sum(table)
-    places = np.cumsum([1, *(array.size for array in values.values())])
-    return [
-        (float(row[0]), {name: row[a:b] for name, a, b in zip(values, places, places[1:], strict=False)})
-        for row in table[:batches]
-    ]
+    return [(float(row[0]), _split(values, row[1:])) for row in table[:batches]]
 
 
 def _move_to(net: Net, group: Group, before: dict[str, np.ndarray], done: int) -> None:

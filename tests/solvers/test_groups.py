@@ -299,3 +299,33 @@ def test_statistics_that_are_stored_are_equal_where_others_see_them(statistics: 
         assert other[1] == tests
     close = np.allclose(learned, alone[2], rtol=1e-4, atol=1e-5)
     assert close == (statistics == "batch")
+
+
+def test_what_is_displayed_is_of_the_whole_batch() -> None:
+    # A loss that is a mean, one that is a sum, and values of each image.
+    net = NET.replace("normalization: NONE", "normalization: BATCH_SIZE") + (
+        'layer { name: "sum" type: "SigmoidCrossEntropyLoss" bottom: "y" bottom: "t" top: "sum" loss_weight: 0.1 '
+        'loss_param { normalization: NONE } } layer { name: "p" type: "Sigmoid" bottom: "y" top: "p" }'
+    )
+
+    class Displayed(Listener):
+        def __init__(self) -> None:
+            self.shown: list[Any] = []
+
+        def on_display(self, iteration: int, loss: float, outputs: Any, rate: float, seconds: float) -> None:
+            self.shown.append((loss, [one.value for one in outputs]))
+
+    def work(group: Group) -> tuple[list[Any], np.ndarray]:
+        solver = make(group, "display: 1", net)
+        displayed = solver.listener = Displayed()
+        solver.step(3)
+        return displayed.shown, solver.net.data.copy()
+
+    (alone, data), *_ = in_threads(1, work)
+    for size in (2, 3):
+        for shown, other in in_threads(size, work):
+            np.testing.assert_allclose(other, data, rtol=1e-5, atol=1e-5)
+            for (loss, values), (other_loss, other_values) in zip(alone, shown, strict=True):
+                assert other_loss == pytest.approx(loss, rel=1e-5)
+                assert len(values) == BATCH * 3 + 2
+                np.testing.assert_allclose(other_values, values, rtol=1e-5)
