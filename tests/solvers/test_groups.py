@@ -18,7 +18,7 @@ from caffelite.solvers.solver import Solver
 from tests.groups import in_threads
 
 BATCH = 5
-#: The loss is a sum, so that each process's is its part of it, and the layer that is shared is used twice.
+#: Five records, which two to four processes cannot share alike; the parameters of one layer are used twice.
 NET = f"""
 name: "small"
 layer {{ name: "data" type: "DummyData" top: "x" top: "t" dummy_data_param {{
@@ -33,8 +33,7 @@ layer {{ name: "ip2" type: "InnerProduct" bottom: "h" top: "g" param {{ name: "w
   inner_product_param {{ num_output: 12 weight_filler {{ type: "xavier" }} }} }}
 layer {{ name: "ip3" type: "InnerProduct" bottom: "g" top: "y"
   inner_product_param {{ num_output: 3 weight_filler {{ type: "xavier" }} }} }}
-layer {{ name: "loss" type: "SigmoidCrossEntropyLoss" bottom: "y" bottom: "t" top: "loss"
-  loss_weight: 0.2 loss_param {{ normalization: NONE }} }}
+layer {{ name: "loss" type: "SigmoidCrossEntropyLoss" bottom: "y" bottom: "t" top: "loss" }}
 """
 RULES = {
     "SGD": "momentum: 0.9 weight_decay: 0.01",
@@ -303,7 +302,7 @@ def test_statistics_that_are_stored_are_equal_where_others_see_them(statistics: 
 
 def test_what_is_displayed_is_of_the_whole_batch() -> None:
     # A loss that is a mean, one that is a sum, and values of each image.
-    net = NET.replace("normalization: NONE", "normalization: BATCH_SIZE") + (
+    net = NET + (
         'layer { name: "sum" type: "SigmoidCrossEntropyLoss" bottom: "y" bottom: "t" top: "sum" loss_weight: 0.1 '
         'loss_param { normalization: NONE } } layer { name: "p" type: "Sigmoid" bottom: "y" top: "p" }'
     )
