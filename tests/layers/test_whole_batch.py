@@ -104,6 +104,14 @@ def test_pieces_are_normalized_by_the_whole_batch(shape: tuple[int, ...], size: 
         np.testing.assert_allclose(blob, alone.data, rtol=1e-6)
 
 
+def test_squares_are_about_what_was_stored() -> None:
+    x, t = images(7, 3, 4, 5)
+    x = 1_000_000 + np.rint(10 * (x - 1000)) / 2  # about 0, float64 itself would lose four digits of the variance
+    layers = NORMALIZE.replace("moving_average_fraction: 0.9", "moving_average_fraction: 0")
+    variance = passes(2, layers, x, t, True)[0].params["bn"][1].data
+    np.testing.assert_allclose(variance, x.astype(np.float64).var((0, 2, 3), ddof=1), rtol=1e-5)
+
+
 @pytest.mark.parametrize("keep", [True, False], ids=["kept", "fused"])
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("shape", [(7, 3, 4, 5), (7, 3)], ids=["maps", "rows"])
