@@ -348,8 +348,8 @@ class Solver:
         They are ``PREFIX_iter_N.caffemodel`` and ``PREFIX_iter_N.solverstate``, with ``.h5`` added for HDF5. Older
         ones are removed as ``snapshot_keep`` says. Of processes that train together the first one writes them.
         """
+        average_statistics(self.net, self.group)
         with self._standby.changes:
-            average_statistics(self.net, self.group)
             if self.group.rank:
                 path = state_path(self.settings.document, self.iteration)
             else:
