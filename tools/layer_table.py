@@ -36,13 +36,14 @@ DIVIDED = """
 
 Where a batch is divided among processes, they compute together what one process computes: gradients of parameters are
 added up; a loss, a measure and every other number of the whole batch is a mean, weighed by the parts of the batch that
-processes have; random numbers are those of the image's place in the whole batch. Losses whose divisor depends on the data
-(`ignore_label`, and what is not a number), Accuracy with `ignore_label` and of classes, SegAccuracy, the centres of
-CenterLoss, DiceCoefLoss with MULTICLASS_WEIGHTED_BATCH and Noise ask for sums over all processes. A top of a Python layer
-that has one value is taken to be a mean over images; a Python source runs whole in every process, which keeps its rows.
+processes have; random numbers are those of the image's place in the whole batch. Losses whose divisor depends on the
+data (`ignore_label`, and what is not a number), Accuracy with `ignore_label` and of classes, SegAccuracy, centres of
+CenterLoss, DiceCoefLoss with MULTICLASS_WEIGHTED_BATCH and Noise ask for sums over all processes. A top of a Python
+layer that has one value is taken to be a mean over images; a Python source runs whole in every process, which keeps its
+rows of each top, so it has to give all of them the same.
 
-Layers in which images of a batch meet are refused then, with a sentence that says so; where each process has whole batches
-(`--batch per-process`) they are not:
+Layers in which images of a batch meet are refused then, with a sentence that says so; where each process has whole
+batches (`--batch per-process`) they are not:
 
 | layers | why |
 | --- | --- |
