@@ -327,10 +327,11 @@ class Net(Stored):
         -------
         dict of str to ndarray of float64
             The sum over all processes is the value of the whole batch: of a number of the batch the mean, of values of
-            images those of all images. Left out are blobs whose shapes depend on the data.
+            images those of all images, one process's behind another's. Left out are blobs of images whose shapes
+            depend on the data.
         """
         parts = {}
-        piece, varying = self.context.piece, self.graph.behind_dynamic(varying=True)
+        piece, varying = self.context.piece, self.graph.behind_dynamic()
         for name, own in values.items():
             version = self.graph.names[name]
             parts[name] = np.asarray(np.asarray(own, np.float64) * self.part)
