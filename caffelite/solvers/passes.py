@@ -62,9 +62,10 @@ class Passes:
             their sum is on its way meanwhile.
         """
         loss = self._watch.forward()
-        self._agreement.start(loss)
         if self._alone:
             self._watch.check(loss)
+        else:
+            self._agreement.start(loss)
         together = last and not self._alone
         if debug is not None:
             debug(debug_info.forward(self._net) + debug_info.backward(self._net))

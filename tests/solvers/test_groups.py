@@ -90,8 +90,7 @@ def test_the_gradients_of_the_last_pass_only_are_added_up_whole() -> None:
         assert group.size == 1 or solver.reduction.buckets[0].bytes == solver.net.diff.nbytes
 
     in_threads(1, work)
-    assert set(counted) == {3}  # alone: nothing but the agreement
-    counted.clear()
+    assert not counted
     in_threads(2, work)
     assert sorted(counted)[:6] == [3] * 6 and len(counted) == 8
 
