@@ -31,6 +31,39 @@ of its class.
 """
 
 
+DIVIDED = """
+## Batches that processes share
+
+Where a batch is divided among processes, they compute together what one process computes: gradients of parameters are
+added up; a loss, a measure and every other number of the whole batch is a mean, weighed by the parts of the batch that
+processes have; random numbers are those of the image's place in the whole batch. Losses whose divisor depends on the
+data (`ignore_label`, and what is not a number), Accuracy with `ignore_label` and of classes, SegAccuracy, centres of
+CenterLoss, DiceCoefLoss with MULTICLASS_WEIGHTED_BATCH and Noise ask for sums over all processes. A top of a Python
+layer that has one value is taken to be a mean over images; a Python source runs whole in every process, which keeps its
+rows of each top, so it has to give all of them the same.
+
+Layers in which images of a batch meet are refused then, with a sentence that says so; where each process has whole
+batches (`--batch per-process`) they are not:
+
+| layers | why |
+| --- | --- |
+"""
+
+
+def divided() -> str:
+    """Return what the types say of batches that processes share."""
+    reasons: dict[str, list[str]] = {}
+    for kind, cls in sorted({cls.type: cls for cls in registry().values()}.items()):
+        reason = cls.facts.images_meet
+        if cls.images_meet is not Layer.images_meet:
+            reason = "by their settings: what they do along axis 0"
+        if cls.facts.filled_by_caller:
+            reason = "always: a program fills them in, and no process knows which images are its own"
+        if reason:
+            reasons.setdefault(reason, []).append(kind)
+    return DIVIDED + "\n".join(f"| {', '.join(kinds)} | {reason} |" for reason, kinds in sorted(reasons.items()))
+
+
 def amount(number: int | tuple[int, int | None]) -> str:
     if isinstance(number, int):
         return str(number)
@@ -91,6 +124,7 @@ def table() -> str:
                 HEAD,
                 total,
                 *(f"| {' | '.join(row)} |" for row in rows),
+                divided(),
                 "\n## Types of forks that caffelite has not",
                 f"{len(lacking)}, most of them for training in one fork or for one processor.\n",
                 "| fork | types |",

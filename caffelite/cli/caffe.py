@@ -21,7 +21,7 @@ from caffelite.solvers.logs import number
 from caffelite.solvers.settings import Settings, load_solver
 from caffelite.solvers.solver import Solver
 from caffelite.solvers.sources import NetSource
-from caffelite.solvers.testing import outputs_of, run_test
+from caffelite.solvers.testing import run_test
 from caffelite.words import TEST, TRAIN
 
 EXAMPLES = """commands:
@@ -129,7 +129,7 @@ def _test(arguments: argparse.Namespace, log: Glog) -> int:
             net.copy_from(path)
         log.on_begin(arguments.iterations)
         outputs, loss = run_test(
-            net, arguments.iterations, on_batch=lambda done, _: log.on_batch(done - 1, outputs_of(net))
+            net, arguments.iterations, on_batch=lambda batch: log.on_batch(batch.done - 1, batch.outputs)
         )
         log.on_means(loss, outputs)
     finally:

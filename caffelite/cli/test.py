@@ -30,7 +30,7 @@ from caffelite.net import Net
 from caffelite.solvers.logs import Output
 from caffelite.solvers.non_finite import explain
 from caffelite.solvers.sources import NetSource
-from caffelite.solvers.testing import epoch_iterations, outputs_of, records_per_pass, run_test
+from caffelite.solvers.testing import TestBatch, epoch_iterations, records_per_pass, run_test
 from caffelite.words import TEST
 
 EXAMPLES = """examples:
@@ -138,12 +138,12 @@ def _score(net: Net, iterations: int) -> tuple[list[Output], float, str]:
     where = ""
     with progress(iterations, "testing") as advance:
 
-        def on_batch(done: int, batches: int) -> None:
+        def on_batch(batch: TestBatch) -> None:
             nonlocal where
             if not on_terminal():
-                log.on_batch(done - 1, outputs_of(net))
-            if not where and not isfinite(net.loss()):
-                where = f"batch {done}: the loss is {net.loss():g}; {explain(net)}"
+                log.on_batch(batch.done - 1, batch.outputs)
+            if not where and not isfinite(batch.loss):
+                where = f"batch {batch.done}: the loss is {batch.loss:g}; {explain(net)}"
             advance()
 
         means, loss = run_test(net, iterations, on_batch=on_batch)

@@ -282,12 +282,10 @@ def _train(
             solver.solve()
             seconds, waited = perf_counter() - begun, seconds_waited(group) - waited
             # The last line tells what the net can do, also where max_iter is no multiple of test_interval.
-            if not solver.stopped and any(
-                shown.tests.get(i, (-1,))[0] != solver.iteration for i in range(len(solver.test_nets))
-            ):
+            if not solver.stopped and solver.test_nets and solver.tested_at != solver.iteration:
                 solver.test_all()
             # What was learned is kept, also where snapshot_after_train is false.
-            if solver.stopped and shown.snapshot_at != solver.iteration:
+            if solver.stopped and solver.snapshot_at != solver.iteration:
                 solver.snapshot()
         together = f" in all on {group.size} processes, {waited / seconds:.0%} of the time waiting" if waited else ""
         return _line(solver, first, seconds, together, begun_with, shown), asked.terminated

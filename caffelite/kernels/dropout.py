@@ -13,7 +13,7 @@ from caffelite.kernels.functions import random32
 
 
 @kernel
-def _forward(begin, end, worker, x, y, mask, seed, passes, ratio, scale):
+def _forward(begin, end, worker, x, y, mask, seed, passes, ratio, scale, first):
     """mask = random number >= ratio, y = x · mask · scale.
 
     Parameters
@@ -24,14 +24,16 @@ def _forward(begin, end, worker, x, y, mask, seed, passes, ratio, scale):
         Is set: 1 for what is kept.
     seed : int
     passes : ndarray of int64, [1]
-        The number of the pass; the mask at i depends on it, ``seed`` and i alone.
+        The number of the pass; the mask at i depends on it, ``seed`` and ``first + i`` alone.
     ratio : float
         The share that is dropped, 0 to 1.
     scale : float
+    first : int
+        How many elements of the batch come before those of ``x``.
     """
     limit, factor = np.float32(ratio), np.float32(scale)
     for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
-        kept = random32(seed, passes[0], i) >= limit
+        kept = random32(seed, passes[0], first + i) >= limit
         mask[i] = kept
         y[i] = x[i] * factor if kept else np.float32(0)
 
@@ -53,10 +55,21 @@ def _scaled(begin, end, worker, x, y, scale):
 
 
 def forward(
-    x: np.ndarray, y: np.ndarray, mask: np.ndarray, seed: int, passes: np.ndarray, ratio: float, scale: float
+    x: np.ndarray,
+    y: np.ndarray,
+    mask: np.ndarray,
+    seed: int,
+    passes: np.ndarray,
+    ratio: float,
+    scale: float,
+    first: int = 0,
 ) -> Call:
-    """Return the call that draws a mask for pass number ``passes[0]`` and applies it."""
-    return call(_forward, -(-x.size // CHUNK), x, y, mask, seed, passes, float(ratio), float(scale), work=x.size * 8)
+    """Return the call that draws a mask for pass number ``passes[0]`` and applies it.
+
+    ``first`` is how many elements of the batch come before those of ``x``.
+    """
+    factors = float(ratio), float(scale)
+    return call(_forward, -(-x.size // CHUNK), x, y, mask, seed, passes, *factors, first, work=x.size * 8)
 
 
 def backward(dy: np.ndarray, dx: np.ndarray, mask: np.ndarray, scale: float) -> Call:

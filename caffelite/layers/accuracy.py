@@ -35,6 +35,9 @@ class Accuracy(Layer):
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
         return self.around(self.param.accuracy_param.axis, x)
 
+    def images_meet(self, *bottoms: Shape) -> str:
+        return self.along_images(self.param.accuracy_param.axis, bottoms[0])
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         outer, classes, inner = self._sizes(bottoms[0])
         top_k = self.param.accuracy_param.top_k
@@ -56,15 +59,19 @@ class Accuracy(Layer):
         labels = bottoms[1].data.reshape(outer, inner)
         ignored = [settings.ignore_label] if settings.HasField("ignore_label") else []
 
+        part = self.context.part
+
         def measure() -> None:
             index, counted = class_numbers(self, labels, classes, ignored)
             own = np.take_along_axis(scores, np.where(counted, index, 0)[..., None], axis=2)
             # Asked this way round, NaN is never among the lower ones.
             right = ((scores < own).sum(axis=2) >= classes - settings.top_k) & ~np.isnan(own[..., 0]) & counted
-            tops[0].flat[0] = right.sum() / max(counted.sum(), 1)
+            # Labels that are ignored, and classes, are not spread evenly over the processes that share a batch.
+            number = self.context.over_batch(counted.sum()) * part if ignored else counted.sum()
+            tops[0].flat[0] = right.sum() / max(number, part)
             if len(tops) > 1:
-                all_of = np.bincount(index[counted], minlength=classes)
+                all_of = self.context.over_batch(np.bincount(index[counted], minlength=classes))
                 right_of = np.bincount(index[right], minlength=classes)
-                tops[1].data[:] = right_of / np.maximum(all_of, 1)
+                tops[1].data[:] = right_of / (np.maximum(all_of, 1) * part)
 
         return [measure]

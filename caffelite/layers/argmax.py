@@ -61,6 +61,9 @@ class ArgMax(Layer):
             self.shape_error(f"top_k is {self.settings.top_k}, but there are {dim} values in {text_of(x)}", "top_k")
         return count(x) // dim, dim, inner
 
+    def images_meet(self, *bottoms: Shape) -> str:
+        return self.along_images(self.settings.axis, bottoms[0]) if self.settings.HasField("axis") else ""
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x = bottoms[0]
         self._sizes(x)

@@ -19,7 +19,12 @@ class BatchReindex(Layer):
     An index outside the batch is an error. The gradient of an image is the sum over its copies.
     """
 
-    facts = Facts(bottoms=2, without_gradient=(1,), backward_reads=frozenset({"bottom"}))
+    facts = Facts(
+        images_meet="its second bottom names images by their numbers in the batch",
+        bottoms=2,
+        without_gradient=(1,),
+        backward_reads=frozenset({"bottom"}),
+    )
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x, index = bottoms

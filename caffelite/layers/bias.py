@@ -35,6 +35,10 @@ class Bias(Broadcast):
     def _sizes(self, *bottoms: Shape) -> tuple[Shape, int, int]:
         return self._small(bottoms, self.param.bias_param.axis, self.param.bias_param.num_axes)
 
+    def images_meet(self, *bottoms: Shape) -> str:
+        settings = self.param.bias_param
+        return self.along_images(settings.axis, bottoms[0]) if self.learned and settings.num_axes else ""
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         self._sizes(*bottoms)
         return bottoms[:1]

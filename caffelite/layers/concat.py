@@ -25,6 +25,9 @@ class Concat(Layer):
             return self.axis(settings.concat_dim, x, "concat_dim")
         return self.axis(settings.axis, x)
 
+    def images_meet(self, *bottoms: Shape) -> str:
+        return self.along_images(self.joined_axis(bottoms[0]), bottoms[0])
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         first = bottoms[0]
         axis = self.joined_axis(first)

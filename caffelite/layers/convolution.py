@@ -131,6 +131,9 @@ class Convolution(Linear):
                     f"a kernel that spans {d * (k - 1) + 1} does not fit into {n} with pad {p}", "kernel_size"
                 )
 
+    def images_meet(self, *bottoms: Shape) -> str:
+        return self.along_images(self.settings.axis, bottoms[0])
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         if any(x != bottoms[0] for x in bottoms):
             self.shape_error(f"its bottoms have different shapes: {', '.join(map(text_of, bottoms))}")

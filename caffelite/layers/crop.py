@@ -48,6 +48,9 @@ class Crop(Layer):
                 )
         return (*(slice(None),) * axis, *(slice(o, o + like[axis + j]) for j, o in enumerate(offsets)))
 
+    def images_meet(self, *bottoms: Shape) -> str:
+        return self.along_images(self.param.crop_param.axis, bottoms[0])
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x, like = bottoms
         self.part(x, like)

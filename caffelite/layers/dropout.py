@@ -56,7 +56,8 @@ class Dropout(Layer):
         def count_pass() -> None:
             passes[0] += 1
 
-        return [count_pass, kernels.forward(x, y, self.mask, self.seed, passes, self.ratio, self.scale)]
+        first, _ = self.context.place_in_batch(x.size)
+        return [count_pass, kernels.forward(x, y, self.mask, self.seed, passes, self.ratio, self.scale, first)]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         if bottoms[0].diff is None:

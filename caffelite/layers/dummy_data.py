@@ -7,7 +7,6 @@ import numpy as np
 from caffelite.data.share import whole
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
-from caffelite.layers.contract.group import TURNS
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.fillers import fill
@@ -41,7 +40,8 @@ class DummyData(Layer):
             self.error(f"{tops} tops need no data_filler, one or {tops}, not {len(fillers)}", "data_filler")
         self.fillers = fillers * tops if len(fillers) == 1 else fillers
         self.shares = [self.share_of(shape[0], "shape") if shape else whole(1) for shape in self.top_shapes]
-        self.turns = self.context.group.size if self.context.dealing == TURNS else 1
+        shaped = zip(self.shares, self.top_shapes, strict=True)
+        self.turns = max((share.stride // shape[0] for share, shape in shaped if shape), default=1)
         self.state["passes"] = np.zeros(1, np.int64)
 
     def _shapes(self, tops: int) -> list[Shape]:

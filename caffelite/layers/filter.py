@@ -19,7 +19,13 @@ class Filter(Layer):
     in each pass. An image that is left out has gradient 0.
     """
 
-    facts = Facts(bottoms=(2, None), tops=(1, None), dynamic=True, backward_reads=frozenset())
+    facts = Facts(
+        images_meet="how many images its tops have depends on all of them",
+        bottoms=(2, None),
+        tops=(1, None),
+        dynamic=True,
+        backward_reads=frozenset(),
+    )
 
     def setup(self) -> None:
         if len(self.param.top) != len(self.param.bottom) - 1:

@@ -14,6 +14,9 @@ class Flatten(Layer):
 
     facts = Facts(view=True, settings=("flatten_param",))
 
+    def images_meet(self, *bottoms: Shape) -> str:
+        return self.along_images(self.param.flatten_param.axis, bottoms[0])
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x, settings = bottoms[0], self.param.flatten_param
         first = self.axis(settings.axis, x)

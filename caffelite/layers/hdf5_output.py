@@ -28,7 +28,14 @@ class HDF5Output(Layer):
     Source: Caffe's ``hdf5_output_layer.cpp``.
     """
 
-    facts = Facts(bottoms=2, tops=0, differentiable=False, kind="measure", settings=("hdf5_output_param",))
+    facts = Facts(
+        images_meet="it writes all images to one file",
+        bottoms=2,
+        tops=0,
+        differentiable=False,
+        kind="measure",
+        settings=("hdf5_output_param",),
+    )
 
     def setup(self) -> None:
         self._file: RowWriter | None = None

@@ -56,7 +56,7 @@ class InfogainLoss(SoftmaxLoss):
         self.h = (bottoms[2].data if self.matrix is None else self.matrix.astype(dtype)).reshape(classes, classes)
         self.probabilities = tops[1].data if len(tops) > 1 else arrays.zeros(scores.shape, dtype)
         p = self.probabilities.reshape(outer, classes, inner)
-        mode, out, ignored = self.normalization(VALID), tops[0].flat, self.ignored
+        mode, out, ignored = self.normalization_by_labels(VALID), tops[0].flat, self.ignored
         index = labels.data.reshape(outer, inner)
         self.valid = np.ones((outer, inner), bool)
         self.divided_by = 1.0

@@ -51,6 +51,9 @@ class InnerProduct(Linear):
             self.shape_error(f"its bottom is empty: {text_of(x)}")
         return count(x[:axis]), self.settings.num_output, count(x[axis:])
 
+    def images_meet(self, *bottoms: Shape) -> str:
+        return self.along_images(self.settings.axis, bottoms[0])
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         axis = self.axis(self.settings.axis, bottoms[0])
         return [(*bottoms[0][:axis], self.settings.num_output)]

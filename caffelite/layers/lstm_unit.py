@@ -22,7 +22,13 @@ class LSTMUnit(Layer):
     As in Caffe the gradient of f is right for a cont of 0 or 1 only.
     """
 
-    facts = Facts(bottoms=3, tops=2, without_gradient=(2,), backward_reads=frozenset({"bottom", "top"}))
+    facts = Facts(
+        images_meet="its axis 0 is time",
+        bottoms=3,
+        tops=2,
+        without_gradient=(2,),
+        backward_reads=frozenset({"bottom", "top"}),
+    )
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         before, sums, cont = bottoms

@@ -17,7 +17,7 @@ class ParameterLayer(Layer):
     It starts at zero; a weights file, or code, fills it.
     """
 
-    facts = Facts(bottoms=0, backward_reads=frozenset(), kind="data", settings=("parameter_param",))
+    facts = Facts(bottoms=0, backward_reads=frozenset(), kind="data", settings=("parameter_param",), constant=True)
 
     def setup(self) -> None:
         self.shape = tuple(self.param.parameter_param.shape.dim)

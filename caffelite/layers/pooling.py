@@ -168,4 +168,5 @@ class Pooling(Layer):
         def count_pass() -> None:
             passes[0] += 1
 
-        return [count_pass, stochastic_pooling.draw(g, x.data, y.data, self.chosen, self.seed, passes)]
+        first, _ = self.context.place_in_batch(y.data.size)
+        return [count_pass, stochastic_pooling.draw(g, x.data, y.data, self.chosen, self.seed, passes, first)]

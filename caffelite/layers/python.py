@@ -9,6 +9,7 @@ import numpy as np
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.facts import Facts
+from caffelite.layers.contract.group import TURNS
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer, provided
 from caffelite.schema.messages import LayerParameter
@@ -34,6 +35,10 @@ class PythonLayer(Layer):
     Any number of bottoms and tops. ``reshape`` and ``forward`` are called in each pass, and either may give tops
     another shape; all that is behind is fitted to it. Gradients of bottoms are what ``forward`` wrote into them, else
     zero, before ``backward``. What the object keeps for itself is not in snapshots.
+
+    Where processes share the work, a source (no bottoms) runs whole in each of them, and each keeps its own rows of the
+    tops: it has to give all of them the same data. Other layers see what a process has of its batch; a top with one
+    value is taken to be a mean over the images.
 
     Source: Caffe's ``python_layer.hpp``.
 
@@ -79,12 +84,17 @@ class PythonLayer(Layer):
         self._planned: Sequence[Blob] = []
         self._asked: tuple[Shape, ...] | None = None
         self._varies = False
+        #: Of a source whose batches processes share: its own rows of the tops.
+        self._rows: list[np.ndarray] | None = None
         #: Gradients of bottoms that ``forward`` wrote.
         self._written: list[np.ndarray | None] = [None] * len(self._bottoms)
         self._code = UserCode(self.context.home, self.where)
 
     def specific_facts(self) -> Facts:
         return self.facts.but(source=not self.param.bottom)
+
+    def of_batch(self, top: int, shape: Shape) -> bool:
+        return shape in ((), (1,))
 
     @property
     def varies(self) -> bool:
@@ -99,7 +109,20 @@ class PythonLayer(Layer):
                 self._call("setup", self._bottoms, self._tops)
             self._call("reshape", self._bottoms, self._tops)
             self._asked = bottoms
-        return [top.shape for top in self._tops]
+        return [top.data[self._own(top.shape)].shape if self._shared else top.shape for top in self._tops]
+
+    @property
+    def _shared(self) -> bool:
+        """Whether it brings batches that processes share; without bottoms, but with parameters, it brings none."""
+        return self.facts.source and self.context.group.size > 1 and not (self.user and self.user.blobs)
+
+    def _own(self, shape: Shape) -> slice | tuple[()]:
+        """Return which rows of a top are this process's own."""
+        if not shape:
+            return ()
+        share = self.share_of(shape[0])
+        first = share.first % shape[0]  # of those that take turns, each has a whole batch
+        return slice(first, first + share.count)
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         assert self.user is not None
@@ -107,6 +130,8 @@ class PythonLayer(Layer):
 
     def resize(self, bottoms: Sequence[Blob]) -> Sequence[Shape]:
         """Run the layer forward; its tops have the shapes that it gave them."""
+        if self._shared:
+            return self._resize_shared()
         for j, (own, bottom) in enumerate(zip(self._bottoms, bottoms, strict=True)):
             if j not in self._in_place:
                 own.bind(bottom.data, None)
@@ -119,7 +144,20 @@ class PythonLayer(Layer):
         self._call("reshape", self._bottoms, self._tops)
         self._call("forward", self._bottoms, self._tops)
         self._written = [own.written_diff for own in self._bottoms]
-        shapes = [top.shape for top in self._tops]
+        return self._fitted([top.shape for top in self._tops])
+
+    def _resize_shared(self) -> Sequence[Shape]:
+        """Run a source for the batches of all processes, and keep what is this one's own."""
+        group, turns = self.context.group, self.context.dealing == TURNS
+        for turn in range(group.size if turns else 1):
+            self._call("reshape", self._bottoms, self._tops)
+            self._call("forward", self._bottoms, self._tops)
+            if not turns or turn == group.rank:
+                self._rows = [top.data[self._own(top.shape)].copy() for top in self._tops]
+        assert self._rows is not None
+        return self._fitted([rows.shape for rows in self._rows])
+
+    def _fitted(self, shapes: list[Shape]) -> list[Shape]:
         if shapes == [top.shape for top in self._planned]:
             self._take_tops(self._planned)
         else:
@@ -127,6 +165,10 @@ class PythonLayer(Layer):
         return shapes
 
     def _take_tops(self, tops: Sequence[Blob]) -> None:
+        if self._shared:
+            for rows, top in zip(self._rows or [], tops, strict=False):
+                np.copyto(top.data, rows)
+            return
         for own, top in zip(self._tops, tops, strict=True):
             own.move(top.data, top.diff)
 

@@ -83,7 +83,11 @@ class Reduction(Layer):
         """Return rows, values in a row, and the factor."""
         rows = count(x[: self.first_axis(x)])
         length = count(x) // max(rows, 1)
-        return rows, length, self.settings.coeff / (max(length, 1) if self.settings.operation == _MEAN else 1)
+        if self.settings.operation == _MEAN:
+            return rows, length, self.settings.coeff / max(length, 1)
+        # A sum over the images of a batch counts, as all numbers of a batch, by this process's part of it.
+        over_images = not x[: self.first_axis(x)]
+        return rows, length, self.settings.coeff / (self.context.part if over_images else 1)
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0], tops[0]

@@ -19,6 +19,13 @@ class Reshape(Layer):
 
     facts = Facts(view=True, settings=("reshape_param",))
 
+    def images_meet(self, *bottoms: Shape) -> str:
+        return (
+            "its top has not as many images (axis 0) as its bottom"
+            if self.shapes(*bottoms)[0][:1] != bottoms[0][:1]
+            else ""
+        )
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x, settings = bottoms[0], self.param.reshape_param
         axes = len(x)

@@ -42,6 +42,10 @@ class Scale(Broadcast):
     def _sizes(self, *bottoms: Shape) -> tuple[Shape, int, int]:
         return self._small(bottoms, self.param.scale_param.axis, self.param.scale_param.num_axes)
 
+    def images_meet(self, *bottoms: Shape) -> str:
+        settings = self.param.scale_param
+        return self.along_images(settings.axis, bottoms[0]) if self.learned and settings.num_axes else ""
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         self._sizes(*bottoms)
         return bottoms[:1]

@@ -35,7 +35,7 @@ class SigmoidCrossEntropyLoss(Loss):
         x, t = bottoms
         rows = x.shape[0]
         sums, counts = np.zeros(rows, x.data.dtype), np.zeros(rows, np.int64)
-        mode, out = self.normalization(BATCH_SIZE), tops[0].flat
+        mode, out = self.normalization_by_labels(BATCH_SIZE), tops[0].flat
         self.divided_by = 1.0
 
         def finish() -> None:

@@ -38,6 +38,9 @@ class Slice(Layer):
             self.shape_error(f"slice_point must rise from 1 to below {x[axis]}, the size of axis {axis}", "slice_point")
         return axis, sizes
 
+    def images_meet(self, *bottoms: Shape) -> str:
+        return self.along_images(self.cut(bottoms[0])[0], bottoms[0])
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         axis, sizes = self.cut(bottoms[0])
         return [(*bottoms[0][:axis], size, *bottoms[0][axis + 1 :]) for size in sizes]

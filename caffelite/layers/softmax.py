@@ -23,6 +23,9 @@ class Softmax(Layer):
         reads_own_output="always",
     )
 
+    def images_meet(self, *bottoms: Shape) -> str:
+        return self.along_images(self.param.softmax_param.axis, bottoms[0])
+
     def _sizes(self, x: Shape) -> tuple[int, int, int]:
         return self.around(self.param.softmax_param.axis, x)
 

@@ -30,7 +30,7 @@ class SoftmaxWithLoss(SoftmaxLoss):
         losses, counts = np.zeros(outer, scores.data.dtype), np.zeros(outer, np.int64)
         wrong = np.zeros(1, np.int64)
         self.divisors = np.ones(1)
-        mode = self.normalization(VALID)
+        mode = self.normalization_by_labels(VALID)
         fixed = 0.0 if mode == VALID else self.divisor(mode, outer, inner, 0)
 
         def check() -> None:
@@ -39,10 +39,15 @@ class SoftmaxWithLoss(SoftmaxLoss):
                 wrong[0] = 0
                 self.label_error(label, channels)
 
+        def finish() -> None:
+            self.divisors[0] = self.divisor(mode, outer, inner, int(counts.sum()))
+            tops[0].flat[0] = losses.sum(dtype=np.float64) / self.divisors[0]
+
+        alone = self.context.together.size == 1
         return [
             kernels.forward(scores.data, self.probabilities, outer, channels, inner),
             kernels.loss(self.probabilities, labels.data, losses, counts, wrong, channels, inner, self.ignored),
-            kernels.mean(losses, counts, fixed, self.divisors, tops[0].flat),
+            kernels.mean(losses, counts, fixed, self.divisors, tops[0].flat) if alone else finish,
             check,
         ]
 

@@ -19,7 +19,7 @@ class Split(Layer):
     Nets do not need it here: any number of layers can read a blob. Caffe writes it into nets it has loaded.
     """
 
-    facts = Facts(tops=(1, None), backward_reads=frozenset())
+    facts = Facts(averages=True, tops=(1, None), backward_reads=frozenset())
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         return [bottoms[0]] * len(self.param.top)

@@ -23,6 +23,9 @@ class Tile(Layer):
         if self.tiles < 1:
             self.error("tile_param needs tiles of at least 1", "tiles")
 
+    def images_meet(self, *bottoms: Shape) -> str:
+        return self.along_images(self.param.tile_param.axis, bottoms[0])
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x = bottoms[0]
         axis = self.axis(self.param.tile_param.axis, x)

@@ -10,6 +10,7 @@ from functools import partial
 
 from caffelite.errors import NetError, ShapeError
 from caffelite.layers.contract.context import Context
+from caffelite.layers.contract.group import PIECES
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer_class
 from caffelite.schema.documents import NetDocument
@@ -43,6 +44,29 @@ class Version:
     loss_weight: float = 0.0
     gradient: bool = False
     asked: bool = False
+
+    @property
+    def constant(self) -> bool:
+        """Whether it does not depend on what is in images."""
+        bottoms = self.producer.bottoms
+        return self.producer.layer.facts.constant or (bool(bottoms) and all(bottom.constant for bottom in bottoms))
+
+    @property
+    def of_batch(self) -> bool:
+        """Whether it has no values of each image: it is a number of the whole batch (:meth:`.Layer.of_batch`), or is
+        made of such and of what does not depend on images.
+        """
+        layer, bottoms = self.producer.layer, self.producer.bottoms
+        return (
+            self.constant
+            or layer.of_batch(self.producer.tops.index(self), self.shape)
+            or (bool(bottoms) and all(bottom.of_batch for bottom in bottoms))
+        )
+
+    @property
+    def own_weight(self) -> float:
+        """What it counts in this process's part of the loss: where a batch is divided, the parts add up to the loss."""
+        return self.loss_weight * (self.producer.layer.context.part if self.of_batch else 1.0)
 
 
 @dataclass(eq=False, slots=True)
@@ -194,6 +218,8 @@ class Graph:
         """Set the shapes of the tops of a layer from those of its bottoms."""
         self.set_shapes(node, node.layer.shapes(*[v.shape for v in node.bottoms]))
         self.stale.discard(node)
+        if node.layer.context.together.size > 1:
+            check_divided(node)
 
     def set_shapes(self, node: Node, shapes: Sequence[Shape]) -> None:
         """Set the shapes of the tops of a layer; whoever reads one that changes is stale then."""
@@ -305,3 +331,28 @@ def _matches(rule: NetStateRule, phase: int, level: int, stages: Sequence[str]) 
         and all(stage in stages for stage in rule.stage)
         and not any(stage in stages for stage in rule.not_stage)
     )
+
+
+def check_divided(node: Node) -> None:
+    """Refuse a layer that does not do for batches that processes share what it does in one process."""
+    layer = node.layer
+    if all(version.constant for version in node.bottoms) and node.bottoms:
+        return
+    many, facts = f"{layer.context.together.size} processes", layer.facts
+    if facts.filled_by_caller:
+        layer.error(f"{many} cannot share a batch that a program fills in: none knows which images are its own")
+    for j, version in enumerate(node.bottoms):
+        if version.of_batch and not version.constant and node.tops and not (facts.averages or facts.view):
+            layer.error(
+                f"{many} that share a batch have a {quoted(version.name)} each, whose mean is that of the batch, and "
+                f"{layer.param.type} of a mean is not the mean of {layer.param.type}; train in one process",
+                "bottom",
+                j,
+            )
+    if layer.context.dealing == PIECES:
+        reason = layer.images_meet(*[version.shape for version in node.bottoms])
+        if reason:
+            layer.error(
+                f"a batch cannot be divided among {many} where images meet in {layer.param.type}: {reason}; with "
+                "--batch per-process each has whole batches"
+            )

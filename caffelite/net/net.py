@@ -88,6 +88,8 @@ class Net(Stored):
         Parameter blobs by layer name.
     inputs, outputs : list of str
         Blobs that the caller fills; those that no layer reads.
+    part : float
+        What part of each batch is this process's own; 1 where it is alone.
     caller : Caller
         Which thread is in the net.
     hooks : mapping of str to list of callable
@@ -228,17 +230,22 @@ class Net(Stored):
     def kept(self) -> Iterator[None]:
         """Let every blob keep its values and its gradient, with nothing fused, while the block runs.
 
-        Kept are the batch (the tops of layers without bottoms) and the state of the layers. All other blobs are to be
-        computed again: in the block, and after it.
+        Meanwhile this process computes by itself: other processes may not do the same. Kept are the batch (the tops of
+        layers without bottoms) and the state of the layers. All other blobs are to be computed again: in the block, and
+        after it.
         """
-        if self._keep:
+        keep, context = self._keep, self.context
+        group, statistics = context.group, context.statistics
+        if keep and group.size == 1:
             yield
             return
         try:
+            context.group = context.statistics = ALONE
             self._plan_again(keep=True)
             yield
         finally:
-            self._plan_again(keep=False)
+            context.group, context.statistics = group, statistics
+            self._plan_again(keep)
 
     def _plan_again(self, keep: bool) -> None:
         tops = [version for node in self.graph.nodes if not node.bottoms for version in node.tops]
@@ -304,24 +311,69 @@ class Net(Stored):
         for unit in self.plan.units:
             unit.ready = not unit.prepare
 
+    @property
+    def part(self) -> float:
+        return self.context.part
+
+    def combine(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return, of values that blobs of this process have, its part of what they are for the whole batch.
+
+        Parameters
+        ----------
+        values : mapping of str to ndarray
+            By the blobs' names, of the shapes that they have now.
+
+        Returns
+        -------
+        dict of str to ndarray of float64
+            The sum over all processes is the value of the whole batch: of a number of the batch the mean, of values of
+            images those of all images, one process's behind another's. Left out are blobs of images whose shapes
+            depend on the data.
+        """
+        parts = {}
+        piece, varying = self.context.piece, self.graph.behind_dynamic()
+        for name, own in values.items():
+            version = self.graph.names[name]
+            parts[name] = np.asarray(np.asarray(own, np.float64) * self.part)
+            if version.of_batch or piece is None:
+                continue
+            if version.producer in varying or len(own) % piece.count:
+                del parts[name]
+                continue
+            first, whole = self.context.place_in_batch(len(own))
+            parts[name] = np.zeros((whole, *own.shape[1:]))
+            parts[name][first : first + len(own)] = own
+        return parts
+
     def loss(self) -> float:
-        """Return the weighted sum of the losses of the last forward pass."""
+        """Return the weighted sum of the losses of the last forward pass.
+
+        Where processes share a batch: this process's part of it; the sum over all processes is the loss.
+        """
         return sum(
             weight * float(blob.data.item() if blob.data.size == 1 else blob.data.sum())
             for weight, blob in self.plan.losses
         )
 
     @one_thread
-    def backward(self) -> None:
-        """Compute all gradients; those of parameters are added to what is there."""
+    def backward(self, unit_done: Callable[[int], Any] | None = None) -> None:
+        """Compute all gradients; those of parameters are added to what is there.
+
+        Parameters
+        ----------
+        unit_done : callable, optional
+            Is given the position of each unit whose gradients are there, from the last to the first.
+        """
         for step in self.plan.seeds.values():
             step()
-        if self.plan.backward and not self.hooks:
+        if self.plan.backward and not self.hooks and unit_done is None:
             for step in self.plan.backward:
                 step()
         else:
             for position in reversed(range(len(self.plan.units))):
                 self.backward_unit(position)
+                if unit_done is not None:
+                    unit_done(position)
 
     @one_thread
     def backward_unit(self, position: int) -> None:

@@ -42,7 +42,7 @@ class Plan:
         With ``keep`` the last version of each blob; without, those that hold values between calls: the tops of
         source layers, and the net's outputs.
     losses : list of (float, Blob)
-        Those of ``blobs`` that count in the net's loss, with their weights.
+        Those of ``blobs`` that count in the net's loss, with their weights in this process's part of it.
     seeds : dict of Version to callable
         What sets the gradients of blobs that count as losses, before anything is added to them.
     forward, backward : list of callable
@@ -69,7 +69,7 @@ class Plan:
             if keep or name in graph.outputs or version.producer.layer.facts.source
         }
         self.losses = [
-            (version.loss_weight, self.blobs[version.name])
+            (version.own_weight, self.blobs[version.name])
             for node in graph.nodes
             for version in node.tops
             if version.loss_weight and graph.names[version.name] is version and version.name in self.blobs
@@ -189,7 +189,7 @@ class Plan:
         """Set the gradients of the tops that are losses to their weights."""
         for version, blob in zip(unit.tops, tops, strict=True):
             if version.loss_weight and blob.diff is not None:
-                blob.diff.fill(version.loss_weight)
+                blob.diff.fill(version.own_weight)
                 if any(reader.backward and reader.propagate[j] for reader, j in version.readers):
                     # Its readers add to the weight, so it has to be set anew each time, before any of them runs.
-                    self.seeds[version] = partial(blob.diff.fill, version.loss_weight)
+                    self.seeds[version] = partial(blob.diff.fill, version.own_weight)

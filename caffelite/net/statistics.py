@@ -20,6 +20,8 @@ def average_statistics(net: Net, group: Group) -> None:
         One in TRAIN; those of the other processes have the same layers.
     group : Group
     """
+    if group.size == 1:
+        return
     # A shared blob counts once.
     kept = {
         blob.data.ctypes.data: blob.flat
@@ -27,7 +29,7 @@ def average_statistics(net: Net, group: Group) -> None:
         for parameter, blob in zip(parameters_of(node), node.layer.blobs, strict=True)
         if not parameter.learned
     }
-    if group.size == 1 or not kept:
+    if not kept:
         return
     # In float64 a float32 times the number of processes is exact.
     values = np.concatenate(list(kept.values()), dtype=np.float64)

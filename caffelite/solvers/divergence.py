@@ -12,8 +12,10 @@ import numpy as np
 
 from caffelite.errors import DivergenceError, SolverError
 from caffelite.net import Net
+from caffelite.solvers.agreement import first_text
 from caffelite.solvers.non_finite import RATE_TOO_HIGH, Held, bad, described, explain
 from caffelite.solvers.rules import NotFiniteError, UpdateRule
+from caffelite.solvers.testing import TestBatch
 from caffelite.words import quoted
 
 #: What may be done where a value is not finite.
@@ -84,31 +86,31 @@ class Watch:
             self._start.take()
 
     def forward(self) -> float:
-        """Run the net forward; return the loss.
+        """Run the net forward; return this process's part of the loss."""
+        if self.watching and self._before is not self._start:
+            self._before.take()
+        return self.net.forward()
+
+    def check(self, loss: float) -> None:
+        """Look at the loss of a pass, of all processes.
 
         Raises
         ------
         DivergenceError
             It is not finite.
         """
-        if self.watching and self._before is not self._start:
-            self._before.take()
-        loss = self.net.forward()
         if self.watching and not math.isfinite(loss):
             self._react(f"the loss is {loss:g};", explain(self.net, self._before))
         if abs(loss - self._previous) <= 1e-5 * loss and not self._explained:
             self._look_at(loss)
         self._previous = loss
-        return loss
 
-    def tested(self, iteration: int, index: int, net: Net) -> None:
+    def tested(self, iteration: int, index: int, net: Net, batch: TestBatch) -> None:
         """Warn where the loss of a test net's batch is not finite, once for each net; training goes on."""
-        if not self.watching or index in self._tested:
-            return
-        loss = net.loss()
-        if not math.isfinite(loss):
+        if self.watching and index not in self._tested and not math.isfinite(batch.loss):
             self._tested.add(index)
-            self._say(f"iteration {iteration}: test net #{index}: the loss is {loss:g}; {explain(net)}")
+            where = first_text(self.net.context.group, explain(net) if batch.own else "")
+            self._say(f"iteration {iteration}: test net #{index}: the loss is {batch.loss:g}; {where}")
 
     def update(self, rate: float, iteration: int) -> tuple[float, float] | None:
         """Make the update; parameters and result as :meth:`.rules.UpdateRule.apply` has them.
@@ -159,11 +161,14 @@ class Watch:
     def _saved(self) -> str:
         """Save the state in which the iteration began, and say so."""
         if bad(self.net.data) or any(map(bad, self.rule.history)):
-            return "nothing is saved, as the parameters were not finite before"
-        try:
-            return f"the last finite state is saved, to go on with: --snapshot {self._save()}"
-        except SolverError as error:
-            return f"the last finite state is not saved: {error}"
+            text = "nothing is saved, as the parameters were not finite before"
+        else:
+            try:
+                text = f"the last finite state is saved, to go on with: --snapshot {self._save()}"
+            except SolverError as error:
+                text = f"the last finite state is not saved: {error}"
+        # The first process writes it, and knows.
+        return first_text(self.net.context.group, text)
 
     def _look_at(self, loss: float) -> None:
         """Say what it means, where a loss stands at -log of the smallest float."""

@@ -13,6 +13,7 @@ from caffelite.layers.contract.layer import Layer
 from caffelite.net import Net
 from caffelite.net.graph import Node
 from caffelite.net.parameters import parameters_of
+from caffelite.solvers.agreement import first_text
 from caffelite.words import quoted
 
 #: Values from here on have run away: products of a few of them are infinite.
@@ -183,7 +184,8 @@ def _backward(net: Net) -> _Finding | None:
 def explain(net: Net, before: Held | None = None, gradients: bool = False) -> str:
     """Say what is the first that is not finite in the pass that a net has run, and what usually causes it.
 
-    The pass is run again. Afterwards the net is as it was, blobs and gradients included.
+    The pass is run again, by each process of a group on its own records; all of them say what the first one says that
+    finds something. Afterwards the net is as it was, blobs and gradients included.
 
     Parameters
     ----------
@@ -198,16 +200,17 @@ def explain(net: Net, before: Held | None = None, gradients: bool = False) -> st
         with net.kept():
             (before or after).put_back()
             finding = _forward(net) or (_backward(net) if gradients else None)
+        text = "" if finding is None else f"the first that is not finite is in {finding}"
     except MemoryError:
-        return "there is not enough memory to keep every blob and find where it begins"
+        text = "there is not enough memory to keep every blob and find where it begins"
     finally:
         (before or after).put_back()
         for _ in _run_again(net):
             pass
         after.put_back()
         net.diff[...] = diff
-    if finding is not None:
-        return f"the first that is not finite is in {finding}"
+    if text := first_text(net.context.group, text):
+        return text
     for own in net.learnable if gradients else ():
         if own.blob.diff is not None and bad(own.blob.diff):
             return f"gradient of parameter {own.names[0]}: {described(own.blob.diff)}; {RATE_TOO_HIGH}"

@@ -23,6 +23,14 @@ def snapshot_names(prefix: str, iteration: int, ending: str) -> tuple[str, str]:
     return f"{base}.caffemodel{ending}", f"{base}.solverstate{ending}"
 
 
+def state_path(document: SolverDocument, iteration: int) -> str:
+    """Return the file of the state of an iteration; raise SolverError where no ``snapshot_prefix`` says where."""
+    p = document.message
+    if not p.snapshot_prefix:
+        raise SolverError(f"{document.filename}: no snapshot_prefix says where a snapshot goes")
+    return snapshot_names(p.snapshot_prefix, iteration, ".h5" if p.snapshot_format == _HDF5 else "")[1]
+
+
 def write_snapshot(
     document: SolverDocument,
     state: State,
@@ -54,11 +62,10 @@ def write_snapshot(
         There is no ``snapshot_prefix``, or a file cannot be written.
     """
     p = document.message
-    if not p.snapshot_prefix:
-        raise SolverError(f"{document.filename}: no snapshot_prefix says where a snapshot goes")
-    ending = ".h5" if p.snapshot_format == _HDF5 else ""
+    path = state_path(document, state.iteration)
+    ending = Path(path).suffix if path.endswith(".h5") else ""
     kind = "HDF5" if ending else "binary proto"
-    model, path = snapshot_names(p.snapshot_prefix, state.iteration, ending)
+    model, _ = snapshot_names(p.snapshot_prefix, state.iteration, ending)
     try:
         tell("on_snapshot", model, f"Snapshotting to {kind} file")
         net.save(model, weights)

@@ -9,24 +9,27 @@ from typing import Any
 
 from caffelite.errors import SolverError
 from caffelite.gpu.choice import Bill
-from caffelite.layers.contract.group import ALONE, BATCH, PIECES, TURNS, Group
+from caffelite.layers.contract.group import ALONE, BATCH, PIECES, Group
 from caffelite.net import Net
 from caffelite.net.caller import one_thread
 from caffelite.net.machine import thread_count, together
+from caffelite.net.statistics import average_statistics
 from caffelite.net.transfer import Transfer
 from caffelite.schema.documents import SolverDocument
 from caffelite.schema.messages import SolverParameter
 from caffelite.schema.printer import to_text
 from caffelite.solvers import debug_info, snapshots
+from caffelite.solvers.agreement import Agreement
 from caffelite.solvers.divergence import Watch
 from caffelite.solvers.logs import LogListener
+from caffelite.solvers.passes import Passes
 from caffelite.solvers.resuming import Resumed, resume
 from caffelite.solvers.rules import RULES
 from caffelite.solvers.settings import Settings, load_solver
-from caffelite.solvers.snapshot_files import write_snapshot
+from caffelite.solvers.snapshot_files import state_path, write_snapshot
 from caffelite.solvers.sources import NetSource, check_loss
 from caffelite.solvers.standby import Standby
-from caffelite.solvers.testing import Tests, outputs_of, records_per_pass
+from caffelite.solvers.testing import Tests, in_turns, records_per_pass, whole_outputs
 from caffelite.user_code.permission import AllowPython
 
 
@@ -43,7 +46,7 @@ class Solver:
         ``test_iter: 0`` stands for the whole test set.
     listener : Listener, optional
         Is told how it goes (any object will do that has some of a Listener's methods); by default lines in
-        Caffe's log format.
+        Caffe's log format. Of processes that train together only the first one's is told.
     keep : bool, optional
         Blobs keep their values and gradients (see :class:`caffelite.net.Net`).
     seed : int, optional
@@ -60,7 +63,8 @@ class Solver:
         What is done where a loss, a gradient or a parameter is not finite: a snapshot of the last finite state and a
         DivergenceError; one warning; nothing.
     group : Group, optional
-        The processes that train together.
+        The processes that train together: each of them has a solver of the same settings, and calls the same methods
+        at the same time.
     dealing : {"pieces", "turns"}, optional
         Whether the batch of the file is divided among them, or each has one of its own.
     bn_statistics : {"batch", "process"}, optional
@@ -84,6 +88,10 @@ class Solver:
         What the learning rate policy has counted.
     rate : float
         The learning rate of the last iteration.
+    snapshot_at, tested_at : int or None
+        The iteration of the last snapshot, and of the last test that went to its end, of this run.
+    reduction : Reduction
+        What adds up the gradients of all processes, with the times that it has waited.
 
     Raises
     ------
@@ -112,7 +120,7 @@ class Solver:
         self.param = p = self.settings.param
         if seed is not None:
             p.random_seed = seed
-        self.listener = LogListener() if listener is None else listener
+        self.listener = object() if group.rank else LogListener() if listener is None else listener
         self._tell("on_log", "caffe.cpp:197", f"Use {thread_count()}.")
         self._tell("on_log", "solver.cpp:45", f"Initializing solver from parameters: \n{to_text(p).rstrip()}")
         for note in self.settings.notes:
@@ -124,8 +132,9 @@ class Solver:
         self.iteration = self.current_step = 0
         self.rate = 0.0
         self._losses: deque[float] = deque(maxlen=p.average_loss)
-        self._stop = self._snapshot_wanted = False
-        self._snapshot_at: int | None = None
+        self._agreement = Agreement(group)
+        self.snapshot_at: int | None = None
+        self.tested_at: int | None = None
         self._standby = Standby()
         self.test_nets: list[Net] = []
         tests = self.settings.test_nets()
@@ -145,14 +154,17 @@ class Solver:
                 self.rule = RULES[p.type](p, self.net)
                 say = partial(self._tell, "on_say")
                 self._watch = Watch(self.net, self.rule, non_finite, p.iter_size, say, self.snapshot)
-                self._tests = Tests(self.test_nets, p, self._tell, lambda: self._stop, self._watch.tested)
+                self._tests = Tests(self.test_nets, p, self._tell, self._agreement, self._watch.tested)
+                self._passes = Passes(self.net, group, self._watch, self._agreement)
+                self.reduction = self._passes.reduction
             except BaseException:
                 self.close()
                 raise
         self._tell("on_log", "solver.cpp:57", "Solver scaffolding done.")
 
     def _build(self, source: NetSource, keep: bool, share: Net | None) -> Net:
-        return source.net(
+        build = partial(
+            source.net,
             keep=keep or bool(self.param.debug_info),
             share=share,
             # The random numbers of a test net are not those that the train net sees.
@@ -160,13 +172,13 @@ class Solver:
             # The net that is trained learns in whichever phase the files put it.
             learn=True if share is None else None,
             allow_python=self._allow_python,
-            output_root=self._output_root,
+            # What the net writes to files the first process writes.
+            output_root=None if self.group.rank else self._output_root,
             gpu=self.gpu,
-            group=self.group,
-            # Batches of a test are whole, and the mean over all of them is what counts.
-            dealing=self._dealing if share is None else TURNS,
-            bn_statistics=self._bn_statistics,
         )
+        if share is None:
+            return build(group=self.group, dealing=self._dealing, bn_statistics=self._bn_statistics)
+        return in_turns(lambda group: build(group=group), self.group)
 
     def _tell(self, event: str, *facts: Any) -> None:
         method = getattr(self.listener, event, None)
@@ -191,15 +203,18 @@ class Solver:
     @property
     def stopped(self) -> bool:
         """Whether the run was asked to stop."""
-        return self._stop
+        return self._agreement.stop
 
     def request_stop(self) -> None:
-        """Ask the loop to end after the iteration (or test batch) it is in; a signal handler may call it."""
-        self._stop = True
+        """Ask the loop to end after the iteration (or test batch) it is in; a signal handler may call it.
+
+        Where processes train together, all of them do so, at most an iteration later; so it is with a snapshot.
+        """
+        self._agreement.stop_asked = True
 
     def request_snapshot(self) -> None:
         """Ask the loop for a snapshot after the iteration it is in; a signal handler may call it."""
-        self._snapshot_wanted = True
+        self._agreement.snapshot_asked = True
 
     @one_thread
     def copy_from(
@@ -234,26 +249,28 @@ class Solver:
         if not p.HasField("max_iter"):
             raise SolverError(f"{self.settings.document.filename}: max_iter, the number of iterations, is not given")
         check_loss(self.net)
-        snapshots.check_folder(self.settings.document)
+        if not self.group.rank:
+            snapshots.check_folder(self.settings.document)
         self._tell("on_start", self.net.name, p.lr_policy)
-        self._stop = False
+        self._agreement.forget_stop()
         if resume is not None:
             self._tell("on_log", "solver.cpp:296", f"Restoring previous solver status from {resume}")
             self.restore(resume)
         self.step(p.max_iter - self.iteration)
         due = p.snapshot_after_train and (not p.snapshot or self.iteration % p.snapshot != 0)
-        if (due or self._snapshot_wanted) and self._snapshot_at != self.iteration:
+        self._agreement.ask()
+        if (due or self._agreement.snapshot) and self.snapshot_at != self.iteration:
             self.snapshot()
-        self._snapshot_wanted = False
-        if not self._stop:
+        self._agreement.forget_snapshot()
+        if not self._agreement.stop:
             if p.display and self.iteration % p.display == 0:
                 # Caffe looks at one more batch here; the snapshot has been written, so nothing hangs on it.
                 self._watch.begin(self.iteration, self._losses)
-                self._losses.append(self._watch.forward())
+                self._losses.append(self._passes.forward())
                 self._tell("on_final", self.iteration, self.smoothed_loss)
             if p.test_interval and self.iteration % p.test_interval == 0:
                 self.test_all()
-        self._tell("on_end", self._stop)
+        self._tell("on_end", self._agreement.stop)
 
     @one_thread
     def step(self, iterations: int) -> None:
@@ -264,39 +281,35 @@ class Solver:
         while self.iteration < end:
             if p.test_interval and self.iteration % p.test_interval == 0 and (self.iteration or p.test_initialization):
                 self.test_all()
-                if self._stop:
+                if self._agreement.stop:
                     break
             self._iterate()
-            if (p.snapshot and self.iteration % p.snapshot == 0) or self._snapshot_wanted:
-                self._snapshot_wanted = False
+            if (p.snapshot and self.iteration % p.snapshot == 0) or self._agreement.snapshot:
+                self._agreement.forget_snapshot()
                 self.snapshot()
-            if self._stop:
+            if self._agreement.stop:
                 break
 
     def _iterate(self) -> None:
         self._standby.begin()
-        if self._standby.slow:
+        if self._standby.slow and not self.group.rank:
             self._standby.put_aside(self._state(), self.net)
         self._bill.begin()
         self._watch.begin(self.iteration, self._losses)
         self.net.zero_grad()
         self._tell("on_iteration", self.iteration)
         shown = bool(self.param.display) and self.iteration % self.param.display == 0
-        loss = 0.0
-        for _ in range(self.param.iter_size):
-            loss += self._watch.forward()
-            if shown and self.param.debug_info:
-                self._tell("on_debug", debug_info.forward(self.net) + debug_info.backward(self.net))
-            else:
-                self.net.backward()
+        debug = partial(self._tell, "on_debug") if shown and self.param.debug_info else None
+        passes = self.param.iter_size
+        loss = sum(self._passes.run(one + 1 == passes, debug) for one in range(passes))
         self._bill.end(self.iteration + 1 == self.param.max_iter)
-        self._losses.append(loss / self.param.iter_size)
+        self._losses.append(loss / passes)
         self._tell("on_gradients", self.iteration)
         self.rate, step = self.settings.rate(self.iteration, self.current_step)
         if shown:
             now = perf_counter()
             self._tell(
-                "on_display", self.iteration, self.smoothed_loss, outputs_of(self.net), self.rate, now - self._shown
+                "on_display", self.iteration, self.smoothed_loss, whole_outputs(self.net), self.rate, now - self._shown
             )
             self._shown = now
         if step != self.current_step and self.param.lr_policy == "multistep":
@@ -304,8 +317,8 @@ class Solver:
         with self._standby.changes:
             self.current_step = step
             self.apply_update()
-            if shown and self.param.debug_info:
-                self._tell("on_debug", debug_info.update(self.net))
+            if debug is not None:
+                debug(debug_info.update(self.net))
             self.iteration += 1
             self._standby.end()
         self._tell("on_step", self.iteration, self.smoothed_loss)
@@ -320,20 +333,28 @@ class Solver:
     @one_thread
     def test_all(self) -> None:
         """Test every test net for its ``test_iter`` batches."""
-        self._standby.put_aside(self._state(), self.net)
+        average_statistics(self.net, self.group)
+        if not self.group.rank:
+            self._standby.put_aside(self._state(), self.net)
         self._tests.run(self.iteration)
         self._standby.end_test()
+        if not self._agreement.stop:
+            self.tested_at = self.iteration
 
     @one_thread
     def snapshot(self) -> str:
         """Write weights and state; return the path of the state.
 
         They are ``PREFIX_iter_N.caffemodel`` and ``PREFIX_iter_N.solverstate``, with ``.h5`` added for HDF5. Older
-        ones are removed as ``snapshot_keep`` says.
+        ones are removed as ``snapshot_keep`` says. Of processes that train together the first one writes them.
         """
+        average_statistics(self.net, self.group)
         with self._standby.changes:
-            path = write_snapshot(self.settings.document, self._state(), self.net, self._tell)
-            self._snapshot_at = self.iteration
+            if self.group.rank:
+                path = state_path(self.settings.document, self.iteration)
+            else:
+                path = write_snapshot(self.settings.document, self._state(), self.net, self._tell)
+            self.snapshot_at = self.iteration
         return path
 
     def rescue(self) -> bool:
@@ -344,10 +365,11 @@ class Solver:
         Returns
         -------
         bool
-            False, and nothing is written, where no slow iteration and no test is running.
+            False, and nothing is written, where no slow iteration and no test is running, and by other processes than
+            the first one.
         """
         whole = self._standby.take()
-        if whole is not None and self._snapshot_at != self.iteration:
+        if whole is not None and self.snapshot_at != self.iteration:
             state, weights = whole
             write_snapshot(self.settings.document, state, self.net, self._tell, weights)
         return whole is not None
@@ -378,7 +400,7 @@ class Solver:
         self.iteration, self.current_step = resumed.iteration, resumed.current_step
         self._losses.clear()
         self._losses.extend(resumed.losses)
-        self._snapshot_at = None
+        self.snapshot_at = self.tested_at = None
         return resumed
 
     def close(self) -> None:

@@ -123,3 +123,31 @@ def test_bits_do_not_depend_on_the_threads(channels: int, monkeypatch: pytest.Mo
             call()
         results.append([y.tobytes(), z.tobytes(), inverse_std.tobytes()])
     assert all(result == results[0] for result in results)
+
+
+@pytest.mark.parametrize("length", [1, 64])
+@pytest.mark.parametrize("middle", [100, 1000])
+def test_a_large_mean_costs_no_digits(middle: int, length: int) -> None:
+    """The mean of float32 values lies between two of them: what its rounding loses is made good, to the last digits."""
+    rng = np.random.default_rng(0)
+    shape, channels = (64, 5, length), 5
+    x = (middle + 0.1 * rng.standard_normal(shape)).astype(np.float32)
+    dy = (rng.standard_normal(shape) + 0.5).astype(np.float32)
+    y, dx = np.zeros((2, x.size), np.float32)
+    mean, inverse_std = np.zeros(channels), np.zeros(channels, np.float32)
+    gamma, beta, d_gamma, d_beta = np.array([[1.5], [0.5], [0], [0]], np.float32) * np.ones(channels, np.float32)
+    stored = np.zeros(channels, np.float32), np.zeros(channels, np.float32), np.zeros(1, np.float32)
+    constants = Constants(1e-5, 0.999)
+    steps = forward.by_batch(x.reshape(-1), y, channels, length, constants, stored, mean, inverse_std, gamma, beta)
+    steps += backward.by_batch(
+        x.reshape(-1), dy.reshape(-1), dx, channels, length, inverse_std, mean, gamma, d_gamma, d_beta
+    )
+    for step in steps:
+        step()
+    exact = x.astype(np.float64)
+    inverse = 1 / np.sqrt(exact.var((0, 2), keepdims=True) + 1e-5)
+    z = (exact - exact.mean((0, 2), keepdims=True)) * inverse
+    gradient = dy - dy.mean((0, 2), keepdims=True) - z * (dy * z).mean((0, 2), keepdims=True)
+    np.testing.assert_allclose(y.reshape(shape), z * 1.5 + 0.5, atol=2e-6)
+    np.testing.assert_allclose(dx.reshape(shape), gradient * inverse * 1.5, atol=1e-4 * 0.3)
+    np.testing.assert_allclose(d_gamma, (dy * z).sum((0, 2)), atol=1e-6 * x.size)

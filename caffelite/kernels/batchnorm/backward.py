@@ -206,13 +206,16 @@ def _backward_rows(
     gamma : ndarray of float, [channels] or [0]
     d_gamma, d_beta : ndarray of float, [channels] or [0]
         Are added to.
-    scratch : ndarray of float, [4][channels]
+    scratch : ndarray of float, [5][channels]
     """
     images = len(x) // channels
     centre, width, total, product = scratch[0], scratch[1], scratch[2], scratch[3]
+    # What the mean loses in the type of the values.
+    rest = scratch[4]
     first, last = begin * BLOCK, min(end * BLOCK, channels)
     for c in range(first, last):
         centre[c] = mean[c]
+        rest[c] = mean[c] - np.float64(centre[c])
         width[c] = to_normal[c]
         total[c] = np.float32(0)
         product[c] = np.float32(0)
@@ -221,6 +224,8 @@ def _backward_rows(
         for c in range(first, last):
             total[c] += dy[row + c]
             product[c] += dy[row + c] * ((x[row + c] - centre[c]) * width[c])
+    for c in range(first, last):
+        product[c] -= rest[c] * width[c] * total[c]
     if len(d_gamma):
         for c in range(first, last):
             d_gamma[c] += product[c]
@@ -232,6 +237,7 @@ def _backward_rows(
     for c in range(first, last):
         total[c] /= np.float32(images)
         product[c] *= width[c] / np.float32(images)
+        total[c] -= rest[c] * product[c]
         width[c] = inverse_std[c] * gamma[c] if len(gamma) else inverse_std[c]
     for n in range(images):
         row = n * channels
@@ -271,7 +277,7 @@ def by_batch(
     mean = arrays.zeros(channels, np.float64) if mean is None else mean
     learned = or_nothing(gamma, x), or_nothing(d_gamma, x), or_nothing(d_beta, x)
     if length == 1 and whole is None:
-        scratch = arrays.zeros((4, channels), x.dtype)
+        scratch = arrays.zeros((5, channels), x.dtype)
         values = x, dy, or_nothing(dx, x), channels, mean, to_normal, inverse_std, *learned, scratch
         return [call(_backward_rows, -(-channels // BLOCK), *values, work=x.size, whole=True)]
     extent = extent_of(x.size, channels, length)

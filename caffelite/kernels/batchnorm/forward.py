@@ -94,19 +94,19 @@ def _forward_rows(
         # What the first pass over the rows lost to rounding.
         rest[c] /= np.float32(images)
         squares[c] = max(squares[c] - np.float32(images) * rest[c] * rest[c], np.float32(0))
-        centre[c] += rest[c]
+        mean[c] = np.float64(centre[c]) + np.float64(rest[c])
         variance = squares[c] / np.float32(images)
         unbiased = squares[c] / np.float32(images - 1) if images > 1 else variance
-        mean_sum[c] = mean_sum[c] * fraction + centre[c]
+        mean_sum[c] = mean_sum[c] * fraction + mean_sum.dtype.type(mean[c])
         variance_sum[c] = variance_sum[c] * fraction + unbiased
-        mean[c] = centre[c]
         inverse_std[c] = inverse_std.dtype.type(1 / np.sqrt(np.float64(variance + eps)))
     if begin == 0:
         stored_count[0] = stored_count[0] * fraction + np.float32(1)
     slope, constant = scratch[1], scratch[2]
     for c in range(first, last):
         slope[c] = inverse_std[c] * gamma[c] if len(gamma) else inverse_std[c]
-        constant[c] = beta[c] if len(beta) else np.float32(0)
+        # What the centre lacks of the mean is taken off here: added to the centre, it would be lost again.
+        constant[c] = (beta[c] if len(beta) else np.float32(0)) - rest[c] * slope[c]
     for n in range(images):
         row = n * channels
         for c in range(first, last):
@@ -129,14 +129,16 @@ def _normalise(begin, end, worker, x, y, channels, length, mean, inverse_std, ga
     inverse_std : ndarray of float, [channels]
     gamma, beta : ndarray of float, [channels] or [0]
     """
+    zero = x.dtype.type(0)
     for n in range((end - 1) // channels, begin // channels - 1, -1):
         for task in range(max(begin, n * channels), min(end, (n + 1) * channels)):
             c = task - n * channels
             middle = x.dtype.type(mean[c])
             rest = x.dtype.type(mean[c] - middle)
             slope = inverse_std[c] * gamma[c] if len(gamma) else inverse_std[c]
-            constant = beta[c] if len(beta) else x.dtype.type(0)
-            combine(x, None, y, task * length, length, middle, rest, rest, slope, constant)
+            constant = (beta[c] if len(beta) else x.dtype.type(0)) - rest * slope
+            # Not as an offset: LLVM may add that to the middle first, in which it is lost.
+            combine(x, None, y, task * length, length, middle, zero, zero, slope, constant)
 
 
 @kernel

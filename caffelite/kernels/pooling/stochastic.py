@@ -14,7 +14,7 @@ from caffelite.kernels.pooling.windows import Windows, maps_in
 
 
 @kernel
-def _draw(begin, end, worker, x, y, chosen, g, seed, passes):
+def _draw(begin, end, worker, x, y, chosen, g, seed, passes, first):
     """y = the element drawn: the first at which the window's running sum reaches a random share of its sum.
 
     Parameters
@@ -27,7 +27,9 @@ def _draw(begin, end, worker, x, y, chosen, g, seed, passes):
     g : Windows
     seed : int
     passes : ndarray of int64, [1]
-        The number of the pass: the draw of window i depends on it, ``seed`` and i alone.
+        The number of the pass: the draw of window i depends on it, ``seed`` and ``first + i`` alone.
+    first : int
+        How many windows of the batch come before these.
     """
     h, w = g.height, g.width
     for task in range(begin, end):
@@ -40,7 +42,7 @@ def _draw(begin, end, worker, x, y, chosen, g, seed, passes):
                 for i in range(top, bottom):
                     for j in range(left, right):
                         total += x[(task * h + i) * w + j]
-                limit = random32(seed, passes[0], out) * total
+                limit = random32(seed, passes[0], first + out) * total
                 # Where no partial sum reaches the limit, it is the last one.
                 place = (bottom - 1) * w + right - 1
                 partial = np.float32(0)
@@ -133,7 +135,9 @@ def _expect_backward(begin, end, worker, x, y, dy, dx, g):
                         dx[place] += dy[out] * (x[place] + x[place] - y[out]) / total
 
 
-def draw(g: Windows, x: np.ndarray, y: np.ndarray, chosen: np.ndarray, seed: int, passes: np.ndarray) -> Call:
+def draw(
+    g: Windows, x: np.ndarray, y: np.ndarray, chosen: np.ndarray, seed: int, passes: np.ndarray, first: int = 0
+) -> Call:
     """Return the call that draws an element of each window, for pass number ``passes[0]``.
 
     Parameters
@@ -145,9 +149,11 @@ def draw(g: Windows, x: np.ndarray, y: np.ndarray, chosen: np.ndarray, seed: int
         Is set to the place of each in its map.
     seed : int
     passes : ndarray of int64, one value
+    first : int, optional
+        How many windows of the batch come before these.
     """
     work = y.size * g.area * 3
-    return call(_draw, maps_in(g, x), x.reshape(-1), y.reshape(-1), chosen, g, seed, passes, work=work)
+    return call(_draw, maps_in(g, x), x.reshape(-1), y.reshape(-1), chosen, g, seed, passes, first, work=work)
 
 
 def draw_backward(g: Windows, dy: np.ndarray, chosen: np.ndarray, dx: np.ndarray) -> Call:

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from caffelite.data.share import Share, whole
 from caffelite.kernels.engine import arrays
-from caffelite.layers.contract.group import ALONE, PIECES, Group
+from caffelite.layers.contract.group import ALONE, PIECES, TURNS, Group
 from caffelite.user_code.permission import AllowPython
-from caffelite.words import TRAIN, Shape, count
+from caffelite.words import TEST, TRAIN, Shape, count
 
 
 @dataclass(slots=True)
@@ -40,6 +42,8 @@ class Context:
         How batches are dealt out among them: see :meth:`.Group.deal`.
     statistics : Group
         Those over whose images statistics of a batch are taken: ``group``, or this process alone.
+    piece : Share or None
+        What of a batch is this process's own, in the numbers of the first source that said so.
     """
 
     phase: int = TRAIN
@@ -53,7 +57,37 @@ class Context:
     group: Group = ALONE
     dealing: str = PIECES
     statistics: Group = ALONE
+    piece: Share | None = None
     _shared: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
+
+    @property
+    def together(self) -> Group:
+        """The processes whose batches are one batch; in TEST each of those that take turns has one of its own."""
+        return ALONE if self.phase == TEST and self.dealing == TURNS else self.group
+
+    @property
+    def part(self) -> float:
+        """What part of the batch is this process's own; of a net without a source, equal parts."""
+        if self.together.size == 1:
+            return 1.0
+        return 1 / self.together.size if self.piece is None else self.piece.count / self.piece.stride
+
+    def over_batch(self, values: ArrayLike) -> np.ndarray:
+        """Return sums of numbers over the processes that share a batch, float64."""
+        total = np.array(values, np.float64)
+        self.together.sum(total)
+        return total
+
+    def place_in_batch(self, values: int) -> tuple[int, int]:
+        """Return how many values of the batch come before this process's own, and how many it has in all.
+
+        Parameters
+        ----------
+        values : int
+            How many are its own: as many an image.
+        """
+        piece = self.piece or whole(1)
+        return values * piece.first // piece.count, values * piece.stride // piece.count
 
     def scratch(self, shape: Shape, dtype: np.dtype) -> np.ndarray:
         """Return memory that holds something only from one step of a layer to its next one: all layers share it."""

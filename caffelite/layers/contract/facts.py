@@ -83,6 +83,14 @@ class Facts:
         "always", or "in place", where the top is also its bottom. (``backward_reads`` is about the gradient here.)
     share : bool
         Its first top is a share of the whole, from 0 to 1, which people read as a percentage.
+    images_meet : str
+        Why the images of a batch meet in it, whatever its settings, so that a batch cannot be divided among processes;
+        see :meth:`Layer.images_meet`.
+    constant : bool
+        Its tops do not depend on what is in images: Parameter, PriorBox.
+    averages : bool
+        A mean over processes of the top is its value for the mean of the bottoms, so it may read what is one number of
+        the whole batch, of which each process has its own.
     """
 
     bottoms: Count = 1
@@ -115,6 +123,9 @@ class Facts:
     saturates: bool = False
     reads_own_output: str = "never"
     share: bool = False
+    images_meet: str = ""
+    constant: bool = False
+    averages: bool = False
 
     def but(self, **changes: Any) -> "Facts":
         """Return these facts with some of them changed."""

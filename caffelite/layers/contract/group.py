@@ -64,6 +64,22 @@ class Group:
         return Share(piece + (self.rank < larger), self.rank * piece + min(self.rank, larger), batch_size)
 
 
+class Turns(Group):
+    """A process that computes by itself, and of the batches of a source takes every ``size``-th, as all others do.
+
+    Parameters
+    ----------
+    among : Group
+        Those that take turns.
+    """
+
+    def __init__(self, among: Group) -> None:
+        self.among = among
+
+    def deal(self, batch_size: int, dealing: str) -> Share:
+        return self.among.deal(batch_size, TURNS)
+
+
 class _There:
     """A sum over one process."""
 

@@ -15,6 +15,9 @@ from caffelite.schema.blobs import LARGEST_BLOB
 from caffelite.schema.messages import LayerParameter, ParamSpec
 from caffelite.words import Shape, count, text_of
 
+#: Why a layer that works along axis 0 cannot take a batch that is divided: see :meth:`Layer.images_meet`.
+ALONG_IMAGES = "it works along axis 0, that of the images"
+
 LayerClass: TypeAlias = "type[Layer]"
 
 
@@ -97,6 +100,22 @@ class Layer:
         """Return the ``param`` fields in the order of the parameter blobs; dialects of Caffe can differ in it."""
         return list(self.param.param)
 
+    def images_meet(self, *bottoms: Shape) -> str:
+        """Return why what it computes of one image depends on others of its batch, or where it puts images elsewhere.
+
+        A net that divides its batches among processes is refused with it. Empty where images stay apart along axis 0,
+        or meet only in sums that the layer asks ``context.together`` for.
+        """
+        return self.facts.images_meet
+
+    def of_batch(self, top: int, shape: Shape) -> bool:
+        """Whether a top is a number (or several) of the whole batch, and has no values of each image along axis 0.
+
+        Where a batch is divided, each process has one of its own, and their mean, weighed by the parts of the batch
+        that they have, must be what one process computes: a sum is divided by ``context.part``.
+        """
+        return not shape or self.facts.kind == "measure"
+
     def resize(self, bottoms: Sequence[Blob]) -> Sequence[Shape]:
         """Return the shapes of the tops for the data that is in the bottoms now; only asked where ``dynamic``."""
         raise NotImplementedError
@@ -173,8 +192,19 @@ class Layer:
         """Raise a ShapeError that names the place."""
         raise ShapeError(f"{self.where(setting, index)}: {text}")
 
-    def share_of(self, batch_size: int, setting: str) -> Share:
-        """Return which records of batches of this size are this process's own; refuse a batch that is too small."""
+    def along_images(self, axis: int, shape: Shape) -> str:
+        """Return what :meth:`images_meet` does for a layer that works along one axis of a blob of this shape."""
+        return ALONG_IMAGES if shape and axis % len(shape) == 0 else ""
+
+    def share_of(self, batch_size: int, setting: str | None = None) -> Share:
+        """Return which records of batches of this size are this process's own.
+
+        Raises
+        ------
+        NetError
+            A batch with fewer records than there are processes, or one that is not divided as those of a source before
+            this one: what is in both would not be of the same images.
+        """
         share = self.context.group.deal(batch_size, self.context.dealing)
         if not share.count:
             self.error(
@@ -182,6 +212,17 @@ class Layer:
                 f"{batch_size}, or a larger batch",
                 setting,
             )
+        if self.context.together.size > 1:
+            first = self.context.piece = self.context.piece or share
+            if share.first * first.stride != first.first * share.stride or (
+                share.count * first.stride != first.count * share.stride
+            ):
+                self.error(
+                    f"process {self.context.group.rank} of {self.context.group.size} has {share.count} of its "
+                    f"{share.stride} records, but {first.count} of the {first.stride} of a source before it: batches "
+                    "that differ must divide without a rest",
+                    setting,
+                )
         return share
 
     def check_blob(self, what: str, shape: Shape) -> None:

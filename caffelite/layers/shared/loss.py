@@ -8,7 +8,7 @@ import numpy as np
 from caffelite.errors import DataError
 from caffelite.layers.contract.blobs import Step
 from caffelite.layers.contract.facts import Facts
-from caffelite.layers.contract.layer import Layer
+from caffelite.layers.contract.layer import ALONG_IMAGES, Layer
 from caffelite.words import Shape, count, text_of
 
 #: What a probability counts as at least, where its logarithm is taken: Caffe's kLOG_THRESHOLD.
@@ -34,6 +34,11 @@ class Loss(Layer):
         if settings.HasField("normalize"):
             return VALID if settings.normalize else BATCH_SIZE
         return default
+
+    def normalization_by_labels(self, default: int) -> int:
+        """Return the mode of a loss whose VALID counts labels: without a label that is ignored, that is FULL."""
+        mode = self.normalization(default)
+        return FULL if mode == VALID and self.ignored is None else mode
 
     @property
     def ignored(self) -> int | None:
@@ -72,10 +77,15 @@ class Loss(Layer):
         return check
 
     def divisor(self, mode: int, images: int, places: int, valid: int) -> float:
-        """Return what the sum of losses is divided by; at least 1, so that a batch without labels has loss 0."""
+        """Return what the sum of losses is divided by; at least 1, so that a batch without labels has loss 0.
+
+        Where a batch is divided: by this process's part of what the whole batch's is divided by (see ``of_batch``).
+        """
         fixed = self.param.loss_param.pre_fixed_normalizer
-        divisors = {FULL: images * places, VALID: valid, BATCH_SIZE: images, NONE: 1, PRE_FIXED: fixed}
-        return float(max(divisors[mode], 1))
+        if mode in (FULL, BATCH_SIZE):
+            return float(max(images * places if mode == FULL else images, 1))
+        divisor = float(self.context.over_batch(valid)) if mode == VALID else 1 if mode == NONE else fixed
+        return float(max(divisor, 1)) * self.context.part
 
 
 class SoftmaxLoss(Loss):
@@ -90,6 +100,9 @@ class SoftmaxLoss(Loss):
     def sizes(self, scores: Shape) -> tuple[int, int, int]:
         """Return how many predictions lie before the axis of the classes, the classes, and how many behind it."""
         return self.around(self.param.softmax_param.axis, scores)
+
+    def images_meet(self, *bottoms: Shape) -> str:
+        return ALONG_IMAGES if self.sizes(bottoms[0])[:2] == (1, bottoms[0][0]) else ""
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         scores, labels = bottoms[:2]

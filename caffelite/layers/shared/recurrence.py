@@ -12,6 +12,7 @@ from caffelite.kernels.bias import add_rows
 from caffelite.kernels.engine import arrays
 from caffelite.kernels.inner_product import product
 from caffelite.layers.contract.blobs import Blob, Parameter, Step, with_gradient
+from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.schema.messages import LSTMParameter, RecurrentParameter
 from caffelite.words import Shape, count
@@ -39,6 +40,7 @@ class Recurrence(Layer, ABC):
         The hidden values before the first step, in the order of ``hidden``.
     """
 
+    facts = Facts(images_meet="its axis 0 is time")
     #: Rows of the weight matrices for one hidden value.
     gates: ClassVar[int] = 1
     #: The names of what is carried from one step to the next, the one that enters the product first.

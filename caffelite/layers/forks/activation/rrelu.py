@@ -20,10 +20,13 @@ _F = np.float32
 
 
 @kernel
-def _forward(begin, end, worker, x, y, slopes, seed, passes, low, high):
-    """y = x * slope, the slope 1 or 1 / (a number from low to high); a task is CHUNK elements."""
+def _forward(begin, end, worker, x, y, slopes, seed, passes, first, low, high):
+    """y = x * slope, the slope 1 or 1 / (a number from low to high); a task is CHUNK elements.
+
+    ``first`` elements of the batch come before those of ``x``: the slope at i depends on ``first + i``.
+    """
     for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
-        divisor = _F(low) + _F(high - low) * random32(seed, passes[0], i)
+        divisor = _F(low) + _F(high - low) * random32(seed, passes[0], first + i)
         slope = _F(1) if x[i] > _F(0) else _F(1) / divisor
         slopes[i] = slope
         y[i] = x[i] * slope
@@ -85,6 +88,7 @@ class RReLU(Layer):
                 self.slopes,
                 self.seed,
                 self.passes,
+                self.context.place_in_batch(x.data.size)[0],
                 *self.bounds,
                 work=x.data.size * 10,
             ),

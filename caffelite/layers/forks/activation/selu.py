@@ -49,11 +49,14 @@ class SeLu(ElementWise):
 
 
 @kernel
-def _drop(begin, end, worker, x, y, mask, seed, passes, ratio, alpha, scale, offset):
-    """y = (x or alpha) * scale + offset, which of the two as the mask says; a task is CHUNK elements."""
+def _drop(begin, end, worker, x, y, mask, seed, passes, first, ratio, alpha, scale, offset):
+    """y = (x or alpha) * scale + offset, which of the two as the mask says; a task is CHUNK elements.
+
+    ``first`` elements of the batch come before those of ``x``: the mask at i depends on ``first + i``.
+    """
     limit, low, factor, shift = _F(ratio), _F(alpha), _F(scale), _F(offset)
     for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
-        kept = random32(seed, passes[0], i) >= limit
+        kept = random32(seed, passes[0], first + i) >= limit
         mask[i] = kept
         y[i] = (x[i] if kept else low) * factor + shift
 
@@ -103,6 +106,7 @@ class SeLuDropout(Layer):
                 self.mask,
                 self.seed,
                 passes,
+                self.context.place_in_batch(x.size)[0],
                 self.ratio,
                 self.alpha,
                 self.scale,

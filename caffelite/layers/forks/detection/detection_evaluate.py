@@ -34,7 +34,14 @@ class DetectionEvaluate(Layer):
     From the SSD fork. Its solver makes the mean average precision of these rows; caffelite's does not.
     """
 
-    facts = Facts(bottoms=2, differentiable=False, dynamic=True, kind="measure", settings=("detection_evaluate_param",))
+    facts = Facts(
+        images_meet="its detections name images by their numbers in the batch",
+        bottoms=2,
+        differentiable=False,
+        dynamic=True,
+        kind="measure",
+        settings=("detection_evaluate_param",),
+    )
 
     def setup(self) -> None:
         p = self.settings = self.param.detection_evaluate_param

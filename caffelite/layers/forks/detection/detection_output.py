@@ -38,7 +38,13 @@ class DetectionOutput(Layer):
     Neural Network for Object Detection", 2018.
     """
 
-    facts = Facts(bottoms=(3, 5), differentiable=False, dynamic=True, settings=("detection_output_param",))
+    facts = Facts(
+        images_meet="its detections name images by their numbers in the batch",
+        bottoms=(3, 5),
+        differentiable=False,
+        dynamic=True,
+        settings=("detection_output_param",),
+    )
 
     def setup(self) -> None:
         p = self.settings = self.param.detection_output_param

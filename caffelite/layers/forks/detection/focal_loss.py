@@ -96,7 +96,7 @@ class FocalLoss(SoftmaxLoss):
         outer, channels, inner = self.sizes(x.shape)
         self.probabilities = arrays.zeros(x.data.size, x.data.dtype)
         losses, counts = np.zeros(outer), np.zeros(outer, np.int64)
-        mode, out = self.normalization(VALID), tops[0].flat
+        mode, out = self.normalization_by_labels(VALID), tops[0].flat
         self.divided_by = 1.0
 
         def finish() -> None:

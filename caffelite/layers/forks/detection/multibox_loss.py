@@ -61,6 +61,7 @@ class MultiBoxLoss(Loss):
     """
 
     facts = Loss.facts.but(
+        images_meet="its true boxes name images by their numbers in the batch",
         bottoms=(4, 6),
         tops=(0, 1),
         backward_reads=frozenset({"bottom"}),

@@ -11,7 +11,7 @@ from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.forks.detection.smooth_l1_loss import SmoothL1Loss
-from caffelite.layers.shared.loss import VALID
+from caffelite.layers.shared.loss import FULL, VALID
 from caffelite.layers.softmax_with_loss import SoftmaxWithLoss
 from caffelite.words import Shape, count, text_of
 
@@ -34,7 +34,13 @@ class BoxAnnotatorOHEM(Layer):
     2016.
     """
 
-    facts = Facts(bottoms=4, tops=2, differentiable=False, settings=("box_annotator_ohem_param",))
+    facts = Facts(
+        images_meet="its regions name images by their numbers in the batch",
+        bottoms=4,
+        tops=2,
+        differentiable=False,
+        settings=("box_annotator_ohem_param",),
+    )
 
     def setup(self) -> None:
         if self.param.box_annotator_ohem_param.roi_per_img < 1:
@@ -134,8 +140,9 @@ class SmoothL1LossOHEM(SmoothL1Loss):
         return [loss, (x[0], 1, *_four_axes(x)[2:])][: max(len(self.param.top), 1)]
 
     def loss_divisor(self, x: Shape) -> float:
-        places = count(x[2:])
-        return self.divisor(self.normalization(VALID), x[0], places, x[0] * places)
+        places, mode = count(x[2:]), self.normalization(VALID)
+        mode = FULL if mode == VALID else mode
+        return self.divisor(mode, x[0], places, 0)
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         steps = super().forward(bottoms, tops)

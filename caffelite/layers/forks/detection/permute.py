@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from caffelite.layers.contract.layer import ALONG_IMAGES
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.rearranged import Rearranged
 from caffelite.words import Shape, text_of
@@ -31,6 +32,9 @@ class Permute(Rearranged):
             if axis >= len(x):
                 self.shape_error(f"order names axis {axis}, which a bottom of shape {text_of(x)} lacks", "order", i)
         return self.order + [axis for axis in range(len(x)) if axis not in self.order]
+
+    def images_meet(self, *bottoms: Shape) -> str:
+        return ALONG_IMAGES if self._axes(bottoms[0])[0] else ""
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         return [tuple(bottoms[0][axis] for axis in self._axes(bottoms[0]))]

@@ -35,7 +35,7 @@ class PriorBox(Layer):
     From the SSD fork; Liu et al., "SSD: Single Shot MultiBox Detector", 2016.
     """
 
-    facts = Facts(bottoms=2, differentiable=False, settings=("prior_box_param",))
+    facts = Facts(bottoms=2, differentiable=False, settings=("prior_box_param",), constant=True)
 
     def setup(self) -> None:
         p = self.settings = self.param.prior_box_param

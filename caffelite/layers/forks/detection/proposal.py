@@ -55,7 +55,14 @@ class Proposal(Layer):
     by the settings.
     """
 
-    facts = Facts(bottoms=3, tops=(1, 2), differentiable=False, dynamic=True, settings=("proposal_param",))
+    facts = Facts(
+        images_meet="its regions name images by their numbers in the batch",
+        bottoms=3,
+        tops=(1, 2),
+        differentiable=False,
+        dynamic=True,
+        settings=("proposal_param",),
+    )
     #: Whether regions that are too small are left out; else they only have score 0.
     drops_small = False
     #: Pixels between two places.

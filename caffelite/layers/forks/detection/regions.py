@@ -37,7 +37,13 @@ class Regions(Layer, ABC):
     and in ``rows`` and ``columns`` pairs of numbers for each bin along an axis.
     """
 
-    facts = Facts(bottoms=2, without_gradient=(1,), refuses_gradient=False, backward_reads=frozenset())
+    facts = Facts(
+        images_meet="its regions name images by their numbers in the batch",
+        bottoms=2,
+        without_gradient=(1,),
+        refuses_gradient=False,
+        backward_reads=frozenset(),
+    )
     #: Bins along each axis, set by ``setup``.
     pooled: tuple[int, int]
     scale: float

@@ -98,7 +98,7 @@ class SmoothL1Loss(Loss):
 
     def loss_divisor(self, x: Shape) -> float:
         """Return what the sum is divided by."""
-        return 1.0 if self.normalization(-1) == NONE else float(max(x[0], 1))
+        return self.context.part if self.normalization(-1) == NONE else float(max(x[0], 1))
 
     @staticmethod
     def _weights(bottoms: Sequence[Blob]) -> tuple[np.ndarray, np.ndarray]:

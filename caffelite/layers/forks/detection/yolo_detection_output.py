@@ -23,7 +23,9 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 class _Yolo(Layer, ABC):
     """The detections of maps that have, for each anchor, x, y, log width, log height, objectness and classes."""
 
-    facts = Facts(differentiable=False, dynamic=True)
+    facts = Facts(
+        images_meet="its detections name images by their numbers in the batch", differentiable=False, dynamic=True
+    )
     settings: YoloDetectionOutputParameter | Yolov3DetectionOutputParameter
     #: For each bottom its anchors (width, height), and the size of a place of its map in their unit.
     anchors: list[np.ndarray]

@@ -91,7 +91,8 @@ class CenterLoss(Loss):
             shares, moves = np.zeros(number, x.data.dtype), np.zeros_like(self.difference)
 
             def share() -> None:
-                shares[:] = -1 / (np.bincount(self.index)[self.index] + 1.0)
+                rows_of = self.context.over_batch(np.bincount(self.index, minlength=self.settings.num_output))
+                shares[:] = -1 / (rows_of[self.index] + 1.0)
 
             steps += [
                 share,

@@ -144,6 +144,9 @@ class _MarginInnerProduct(Loss):
         top = (*bottoms[0][: self.axis(self.settings.axis, bottoms[0])], self.settings.num_output)
         return [top, (1,)][: len(self.param.top)]
 
+    def of_batch(self, top: int, shape: Shape) -> bool:
+        return top == 1
+
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         shape = (self.settings.num_output, self._sizes(bottoms[0])[1])
         return [Parameter(shape, self.settings.weight_filler)]

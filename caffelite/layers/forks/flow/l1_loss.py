@@ -175,7 +175,7 @@ class _DifferenceLoss(Loss):
         if not self.settings.normalize_by_num_entries:
             return float(images)
         # Where nothing is a number the loss is 0.
-        return float(self.known.sum()) / channels or 1.0
+        return (float(self.context.over_batch(self.known.sum())) / channels or 1.0) * self.context.part
 
     def _summed(self, shape: Shape) -> list[Step]:
         """Return the steps that sum each image's loss."""

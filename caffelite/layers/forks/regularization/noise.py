@@ -66,16 +66,20 @@ class Noise(Layer):
             return [self._draw_factors, scale.forward(x.reshape(-1), y.reshape(-1), self.factors, None, images, length)]
         if not self.noisy:
             return [arrays.copy(x, y)]
-        p, noise = self.settings, arrays.zeros(x.shape, x.dtype)
+        first, values = self.context.place_in_batch(x.size)
+        # All processes draw for the whole batch, and take what is for their own images.
+        p, drawn = self.settings, arrays.zeros(values, x.dtype)
+        noise = drawn[first : first + x.size].reshape(x.shape)
 
         def add() -> None:
             rng = self._rng()
             if p.HasField("gaussian_std"):
-                rng.standard_normal(out=noise, dtype=noise.dtype)
-                deviation = p.gaussian_std * np.sqrt(np.square(x).mean(dtype=np.float64))
+                rng.standard_normal(out=drawn, dtype=drawn.dtype)
+                mean = self.context.over_batch(np.square(x).mean(dtype=np.float64) * self.context.part)
+                deviation = p.gaussian_std * np.sqrt(mean)
                 np.multiply(noise, deviation, out=noise)
             elif p.HasField("uniform_range"):
-                rng.random(out=noise, dtype=noise.dtype)
+                rng.random(out=drawn, dtype=drawn.dtype)
                 np.subtract(noise, 0.5, out=noise)
                 np.multiply(noise, 2 * p.uniform_range, out=noise)
             else:
@@ -87,7 +91,10 @@ class Noise(Layer):
         return [add]
 
     def _draw_factors(self) -> None:
-        self.factors[:] = self.settings.mu + self.settings.sigma * self._rng().standard_normal(len(self.factors))
+        own = len(self.factors)
+        first, whole = self.context.place_in_batch(own)
+        drawn = self._rng().standard_normal(whole)[first : first + own]
+        self.factors[:] = self.settings.mu + self.settings.sigma * drawn
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x = bottoms[0]

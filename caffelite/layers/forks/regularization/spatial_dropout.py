@@ -47,7 +47,9 @@ class SpatialDropout(Layer):
         passes = self.state["passes"]
         passes[0] += 1
         rng = np.random.default_rng([self.seed, int(passes[0])])
-        self.factors[:] = (rng.random(len(self.factors)) >= self.ratio) / (1 - self.ratio)
+        own = len(self.factors)
+        first, whole = self.context.place_in_batch(own)
+        self.factors[:] = (rng.random(whole)[first : first + own] >= self.ratio) / (1 - self.ratio)
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x = bottoms[0]

@@ -135,7 +135,11 @@ class AdaptiveBiasChannel(_Biased):
     The order depends on the seed and the number of the pass alone. No gradient. DeepLab and PSPNet, as BiasChannel.
     """
 
-    facts = _Biased.facts.but(differentiable=False, settings=("adaptive_bias_channel_param",))
+    facts = _Biased.facts.but(
+        images_meet="what it draws for an image depends on the labels of those before it",
+        differentiable=False,
+        settings=("adaptive_bias_channel_param",),
+    )
 
     def setup(self) -> None:
         p = self.settings = self.param.adaptive_bias_channel_param

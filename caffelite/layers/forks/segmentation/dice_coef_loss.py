@@ -107,7 +107,7 @@ class DiceCoefLoss(Loss):
             if self.ignored_class >= 0:
                 weights[:, self.ignored_class] = places[:, self.ignored_class] + _IGNORED * length
             if self.mode >= _BATCH:
-                weights[:] = weights.mean(0)
+                weights[:] = self.context.over_batch(weights.mean(0) * self.context.part)
             if self.mode == _ALL:
                 mean, passes = self.state["mean"], self.state["passes"]
                 mean[:] = (mean * passes[0] + weights[0]) / (passes[0] + 1)
@@ -130,7 +130,7 @@ class DiceCoefLoss(Loss):
         counts = np.ones(classes)
         if self.mode == _MULTICLASS and self.ignored_class >= 0 and classes > 1:
             counts[self.ignored_class] = 0
-        smooth = 0.0 if self.mode >= _WEIGHTED else 1 / images
+        smooth = 0.0 if self.mode >= _WEIGHTED else self.context.part / images
 
         def finish() -> None:
             self.weights[:] = self._weights(places, length)
@@ -164,7 +164,8 @@ class DiceCoefLoss(Loss):
         factors, offsets = np.zeros((2, images * classes), p.data.dtype)
 
         def prepare() -> None:
-            share = 2 * weight[0] * self.weights / self.bases[:, None]
+            # N times the gradient of the loss: as much for each image, however many a process has.
+            share = 2 * (weight[0] / self.context.part) * self.weights / self.bases[:, None]
             offsets[:] = share.reshape(-1)
             factors[:] = (share * self.scores[:, None]).reshape(-1)
 

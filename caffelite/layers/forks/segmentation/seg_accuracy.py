@@ -58,9 +58,9 @@ class SegAccuracy(Layer):
             if self.settings.reset:
                 counts.fill(0)
                 lost.fill(0)
-            pairs = own[scored] * classes + best[scored]
-            counts.reshape(-1)[:] += np.bincount(pairs, minlength=classes * classes)
-            lost[:] += np.bincount(own[counted & ~scored], minlength=classes)
+            pairs = np.bincount(own[scored] * classes + best[scored], minlength=classes * classes)
+            counts.reshape(-1)[:] += self.context.over_batch(pairs).astype(np.int64)
+            lost[:] += self.context.over_batch(np.bincount(own[counted & ~scored], minlength=classes)).astype(np.int64)
             out[:] = self._measures(counts, lost)
 
         return [measure]

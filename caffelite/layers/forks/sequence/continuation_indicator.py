@@ -17,7 +17,9 @@ class ContinuationIndicator(Layer):
     In jolibrain's fork.
     """
 
-    facts = Facts(differentiable=False, settings=("continuation_indicator_param",))
+    facts = Facts(
+        images_meet="axis 0 of its top is time", differentiable=False, settings=("continuation_indicator_param",)
+    )
 
     def setup(self) -> None:
         self.settings = self.param.continuation_indicator_param

@@ -31,7 +31,12 @@ class CtcLoss(Loss):
     """
 
     facts = Loss.facts.but(
-        bottoms=2, tops=(0, 1), without_gradient=(1,), backward_reads=frozenset(), settings=("ctc_loss_param",)
+        images_meet="axis 0 of its scores is time",
+        bottoms=2,
+        tops=(0, 1),
+        without_gradient=(1,),
+        backward_reads=frozenset(),
+        settings=("ctc_loss_param",),
     )
 
     def setup(self) -> None:

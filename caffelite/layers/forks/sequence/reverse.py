@@ -19,6 +19,9 @@ class Reverse(Rearranged):
 
     facts = Rearranged.facts.but(settings=("reverse_param",))
 
+    def images_meet(self, *bottoms: Shape) -> str:
+        return self.along_images(self.param.reverse_param.axis, bottoms[0])
+
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         self.axis(self.param.reverse_param.axis, bottoms[0])
         return bottoms[:1]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from caffelite.layers.contract.layer import ALONG_IMAGES
 from caffelite.layers.contract.registry import layer
 from caffelite.layers.shared.rearranged import Rearranged
 from caffelite.words import Shape, text_of
@@ -20,6 +21,9 @@ class Transpose(Rearranged):
 
     def setup(self) -> None:
         self.order = list(self.param.transpose_param.dim)
+
+    def images_meet(self, *bottoms: Shape) -> str:
+        return ALONG_IMAGES if self.order[0] else ""
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         x = bottoms[0]
