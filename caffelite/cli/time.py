@@ -4,23 +4,30 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 from caffelite.cli.arguments import add_data, add_gpu, add_python, add_state, add_threads, the_file, the_gpu, whole
 from caffelite.cli.preparing import nets_of, prepare_data
+from caffelite.cli.processes import add_processes, exit_code_of_processes, in_turn, the_group
 from caffelite.cli.progress import compiling
-from caffelite.cli.terminal import counted, say, status
+from caffelite.cli.terminal import counted, is_quiet, say, status
 from caffelite.gpu.choice import cost
+from caffelite.layers.contract.group import Group
 from caffelite.net import LayerTime, Net, machine
 from caffelite.net.timing import LayerWork
+from caffelite.parallel.timing import time_together
+from caffelite.parallel.world import MpiGroup
 from caffelite.words import TEST, TRAIN
 
 EXAMPLES = """examples:
   caffelite time models/cifar10_bn.prototxt
   caffelite time models/lenet.prototxt --phase TEST --iterations 200
   caffelite time -model models/lenet.prototxt -iterations 10 --json
+  caffelite time models/cifar10_bn.prototxt --processes 2
 
 Layers that run as one kernel are one row. Its rate is told against what this machine reaches at most, in arithmetic
 or in moving data, whichever it is nearer to. "waited" is the part of a row's time in which the thread that calls had
@@ -57,29 +64,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads(parser)
     add_gpu(parser)
     add_python(parser)
+    add_processes(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, and print a table."""
     file = the_file([arguments.file, arguments.model], "the prototxt of a net")
+    code = exit_code_of_processes(arguments)
+    return _run(file, arguments, the_group(arguments)) if code is None else code
+
+
+def _run(file: Path, arguments: argparse.Namespace, group: Group) -> int:
     gpu = the_gpu(arguments)
     phase = TEST if arguments.phase == "TEST" else TRAIN
     source = nets_of(file, phase, arguments.level, arguments.stage)[0]
-    prepare_data([source], arguments.data, say)
+    in_turn(group, lambda: prepare_data([source], arguments.data, say))
     with compiling():
         with status("building the net"):
-            net = source._replace(phase=phase).net(
-                weights=arguments.weights, allow_python=arguments.allow_python, output_root=None, gpu=gpu
-            )
+            build = partial(source._replace(phase=phase).net, weights=arguments.weights, output_root=None, gpu=gpu)
+            build = partial(build, allow_python=arguments.allow_python, bn_statistics=arguments.bn_statistics)
+            net = in_turn(group, lambda: build(group=group))
         try:
             measured = measure(net, arguments.iterations, backward=phase == TRAIN)
+            if isinstance(group, MpiGroup):
+                _add_together(measured, net, group, arguments.iterations, phase == TRAIN)
             if gpu is not None:
                 # One more pass, the first, was not timed.
                 say(cost(gpu, arguments.iterations + 1))
         finally:
             net.close()
-    print(json.dumps(measured) if arguments.json else _table(measured))
+    if not is_quiet():
+        print(json.dumps(measured) if arguments.json else _table(measured))
     return 0
+
+
+def _add_together(measured: dict[str, Any], net: Net, group: MpiGroup, iterations: int, backward: bool) -> None:
+    """Add to what was measured what the processes take for working together."""
+    layers, seconds = time_together(net, group, iterations, backward)
+    for layer, together in zip(measured["layers"], layers, strict=True):
+        layer["sum_bytes"], layer["sum_waited"] = together.bytes, 1000 * together.waited
+    measured["processes"] = group.size
+    measured["sum_bytes"] = sum(together.bytes for together in layers)
+    measured["sum_waited"] = 1000 * sum(together.waited for together in layers)
+    measured["together"] = 1000 * seconds
 
 
 def measure(net: Net, iterations: int, backward: bool) -> dict[str, Any]:
@@ -172,6 +199,8 @@ def _table(measured: dict[str, Any]) -> str:
         rows.append(
             (layer["layer"], layer["type"], f"{forward:.3f}", f"{backward:.3f}", f"{waited:.3f}", share, *_rate(layer))
         )
+    if "processes" in measured:
+        rows = [(*row, *sums) for row, sums in zip(rows, _sums(measured), strict=True)]
     columns = range(len(rows[0]))
     widths = [max(len(row[i]) for row in rows) for i in columns]
     widths[1] = min(widths[1], _TYPE)
@@ -197,8 +226,25 @@ def _table(measured: dict[str, Any]) -> str:
             _summary(measured),
             f"Peaks of this machine on {machine.thread_count()}: {_digits(measured['peak']['gflops'])} GFLOP/s, "
             f"{_digits(measured['peak']['gbps'])} GB/s.",
+            *_together(measured),
         ]
     )
+
+
+def _sums(measured: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return two columns: what processes add up in each layer, and how long the first has waited for it."""
+    layers = measured["layers"]
+    return [("summed", "for others"), *((f"{one['sum_bytes']:,}", f"{one['sum_waited']:.3f}") for one in layers)]
+
+
+def _together(measured: dict[str, Any]) -> list[str]:
+    if "processes" not in measured:
+        return []
+    waited, total = measured["sum_waited"], measured["together"]
+    return [
+        f"{measured['processes']} processes: a pass {total:.3f} ms, of which {waited:.3f} ms ({waited / total:.0%}) "
+        f"waiting for others; {measured['sum_bytes']:,} bytes added up."
+    ]
 
 
 def _summary(measured: dict[str, Any]) -> str:

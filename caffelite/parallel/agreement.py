@@ -21,7 +21,7 @@ def digest(parts: Iterable[bytes | np.ndarray]) -> str:
     """Return what stands for bytes and arrays where they are compared, as text."""
     hashed = blake2b(digest_size=6)
     for part in parts:
-        data = np.ascontiguousarray(part).reshape(-1).view(np.uint8) if isinstance(part, np.ndarray) else part
+        data = np.ascontiguousarray(part).reshape(-1).view(np.uint8).data if isinstance(part, np.ndarray) else part
         hashed.update(len(data).to_bytes(8, "little"))
         hashed.update(data)
     return hashed.hexdigest()

@@ -28,15 +28,15 @@ _SECONDS_TO_BE_ENDED = 5.0
 
 
 class MpiGroup(Group):
-    """The processes of MPI's ``COMM_WORLD``.
+    """The processes of a communicator of MPI.
 
     Sums are non-blocking ones that are asked whether they are there, so that a process that waits gives way to others
     that compute on the same core, and sees signals.
 
     Parameters
     ----------
-    mpi : module
-        ``mpi4py.MPI``, initialized.
+    world : Comm
+        Of mpi4py, which is initialized.
     reduce_in : {"float16", "bfloat16"}, optional
         What gradients are rounded to on their way, see :meth:`start_sum`.
 
@@ -48,9 +48,11 @@ class MpiGroup(Group):
         Bytes of the arrays that were summed, as they went.
     """
 
-    def __init__(self, mpi: Any, reduce_in: str | None = None) -> None:
-        self._mpi = mpi
-        self._world = mpi.COMM_WORLD
+    def __init__(self, world: Any, reduce_in: str | None = None) -> None:
+        from mpi4py import MPI
+
+        self._mpi: Any = MPI
+        self._world = world
         self.size, self.rank = self._world.Get_size(), self._world.Get_rank()
         self.waited = 0.0
         self.bytes_summed = 0
@@ -84,8 +86,12 @@ class MpiGroup(Group):
         for turn in range(3):
             if turn == self._turn:
                 result = work()
-            _Sum(self, self.checked(self._world.Ibarrier)).wait()
+            self.meet()
         return result
+
+    def meet(self) -> None:
+        """Return when all processes are here."""
+        _Sum(self, self.checked(self._world.Ibarrier)).wait()
 
     def deal_pieces(self, pieces: np.ndarray) -> tuple[Any, np.ndarray]:
         """Begin to send each process its row of an array; return the request, and where the rows of all come to."""
@@ -208,7 +214,7 @@ def join(place: Launched, reduce_in: str | None = None) -> MpiGroup:
             mpi.Init_thread(mpi.THREAD_SERIALIZED)
             if mpi.COMM_WORLD.Get_size() == place.size:
                 ends.joined(mpi)
-                return MpiGroup(mpi, reduce_in)
+                return MpiGroup(mpi.COMM_WORLD, reduce_in)
             mpi.Finalize()
     raise ParallelError(
         f"a launcher of {place.launcher} has started {place.size} processes, but mpi4py has {vendor}, for which each "

@@ -9,8 +9,10 @@ Source: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parall
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -92,10 +94,21 @@ class Reduction:
         self._next = 0
         self._going: deque[tuple[Bucket, Sum]] = deque()
 
-    def backward(self) -> None:
-        """Run the net backward; return with the sums of all gradients in ``net.diff``."""
+    def backward(self, unit_done: Callable[[int], Any] = lambda position: None) -> None:
+        """Run the net backward; return with the sums of all gradients in ``net.diff``.
+
+        Parameters
+        ----------
+        unit_done : callable, optional
+            Is given the position of each unit when its gradients are there and their sums have begun.
+        """
+
+        def done(position: int) -> None:
+            self._unit_done(position)
+            unit_done(position)
+
         self._begin()
-        self.net.backward(self._unit_done)
+        self.net.backward(done)
         self._end()
 
     def add_up(self) -> None:

@@ -26,9 +26,9 @@ def check_sums(group: MpiGroup) -> None:
     assert group.bytes_summed > 12 * 1001
 
 
-def check_started_sums(mpi: object, reduce_in: str | None, digits: float) -> None:
+def check_started_sums(world: object, reduce_in: str | None, digits: float) -> None:
     """Several sums on their way, waited for in an order that is not that of other ranks."""
-    group = MpiGroup(mpi, reduce_in)
+    group = MpiGroup(world, reduce_in)
     exact = sum(numbers(rank).astype(np.float64) for rank in range(group.size))
     many = [numbers(group.rank) * factor for factor in (1, 2, 4)]
     before = group.bytes_summed
@@ -49,9 +49,9 @@ def main() -> None:
     from mpi4py import MPI
 
     check_sums(group)
-    check_started_sums(MPI, None, 1e-5)
-    check_started_sums(MPI, "float16", 0.01)
-    check_started_sums(MPI, "bfloat16", 0.1)
+    check_started_sums(MPI.COMM_WORLD, None, 1e-5)
+    check_started_sums(MPI.COMM_WORLD, "float16", 0.01)
+    check_started_sums(MPI.COMM_WORLD, "bfloat16", 0.1)
     order = np.zeros(group.size)
     group.in_turn(lambda: order.__setitem__(group.rank, 1))
     assert order[group.rank] == 1
