@@ -12,6 +12,11 @@ from caffelite.words import Shape
 
 if TYPE_CHECKING:
     from caffelite.gpu.choice import Gpu
+    from caffelite.parallel.jobs import Team
+
+
+#: The options of :func:`add_state` and :func:`add_python`: which layers a net has, and how it is read.
+OF_NETS = ("--level", "--stage", "--allow-python")
 
 
 class UsageError(Error):
@@ -24,6 +29,22 @@ def add_state(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stage", type=names, default=[], metavar="A,B", help="stages that include rules are held against"
     )
+
+
+def refuse_options(arguments: argparse.Namespace, options: Sequence[str], reason: str) -> None:
+    """Raise UsageError where one of these options is given, all of which are empty, 0 or false where they are not.
+
+    Parameters
+    ----------
+    arguments : Namespace
+    options : sequence of str
+        As they are on the command line: ``--allow-python``.
+    reason : str
+        Why they do not apply; follows the option in the sentence.
+    """
+    for option in options:
+        if getattr(arguments, option.removeprefix("--").replace("-", "_")):
+            raise UsageError(f"{option} {reason}")
 
 
 class _ChooseGpu(argparse.Action):
@@ -86,6 +107,11 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of threads (the cores that there are to use, or what NUMBA_NUM_THREADS or OMP_NUM_THREADS says)",
     )
+
+
+def add_jobs(parser: argparse.ArgumentParser, described: str) -> None:
+    """Add how many tasks go on side by side, in processes of this machine."""
+    parser.add_argument("--jobs", type=whole, metavar="N", help=described)
 
 
 def add_python(parser: argparse.ArgumentParser) -> None:
@@ -214,6 +240,21 @@ def the_file(given: Sequence[str | None], described: str) -> Path:
     if len(files) != 1:
         raise UsageError(f"give {described}" if not files else f"give one file, {described}, not {' and '.join(files)}")
     return Path(files[0])
+
+
+def the_team(ranks: "Team | None", jobs: int | None, tasks: int) -> "Team":
+    """Return who works on tasks: the ranks that a launcher has started, else processes of this machine.
+
+    Raises
+    ------
+    UsageError
+        There are ranks, and ``--jobs`` is given beside them.
+    """
+    from caffelite.parallel.jobs import Processes
+
+    if ranks is not None and jobs:
+        raise UsageError("--jobs is for processes of this machine; under mpiexec, its -n says how many there are")
+    return ranks or Processes(tasks, jobs)
 
 
 def the_gpu(arguments: argparse.Namespace) -> "Gpu | None":

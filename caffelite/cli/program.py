@@ -23,6 +23,7 @@ GROUPS = {
         "train": "train a net",
         "test": "measure a trained net on its test set",
         "time": "measure how long each layer takes",
+        "sweep": "train a net under many settings, side by side",
         "device_query": "tell which GPUs there are and whether they are used, and how many threads",
     },
     "batch normalization": {

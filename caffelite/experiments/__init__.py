@@ -6,6 +6,7 @@ EXPERIMENTS = {
     "depth": "BatchNorm in none to all of four hidden layers",
     "adaptive": "BatchNorm, Adam, or both",
     "batch-size": "batches of 4, 64, 256 and 1,024 images",
+    "process-statistics": "eight processes with 4 images each, normalized by the whole batch or each by itself",
     "three-by-hundred": "three hidden layers of 100 from small weights, and what the layer costs",
     "ignored-gradient": "a gradient that takes the mean for a constant",
     "moving-average": "which statistics to test with, and where cifar10_bn loses its points",

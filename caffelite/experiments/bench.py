@@ -1,8 +1,11 @@
 """What an experiment works with: images, seeds, and a count of how far it is."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +13,7 @@ from caffelite.data.database import open_database
 from caffelite.datasets.mnist import TEST_LMDB, TRAIN_LMDB
 from caffelite.datasets.prepare import Prepared
 from caffelite.net import Net
+from caffelite.parallel.jobs import Team
 from caffelite.schema.text import net_from_text
 from caffelite.words import TEST
 
@@ -25,6 +29,8 @@ class Images:
     train_labels, test_labels : ndarray of float32, shape (images,)
     described : str
         Which images these are.
+    folder : Path
+        Where their databases are.
     """
 
     train: np.ndarray
@@ -32,6 +38,7 @@ class Images:
     test: np.ndarray
     test_labels: np.ndarray
     described: str
+    folder: Path = Path()
 
 
 def load_images(prepared: Prepared) -> Images:
@@ -44,7 +51,7 @@ def load_images(prepared: Prepared) -> Images:
     train, test = _read(prepared.folder / TRAIN_LMDB), _read(prepared.folder / TEST_LMDB)
     origin = "the built-in set of drawn digits, not MNIST" if prepared.builtin else "MNIST"
     described = f"{origin}: {len(train[0]):,} training and {len(test[0]):,} test images"
-    return Images(*train, *test, described=described)
+    return Images(*train, *test, described=described, folder=prepared.folder)
 
 
 def _read(source: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -81,6 +88,9 @@ class Bench:
         Takes lines for the user.
     on_progress : callable, optional
         Told of iterations: how many are done, of how many, and what is being done.
+    team : Team, optional
+        Who trains where trainings depend on nothing but their task (:meth:`each`); by default this process. It has
+        the images of :func:`load_images`, in the folder of which ``images`` tells.
     """
 
     def __init__(
@@ -91,9 +101,11 @@ class Bench:
         originals: Path | None = None,
         say: Callable[[str], None] = print,
         on_progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+        team: Team | None = None,
     ) -> None:
         self.images, self.seeds, self.originals, self.say = images, seeds, originals, say
         self.share = share
+        self._team = team
         self._on_progress = on_progress
         self._done = self._total = 0
         self._doing = ""
@@ -122,6 +134,45 @@ class Bench:
                 self._doing = label
                 yield label, seed
 
+    def each(self, train: Callable[["Bench", Any], Any], tasks: Iterable[Any]) -> list[Any]:
+        """Return what a function makes of a bench and each task, side by side where there is a team.
+
+        Parameters
+        ----------
+        train : callable
+            A function that a process can be told by its name.
+        tasks : iterable
+        """
+        if self._team is None:
+            return [train(self, task) for task in tasks]
+        tasks = list(tasks)
+        results: list[Any] = [None] * len(tasks)
+        work = partial(_elsewhere, train, self.images.folder, self.share)
+        with closing(self._team.finish(work, tasks)) as outcomes:
+            for outcome in outcomes:
+                if outcome.error is not None:
+                    raise outcome.error
+                results[outcome.number], iterations = outcome.result
+                self.done(iterations)
+        return results
+
     def marks(self, iterations: int, number: int) -> list[int]:
         """Return up to ``number`` iterations to look at a net, closer together at the beginning; the last is one."""
         return sorted({max(1, round(iterations * (i / number) ** 2)) for i in range(1, number + 1)})
+
+
+def _elsewhere(train: Callable[[Bench, Any], Any], folder: Path, share: float, task: Any) -> tuple[Any, int]:
+    """Return what a function makes of a task, and how many iterations it made."""
+    done = 0
+
+    def count(iterations: int, *_: object) -> None:
+        nonlocal done
+        done = iterations
+
+    return train(Bench(_images_in(folder), share=share, on_progress=count), task), done
+
+
+@cache
+def _images_in(folder: Path) -> Images:
+    """Read the images once in a process that trains for others."""
+    return load_images(Prepared("mnist", folder, "", False))

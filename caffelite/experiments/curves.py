@@ -89,24 +89,31 @@ def compare(bench: Bench, conditions: Sequence[Condition]) -> dict[str, Course]:
     """
     counts = {one.label: bench.epochs(one.epochs, one.batch) for one in conditions}
     bench.expect(len(bench.seeds) * sum(counts.values()))
+    images = len(bench.images.train)
+    courses = {
+        one.label: Course(one.label, [mark * one.batch / images for mark in bench.marks(counts[one.label], _POINTS)])
+        for one in conditions
+    }
     by_label = {one.label: one for one in conditions}
-    courses: dict[str, Course] = {}
-    for label, seed in bench.runs(list(by_label)):
-        one = by_label[label]
-        marks = bench.marks(counts[label], _POINTS)
-        images = len(bench.images.train)
-        course = courses.setdefault(label, Course(label, [mark * one.batch / images for mark in marks]))
-        with Trained(bench, one.net, seed, one.batch, **one.solver) as trained:
-            done, accuracy, loss = 0, [], []
-            for mark in marks:
-                trained.train(mark - done)
-                loss.append(trained.recent_loss(mark - done))
-                share, test_loss = trained.test()
-                accuracy.append(share if np.isfinite(test_loss) else np.nan)
-                done = mark
-        course.accuracy.append(accuracy)
-        course.loss.append(loss)
+    tasks = ((by_label[label], seed, counts[label]) for label, seed in bench.runs(list(by_label)))
+    for label, accuracy, loss in bench.each(_train, tasks):
+        courses[label].accuracy.append(accuracy)
+        courses[label].loss.append(loss)
     return courses
+
+
+def _train(bench: Bench, task: tuple[Condition, int, int]) -> tuple[str, list[float], list[float]]:
+    """Train under a condition, with a seed, for a number of iterations; return label, accuracies and losses."""
+    one, seed, iterations = task
+    with Trained(bench, one.net, seed, one.batch, **one.solver) as trained:
+        done, accuracy, loss = 0, [], []
+        for mark in bench.marks(iterations, _POINTS):
+            trained.train(mark - done)
+            loss.append(trained.recent_loss(mark - done))
+            share, test_loss = trained.test()
+            accuracy.append(share if np.isfinite(test_loss) else np.nan)
+            done = mark
+    return one.label, accuracy, loss
 
 
 def panel(title: str, courses: Sequence[Course]) -> Panel:

@@ -12,6 +12,14 @@ from caffelite.layers.contract.layer import Layer
 class GpuBatchNorm(BatchNorm):
     """BatchNorm on the GPU of its context; where every blob is to be looked at, without the layers behind it."""
 
+    def setup(self) -> None:
+        super().setup()
+        if not self.uses_stored and self.context.statistics.size > 1:
+            self.error(
+                "statistics of a batch that several processes share are not for a GPU: train without one, or with "
+                "--bn-statistics process"
+            )
+
     def specific_facts(self) -> Facts:
         return self.facts.but(
             affine=False,

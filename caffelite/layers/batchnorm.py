@@ -73,6 +73,9 @@ class BatchNorm(Normalizing):
     of its orders: mean, variance, correction, scale, bias (from 0.16 on), and scale, bias, mean, variance, reserved
     (before). So is ``param``: where the first or the second has a rate, these are those of scale and bias.
 
+    *Several processes* that share a batch take the statistics of the whole batch, forward and backward, so that the
+    division changes nothing; with ``--bn-statistics process`` each takes those of its own images.
+
     On a GPU, where the net has one: ``docs/gpu.md``. Most of its many methods are the contract's.
 
     Ioffe and Szegedy, "Batch Normalization", 2015. Numbers as BVLC Caffe 1.0.
@@ -210,6 +213,7 @@ class BatchNorm(Normalizing):
         channels, length = self.channels_and_length(bottoms[0].shape)
         stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
         self.mean, self.inverse_std = np.zeros(channels), np.zeros(channels, x.dtype)
+        self.whole = self.whole_batch(stored[0], stored[2])
         return [
             *forward.by_batch(
                 x,
@@ -222,6 +226,7 @@ class BatchNorm(Normalizing):
                 self.inverse_std,
                 None if gamma is None else gamma.data,
                 None if beta is None else beta.data,
+                self.whole,
             )
         ]
 
@@ -234,7 +239,7 @@ class BatchNorm(Normalizing):
                 return self._backward(bottoms, tops, *self.own_affine())
             if dx is None:
                 return []
-            return [*backward.by_batch(tops[0].flat, dy, dx, channels, length, self.inverse_std)]
+            return [*backward.by_batch(tops[0].flat, dy, dx, channels, length, self.inverse_std, whole=self.whole)]
         steps: list[Step] = []
         if self.scales:
             steps.append(
@@ -270,6 +275,7 @@ class BatchNorm(Normalizing):
                 None if gamma is None else gamma.data,
                 None if gamma is None else gamma.diff,
                 None if beta is None else beta.diff,
+                self.whole,
             )
         ]
 

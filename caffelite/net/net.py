@@ -13,7 +13,7 @@ from caffelite.gpu.batchnorm import VARIANTS
 from caffelite.kernels.cuda.host import Gpu
 from caffelite.kernels.engine.calls import together
 from caffelite.layers.contract.context import Context
-from caffelite.layers.contract.group import ALONE, PIECES, Group
+from caffelite.layers.contract.group import ALONE, BATCH, PIECES, Group
 from caffelite.layers.contract.layer import Layer
 from caffelite.net.caller import Caller, one_thread
 from caffelite.net.graph import Graph, Version
@@ -69,6 +69,8 @@ class Net(Stored):
         The processes that share the work.
     dealing : {"pieces", "turns"}, optional
         How batches are dealt out among them: see :meth:`.Group.deal`.
+    bn_statistics : {"batch", "process"}, optional
+        Whose statistics normalize in TRAIN: those of the group's whole batch, or those of each process's images.
 
     Attributes
     ----------
@@ -122,6 +124,7 @@ class Net(Stored):
         gpu: Gpu | None = None,
         group: Group = ALONE,
         dealing: str = PIECES,
+        bn_statistics: str = BATCH,
     ) -> None:
         self.document = read_net(source) if isinstance(source, str | Path) else source
         self.phase = phase
@@ -129,6 +132,8 @@ class Net(Stored):
         self.context.home = Path(self.document.filename).parent
         self.context.output_root = None if output_root is None else Path(output_root)
         self.context.group, self.context.dealing = group, dealing
+        # The batches of a test are whole on each process.
+        self.context.statistics = group if bn_statistics == BATCH and phase == TRAIN else ALONE
         self._keep = keep
         self._dtype = np.dtype(dtype)
         if gpu is not None and self._dtype == np.float32:

@@ -9,7 +9,7 @@ from typing import Any
 
 from caffelite.errors import SolverError
 from caffelite.gpu.choice import Bill
-from caffelite.layers.contract.group import ALONE, PIECES, TURNS, Group
+from caffelite.layers.contract.group import ALONE, BATCH, PIECES, TURNS, Group
 from caffelite.net import Net
 from caffelite.net.caller import one_thread
 from caffelite.net.machine import thread_count, together
@@ -63,6 +63,8 @@ class Solver:
         The processes that train together.
     dealing : {"pieces", "turns"}, optional
         Whether the batch of the file is divided among them, or each has one of its own.
+    bn_statistics : {"batch", "process"}, optional
+        Whether BatchNorm takes the statistics of all of it, or each process those of its own images.
 
     Attributes
     ----------
@@ -102,9 +104,10 @@ class Solver:
         non_finite: str = "stop",
         group: Group = ALONE,
         dealing: str = PIECES,
+        bn_statistics: str = BATCH,
     ) -> None:
         self._allow_python, self._output_root = allow_python, output_root
-        self.group, self._dealing = group, dealing
+        self.group, self._dealing, self._bn_statistics = group, dealing, bn_statistics
         self.settings = source if isinstance(source, Settings) else Settings(load_solver(source))
         self.param = p = self.settings.param
         if seed is not None:
@@ -162,6 +165,7 @@ class Solver:
             group=self.group,
             # Batches of a test are whole, and the mean over all of them is what counts.
             dealing=self._dealing if share is None else TURNS,
+            bn_statistics=self._bn_statistics,
         )
 
     def _tell(self, event: str, *facts: Any) -> None:

@@ -4,6 +4,7 @@ import builtins
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,8 @@ from caffelite.datasets import prepare as datasets
 from caffelite.datasets import synthetic
 from caffelite.datasets.download import Remote
 from caffelite.datasets.originals import Splits
+from caffelite.parallel import jobs
+from caffelite.parallel.jobs import Outcome, WorkerError
 
 NOWHERE = (Remote("x", 3, "0" * 64, ("http://127.0.0.1:1/x",)),)
 
@@ -47,6 +50,42 @@ def test_json(caffelite):
     assert code == 0
     assert json.loads(out)["name"] == "ignored-gradient"
     assert Path("a/b/ignored-gradient.svg").is_file()
+
+
+class Here:
+    """A team that is this process, and finishes the last task first."""
+
+    jobs, threads = 2, 1
+
+    def __init__(self, tasks, asked):
+        assert (tasks, asked) == (2, 2)
+
+    def finish(self, work, tasks):
+        Here.finished = len(tasks)
+        for number, task in reversed(list(enumerate(tasks))):
+            yield Outcome(number, work(task), None)
+
+
+def test_side_by_side_they_are_told_in_order_and_as_alone(caffelite, monkeypatch):
+    arguments = ["experiment", "ignored-gradient", "speedup", "--seeds", "1", "--share", "0.002", "--json"]
+    code, alone, _ = caffelite(*arguments)
+    assert code == 0
+    monkeypatch.setattr(jobs, "Processes", Here)
+    code, out, err = caffelite(*arguments, "--jobs", "2")
+    assert code == 0 and "2 experiments, 2 at a time, 1 thread each" in err
+    assert out == alone and Here.finished == 2
+    # Of one experiment, the trainings.
+    code, out, _ = caffelite(*arguments[:1], *arguments[2:], "--jobs", "2")
+    assert code == 0 and out == alone.splitlines(keepends=True)[1] and Here.finished == 4
+
+
+def test_an_experiment_whose_process_dies(caffelite, monkeypatch):
+    dies = Outcome(0, None, WorkerError("its process was ended by SIGKILL"))
+    team = SimpleNamespace(jobs=1, threads=1, finish=lambda work, tasks: (one for one in [dies]))
+    monkeypatch.setattr(jobs, "Processes", lambda tasks, asked: team)
+    for names in (["speedup"], ["speedup", "depth"]):
+        code, out, err = caffelite("experiment", *names, "--jobs", "2", "--share", "0.002")
+        assert (code, out) == (1, "") and "caffelite: speedup: its process was ended by SIGKILL" in err
 
 
 def test_without_matplotlib_the_figures_are_there(caffelite, monkeypatch):

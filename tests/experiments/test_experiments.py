@@ -8,16 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn import drawn_images
+from groups import in_threads
 
 from caffelite.datasets import prepare as datasets
 from caffelite.datasets import synthetic
 from caffelite.datasets.download import Remote
 from caffelite.datasets.originals import Splits
-from caffelite.experiments import EXPERIMENTS, ignored_gradient, moving_average, one_image, published
+from caffelite.experiments import (
+    EXPERIMENTS,
+    ignored_gradient,
+    moving_average,
+    one_image,
+    process_statistics,
+    published,
+)
 from caffelite.experiments.bench import Bench
 from caffelite.experiments.drawing import draw
-from caffelite.experiments.nets import cifar10_bn
+from caffelite.experiments.nets import HIDDEN, cifar10_bn, mlp
 from caffelite.experiments.result import VERDICTS, Curve, Panel, Result
+from caffelite.layers.contract.group import PROCESS, Group
+from caffelite.net import Net
 from caffelite.schema.text import net_from_text, read_net, read_solver
 
 NOWHERE = (Remote("x", 3, "0" * 64, ("http://127.0.0.1:1/x",)),)
@@ -40,8 +50,8 @@ def few_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(one_image, "_SIZES", (1, 100))
 
 
-def test_there_are_nine() -> None:
-    assert len(EXPERIMENTS) == 9
+def test_there_are_ten() -> None:
+    assert len(EXPERIMENTS) == 10
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -72,6 +82,32 @@ def test_a_bias_grows_if_its_gradient_ignores_the_mean() -> None:
     # Both normalize by the same statistics: the losses begin alike, and stay so where the bias alone learns.
     ignoring, full = (curve.ys[0] for curve in result.panels[1].curves)
     np.testing.assert_allclose(ignoring, full, rtol=1e-5)
+
+
+def test_one_net_computes_what_eight_processes_do() -> None:
+    def run(text: str, images: slice, **how: object) -> Net:
+        net = Net(net_from_text(text), **how)
+        net.blobs["data"].data[...], net.blobs["label"].data[...] = IMAGES.train[images], IMAGES.train_labels[images]
+        net.forward()
+        net.backward()
+        return net
+
+    one = run(process_statistics._divided("ReLU"), slice(32))
+    # A process has its part of the mean over the batch.
+    text = mlp(HIDDEN, "ReLU", range(1, 5), batch=4).replace('top: "loss"', 'top: "loss" loss_weight: 0.125')
+
+    def work(group: Group) -> Net:
+        return run(text, slice(4 * group.rank, 4 * group.rank + 4), group=group, bn_statistics=PROCESS)
+
+    nets = in_threads(8, work)
+    for name in ("ip1", "scale2", "ip4", "score"):
+        whole = one.params[name][0].diff
+        assert whole is not None and whole.any()
+        parts = np.sum([net.params[name][0].diff for net in nets], axis=0)
+        np.testing.assert_allclose(parts, whole, atol=1e-4 * np.abs(whole).max())
+    stored, factor = one.params["bn_ip1_0"][0].data, one.params["bn_ip1_0"][2].data
+    mean = np.mean([net.params["bn1"][0].data for net in nets], axis=0)
+    np.testing.assert_allclose(stored / factor, mean, atol=0.01 * np.abs(mean).max())
 
 
 def test_the_published_net_is_that_of_the_models() -> None:

@@ -15,12 +15,15 @@ The gradient of arrays that are larger than the cache goes by blocks of channels
 of others in the order in which memory lies, which is the faster one there.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels import scale
 from caffelite.kernels.batchnorm.forward import BLOCK, or_nothing
 from caffelite.kernels.batchnorm.statistics import extent as extent_of
+from caffelite.kernels.batchnorm.whole import WholeBatch
 from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.calls import Call, call
 from caffelite.kernels.engine.compiling import kernel
@@ -247,8 +250,9 @@ def by_batch(
     gamma: np.ndarray | None = None,
     d_gamma: np.ndarray | None = None,
     d_beta: np.ndarray | None = None,
-) -> list[Call]:
-    """Return the calls of the gradient where the statistics are those of the batch.
+    whole: WholeBatch | None = None,
+) -> list[Callable[[], None]]:
+    """Return the steps of the gradient where the statistics are those of the batch.
 
     ``d_gamma`` and ``d_beta`` are added to, ``dx`` is set; those that are None are left out.
 
@@ -260,11 +264,13 @@ def by_batch(
     inverse_std, mean : ndarray, [channels]
         As :func:`.forward.by_batch` set them. Without ``mean``, ``x`` are the normalised values themselves.
     gamma, d_gamma, d_beta : ndarray of float32, [channels], optional
+    whole : WholeBatch, optional
+        That of :func:`.forward.by_batch`. ``d_gamma`` and ``d_beta`` are those of the piece.
     """
     to_normal = np.ones(channels, x.dtype) if mean is None else inverse_std
     mean = arrays.zeros(channels, np.float64) if mean is None else mean
     learned = or_nothing(gamma, x), or_nothing(d_gamma, x), or_nothing(d_beta, x)
-    if length == 1:
+    if length == 1 and whole is None:
         scratch = arrays.zeros((4, channels), x.dtype)
         values = x, dy, or_nothing(dx, x), channels, mean, to_normal, inverse_std, *learned, scratch
         return [call(_backward_rows, -(-channels // BLOCK), *values, work=x.size, whole=True)]
@@ -272,17 +278,19 @@ def by_batch(
     group_sums = arrays.zeros((2, channels * extent.groups), np.float64)
     coefficients = arrays.zeros((3, channels), np.float64)
     per_channel = group_sums, mean, to_normal, inverse_std, *learned, coefficients
-    if dx is not None and 2 * x.nbytes > _CACHE and channels >= _FEW:
+    if dx is not None and whole is None and 2 * x.nbytes > _CACHE and channels >= _FEW:
         bytes_of_channel = 2 * extent.images * length * x.itemsize
         extent = extent._replace(block=max(_NEAR // bytes_of_channel, 1))
         return [call(_backward_blocks, -(-channels // extent.block), x, dy, dx, extent, *per_channel, work=x.size)]
-    calls = [
+    steps: list[Callable[[], None]] = [
         call(_products, extent.groups * channels, x, dy, extent, mean, group_sums, work=x.size),
         call(_coefficients, channels, extent, *per_channel, work=channels * extent.groups),
     ]
     if dx is not None:
-        calls.append(call(_gradient, x.size // length, x, dy, dx, extent, mean, coefficients, work=x.size))
-    return calls
+        if whole is not None:
+            steps.append(whole.coefficients(extent, coefficients))
+        steps.append(call(_gradient, x.size // length, x, dy, dx, extent, mean, coefficients, work=x.size))
+    return steps
 
 
 def by_stored(dy: np.ndarray, dx: np.ndarray, channels: int, length: int, inverse_std: np.ndarray) -> Call:

@@ -7,11 +7,15 @@ The statistics have read x from its beginning; it is normalised from its end, wh
 nearest cache.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.batchnorm import statistics
-from caffelite.kernels.batchnorm.statistics import Constants, Stored, extent
+from caffelite.kernels.batchnorm.statistics import Constants, Stored
+from caffelite.kernels.batchnorm.statistics import extent as extent_of
+from caffelite.kernels.batchnorm.whole import WholeBatch
 from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.calls import Call, call
 from caffelite.kernels.engine.compiling import kernel
@@ -163,8 +167,9 @@ def by_batch(
     inverse_std: np.ndarray,
     gamma: np.ndarray | None = None,
     beta: np.ndarray | None = None,
-) -> list[Call]:
-    """Return the calls that normalise by the statistics of the batch and add them to the stored ones.
+    whole: WholeBatch | None = None,
+) -> list[Callable[[], None]]:
+    """Return the steps that normalise by the statistics of the batch and add them to the stored ones.
 
     Parameters
     ----------
@@ -179,14 +184,18 @@ def by_batch(
         Are set to the mean and to 1 / sqrt(variance + eps), for the gradient.
     gamma, beta : ndarray of float32, [channels], optional
         Of a scale and a shift behind it.
+    whole : WholeBatch, optional
+        The batch that ``x`` is a piece of; None: it is the batch.
     """
     learned = or_nothing(gamma, x), or_nothing(beta, x)
-    if length == 1:
+    if length == 1 and whole is None:
         scratch = arrays.zeros((3, channels), x.dtype)
         values = x, y, channels, constants, *stored, mean, inverse_std, *learned, scratch
         return [call(_forward_rows, -(-channels // BLOCK), *values, work=x.size, whole=True)]
+    extent = extent_of(x.size, channels, length)
+    of_batch = statistics.of_batch if whole is None else whole.statistics
     return [
-        *statistics.of_batch(x, extent(x.size, channels, length), constants, stored, mean, inverse_std),
+        *of_batch(x, extent, constants, stored, mean, inverse_std),
         call(_normalise, x.size // length, x, y, channels, length, mean, inverse_std, *learned, work=x.size),
     ]
 

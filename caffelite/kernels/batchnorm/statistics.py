@@ -193,7 +193,13 @@ def _stored_statistics(begin, end, worker, eps, mean_sum, variance_sum, stored_c
 
 
 def of_batch(
-    x: np.ndarray, extent: Extent, constants: Constants, stored: Stored, mean: np.ndarray, inverse_std: np.ndarray
+    x: np.ndarray,
+    extent: Extent,
+    constants: Constants,
+    stored: Stored,
+    mean: np.ndarray,
+    inverse_std: np.ndarray,
+    variance: np.ndarray | None = None,
 ) -> list[Call]:
     """Return the calls that compute the statistics of a batch and add them to the stored ones.
 
@@ -207,10 +213,12 @@ def of_batch(
     mean : ndarray of float64, [channels]
     inverse_std : ndarray of float, [channels]
         Are set to the mean and to 1 / sqrt(variance + eps).
+    variance : ndarray of float64, [channels], optional
+        Is set to the variance, divided by m.
     """
     channels = extent.channels
     group_sums = arrays.zeros((2, channels * extent.groups), np.float64)
-    variance = arrays.zeros(channels, np.float64)
+    variance = arrays.zeros(channels, np.float64) if variance is None else variance
     return [
         call(_moments, extent.groups * channels, x, extent, group_sums, work=x.size),
         call(

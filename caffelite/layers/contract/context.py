@@ -42,6 +42,8 @@ class Context:
         How batches are dealt out among them: see :meth:`.Group.deal`.
     piece : Share or None
         What of a batch is this process's own, in the numbers of the first source that said so.
+    statistics : Group
+        Those over whose images statistics of a batch are taken: ``group``, or this process alone.
     """
 
     phase: int = TRAIN
@@ -55,6 +57,7 @@ class Context:
     group: Group = ALONE
     dealing: str = PIECES
     piece: Share | None = None
+    statistics: Group = ALONE
     _shared: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
 
     @property

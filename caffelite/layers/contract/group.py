@@ -8,6 +8,8 @@ from caffelite.data.share import Share, whole
 
 #: How the batches of a net are dealt out among processes: each is cut and they have a piece each, or they take turns.
 PIECES, TURNS = "pieces", "turns"
+#: Whose statistics normalize a batch in TRAIN: those of the whole batch, or those of each process's share of it.
+BATCH, PROCESS = "batch", "process"
 
 
 class Sum(Protocol):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from caffelite.kernels.batchnorm.whole import WholeBatch
 from caffelite.layers.contract.layer import Layer
 
 
@@ -130,6 +131,17 @@ class Normalizing(Layer, ABC):
         """The blobs that change in each pass in TRAIN: mean, variance and, if there is one, the factor."""
         names = ["mean", "variance", *([self.layout.factor] if self.layout.factor else [])]
         return [self.blobs[self.layout.blobs.index(name)].data for name in names if name in self.layout.blobs]
+
+    def whole_batch(self, centre_sum: np.ndarray, centre_count: np.ndarray) -> WholeBatch | None:
+        """Return the batch that this process has a piece of; None where what it has is the batch.
+
+        Parameters
+        ----------
+        centre_sum, centre_count : ndarray
+            See :class:`.WholeBatch`.
+        """
+        group = self.context.statistics
+        return WholeBatch(group.sum, centre_sum, centre_count) if group.size > 1 else None
 
     @abstractmethod
     def averaged(self, passes: int) -> Statistics | None:

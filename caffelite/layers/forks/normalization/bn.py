@@ -165,6 +165,9 @@ class BN(Normalizing):
             steps += forward.by_stored(x, self.normalised, channels, length, self.eps, stored, mean, self.inverse_std)
         else:
             mean, variance, stored_count = np.zeros(channels, dtype), np.zeros(channels, dtype), np.zeros(1, dtype)
+            # All processes have the same centre, and a resumed run has it too.
+            centre = (self.blobs[2].flat, np.ones(1)) if len(self.blobs) > 2 else (np.zeros(channels), np.zeros(1))
+            self.whole = self.whole_batch(*centre)
             # With a share of 0 for what was there, the kernel leaves the statistics of this batch alone.
             steps += forward.by_batch(
                 x,
@@ -175,15 +178,16 @@ class BN(Normalizing):
                 (mean, variance, stored_count),
                 np.zeros(channels),
                 self.inverse_std,
+                whole=self.whole,
             )
-            values = x.size // channels
             if self.updates or len(tops) > 1:
-                steps.append(lambda: self._keep_statistics(tops, mean, variance, (values - 1) / values))
+                steps.append(lambda: self._keep_statistics(tops, mean, variance, x.size // channels))
         steps.append(scaling.forward(self.normalised, y, scale, shift, channels, length))
         return steps
 
-    def _keep_statistics(self, tops: Sequence[Blob], mean: np.ndarray, variance: np.ndarray, biased: float) -> None:
-        batch = (mean, variance * biased)
+    def _keep_statistics(self, tops: Sequence[Blob], mean: np.ndarray, variance: np.ndarray, count: float) -> None:
+        count = count if self.whole is None else self.whole.count
+        batch = (mean, variance * ((count - 1) / count))
         if self.updates:
             for blob, new in zip(self.blobs[2:], batch, strict=True):
                 blob.flat[:] = self.keep * blob.flat + (1 - self.keep) * new
@@ -209,4 +213,4 @@ class BN(Normalizing):
             return steps
         if self.stored:
             return [*steps, backward.by_stored(dx, dx, channels, length, self.inverse_std)]
-        return [*steps, *backward.by_batch(source, dx, dx, channels, length, self.inverse_std)]
+        return [*steps, *backward.by_batch(source, dx, dx, channels, length, self.inverse_std, whole=self.whole)]

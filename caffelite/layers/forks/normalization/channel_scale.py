@@ -87,7 +87,9 @@ class ChannelScale(Layer):
         """Bring the global factor up to date."""
         number, p = self.blobs[0].flat, self.settings
         if self.context.phase == TRAIN:
-            mean = np.abs(factors).mean(dtype=np.float64)
+            sums = np.array([np.abs(factors).sum(dtype=np.float64), factors.size])
+            self.context.statistics.sum(sums)
+            mean = sums[0] / sums[1]
             new = mean if number[0] < 0 else _KEEP * number[0] + (1 - _KEEP) * mean
             number[0] = max(min(new, p.max_global_scale), p.min_global_scale)
         if len(tops) > 1:

@@ -1,0 +1,464 @@
+"""How training grows with the number of processes: a model of the time of a step, and what is measured beside it.
+
+A step is what one process computes on its piece of the batch, with sums over all processes in it: some that it waits
+for (of the loss, of BatchNorm) and some that go on while backward does (of gradients). A sum of m bytes over n
+processes takes, where a message takes alpha seconds and m / beta more::
+
+    ring: 2 (n - 1) (alpha + m / (n beta))         tree: 2 ceil(log2 n) (alpha + m / beta)
+
+``check`` trains an example net over a slow link that is made here: a ring of messages, each held back until it would
+have come over a link of that delay and rate. The model gets what a step computes (measured with as many processes, but
+no sums) and the link as it is measured; its prediction stands beside the time that was measured.
+
+``predict`` says for how many processes it pays, by what a step of a net computes here and links as they are told.
+
+Source: Thakur, Rabenseifner and Gropp, "Optimization of collective communication operations in MPICH", 2005.
+"""
+
+import argparse
+import json
+import math
+import queue
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench_mpi import mpiexec, solver_of
+from turns import machine
+
+from caffelite.layers.contract.group import Group
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
+#: Seconds between two looks for a message: one that waits in MPI would use its core.
+_LOOK = 2e-5
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a message costs.
+
+    Attributes
+    ----------
+    alpha : float
+        Seconds that one without content takes.
+    beta : float
+        Bytes a second.
+    """
+
+    alpha: float
+    beta: float
+
+    def __str__(self) -> str:
+        return f"{self.alpha * 1e6:.0f} us, {self.beta * 8e-9:.3g} Gbit/s"
+
+
+def ring(n: int, size: float, link: Link) -> float:
+    """Return the seconds of a sum of ``size`` bytes around a ring of n processes."""
+    return 2 * (n - 1) * (link.alpha + size / (n * link.beta)) if n > 1 else 0.0
+
+
+def tree(n: int, size: float, link: Link) -> float:
+    """Return the seconds of a sum of ``size`` bytes up and down a binary tree of n processes."""
+    return 2 * math.ceil(math.log2(n)) * (link.alpha + size / link.beta) if n > 1 else 0.0
+
+
+def best(n: int, size: float, link: Link) -> float:
+    """Return the seconds of the faster one, as libraries of MPI choose it."""
+    return min(ring(n, size, link), tree(n, size, link))
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something of a step that has to do with other processes.
+
+    Attributes
+    ----------
+    seconds : float
+        What was computed since the last one, or since the step began.
+    kind : {"sum", "start", "join", "end"}
+        A sum that is waited for, one that is started, the wait for all those, the end of the step.
+    size : int
+        Bytes of the sum.
+    """
+
+    seconds: float
+    kind: str
+    size: int = 0
+
+
+def step_time(
+    events: list[Event], n: int, link: Link, cost: Callable[[int, float, Link], float], half: bool = False
+) -> float:
+    """Return the seconds of a step.
+
+    Parameters
+    ----------
+    events : list of Event
+        Of one process.
+    n : int
+        Processes.
+    link : Link
+    cost : callable
+        :func:`ring`, :func:`tree` or :func:`best`.
+    half : bool, optional
+        Whether gradients are sent in two bytes.
+    """
+    now = free = 0.0
+    for event in events:
+        now += event.seconds
+        if event.kind in ("sum", "start"):
+            # One sum after the other: they share the link.
+            size = event.size / 2 if half and event.kind == "start" else event.size
+            free = max(free, now) + cost(n, size, link)
+        if event.kind in ("sum", "join"):
+            now = max(now, free)
+    return now
+
+
+class Recorder(Group):
+    """A group whose sums do nothing but say when they were asked for."""
+
+    def __init__(self, size: int, rank: int) -> None:
+        self.size, self.rank = size, rank
+        self._steps: list[list[Event]] = []
+        self._last = 0.0
+
+    def begin(self) -> None:
+        """Take note that a step begins."""
+        self._steps.append([])
+        self._last = time.perf_counter()
+
+    def note(self, kind: str, size: int = 0) -> None:
+        """Take note of an event."""
+        now = time.perf_counter()
+        if self._steps:
+            self._steps[-1].append(Event(now - self._last, kind, size))
+        self._last = now
+
+    def sum(self, values: np.ndarray) -> None:
+        self.note("sum", values.nbytes)
+
+    def start_sum(self, values: np.ndarray) -> "Recorder":
+        self.note("start", values.nbytes)
+        return self
+
+    def done(self) -> bool:
+        return True
+
+    def wait(self) -> None:
+        if self._steps and self._steps[-1] and self._steps[-1][-1].kind != "join":
+            self.note("join")
+
+    def events(self) -> list[Event]:
+        """Return the median of the steps, event by event."""
+        kinds = [tuple((event.kind, event.size) for event in one) for one in self._steps]
+        usual = statistics.mode(kinds)
+        steps = [one for one, kind in zip(self._steps, kinds, strict=True) if kind == usual]
+        return [Event(statistics.median(one[i].seconds for one in steps), *what) for i, what in enumerate(usual)]
+
+
+class SlowGroup(Group):
+    """Processes that add up around a ring of messages, over a link as slow as is wanted; in a thread of its own.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm
+    link : Link
+    """
+
+    def __init__(self, comm: Any, link: Link) -> None:
+        self.size, self.rank = comm.size, comm.rank
+        self._comm, self._link = comm, link
+        self._asked: queue.SimpleQueue[tuple[np.ndarray, threading.Event]] = queue.SimpleQueue()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def sum(self, values: np.ndarray) -> None:
+        self.start_sum(values).wait()
+
+    def start_sum(self, values: np.ndarray) -> "_Asked":
+        there = threading.Event()
+        self._asked.put((values.reshape(-1), there))
+        return _Asked(there)
+
+    def _serve(self) -> None:
+        while True:
+            values, there = self._asked.get()
+            parts = np.array_split(values, self.size)
+            n, rank = self.size, self.rank
+            for k in range(n - 1):
+                own = parts[(rank - k - 1) % n]
+                own += self._pass_on(parts[(rank - k) % n], np.empty_like(own))
+            for k in range(n - 1):
+                self._pass_on(parts[(rank + 1 - k) % n], parts[(rank - k) % n])
+            there.set()
+
+    def _pass_on(self, sent: np.ndarray, taken: np.ndarray) -> np.ndarray:
+        """Send to the next process what the one before sends, not sooner than the link lets it come."""
+        end = time.perf_counter() + self._link.alpha + sent.nbytes / self._link.beta
+        requests = [
+            self._comm.Isend(sent, (self.rank + 1) % self.size),
+            self._comm.Irecv(taken, (self.rank - 1) % self.size),
+        ]
+        while not all([request.Test() for request in requests]):
+            time.sleep(_LOOK)
+        while (left := end - time.perf_counter()) > 0:
+            time.sleep(left if left > 4 * _LOOK else 0)
+        return taken
+
+
+class _Asked:
+    """A sum that a SlowGroup was asked for."""
+
+    def __init__(self, there: threading.Event) -> None:
+        self._there = there
+
+    def done(self) -> bool:
+        return self._there.is_set()
+
+    def wait(self) -> None:
+        self._there.wait()
+
+
+def measured_link(group: Group) -> Link:
+    """Return the link by how long sums of little and of much take, around the ring."""
+    seconds = []
+    for count in (1, 1 << 20):
+        values, times = np.zeros(count, np.float32), []
+        for _ in range(10):
+            start = time.perf_counter()
+            group.sum(values)
+            times.append(time.perf_counter() - start)
+        seconds.append(statistics.median(times))
+    n = group.size
+    alpha = seconds[0] / (2 * (n - 1))
+    return Link(alpha, (4 << 20) / n / max(seconds[1] / (2 * (n - 1)) - alpha, 1e-9))
+
+
+def check_child(name: str, alpha: float, beta: float, steps: int) -> None:
+    """Be one of the processes: measure what a step computes, the link, and steps over it; the first one tells."""
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD
+    recorder = Recorder(comm.size, comm.rank)
+    solver = solver_of(name, group=recorder)
+    solver.step(3)
+    comm.Barrier()
+    for _ in range(steps):
+        recorder.begin()
+        solver.step(1)
+        recorder.note("end")
+    solver.close()
+    group = SlowGroup(comm, Link(alpha, beta))
+    comm.Barrier()
+    link = measured_link(group)
+    solver = solver_of(name, group=group)
+    solver.step(3)
+    times = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        solver.step(1)
+        times.append(time.perf_counter() - start)
+    solver.close()
+    alone = [sum(event.seconds for event in recorder.events())]
+    if comm.rank == 0:
+        predicted = step_time(recorder.events(), comm.size, link, ring)
+        print(
+            json.dumps(
+                {
+                    "computed": alone[0],
+                    "alpha": link.alpha,
+                    "beta": link.beta,
+                    "predicted": predicted,
+                    "measured": statistics.median(times),
+                }
+            )
+        )
+
+
+def check(options: argparse.Namespace) -> None:
+    """Hold the model against steps over slow links."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "models").symlink_to(MODELS)
+        for name in options.nets:
+            command = [sys.executable, "-m", "caffelite", "train", f"models/{name}_solver.prototxt"]
+            subprocess.run([*command, "--iterations", "1"], cwd=folder, check=True, capture_output=True)
+            for n in options.processes:
+                for alpha in options.alpha:
+                    for gbit in options.gbit:
+                        child = [sys.executable, __file__, "child", name, str(alpha), str(gbit * 1e9 / 8)]
+                        launched = [mpiexec(), "-n", str(n), *child, str(options.steps)]
+                        done = subprocess.run(launched, cwd=folder, capture_output=True, text=True)
+                        if done.returncode:
+                            sys.exit(done.stderr)
+                        row = {"net": name, "processes": n, **json.loads(done.stdout)}
+                        rows.append(row)
+                        if not options.json:
+                            print(
+                                f"{name:14s} {n} processes, {Link(row['alpha'], row['beta'])}: computed "
+                                f"{row['computed'] * 1e3:.1f} ms, predicted {row['predicted'] * 1e3:.1f}, measured "
+                                f"{row['measured'] * 1e3:.1f}: {row['predicted'] / row['measured'] - 1:+.0%}",
+                                flush=True,
+                            )
+    facts = machine(1)
+    print(json.dumps({"facts": facts, "rows": rows}, indent=1) if options.json else facts)
+
+
+def training_net(file: Path, images: int, shape: tuple[int, int, int]) -> Any:
+    """Return the message of a net that trains on numbers that it makes itself, of a file to train or to deploy."""
+    from caffelite.schema.text import read_net
+
+    net = read_net(file).message
+    top = {"data": "data", "label": "label"}
+    for layer in [*net.layer]:
+        if layer.type in ("Data", "ImageData", "Input", "MemoryData"):
+            names = [*layer.top]
+            top = dict(zip(("data", "label"), [*names, "label"][:2], strict=True))
+            net.layer.remove(layer)
+        elif layer.type == "Softmax":
+            # A file to deploy.
+            layer.type, layer.name = "SoftmaxWithLoss", "loss"
+            layer.bottom.append(top["label"])
+            layer.top[:] = ["loss"]
+        elif layer.type == "BatchNorm":
+            layer.batch_norm_param.ClearField("use_global_stats")
+    for field in ("input", "input_shape", "input_dim"):
+        net.ClearField(field)
+    source = net.layer.add(name="data", type="DummyData", top=[top["data"], top["label"]])
+    for size in ((images, *shape), (images,)):
+        source.dummy_data_param.shape.add(dim=size)
+    source.dummy_data_param.data_filler.add(type="constant", value=0.5)
+    source.dummy_data_param.data_filler.add(type="constant", value=1)
+    layers = [net.layer[-1], *net.layer[:-1]]
+    kept = [type(layer).FromString(layer.SerializeToString()) for layer in layers]
+    del net.layer[:]
+    net.layer.extend(kept)
+    return net
+
+
+def events_of(file: Path, images: int, shape: tuple[int, int, int], steps: int) -> list[Event]:
+    """Return the events of a step of a net on so many images, with all threads of this machine."""
+    from caffelite.schema.messages import SolverParameter
+    from caffelite.solvers.logs import Listener
+    from caffelite.solvers.solver import Solver
+
+    param = SolverParameter(base_lr=1e-6, lr_policy="fixed", max_iter=1, type="SGD", momentum=0.9)
+    param.net_param.CopyFrom(training_net(file, 2 * images, shape))
+    recorder = Recorder(2, 0)
+    solver = Solver(param, Listener(), group=recorder, non_finite="ignore")
+    solver.step(2)
+    for _ in range(steps):
+        recorder.begin()
+        solver.step(1)
+        recorder.note("end")
+    solver.close()
+    return recorder.events()
+
+
+def on_images(few: tuple[int, list[Event]], many: tuple[int, list[Event]], images: float) -> list[Event]:
+    """Return the events of a step on another number of images, along the line through two that were measured."""
+    result = []
+    for a, b in zip(few[1], many[1], strict=True):
+        slope = max(b.seconds - a.seconds, 0.0) / (many[0] - few[0])
+        result.append(Event(max(a.seconds + slope * (images - few[0]), 0.0), a.kind, a.size))
+    return result
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Say for how many processes a net pays."""
+    few, many = options.images
+    measured = [(images, events_of(options.net, images, options.shape, options.steps)) for images in (few, many)]
+    seconds = [sum(event.seconds for event in events) for _, events in measured]
+    sizes = [event.size for event in measured[0][1] if event.kind == "start"]
+    waits = sum(event.kind == "sum" for event in measured[0][1])
+    print(
+        f"{options.net}: {few} images {seconds[0] * 1e3:.0f} ms, {many} images {seconds[1] * 1e3:.0f} ms; "
+        f"{sum(sizes) / 1e6:.1f} MB of gradients in {len(sizes)} sums, {waits} sums that are waited for; {machine(0)}"
+    )
+    counts = [2**k for k in range(1, 11)]
+    alone = step_time(on_images(*measured, options.batch), 1, Link(0, 1), best)
+    rows = {}
+    for alpha in options.alpha:
+        for gbit in options.gbit:
+            link = Link(alpha, gbit * 1e9 / 8)
+            ways = {
+                "the same batch": (1, False),
+                "in half precision": (1, True),
+                "4 times the batch": (4, False),
+                "a batch a process": (0, False),
+            }
+            for way, (factor, half) in ways.items():
+                speedups = []
+                for n in counts:
+                    images = options.batch if factor == 0 else factor * options.batch / n
+                    if images < 1:
+                        break
+                    events = on_images(*measured, images)
+                    rate = images * n / step_time(events, n, link, best, half)
+                    speedups.append(rate / (options.batch / alone))
+                rows[f"{link}, {way}"] = speedups
+                text = " ".join(f"{speedup:6.1f}" for speedup in speedups)
+                print(f"{str(link):18s} {way:18s} {text}")
+    if options.plot:
+        _plot(options.plot, f"{options.net.stem}, batch {options.batch}", counts, rows)
+
+
+def _plot(path: Path, title: str, counts: list[int], rows: dict[str, list[float]]) -> None:
+    """Draw how many times as fast, against processes; a panel for each way."""
+    from caffelite.draw.plots import COLOURS, axes_grid, save
+
+    ways = [*dict.fromkeys(name.rpartition(", ")[2] for name in rows)]
+    with axes_grid(1, len(ways), 3.2 * len(ways), 3.4) as (figure, axes):
+        for axis, way in zip(axes[0], ways, strict=True):
+            axis.plot(counts, counts, color="#808080", linestyle=":", label="n times")
+            own = {name.rpartition(", ")[0]: values for name, values in rows.items() if name.endswith(way)}
+            for (name, values), colour in zip(own.items(), COLOURS, strict=False):
+                axis.plot(counts[: len(values)], values, color=colour, marker=".", label=name)
+            axis.set_xscale("log", base=2)
+            axis.set_yscale("log", base=2)
+            axis.set_title(f"{title}\n{way}", fontsize=8)
+            axis.set_xlabel("processes")
+        axes[0][0].set_ylabel("times the images a second of one")
+        axes[0][0].legend(fontsize=6)
+        save(figure, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    add = commands.add_parser("check", help=check.__doc__)
+    add.add_argument("nets", nargs="*", default=["cifar10_bn", "cifar10_quick"])
+    add.add_argument("--processes", type=int, nargs="+", default=[2, 4])
+    add.add_argument("--steps", type=int, default=40)
+    add.add_argument("--json", action="store_true")
+    links = [add]
+    add = commands.add_parser("predict", help=predict.__doc__)
+    add.add_argument("net", type=Path, help="prototxt to train or to deploy")
+    add.add_argument("--shape", type=lambda text: tuple(map(int, text.split(","))), default=(3, 32, 32))
+    add.add_argument("--batch", type=int, default=100)
+    add.add_argument("--images", type=int, nargs=2, default=(10, 50), help="numbers of images to measure with")
+    add.add_argument("--steps", type=int, default=10)
+    add.add_argument("--plot", type=Path, help="picture to write")
+    for one in [*links, add]:
+        one.add_argument("--alpha", type=float, nargs="+", default=[50e-6, 1e-3], help="seconds a message takes")
+        one.add_argument("--gbit", type=float, nargs="+", default=[1.0, 10.0], help="Gbit/s of the link")
+    add = commands.add_parser("child")
+    for name, kind in (("net", str), ("alpha", float), ("beta", float), ("steps", int)):
+        add.add_argument(name, type=kind)
+    options = parser.parse_args()
+    if options.command == "child":
+        check_child(options.net, options.alpha, options.beta, options.steps)
+    else:
+        {"check": check, "predict": predict}[options.command](options)
+
+
+if __name__ == "__main__":
+    main()
