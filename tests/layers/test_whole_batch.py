@@ -40,12 +40,13 @@ def images(*shape: int) -> tuple[np.ndarray, np.ndarray]:
     return (1000 + 0.1 * rng.standard_normal(shape)).astype(np.float32), rng.standard_normal(shape, np.float32)
 
 
-def text(share: float, shape: tuple[int, ...], layers: str) -> str:
+def text(shape: tuple[int, ...], layers: str) -> str:
+    """Return a net on batches of this shape, of which each process has a piece."""
     dims = " ".join(f"dim: {size}" for size in shape)
     return f"""force_backward: true
-    layer {{ name: "in" type: "Input" top: "x" top: "t" input_param {{ shape {{ {dims} }} shape {{ {dims} }} }} }}
+    layer {{ name: "in" type: "DummyData" top: "x" top: "t" dummy_data_param {{ shape {{ {dims} }} }} }}
     {layers}
-    layer {{ name: "loss" type: "EuclideanLoss" bottom: "z" bottom: "t" top: "loss" loss_weight: {share!r} }}"""
+    layer {{ name: "loss" type: "EuclideanLoss" bottom: "z" bottom: "t" top: "loss" }}"""
 
 
 def passes(size: int, layers: str, x: np.ndarray, t: np.ndarray, keep: bool, mode: str = BATCH) -> list[Net]:
@@ -53,8 +54,7 @@ def passes(size: int, layers: str, x: np.ndarray, t: np.ndarray, keep: bool, mod
 
     def work(group: Group) -> Net:
         mine = np.array_split(np.arange(7), size)[group.rank]
-        shape = (len(mine), *x.shape[1:])
-        net = Net(net_from_text(text(len(mine) / 7, shape, layers)), group=group, keep=keep, bn_statistics=mode)
+        net = Net(net_from_text(text(x.shape, layers)), group=group, keep=keep, bn_statistics=mode)
         for _ in range(PASSES):
             net.blobs["x"].data[...], net.blobs["t"].data[...] = x[mine], t[mine]
             net.zero_grad()
@@ -165,7 +165,7 @@ def test_a_process_normalizes_by_itself_and_what_was_stored_is_averaged() -> Non
 
 def test_stored_statistics_that_are_not_finite_are_no_centre() -> None:
     def work(group: Group) -> np.ndarray:
-        net = Net(net_from_text(text(0.5, (2, 3, 4, 5), NORMALIZE)), group=group, keep=True)
+        net = Net(net_from_text(text((4, 3, 4, 5), NORMALIZE)), group=group, keep=True)
         for blob in net.params["bn"]:
             blob.data[...] = np.inf
         net.blobs["x"].data[...] = np.arange(120).reshape(2, 3, 4, 5)
@@ -187,14 +187,14 @@ class Deaf(Group):
 @pytest.mark.parametrize("phase, stored", [(0, "true"), (1, "true"), (1, "false")])
 def test_no_sums_where_statistics_are_stored_or_a_batch_is_whole(phase: int, stored: str) -> None:
     layers = NORMALIZE.replace("moving_average_fraction: 0.9", f"use_global_stats: {stored}")
-    net = Net(net_from_text(text(1.0, (2, 3, 4, 5), layers)), phase, group=Deaf())
+    net = Net(net_from_text(text((4, 3, 4, 5), layers)), phase, group=Deaf())
     net.forward()
     net.backward()
 
 
 def test_a_global_factor_follows_the_whole_batch() -> None:
-    layers = """layer { name: "in" type: "Input" top: "x" top: "f" input_param {
-      shape { dim: 1 dim: 2 } shape { dim: 1 dim: 1 } } }
+    layers = """layer { name: "in" type: "DummyData" top: "x" top: "f" dummy_data_param {
+      shape { dim: 2 dim: 2 } shape { dim: 2 dim: 1 } } }
     layer { name: "s" type: "ChannelScale" bottom: "x" bottom: "f" top: "y" channel_scale_param { global_scale: true } }"""
 
     def work(group: Group) -> float:
