@@ -41,7 +41,7 @@ def images(*shape: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def text(shape: tuple[int, ...], layers: str) -> str:
-    """Return a net on a batch of this shape; DummyData leaves what is written into its tops."""
+    """Return a net on batches of this shape, of which each process has a piece."""
     dims = " ".join(f"dim: {size}" for size in shape)
     return f"""force_backward: true
     layer {{ name: "in" type: "DummyData" top: "x" top: "t" dummy_data_param {{ shape {{ {dims} }} }} }}
@@ -50,7 +50,7 @@ def text(shape: tuple[int, ...], layers: str) -> str:
 
 
 def passes(size: int, layers: str, x: np.ndarray, t: np.ndarray, keep: bool, mode: str = BATCH) -> list[Net]:
-    """Return the nets of all processes after some passes."""
+    """Return the nets of all processes after some passes, each of which has its piece's part of the loss."""
 
     def work(group: Group) -> Net:
         mine = np.array_split(np.arange(7), size)[group.rank]
@@ -187,7 +187,7 @@ class Deaf(Group):
 @pytest.mark.parametrize("phase, stored", [(0, "true"), (1, "true"), (1, "false")])
 def test_no_sums_where_statistics_are_stored_or_a_batch_is_whole(phase: int, stored: str) -> None:
     layers = NORMALIZE.replace("moving_average_fraction: 0.9", f"use_global_stats: {stored}")
-    net = Net(net_from_text(text((2, 3, 4, 5), layers)), phase, group=Deaf())
+    net = Net(net_from_text(text((4, 3, 4, 5), layers)), phase, group=Deaf())
     net.forward()
     net.backward()
 

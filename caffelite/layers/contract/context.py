@@ -40,10 +40,10 @@ class Context:
         The processes that share the work.
     dealing : {"pieces", "turns"}
         How batches are dealt out among them: see :meth:`.Group.deal`.
-    statistics : Group
-        Those over whose images statistics of a batch are taken: ``group``, or this process alone.
     piece : Share or None
         What of a batch is this process's own, in the numbers of the first source that said so.
+    statistics : Group
+        Those over whose images statistics of a batch are taken: ``group``, or this process alone.
     """
 
     phase: int = TRAIN
@@ -56,8 +56,8 @@ class Context:
     device: object = None
     group: Group = ALONE
     dealing: str = PIECES
-    statistics: Group = ALONE
     piece: Share | None = None
+    statistics: Group = ALONE
     _shared: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
 
     @property

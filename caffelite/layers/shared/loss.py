@@ -84,7 +84,7 @@ class Loss(Layer):
         fixed = self.param.loss_param.pre_fixed_normalizer
         if mode in (FULL, BATCH_SIZE):
             return float(max(images * places if mode == FULL else images, 1))
-        divisor = float(self.context.over_batch(valid)) if mode == VALID else 1 if mode == NONE else fixed
+        divisor = fixed if mode == PRE_FIXED else 1 if mode == NONE else float(self.context.over_batch(valid))
         return float(max(divisor, 1)) * self.context.part
 
 
