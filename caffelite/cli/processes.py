@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from caffelite.cli.arguments import UsageError, whole
-from caffelite.cli.terminal import be_quiet
+from caffelite.cli.streams import be_quiet
 from caffelite.layers.contract.group import ALONE, Group
 from caffelite.parallel.ends import joining
 from caffelite.parallel.halves import HALVES

@@ -12,8 +12,7 @@ from typing import Any, NoReturn
 
 from caffelite import __version__
 from caffelite.cli.endings import ENDINGS, ending_signals
-from caffelite.cli.streams import steady_streams
-from caffelite.cli.terminal import is_quiet
+from caffelite.cli.streams import is_quiet, steady_streams
 from caffelite.errors import Error
 from caffelite.parallel.ends import part, take_along, wait_turn
 from caffelite.parallel.launcher import launched

@@ -12,6 +12,21 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 
+#: Whether another process tells how it goes.
+_quiet = False
+
+
+def be_quiet() -> None:
+    """Leave it to another process to tell how it goes; errors are told."""
+    global _quiet
+    _quiet = True
+
+
+def is_quiet() -> bool:
+    """Whether another process tells how it goes."""
+    return _quiet
+
+
 class SteadyStream:
     """A text stream that takes everything: what cannot be written is left out.
 

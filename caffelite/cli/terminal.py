@@ -6,31 +6,19 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from caffelite.cli.streams import is_quiet
+
 _ERASE = "\r\033[K"
-
-#: Whether another process tells how it goes.
-_quiet = False
-
-
-def be_quiet() -> None:
-    """Leave it to another process to tell how it goes; errors are told."""
-    global _quiet
-    _quiet = True
-
-
-def is_quiet() -> bool:
-    """Whether another process tells how it goes."""
-    return _quiet
 
 
 def on_terminal() -> bool:
     """Whether standard error is looked at by a person."""
-    return sys.stderr.isatty() and not _quiet
+    return sys.stderr.isatty() and not is_quiet()
 
 
 def say(text: str) -> None:
     """Tell the user a sentence."""
-    if _quiet:
+    if is_quiet():
         return
     print(f"{_ERASE if on_terminal() else ''}{text}", file=sys.stderr, flush=True)
 

@@ -14,7 +14,8 @@ from caffelite.cli.arguments import add_data, add_gpu, add_python, add_state, ad
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.processes import add_processes, exit_code_of_processes, in_turn, the_group
 from caffelite.cli.progress import compiling
-from caffelite.cli.terminal import counted, is_quiet, say, status
+from caffelite.cli.streams import is_quiet
+from caffelite.cli.terminal import counted, say, status
 from caffelite.gpu.choice import cost
 from caffelite.layers.contract.group import Group
 from caffelite.net import LayerTime, Net, machine

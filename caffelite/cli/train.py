@@ -27,7 +27,8 @@ from caffelite.cli.processes import add_processes, exit_code_of_processes, in_tu
 from caffelite.cli.progress import LiveLine, RecordedLog, Recorder, compiling
 from caffelite.cli.report import accuracies, duration, not_a_number, summary, untrained
 from caffelite.cli.signals import EFFECTS, signal_effects
-from caffelite.cli.terminal import is_quiet, on_terminal, say
+from caffelite.cli.streams import is_quiet
+from caffelite.cli.terminal import on_terminal, say
 from caffelite.errors import SolverError
 from caffelite.layers.contract.group import PIECES, TURNS, Group
 from caffelite.parallel.agreement import check_same, facts_of_files, facts_of_run
