@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-
 #: Whether another process tells how it goes.
 _quiet = False
 
