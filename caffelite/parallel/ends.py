@@ -14,6 +14,9 @@ from caffelite.parallel.launcher import launched
 #: Equal errors of all processes are one sentence: the first tells it and ends all before the last has waited so long.
 _SECONDS_FOR_ALL = 3.0
 
+#: A launcher may drop what a process has said when it is ended by a signal soon after.
+_SECONDS_TO_BE_READ = 0.2
+
 #: mpi4py's module MPI while this process is one of several.
 _mpi: Any = None
 #: How the others are ended before that.
@@ -34,6 +37,7 @@ def joining(end_others: Callable[[], None] | None = None) -> None:
 
 
 def _end_by_signal() -> None:
+    time.sleep(_SECONDS_TO_BE_READ)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)
 
