@@ -112,8 +112,9 @@ def child(kind: str, name: str) -> None:
     if kind == "ddp":
         serve_ddp(name)
         return
-    from caffelite.parallel.world import MpiGroup
     from mpi4py import MPI
+
+    from caffelite.parallel.world import MpiGroup
 
     group = MpiGroup(MPI.COMM_WORLD)
     solver = solver_of(name, group=group)
