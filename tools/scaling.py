@@ -6,9 +6,9 @@ processes takes, where a message takes alpha seconds and m / beta more::
 
     ring: 2 (n - 1) (alpha + m / (n beta))         tree: 2 ceil(log2 n) (alpha + m / beta)
 
-``check`` trains an example net over a slow link that is made here: a ring of messages, each held back until it would
-have come over a link of that delay and rate. The model gets what a step computes (measured with as many processes, but
-no sums) and the link as it is measured; its prediction stands beside the time that was measured.
+``check`` trains an example net over a slow link that is made here: sums are held back until a ring of messages would
+have brought them over a link of that delay and rate. The model gets what a step takes with as many processes where sums
+cost next to nothing, and the link as it is measured; its prediction stands beside the time that was measured.
 
 ``predict`` says for how many processes it pays, by what a step of a net computes here and links as they are told.
 
@@ -18,12 +18,10 @@ Source: Thakur, Rabenseifner and Gropp, "Optimization of collective communicatio
 import argparse
 import json
 import math
-import queue
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +32,7 @@ import numpy as np
 from bench_mpi import mpiexec, solver_of
 from turns import machine
 
-from caffelite.layers.contract.group import Group
+from caffelite.layers.contract.group import ALONE, Group, Sum
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 #: Seconds between two looks for a message: one that waits in MPI would use its core.
@@ -124,10 +122,19 @@ def step_time(
 
 
 class Recorder(Group):
-    """A group whose sums do nothing but say when they were asked for."""
+    """A group that takes note of when sums are asked for.
 
-    def __init__(self, size: int, rank: int) -> None:
-        self.size, self.rank = size, rank
+    Parameters
+    ----------
+    size : int
+        Processes there seem to be, where there are no others.
+    group : Group, optional
+        Others, which do add up: how long the slowest lets the rest wait is part of what a step takes.
+    """
+
+    def __init__(self, size: int, group: Group | None = None) -> None:
+        self.size, self.rank = (size, 0) if group is None else (group.size, group.rank)
+        self._group = group
         self._steps: list[list[Event]] = []
         self._last = 0.0
 
@@ -145,15 +152,15 @@ class Recorder(Group):
 
     def sum(self, values: np.ndarray) -> None:
         self.note("sum", values.nbytes)
+        if self._group is not None:
+            self._group.sum(values)
 
-    def start_sum(self, values: np.ndarray) -> "Recorder":
+    def start_sum(self, values: np.ndarray) -> "_Noted":
         self.note("start", values.nbytes)
-        return self
+        return _Noted(self, (ALONE if self._group is None else self._group).start_sum(values))
 
-    def done(self) -> bool:
-        return True
-
-    def wait(self) -> None:
+    def join(self) -> None:
+        """Take note that sums that were started are waited for now."""
         if self._steps and self._steps[-1] and self._steps[-1][-1].kind != "join":
             self.note("join")
 
@@ -165,8 +172,25 @@ class Recorder(Group):
         return [Event(statistics.median(one[i].seconds for one in steps), *what) for i, what in enumerate(usual)]
 
 
+class _Noted:
+    """A sum of a Recorder."""
+
+    def __init__(self, recorder: Recorder, of: Sum) -> None:
+        self._recorder, self._of = recorder, of
+
+    def done(self) -> bool:
+        return self._of.done()
+
+    def wait(self) -> None:
+        self._recorder.join()
+        self._of.wait()
+
+
 class SlowGroup(Group):
-    """Processes that add up around a ring of messages, over a link as slow as is wanted; in a thread of its own.
+    """Processes of MPI whose sums are there not sooner than a ring over a slow link would have them.
+
+    The clock is one for all processes of a machine. A sum begins when the last process has asked for it and the link is
+    free of the one before, and takes what :func:`ring` says.
 
     Parameters
     ----------
@@ -176,55 +200,45 @@ class SlowGroup(Group):
 
     def __init__(self, comm: Any, link: Link) -> None:
         self.size, self.rank = comm.size, comm.rank
-        self._comm, self._link = comm, link
-        self._asked: queue.SimpleQueue[tuple[np.ndarray, threading.Event]] = queue.SimpleQueue()
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.comm, self._link = comm, link
+        #: When the link is free, on all processes the same.
+        self._free = 0.0
 
     def sum(self, values: np.ndarray) -> None:
         self.start_sum(values).wait()
 
-    def start_sum(self, values: np.ndarray) -> "_Asked":
-        there = threading.Event()
-        self._asked.put((values.reshape(-1), there))
-        return _Asked(there)
+    def start_sum(self, values: np.ndarray) -> "_SlowSum":
+        return _SlowSum(self, values)
 
-    def _serve(self) -> None:
-        while True:
-            values, there = self._asked.get()
-            parts = np.array_split(values, self.size)
-            n, rank = self.size, self.rank
-            for k in range(n - 1):
-                own = parts[(rank - k - 1) % n]
-                own += self._pass_on(parts[(rank - k) % n], np.empty_like(own))
-            for k in range(n - 1):
-                self._pass_on(parts[(rank + 1 - k) % n], parts[(rank - k) % n])
-            there.set()
+    def due(self, asked: float, size: int) -> float:
+        """Return when a sum is there that the last process asked for at a time."""
+        self._free = max(self._free, asked) + ring(self.size, size, self._link)
+        return self._free
 
-    def _pass_on(self, sent: np.ndarray, taken: np.ndarray) -> np.ndarray:
-        """Send to the next process what the one before sends, not sooner than the link lets it come."""
-        end = time.perf_counter() + self._link.alpha + sent.nbytes / self._link.beta
-        requests = [
-            self._comm.Isend(sent, (self.rank + 1) % self.size),
-            self._comm.Irecv(taken, (self.rank - 1) % self.size),
+
+class _SlowSum:
+    """A sum of a SlowGroup; they are waited for in the order in which they were asked for."""
+
+    def __init__(self, group: SlowGroup, values: np.ndarray) -> None:
+        from mpi4py import MPI
+
+        self._group, self._size = group, values.nbytes
+        self._asked = np.array([time.perf_counter()])
+        self._requests = [
+            group.comm.Iallreduce(MPI.IN_PLACE, values),
+            group.comm.Iallreduce(MPI.IN_PLACE, self._asked, MPI.MAX),
         ]
-        while not all([request.Test() for request in requests]):
-            time.sleep(_LOOK)
-        while (left := end - time.perf_counter()) > 0:
-            time.sleep(left if left > 4 * _LOOK else 0)
-        return taken
-
-
-class _Asked:
-    """A sum that a SlowGroup was asked for."""
-
-    def __init__(self, there: threading.Event) -> None:
-        self._there = there
+        self._due = math.inf
 
     def done(self) -> bool:
-        return self._there.is_set()
+        if self._due == math.inf and all([request.Test() for request in self._requests]):
+            self._due = self._group.due(float(self._asked[0]), self._size)
+        return time.perf_counter() >= self._due
 
     def wait(self) -> None:
-        self._there.wait()
+        while not self.done():
+            left = self._due - time.perf_counter()
+            time.sleep(left if 4 * _LOOK < left < math.inf else _LOOK)
 
 
 def measured_link(group: Group) -> Link:
@@ -246,8 +260,10 @@ def check_child(name: str, alpha: float, beta: float, steps: int) -> None:
     """Be one of the processes: measure what a step computes, the link, and steps over it; the first one tells."""
     from mpi4py import MPI
 
+    from caffelite.parallel.world import MpiGroup
+
     comm = MPI.COMM_WORLD
-    recorder = Recorder(comm.size, comm.rank)
+    recorder = Recorder(comm.size, MpiGroup(comm))
     solver = solver_of(name, group=recorder)
     solver.step(3)
     comm.Barrier()
@@ -352,7 +368,7 @@ def events_of(file: Path, images: int, shape: tuple[int, int, int], steps: int) 
 
     param = SolverParameter(base_lr=1e-6, lr_policy="fixed", max_iter=1, type="SGD", momentum=0.9)
     param.net_param.CopyFrom(training_net(file, 2 * images, shape))
-    recorder = Recorder(2, 0)
+    recorder = Recorder(2)
     solver = Solver(param, Listener(), group=recorder, non_finite="ignore")
     solver.step(2)
     for _ in range(steps):
