@@ -23,8 +23,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,16 @@ def tree(n: int, size: float, link: Link) -> float:
 def best(n: int, size: float, link: Link) -> float:
     """Return the seconds of the faster one, as libraries of MPI choose it."""
     return min(ring(n, size, link), tree(n, size, link))
+
+
+#: Processes of a machine, and the link between them (shared memory), where sums are made in two levels.
+_OF_A_MACHINE, _INSIDE = 8, Link(2e-6, 5e9)
+
+
+def two_levels(n: int, size: float, link: Link) -> float:
+    """Return the seconds of a sum inside machines of 8 processes, then over the machines."""
+    inside = min(n, _OF_A_MACHINE)
+    return ring(inside, size, _INSIDE) + best(n // inside, size, link)
 
 
 @dataclass(frozen=True)
@@ -164,6 +176,10 @@ class Recorder(Group):
         if self._steps and self._steps[-1] and self._steps[-1][-1].kind != "join":
             self.note("join")
 
+    def seconds(self) -> float:
+        """Return the median of what a step took."""
+        return statistics.median(sum(event.seconds for event in one) for one in self._steps)
+
     def events(self) -> list[Event]:
         """Return the median of the steps, event by event."""
         kinds = [tuple((event.kind, event.size) for event in one) for one in self._steps]
@@ -203,41 +219,56 @@ class SlowGroup(Group):
         self.comm, self._link = comm, link
         #: When the link is free, on all processes the same.
         self._free = 0.0
+        #: Those sums of which that is not known yet.
+        self._asked: deque[_SlowSum] = deque()
 
     def sum(self, values: np.ndarray) -> None:
         self.start_sum(values).wait()
 
     def start_sum(self, values: np.ndarray) -> "_SlowSum":
-        return _SlowSum(self, values)
+        self._asked.append(_SlowSum(self, values))
+        return self._asked[-1]
 
-    def due(self, asked: float, size: int) -> float:
-        """Return when a sum is there that the last process asked for at a time."""
-        self._free = max(self._free, asked) + ring(self.size, size, self._link)
-        return self._free
+    def look(self) -> None:
+        """Say of sums, in the order in which they were asked for, when they are there."""
+        while self._asked and (begun := self._asked[0].begun()) is not None:
+            one = self._asked.popleft()
+            one.due = self._free = max(self._free, begun) + ring(self.size, one.size, self._link)
 
 
 class _SlowSum:
-    """A sum of a SlowGroup; they are waited for in the order in which they were asked for."""
+    """A sum of a SlowGroup.
+
+    Attributes
+    ----------
+    size : int
+        Bytes.
+    due : float
+        When it is there; infinite while that is not known.
+    """
 
     def __init__(self, group: SlowGroup, values: np.ndarray) -> None:
         from mpi4py import MPI
 
-        self._group, self._size = group, values.nbytes
-        self._asked = np.array([time.perf_counter()])
+        self.size, self.due = values.nbytes, math.inf
+        self._group = group
+        self._begun = np.array([time.perf_counter()])
         self._requests = [
             group.comm.Iallreduce(MPI.IN_PLACE, values),
-            group.comm.Iallreduce(MPI.IN_PLACE, self._asked, MPI.MAX),
+            group.comm.Iallreduce(MPI.IN_PLACE, self._begun, MPI.MAX),
         ]
-        self._due = math.inf
+
+    def begun(self) -> float | None:
+        """Return when the last process asked for it, once that is known."""
+        return float(self._begun[0]) if all([request.Test() for request in self._requests]) else None
 
     def done(self) -> bool:
-        if self._due == math.inf and all([request.Test() for request in self._requests]):
-            self._due = self._group.due(float(self._asked[0]), self._size)
-        return time.perf_counter() >= self._due
+        self._group.look()
+        return time.perf_counter() >= self.due
 
     def wait(self) -> None:
         while not self.done():
-            left = self._due - time.perf_counter()
+            left = self.due - time.perf_counter()
             time.sleep(left if 4 * _LOOK < left < math.inf else _LOOK)
 
 
@@ -256,76 +287,135 @@ def measured_link(group: Group) -> Link:
     return Link(alpha, (4 << 20) / n / max(seconds[1] / (2 * (n - 1)) - alpha, 1e-9))
 
 
-def check_child(name: str, alpha: float, beta: float, steps: int) -> None:
-    """Be one of the processes: measure what a step computes, the link, and steps over it; the first one tells."""
-    from mpi4py import MPI
-
-    from caffelite.parallel.world import MpiGroup
-
-    comm = MPI.COMM_WORLD
-    recorder = Recorder(comm.size, MpiGroup(comm))
+def steps_of(name: str, group: Group, steps: int) -> tuple[list[Event], float]:
+    """Return the events of a step of an example net with a group, and the seconds that it takes."""
+    recorder = Recorder(group.size, group)
     solver = solver_of(name, group=recorder)
     solver.step(3)
-    comm.Barrier()
     for _ in range(steps):
         recorder.begin()
         solver.step(1)
         recorder.note("end")
     solver.close()
-    group = SlowGroup(comm, Link(alpha, beta))
-    comm.Barrier()
+    return recorder.events(), recorder.seconds()
+
+
+def child(name: str, alpha: float, beta: float, steps: int) -> None:
+    """Be one of the processes: measure a step, and, over a link that is slowed down, the link and another step.
+
+    Without a rate the link is what it is. The first process tells.
+    """
+    from mpi4py import MPI
+
+    from caffelite.parallel.world import MpiGroup
+
+    comm = MPI.COMM_WORLD
+    group: Group = MpiGroup(comm)
+    events, seconds = steps_of(name, group, steps)
+    if beta:
+        group = SlowGroup(comm, Link(alpha, beta))
+        _, seconds = steps_of(name, group, steps)
     link = measured_link(group)
-    solver = solver_of(name, group=group)
-    solver.step(3)
-    times = []
-    for _ in range(steps):
-        start = time.perf_counter()
-        solver.step(1)
-        times.append(time.perf_counter() - start)
-    solver.close()
-    alone = [sum(event.seconds for event in recorder.events())]
     if comm.rank == 0:
-        predicted = step_time(recorder.events(), comm.size, link, ring)
-        print(
-            json.dumps(
-                {
-                    "computed": alone[0],
-                    "alpha": link.alpha,
-                    "beta": link.beta,
-                    "predicted": predicted,
-                    "measured": statistics.median(times),
-                }
-            )
-        )
+        print(json.dumps({"link": asdict(link), "events": [asdict(e) for e in events], "seconds": seconds}))
+
+
+def run_child(launcher: list[str], name: str, link: Link, steps: int, folder: str) -> tuple[Link, list[Event], float]:
+    """Run the processes; return the link, the events of a step and the seconds it takes over that link."""
+    command = [*launcher, sys.executable, __file__, "child", name, str(link.alpha), str(link.beta), str(steps)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    told = json.loads(done.stdout)
+    return Link(**told["link"]), [Event(**event) for event in told["events"]], told["seconds"]
+
+
+@contextmanager
+def records(name: str) -> Iterator[str]:
+    """Give a folder in which the records of an example net are, and what it needs is compiled."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "models").symlink_to(MODELS)
+        command = [sys.executable, "-m", "caffelite", "train", f"models/{name}_solver.prototxt", "--iterations", "1"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        yield folder
+
+
+def tell(name: str, n: int, link: Link, events: list[Event], seconds: float) -> None:
+    """Print what is predicted beside what was measured."""
+    computed, predicted = sum(event.seconds for event in events), step_time(events, n, link, ring)
+    print(
+        f"{name:14s} {n} processes, {str(link):20s} {computed * 1e3:6.1f} ms without it, predicted "
+        f"{predicted * 1e3:6.1f}, measured {seconds * 1e3:6.1f}: {predicted / seconds - 1:+.0%}",
+        flush=True,
+    )
 
 
 def check(options: argparse.Namespace) -> None:
-    """Hold the model against steps over slow links."""
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "models").symlink_to(MODELS)
-        for name in options.nets:
-            command = [sys.executable, "-m", "caffelite", "train", f"models/{name}_solver.prototxt"]
-            subprocess.run([*command, "--iterations", "1"], cwd=folder, check=True, capture_output=True)
+    """Hold the model against steps over links that are slowed down."""
+    for name in options.nets:
+        with records(name) as folder:
             for n in options.processes:
                 for alpha in options.alpha:
                     for gbit in options.gbit:
-                        child = [sys.executable, __file__, "child", name, str(alpha), str(gbit * 1e9 / 8)]
-                        launched = [mpiexec(), "-n", str(n), *child, str(options.steps)]
-                        done = subprocess.run(launched, cwd=folder, capture_output=True, text=True)
-                        if done.returncode:
-                            sys.exit(done.stderr)
-                        row = {"net": name, "processes": n, **json.loads(done.stdout)}
-                        rows.append(row)
-                        if not options.json:
-                            print(
-                                f"{name:14s} {n} processes, {Link(row['alpha'], row['beta'])}: computed "
-                                f"{row['computed'] * 1e3:.1f} ms, predicted {row['predicted'] * 1e3:.1f}, measured "
-                                f"{row['measured'] * 1e3:.1f}: {row['predicted'] / row['measured'] - 1:+.0%}",
-                                flush=True,
-                            )
-    facts = machine(1)
-    print(json.dumps({"facts": facts, "rows": rows}, indent=1) if options.json else facts)
+                        slow, launcher = Link(alpha, gbit * 1e9 / 8), [mpiexec(), "-n", str(n)]
+                        tell(name, n, *run_child(launcher, name, slow, options.steps, folder))
+    print(machine(1))
+
+
+_NAMES, _ADDRESSES = ("scaling0", "scaling1"), ("10.98.76.1", "10.98.76.2")
+#: Until a device is up, it is not there for MPI.
+_SECONDS_TO_COME_UP = 2.0
+#: Is called as ssh is: the process is started in the namespace with this address, and sends by TCP.
+_LAUNCHER = """#!/bin/sh
+while case "$1" in -*) true;; *) false;; esac; do shift; done
+case "$1" in {0}) name={2};; *) name={3};; esac
+shift
+exec ip netns exec $name env UCX_TLS=tcp,self UCX_NET_DEVICES=$name sh -c "$*"
+"""
+
+
+@contextmanager
+def namespaces_joined(gbit: float) -> Iterator[list[str]]:
+    """Make two network namespaces that a pair of veth devices joins; give what launches a process in each (root)."""
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "launch")
+        script.write_text(_LAUNCHER.format(*_ADDRESSES, *_NAMES))
+        script.chmod(0o755)
+        try:
+            for name in _NAMES:
+                ip("netns", "add", name)
+            ip("link", "add", _NAMES[0], "netns", _NAMES[0], "type", "veth", "peer", _NAMES[1], "netns", _NAMES[1])
+            for name, address in zip(_NAMES, _ADDRESSES, strict=True):
+                ip("-n", name, "addr", "add", f"{address}/24", "dev", name)
+                for device in (name, "lo"):
+                    ip("-n", name, "link", "set", device, "up")
+                if gbit:
+                    rate = f"rate {gbit * 1e3:.0f}mbit burst 256kb latency 50ms".split()
+                    subprocess.run(["tc", "-n", name, "qdisc", "add", "dev", name, "root", "tbf", *rate], check=True)
+            time.sleep(_SECONDS_TO_COME_UP)
+            hydra = ["-launcher", "ssh", "-launcher-exec", str(script), "-hosts", ",".join(_ADDRESSES)]
+            hydra += ["-iface", _NAMES[0], "-n", "2", "-ppn", "1", "-genv", "MPIR_CVAR_NOLOCAL", "1"]
+            yield ["ip", "netns", "exec", _NAMES[0], mpiexec(), *hydra]
+        finally:
+            for name in _NAMES:
+                subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+def namespaces(options: argparse.Namespace) -> None:
+    """Hold the model against steps of two processes that TCP joins, over network namespaces (root; MPICH's wheel)."""
+    as_it_is = Link(0, 0)
+    for name in options.nets:
+        with records(name) as folder:
+            _, events, _ = run_child([mpiexec(), "-n", "2"], name, as_it_is, options.steps, folder)
+            for gbit in options.rates:
+                with namespaces_joined(gbit) as launcher:
+                    link, _, seconds = run_child(launcher, name, as_it_is, options.steps, folder)
+                tell(name, 2, link, events, seconds)
+    print(machine(1))
 
 
 def training_net(file: Path, images: int, shape: tuple[int, int, int]) -> Any:
@@ -406,19 +496,20 @@ def predict(options: argparse.Namespace) -> None:
         for gbit in options.gbit:
             link = Link(alpha, gbit * 1e9 / 8)
             ways = {
-                "the same batch": (1, False),
-                "in half precision": (1, True),
-                "4 times the batch": (4, False),
-                "a batch a process": (0, False),
+                "the same batch": (1, False, best),
+                "in half precision": (1, True, best),
+                "in two levels": (1, False, two_levels),
+                "4 times the batch": (4, False, best),
+                "a batch a process": (0, False, best),
             }
-            for way, (factor, half) in ways.items():
+            for way, (factor, half, cost) in ways.items():
                 speedups = []
                 for n in counts:
                     images = options.batch if factor == 0 else factor * options.batch / n
                     if images < 1:
                         break
                     events = on_images(*measured, images)
-                    rate = images * n / step_time(events, n, link, best, half)
+                    rate = images * n / step_time(events, n, link, cost, half)
                     speedups.append(rate / (options.batch / alone))
                 rows[f"{link}, {way}"] = speedups
                 text = " ".join(f"{speedup:6.1f}" for speedup in speedups)
@@ -454,8 +545,11 @@ def main() -> None:
     add.add_argument("nets", nargs="*", default=["cifar10_bn", "cifar10_quick"])
     add.add_argument("--processes", type=int, nargs="+", default=[2, 4])
     add.add_argument("--steps", type=int, default=40)
-    add.add_argument("--json", action="store_true")
     links = [add]
+    add = commands.add_parser("namespaces", help=namespaces.__doc__)
+    add.add_argument("nets", nargs="*", default=["cifar10_bn", "cifar10_quick"])
+    add.add_argument("--rates", type=float, nargs="+", default=[0.0, 1.0], help="Gbit/s; 0: as fast as it is")
+    add.add_argument("--steps", type=int, default=40)
     add = commands.add_parser("predict", help=predict.__doc__)
     add.add_argument("net", type=Path, help="prototxt to train or to deploy")
     add.add_argument("--shape", type=lambda text: tuple(map(int, text.split(","))), default=(3, 32, 32))
@@ -471,9 +565,9 @@ def main() -> None:
         add.add_argument(name, type=kind)
     options = parser.parse_args()
     if options.command == "child":
-        check_child(options.net, options.alpha, options.beta, options.steps)
+        child(options.net, options.alpha, options.beta, options.steps)
     else:
-        {"check": check, "predict": predict}[options.command](options)
+        {"check": check, "namespaces": namespaces, "predict": predict}[options.command](options)
 
 
 if __name__ == "__main__":
