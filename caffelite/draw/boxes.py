@@ -88,7 +88,8 @@ class Frame:
     Attributes
     ----------
     boxes : range
-    label : str
+    label, told : str
+        Which blocks these are, and what they have together.
     group : int
         Which of the groups of equal blocks it is.
     folded : bool
@@ -96,8 +97,9 @@ class Frame:
 
     boxes: range
     label: str
-    group: int = 0
-    folded: bool = True
+    told: str
+    group: int
+    folded: bool
 
 
 @dataclass(slots=True)

@@ -7,11 +7,14 @@ from typing import NamedTuple
 from caffelite.draw.boxes import Box, BoxRow, Diagram, Edge, Frame, short_number
 from caffelite.schema.documents import NetDocument
 from caffelite.schema.messages import LayerParameter
+from caffelite.words import shortened
 
 #: A group is worth a frame if it leaves out this many boxes; a page has a layout for each group, so there are a few.
 _LEAST_LEFT_OUT, _MOST_GROUPS = 2, 8
 #: Boxes of the largest block that is looked for.
 _LARGEST_BLOCK = 80
+#: Of a name in a label.
+_LABEL_LETTERS = 20
 
 
 class Group(NamedTuple):
@@ -168,7 +171,7 @@ def folded(diagram: Diagram, groups: list[Group], closed: Collection[int]) -> Fo
     frames = [
         Frame(
             range(place_of[g.first], place_of[g.first] + (g.size if i in closed else g.size * g.count)),
-            _label(diagram.boxes, g),
+            *_label(diagram.boxes, g),
             i,
             i in closed,
         )
@@ -178,7 +181,7 @@ def folded(diagram: Diagram, groups: list[Group], closed: Collection[int]) -> Fo
     return Folded(replace(diagram, boxes=boxes, edges=list(edges.values()), frames=frames), kept)
 
 
-def _label(boxes: list[Box], group: Group) -> str:
+def _label(boxes: list[Box], group: Group) -> tuple[str, str]:
     names = [boxes[group.first + block * group.size].rows[0].name for block in (0, group.count - 1)]
     counted: set[str] = set()
     parameters = products = 0
@@ -188,6 +191,8 @@ def _label(boxes: list[Box], group: Group) -> str:
                 parameters += row.parameters or 0
             counted.update(row.shared)
             products += row.multiply_adds or 0
-    told = [f"{short_number(parameters)} parameters"] if parameters else []
+    told = [f"{group.count} blocks that are equal but for their names"]
+    told += [f"{short_number(parameters)} parameters"] if parameters else []
     told += [f"{short_number(products)} multiply-adds"] if products else []
-    return ", ".join([f"× {group.count}: {names[0]} … {names[1]}", *told])
+    first, last = (shortened(name, _LABEL_LETTERS) for name in names)
+    return f"× {group.count}: {first} … {last}", ", ".join(told)
