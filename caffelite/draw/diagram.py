@@ -6,6 +6,7 @@ from pathlib import Path
 
 from caffelite.draw.boxes import Diagram, build, totals_text
 from caffelite.draw.colours import COLOURINGS, Colouring
+from caffelite.draw.difference import difference_page
 from caffelite.draw.dot import dot
 from caffelite.draw.folding import folded, groups_of
 from caffelite.draw.graphviz import fonts, render
@@ -14,8 +15,9 @@ from caffelite.draw.net_page import net_page
 from caffelite.draw.times import read_times
 from caffelite.errors import Error
 from caffelite.files import atomic_write
+from caffelite.pages.page import write_page
 from caffelite.schema.text import read_net
-from caffelite.words import Shape, did_you_mean
+from caffelite.words import Shape, did_you_mean, quoted
 
 _RENDERED = (".svg", ".png", ".pdf")
 
@@ -105,6 +107,48 @@ def draw(
         content, told = picture(diagram, kind[1:], rankdir, output, colouring), totals_text(diagram)
     with atomic_write(target) as temporary:
         temporary.write_bytes(content)
+    return told
+
+
+def draw_difference(
+    first: str | Path,
+    second: str | Path,
+    output: str | Path,
+    phase: str = "ALL",
+    rankdir: str = "TB",
+    allow_python: bool = False,
+    inputs: Mapping[str, Shape] | None = None,
+) -> str:
+    """Draw two nets beside each other, with what differs, as a page.
+
+    Parameters
+    ----------
+    first, second : path
+        Prototxts.
+    output : path
+        ``.html``.
+    phase, rankdir, allow_python, inputs
+        As for :func:`draw`. A shape is given to each of the nets that has a blob of the name.
+
+    Returns
+    -------
+    str
+        What differs, in words.
+
+    Raises
+    ------
+    MissingExtraError, Error
+        As for :func:`draw`; a name in ``inputs`` that neither net has.
+    """
+    if Path(output).suffix.lower() != ".html":
+        raise Error(f"{output}: two nets are drawn on a page, whose name ends in .html")
+    nets = (read_net(first), read_net(second))
+    blobs = dict.fromkeys(blob for net in nets for layer in net.message.layer for blob in layer.top)
+    for name in inputs or {}:
+        if name not in blobs:
+            raise Error(f"a shape is given for the blob {quoted(name)}, which neither net has{did_you_mean(name, blobs)}")
+    text, told = difference_page(nets, phase, rankdir, allow_python, inputs or {}, output)
+    write_page(output, text)
     return told
 
 

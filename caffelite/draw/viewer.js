@@ -88,7 +88,7 @@ class Viewer {
 
   row(row, width, down, inPlace) {
     const sizes = this.sizes;
-    const group = make("svg:g", { class: "row", "data-layer": row.layers[0] });
+    const group = make("svg:g", { class: "row", "data-layer": row.layers[0], "data-layers": row.layers.join(" ") });
     group.append(make("svg:rect", { y: down, width: width, height: row.h }));
     let line = down + sizes.padding + 11;
     const text = make("svg:text", { x: width / 2, y: line });
@@ -110,7 +110,9 @@ class Viewer {
     const most = Math.max(...this.layers.map((_, i) => amount(i)), 0);
     for (const row of this.canvas.querySelectorAll(".row")) {
       const layer = Number(row.dataset.layer);
-      const { kind, mark } = this.layers[layer];
+      const together = row.dataset.layers.split(" ").map(Number);
+      const { kind } = this.layers[layer];
+      const mark = together.map((one) => this.layers[one].mark).find((one) => one && one !== "same");
       const rect = row.querySelector("rect");
       rect.setAttribute("class", this.colour === "kind" ? "kind-" + kind : "plain");
       rect.style.fill = "";
@@ -121,9 +123,8 @@ class Viewer {
         const share = 100 * Math.sqrt(amount(layer) / most);
         rect.style.fill = `color-mix(in srgb, var(--heat) ${share.toFixed(1)}%, var(--box))`;
       }
-      row.classList.toggle("match", this.matches.has(layer));
-      row.classList.toggle("selected", layer === this.selected);
-      row.classList.toggle("differs", Boolean(mark));
+      row.classList.toggle("match", together.some((one) => this.matches.has(one)));
+      row.classList.toggle("selected", together.includes(this.selected));
       if (mark) row.dataset.mark = mark;
     }
   }
@@ -194,7 +195,7 @@ class Viewer {
     if (box !== undefined && !this.shown.boxes.includes(box)) this.unfold(this.groupOf(box));
     const place = this.shown.places[this.shown.boxes.indexOf(box)];
     if (bring && place) {
-      if (this.place.scale < 0.5) this.place.scale = 1;
+      if (this.place.scale < 0.6) this.place.scale = 1;
       this.centre(...place);
     }
     this.paint();
@@ -259,6 +260,13 @@ class Viewer {
       else if (frame) this.toggle(Number(frame.dataset.group));
     });
     this.svg.addEventListener("keydown", (event) => this.key(event));
+    // What was in the middle stays there.
+    let before = this.size();
+    new ResizeObserver(() => {
+      const after = this.size();
+      if (this.canvas) this.pan((after[0] - before[0]) / 2, 0);
+      before = after;
+    }).observe(this.svg);
     window.addEventListener("beforeprint", () => this.print(true));
     window.addEventListener("afterprint", () => this.print(false));
   }

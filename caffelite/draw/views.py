@@ -22,9 +22,14 @@ SIZES = {"head": LINE, "line": SMALL_LINE, "padding": PADDING}
 _PROCESSES = 4
 
 
-def view(diagram: Diagram, document: NetDocument, rankdir: str, what: str | Path) -> dict[str, Any]:
-    """Return a diagram with its layouts: all groups of equal blocks folded, each of them unfolded, all unfolded."""
-    groups = groups_of(diagram, document)
+def view(
+    diagram: Diagram, document: NetDocument, rankdir: str, what: str | Path, fold: bool = True
+) -> dict[str, Any]:
+    """Return a diagram with its layouts: all groups of equal blocks folded, each of them unfolded, all unfolded.
+
+    Without ``fold`` there are no groups.
+    """
+    groups = groups_of(diagram, document) if fold else []
     every = set(range(len(groups)))
     closed: dict[str, set[int]] = {"": every}
     if len(groups) > 1:
