@@ -21,7 +21,10 @@
     const note = drawn ? null : make("p", { class: "soft" }, "It is not in the net that is shown.");
     const close = make("button", { type: "button", id: "close", title: "close (Esc)", "aria-label": "close" }, "×");
     close.addEventListener("click", clear);
-    panel.replaceChildren(close, ...layerPanel(data.layers[layer], facts, note));
+    // What a layer that normalizes is scaled by stands in the layer behind it.
+    const behind = data.layers[data.layers[layer].scale];
+    const scales = behind ? behind.charts.map((one) => chart({ ...one, title: `${behind.name}: ${one.title}` })) : [];
+    panel.replaceChildren(close, ...layerPanel(data.layers[layer], facts, note), ...scales);
     panel.hidden = false;
     panel.scrollTop = 0;
     for (const row of document.querySelectorAll("#layers tbody tr"))

@@ -8,8 +8,8 @@ from caffelite.draw.boxes import PHASES, Diagram, assemble, surveys
 from caffelite.draw.colours import Colouring
 from caffelite.draw.dot import dot
 from caffelite.draw.views import SIZES, layer_facts, layer_texts, view
-from caffelite.draw.weight_charts import weight_charts
-from caffelite.layers.contract.registry import registry
+from caffelite.draw.weight_charts import scale_behind, weight_charts
+from caffelite.net.survey import Survey
 from caffelite.pages.markup import Markup, element, table
 from caffelite.pages.page import asset, page
 from caffelite.schema.documents import NetDocument
@@ -47,13 +47,16 @@ def net_page(
     what : path
         What the page is called in errors.
     """
+    charts = weight_charts(document, weights) if weights is not None else {}
     choices = _stages(document, stages)
     states: list[dict[str, Any]] = []
     drawn: dict[str, tuple[int, Diagram]] = {}
     facts = {}
+    problems = {}
     for stage, given in choices.items():
         measured = surveys(document, "ALL", allow_python, inputs, given)
         facts[stage] = layer_facts(document, measured, given)
+        problems[stage] = next((_problem(one) for one in measured.values() if one.problem), "")
         for name in ("ALL", *PHASES):
             diagram = assemble(document, measured if name == "ALL" else {name: measured[name]}, given)
             number, _ = drawn.setdefault(dot(diagram), (len(drawn), diagram))
@@ -61,13 +64,14 @@ def net_page(
     views = [view(diagram, document, rankdir, what) for _, diagram in drawn.values()]
     begun = _ANY if stages is None else ", ".join(stages) or _NONE
     first = next(i for i, one in enumerate(states) if (one["phase"], one["stage"]) == (phase, begun))
-    layers = _layers(document, facts[begun], colouring, weights)
+    layers = _layers(document, facts[begun], colouring, charts)
     data = {"layers": layers, "facts": facts, "states": states, "views": views, "first": first, "sizes": SIZES}
     told = views[states[first]["view"]]["totals"]
     title = document.message.name or Path(document.filename).name
     body = [
         element("h1", title),
         element("p", told, id="totals"),
+        *([element("p", problems[begun], class_="soft", id="problem")] if problems[begun] else []),
         _controls(states, states[first], colouring),
         element("div", _pane(), element("aside", id="panel", hidden=True, aria_label="layer"), class_="stage"),
         element("p", _KEYS, class_="soft controls"),
@@ -83,6 +87,11 @@ _KEYS = (
     "/ search, Enter next match, n p next and previous layer, arrows + − move and zoom, 0 whole, 1 width, u f unfold "
     "and fold all, Esc close."
 )
+
+
+def _problem(net: Survey) -> str:
+    hint = f"; --input {net.missing}=N,C,H,W tells its shape instead" if net.missing else ""
+    return f"Not all is known: {net.problem}{hint}"
 
 
 def _stages(document: NetDocument, given: Sequence[str] | None) -> dict[str, Sequence[str] | None]:
@@ -102,31 +111,18 @@ def _layers(
     document: NetDocument,
     facts: Mapping[str, Mapping[int, Mapping[str, Any]]],
     colouring: Colouring,
-    weights: str | Path | None,
+    charts: Mapping[str, list[dict[str, Any]]],
 ) -> list[dict[str, Any]]:
     """Return what the panel tells of each layer, and the amounts that colours show: those in TRAIN if it is there."""
     layers = layer_texts(document)
-    charts = weight_charts(document, weights) if weights is not None else {}
     for i, layer in enumerate(layers):
         known = next((one[i] for one in facts.values() if i in one), None)
         layer |= {name: known[name] for name in ("macs", "size", "bytes")} if known else {}
         if i in colouring.times:
             share = colouring.times[i]
             layer |= {"ms": share.milliseconds, "time": f"Time: {share.text()}"}
-        layer["charts"] = charts.get(layer["name"], []) + _scale_behind(document, i, charts)
+        layer |= {"charts": charts.get(layer["name"], []), "scale": scale_behind(document, i)}
     return layers
-
-
-def _scale_behind(
-    document: NetDocument, index: int, charts: Mapping[str, list[dict[str, Any]]]
-) -> list[dict[str, Any]]:
-    """Return the charts of the layer that multiplies and shifts what one that only normalizes has made."""
-    layer = document.message.layer[index]
-    behind = next((one for one in document.message.layer[index + 1 :] if list(layer.top) == list(one.bottom)), None)
-    facts = [registry()[one.type].facts if one is not None and one.type in registry() else None for one in (layer, behind)]
-    if behind is None or facts[0] is None or facts[1] is None or not (facts[0].absorbs_affine and facts[1].affine):
-        return []
-    return [{**chart, "title": f"{behind.name}: {chart['title']}"} for chart in charts.get(behind.name, [])]
 
 
 def _controls(states: list[dict[str, Any]], first: dict[str, Any], colouring: Colouring) -> Markup:

@@ -9,6 +9,8 @@ function shortNumber(value) {
   return String(value);
 }
 
+const shortBytes = (size) => (size >= 1000 ? shortNumber(size) + "B" : size + " bytes");
+
 // One row of what is told in each phase; where both are equal, it is told once.
 function factRow(title, values) {
   const known = values.filter((value) => value !== null && value !== undefined && value !== "");
@@ -30,7 +32,7 @@ function factTable(facts) {
     factRow("parameters", told((one) => one.parameters && one.parameters.length
       ? `${grouped(one.size)}: ${one.parameters.join(", ")}` : "")),
     factRow("multiply-adds", told((one) => (one.macs ? grouped(one.macs) : ""))),
-    factRow("memory", told((one) => (one.bytes === null ? "" : one.bytes ? shortNumber(one.bytes) + "B of blobs"
+    factRow("memory", told((one) => (one.bytes === null ? "" : one.bytes ? shortBytes(one.bytes) + " of blobs"
       : "in place"))),
     factRow("receptive field", told((one) => one.field)),
   ];

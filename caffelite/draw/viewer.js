@@ -253,7 +253,9 @@ class Viewer {
       this.zoom(Math.exp(-event.deltaY / 400), event.clientX - left, event.clientY - top);
     }, { passive: false });
     this.svg.addEventListener("click", (event) => {
-      if (moved > 4) return;
+      const dragged = moved > 4;
+      moved = 0;
+      if (dragged) return;
       const row = event.target.closest(".row");
       const frame = event.target.closest(".frame");
       if (row) this.chosen(Number(row.dataset.layer));

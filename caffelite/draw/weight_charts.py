@@ -33,19 +33,38 @@ def weight_charts(document: NetDocument, weights: str | Path) -> dict[str, list[
         The file has no weights of any layer of the net.
     """
     types = {layer.name: layer.type for layer in document.message.layer}
-    charts: dict[str, list[dict[str, Any]]] = {}
+    named: dict[str, list[dict[str, Any]]] = {}
     for stored in read_weights(weights):
         if stored.name in types and stored.blobs:
-            charts[stored.name] = _charts(stored, types[stored.name])
+            named[stored.name] = _charts(stored, types[stored.name])
             stored.release()
-    if not charts:
+    if not named:
         raise Error(f"{weights}: it has no weights of a layer of {document.filename}")
-    return charts
+    return named
+
+
+def scale_behind(document: NetDocument, index: int) -> int | None:
+    """Return which layer multiplies and shifts what a layer that only normalizes makes; None for any other layer."""
+    layers = document.message.layer
+    if not _normalizes(layers[index].type):
+        return None
+    behind = (i for i in range(index + 1, len(layers)) if list(layers[index].top) == list(layers[i].bottom))
+    first = next(behind, None)
+    return first if first is not None and _is_scale(layers[first].type) else None
+
+
+def _normalizes(type_name: str) -> bool:
+    known = registry().get(type_name)
+    return known is not None and issubclass(known, Normalizing)
+
+
+def _is_scale(type_name: str) -> bool:
+    known = registry().get(type_name)
+    return known is not None and known.facts.kind == "normalization" and not issubclass(known, Normalizing)
 
 
 def _charts(stored: LayerWeights, type_name: str) -> list[dict[str, Any]]:
-    known = registry().get(type_name)
-    layout = layout_of(stored.blobs) if known is not None and issubclass(known, Normalizing) else None
+    layout = layout_of(stored.blobs) if _normalizes(type_name) else None
     statistics = layout.statistics(stored.blobs) if layout is not None else None
     if layout is not None and statistics is not None:
         learned = [(f"{name} by channel", blob) for name, blob in zip(layout.blobs, stored.blobs, strict=True)]
