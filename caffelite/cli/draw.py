@@ -1,6 +1,7 @@
 """Draw a net: layers with their settings, the shapes between them, numbers of parameters, phases."""
 
 import argparse
+from typing import Any
 
 from caffelite.cli.arguments import UsageError, add_input, add_python, names
 from caffelite.cli.terminal import say, status
@@ -50,21 +51,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Draw."""
     files, output = arguments.net, arguments.output
-    common = (arguments.phase, arguments.rankdir, arguments.allow_python, dict(arguments.input))
-    options = {
+    common: dict[str, Any] = {
+        "phase": arguments.phase,
+        "rankdir": arguments.rankdir,
+        "allow_python": arguments.allow_python,
+        "inputs": dict(arguments.input),
+    }
+    own: dict[str, Any] = {
         "stages": arguments.stage,
         "fold": arguments.fold,
         "color": arguments.color,
         "times": arguments.time,
         "weights": arguments.weights,
     }
-    given = {name: value for name, value in options.items() if value not in (None, False)}
+    given = {name: value for name, value in own.items() if value not in (None, False)}
     if len(files) > 2:
         raise UsageError(f"give one net or two, not {len(files)}")
     if len(files) == 2 and given:
         words = {"stages": "stage", "times": "time"}
         raise UsageError(f"--{words.get(next(iter(given)), next(iter(given)))} is for one net, not for two")
     with status(f"drawing {output}"):
-        drawn = draw_difference(*files, output, *common) if len(files) == 2 else draw(*files, output, *common, **given)
+        if len(files) == 2:
+            drawn = draw_difference(files[0], files[1], output, **common)
+        else:
+            drawn = draw(files[0], output, **common, **given)
     say(f"{output}: {drawn}")
     return 0

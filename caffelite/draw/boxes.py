@@ -163,7 +163,7 @@ def surveys(
     inputs: Mapping[str, Shape] | None = None,
     stages: Sequence[str] | None = None,
 ) -> dict[str, Survey]:
-    """Return what is known of a net in each of the phases that are drawn, TRAIN first; arguments as for :func:`build`."""
+    """Return what is known of a net in each phase that is drawn, TRAIN first; arguments are :func:`build`'s."""
     drawn = [phase] if phase in PHASES else list(PHASES)
     return {
         name: survey(document, PHASES[name], stages=stages or (), inputs=inputs, allow_python=allow_python)
@@ -274,8 +274,8 @@ class _Maker:
             self.total += parameters
         self._counted |= names
         products = next((one.multiply_adds for one in facts if one.multiply_adds is not None), None)
-        size = next((one.bytes for one in facts if one.bytes is not None), None)
-        return BoxRow(layer.name, layer.type, _settings(layer), mark, parameters, shared, [index], products, size)
+        taken = next((one.bytes for one in facts if one.bytes is not None), None)
+        return BoxRow(layer.name, layer.type, _settings(layer), mark, parameters, shared, [index], products, taken)
 
 
 def _settings(layer: LayerParameter) -> list[str]:
@@ -283,9 +283,7 @@ def _settings(layer: LayerParameter) -> list[str]:
     return plain_summary(layer) if known is None else known.summary(layer)
 
 
-def in_phase(
-    layer: LayerParameter, phase: int, place: Callable[[], str], stages: Sequence[str] | None = None
-) -> bool:
+def in_phase(layer: LayerParameter, phase: int, place: Callable[[], str], stages: Sequence[str] | None = None) -> bool:
     """Tell whether a layer is in the net of a phase, in these stages or in whatever; errors are :func:`included`'s."""
     if stages is None:
         stages = [stage for rule in (*layer.include, *layer.exclude) for stage in rule.stage]
@@ -293,7 +291,12 @@ def in_phase(
 
 
 def totals_text(diagram: Diagram) -> str:
-    """Return what a net has and takes, in words; what differs from phase to phase is told of each."""
+    """Return what a net has and takes, in words."""
+    return ", ".join(totals_lines(diagram))
+
+
+def totals_lines(diagram: Diagram) -> list[str]:
+    """Return what a net has, and what a pass of it takes, a line of words each; of each phase where they differ."""
     parts = [f"{diagram.layers} layers"]
     if diagram.parameters is not None:
         parts.append(f"{short_number(diagram.parameters)} parameters ({short_bytes(4 * diagram.parameters)})")
@@ -302,10 +305,10 @@ def totals_text(diagram: Diagram) -> str:
         for name, one in diagram.totals.items()
     }
     if len(set(passes.values())) == 1:
-        parts.append(next(iter(passes.values())))
+        told = list(passes.values())[:1]
     else:
-        parts += [f"in {name} {text}" for name, text in passes.items()]
-    return ", ".join(parts)
+        told = [f"in {name} {text}" for name, text in passes.items()]
+    return [", ".join(parts), *told]
 
 
 def short_number(value: int) -> str:

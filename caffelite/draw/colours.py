@@ -52,7 +52,7 @@ class Colouring:
         """Return how much of what is shown a layer has."""
         if self.by == "macs":
             return row.multiply_adds or 0
-        return sum(self.times[i].milliseconds for i in row.layers if i in self.times) if self.by == "time" else 0
+        return self.times[row.layers[0]].milliseconds if self.by == "time" and row.layers[0] in self.times else 0
 
     def of(self, row: BoxRow) -> tuple[str, str]:
         """Return the colours of a layer: background and border."""
@@ -69,4 +69,5 @@ class Colouring:
         """Return what is written of the amount in a layer's box."""
         if self.by == "macs" and row.multiply_adds:
             return [f"{short_number(row.multiply_adds)} multiply-adds"]
-        return [self.times[i].text() for i in row.layers if i in self.times] if self.by == "time" else []
+        # Of two layers of one name, one a phase, one was timed.
+        return [self.times[row.layers[0]].text()] if self.by == "time" and row.layers[0] in self.times else []

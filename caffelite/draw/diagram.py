@@ -73,8 +73,8 @@ def draw(
     MissingExtraError
         Graphviz is needed, and neither PyGraphviz nor ``dot`` is installed.
     Error
-        An ending that is not known; Graphviz failed; what ``inputs`` name is not there or does not fit; ``time`` without
-        times; a file of weights or times that is none.
+        An ending that is not known; Graphviz failed; what ``inputs`` name is not there or does not fit; ``time``
+        without times; a file of weights or times that is none.
 
     Warns
     -----
@@ -146,7 +146,9 @@ def draw_difference(
     blobs = dict.fromkeys(blob for net in nets for layer in net.message.layer for blob in layer.top)
     for name in inputs or {}:
         if name not in blobs:
-            raise Error(f"a shape is given for the blob {quoted(name)}, which neither net has{did_you_mean(name, blobs)}")
+            raise Error(
+                f"a shape is given for the blob {quoted(name)}, which neither net has{did_you_mean(name, blobs)}"
+            )
     text, told = difference_page(nets, phase, rankdir, allow_python, inputs or {}, output)
     write_page(output, text)
     return told
@@ -159,14 +161,12 @@ def _check(kind: str, output: str | Path, color: str, times: str | Path | None, 
         hint = did_you_mean(color, COLOURINGS)
         raise Error(f"the colours of a diagram tell kind, time, macs or phase, not {color!r}{hint}")
     if color == "time" and times is None:
-        raise Error("colours that tell the time need what \"caffelite time --json\" wrote: --time run.json")
+        raise Error('colours that tell the time need what "caffelite time --json" wrote: --time run.json')
     if weights is not None and kind != ".html":
         raise Error(f"{output}: weights are shown on a page, a diagram whose name ends in .html")
 
 
-def picture(
-    diagram: Diagram, kind: str, rankdir: str, what: str | Path, colouring: Colouring | None = None
-) -> bytes:
+def picture(diagram: Diagram, kind: str, rankdir: str, what: str | Path, colouring: Colouring | None = None) -> bytes:
     """Return a diagram as the content of a file.
 
     Parameters

@@ -58,7 +58,7 @@ def difference_page(
         )
         for i, (name, side) in enumerate(zip(names, sides, strict=True))
     ]
-    body = [
+    body: list[str] = [
         element("h1", f"{names[0]} and {names[1]}"),
         element("p", told, id="totals"),
         _controls(),

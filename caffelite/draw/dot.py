@@ -2,7 +2,7 @@
 
 import html
 
-from caffelite.draw.boxes import Box, BoxRow, Diagram, Edge, short_number, totals_text
+from caffelite.draw.boxes import Box, BoxRow, Diagram, Edge, short_number, totals_lines
 from caffelite.draw.colours import Colouring
 from caffelite.words import printable
 
@@ -12,11 +12,12 @@ _TEXT, _SOFT, _LINE = "#1c2430", "#4a5563", "#5b6572"
 def dot(diagram: Diagram, rankdir: str = "TB", colouring: Colouring | None = None) -> str:
     """Return the diagram in Graphviz's language."""
     colours = (colouring or Colouring()).over(diagram)
+    totals = "<br/>".join(map(html.escape, totals_lines(diagram)))
     lines = [
         "digraph net {",
         f'  graph [rankdir={rankdir}, bgcolor="white", fontname="Helvetica", fontsize=15, fontcolor="{_TEXT}", '
         f"nodesep=0.3, ranksep=0.35, labelloc=t, label=<<b>{_html_text(diagram.title or 'net')}</b>"
-        f'<br/><font point-size="11" color="{_SOFT}">{html.escape(totals_text(diagram))}</font>>];',
+        f'<br/><font point-size="11" color="{_SOFT}">{totals}</font>>];',
         f'  node [shape=plain, fontname="Helvetica", fontsize=11, fontcolor="{_TEXT}"];',
         f'  edge [fontname="Helvetica", fontsize=9, fontcolor="{_SOFT}", color="{_LINE}", arrowsize=0.7];',
     ]

@@ -18,15 +18,15 @@ _LABEL_LETTERS = 20
 
 
 class Group(NamedTuple):
-    """Blocks of ``size`` boxes each, ``count`` of them, from the box ``first`` on."""
+    """Blocks of ``size`` boxes each, so many, from the box ``first`` on."""
 
     first: int
     size: int
-    count: int
+    blocks: int
 
     @property
     def boxes(self) -> range:
-        return range(self.first, self.first + self.size * self.count)
+        return range(self.first, self.first + self.size * self.blocks)
 
     @property
     def left_out(self) -> range:
@@ -170,7 +170,7 @@ def folded(diagram: Diagram, groups: list[Group], closed: Collection[int]) -> Fo
             edges.setdefault((source, target, edge.blob), replace(edge, source=source, target=target))
     frames = [
         Frame(
-            range(place_of[g.first], place_of[g.first] + (g.size if i in closed else g.size * g.count)),
+            range(place_of[g.first], place_of[g.first] + (g.size if i in closed else g.size * g.blocks)),
             *_label(diagram.boxes, g),
             i,
             i in closed,
@@ -182,7 +182,7 @@ def folded(diagram: Diagram, groups: list[Group], closed: Collection[int]) -> Fo
 
 
 def _label(boxes: list[Box], group: Group) -> tuple[str, str]:
-    names = [boxes[group.first + block * group.size].rows[0].name for block in (0, group.count - 1)]
+    names = [boxes[group.first + block * group.size].rows[0].name for block in (0, group.blocks - 1)]
     counted: set[str] = set()
     parameters = products = 0
     for box in group.boxes:
@@ -191,8 +191,8 @@ def _label(boxes: list[Box], group: Group) -> tuple[str, str]:
                 parameters += row.parameters or 0
             counted.update(row.shared)
             products += row.multiply_adds or 0
-    told = [f"{group.count} blocks that are equal but for their names"]
+    told = [f"{group.blocks} blocks that are equal but for their names"]
     told += [f"{short_number(parameters)} parameters"] if parameters else []
     told += [f"{short_number(products)} multiply-adds"] if products else []
     first, last = (shortened(name, _LABEL_LETTERS) for name in names)
-    return f"× {group.count}: {first} … {last}", ", ".join(told)
+    return f"× {group.blocks}: {first} … {last}", ", ".join(told)

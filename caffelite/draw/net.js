@@ -14,10 +14,13 @@
   }
 
   function tell(layer) {
-    const facts = {};
-    for (const [phase, known] of Object.entries(data.facts[state.stage]))
-      if (known[layer] && (state.phase === "ALL" || state.phase === phase)) facts[phase] = known[layer];
     const drawn = viewer.boxOf.has(layer);
+    const together = drawn ? viewer.together.get(layer) : [layer];
+    const facts = {};
+    for (const [phase, known] of Object.entries(data.facts[state.stage])) {
+      const one = together.find((i) => known[i]);
+      if (one !== undefined && (state.phase === "ALL" || state.phase === phase)) facts[phase] = known[one];
+    }
     const note = drawn ? null : make("p", { class: "soft" }, "It is not in the net that is shown.");
     const close = make("button", { type: "button", id: "close", title: "close (Esc)", "aria-label": "close" }, "×");
     close.addEventListener("click", clear);
@@ -25,6 +28,8 @@
     const behind = data.layers[data.layers[layer].scale];
     const scales = behind ? behind.charts.map((one) => chart({ ...one, title: `${behind.name}: ${one.title}` })) : [];
     panel.replaceChildren(close, ...layerPanel(data.layers[layer], facts, note), ...scales);
+    for (const other of together.filter((i) => i !== layer))
+      panel.append(make("p", { class: "soft" }, data.layers[other].place), make("pre", {}, data.layers[other].text));
     panel.hidden = false;
     panel.scrollTop = 0;
     for (const row of document.querySelectorAll("#layers tbody tr"))

@@ -68,7 +68,7 @@ def net_page(
     data = {"layers": layers, "facts": facts, "states": states, "views": views, "first": first, "sizes": SIZES}
     told = views[states[first]["view"]]["totals"]
     title = document.message.name or Path(document.filename).name
-    body = [
+    body: list[str] = [
         element("h1", title),
         element("p", told, id="totals"),
         *([element("p", problems[begun], class_="soft", id="problem")] if problems[begun] else []),
@@ -137,7 +137,9 @@ def _controls(states: list[dict[str, Any]], first: dict[str, Any], colouring: Co
         names = {"ALL": "both phases", **{name: name for name in PHASES}}
         radios = [
             element(
-                "label", element("input", type="radio", name="phase", value=value, checked=value == first["phase"]), text
+                "label",
+                element("input", type="radio", name="phase", value=value, checked=value == first["phase"]),
+                text,
             )
             for value, text in names.items()
         ]
@@ -168,9 +170,7 @@ def _pane() -> Markup:
     return element("div", drawing, class_="pane")
 
 
-def _table(
-    layers: list[dict[str, Any]], facts: Mapping[str, Mapping[int, Mapping[str, Any]]], timed: bool
-) -> Markup:
+def _table(layers: list[dict[str, Any]], facts: Mapping[str, Mapping[int, Mapping[str, Any]]], timed: bool) -> Markup:
     head = ["layer", "type", "phase", "output", "parameters", "multiply-adds", "memory", "receptive field"]
     rows: list[list[str]] = []
     for i, layer in enumerate(layers):
@@ -184,7 +184,11 @@ def _table(
         if known is None:
             row += [""] * 5
         else:
-            row += [", ".join(shape or "?" for _, shape in known["out"]), _grouped(known["size"]), _grouped(known["macs"])]
+            row += [
+                ", ".join(shape or "?" for _, shape in known["out"]),
+                _grouped(known["size"]),
+                _grouped(known["macs"]),
+            ]
             row += [f"{known['bytes'] / 1000:,.1f} kB" if known["bytes"] else "", known["field"]]
         rows.append(row + ([f"{layer['ms']:.3f} ms" if layer.get("ms") else ""] if timed else []))
     numbers = frozenset({4, 5, 6, 7, *([8] if timed else [])})

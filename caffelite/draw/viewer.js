@@ -35,7 +35,11 @@ class Viewer {
     if (this.view && view.groups !== this.view.groups) this.open = null;
     this.view = view;
     this.boxOf = new Map();
-    view.boxes.forEach((box, i) => box.rows.forEach((row) => row.layers.forEach((layer) => this.boxOf.set(layer, i))));
+    this.together = new Map(); // The layers that a row stands for: one, or one a phase.
+    view.boxes.forEach((box, i) => box.rows.forEach((row) => row.layers.forEach((layer) => {
+      this.boxOf.set(layer, i);
+      this.together.set(layer, row.layers);
+    })));
     this.draw();
   }
 

@@ -22,9 +22,7 @@ SIZES = {"head": LINE, "line": SMALL_LINE, "padding": PADDING}
 _PROCESSES = 4
 
 
-def view(
-    diagram: Diagram, document: NetDocument, rankdir: str, what: str | Path, fold: bool = True
-) -> dict[str, Any]:
+def view(diagram: Diagram, document: NetDocument, rankdir: str, what: str | Path, fold: bool = True) -> dict[str, Any]:
     """Return a diagram with its layouts: all groups of equal blocks folded, each of them unfolded, all unfolded.
 
     Without ``fold`` there are no groups.

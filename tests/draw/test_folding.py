@@ -23,7 +23,7 @@ def groups(text: str) -> tuple[Diagram, list[Group]]:
 @pytest.mark.parametrize("stages", [(3, 4, 6, 3), (3, 8, 36, 3)], ids=["ResNet-50", "ResNet-152"])
 def test_residual_nets_are_four_groups(stages: tuple[int, ...]) -> None:
     diagram, found = groups(residual_net(stages))
-    assert [group.count for group in found] == [blocks - 1 for blocks in stages]
+    assert [group.blocks for group in found] == [blocks - 1 for blocks in stages]
     # A block begins behind the sum of the one before it.
     assert [diagram.boxes[group.first].rows[0].name for group in found] == [f"res{s}_1_branch2a" for s in (2, 3, 4, 5)]
     small = folded(diagram, found, range(4)).diagram
@@ -65,14 +65,14 @@ def test_what_is_folded_is_drawn_once_with_how_often() -> None:
 def test_blocks_that_differ(change: tuple[str, str], counts: list[int]) -> None:
     third = block("b3", "b2", 4).replace(*change)
     _, found = groups(FIRST + block("b1", "x", 4) + block("b2", "b1", 4) + third + block("b4", "b3", 4))
-    assert [group.count for group in found] == counts
+    assert [group.blocks for group in found] == counts
 
 
 def test_a_block_that_others_read_ends_a_group() -> None:
     text = FIRST + "".join(block(f"b{i}", f"b{i - 1}" if i > 1 else "x", 4) for i in range(1, 7))
     text += 'layer { name: "head" type: "Convolution" bottom: "b3" top: "head" convolution_param { num_output: 2 kernel_size: 1 } }'
     diagram, found = groups(text)
-    assert [(group.first, group.count) for group in found] == [(1, 3), (13, 3)]
+    assert [(group.first, group.blocks) for group in found] == [(1, 3), (13, 3)]
     small = folded(diagram, found, [0, 1]).diagram
     assert ("b3", "head") in {(edge.blob, small.boxes[edge.target].rows[0].name) for edge in small.edges}
 
@@ -83,7 +83,7 @@ def test_two_equal_layers_are_not_worth_a_frame() -> None:
         "convolution_param { num_output: 4 kernel_size: 1 } }"
         for i in range(4)
     )
-    assert [group.count for group in groups(FIRST + layers)[1]] == [4]
+    assert [group.blocks for group in groups(FIRST + layers)[1]] == [4]
     assert groups(FIRST + layers[: layers.index('layer { name: "c2"')])[1] == []
 
 

@@ -27,7 +27,9 @@ AROUND = (
 
 def write_net(folder: Path, stages: tuple[int, ...] = (3,)) -> Path:
     file = folder / "net.prototxt"
-    hostile = "".join(f'layer {{ name: "{name}" type: "ReLU" bottom: "fc" top: "{i}" }}\n' for i, name in enumerate(HOSTILE))
+    hostile = "".join(
+        f'layer {{ name: "{name}" type: "ReLU" bottom: "fc" top: "{i}" }}\n' for i, name in enumerate(HOSTILE)
+    )
     file.write_text(residual_net(stages) + AROUND + hostile, encoding="utf-8")
     return file
 
@@ -107,7 +109,9 @@ class Page:
         self.run = browser.execute_script
 
     def click(self, selector: str) -> None:
-        self.run("document.querySelector(arguments[0]).dispatchEvent(new MouseEvent('click', {bubbles: true}))", selector)
+        self.run(
+            "document.querySelector(arguments[0]).dispatchEvent(new MouseEvent('click', {bubbles: true}))", selector
+        )
 
     def key(self, key: str, selector: str = "#diagram") -> None:
         self.run(
@@ -127,7 +131,8 @@ class Page:
     def rows(self, kind: str = "") -> list[str]:
         """The names of the layers that are drawn, of those that are "match" or "selected"."""
         return self.run(
-            "return [...document.querySelectorAll('svg .row' + arguments[0] + ' > title')].map(t => t.textContent)", kind
+            "return [...document.querySelectorAll('svg .row' + arguments[0] + ' > title')].map(t => t.textContent)",
+            kind,
         )
 
     def text(self, selector: str) -> str:
@@ -194,7 +199,9 @@ def moving(page: Page) -> None:
     page.key("-")
     assert page.place() == pytest.approx((x, y, scale), abs=0.1)
     page.key("0")
-    page.run("document.getElementById('diagram').dispatchEvent(new WheelEvent('wheel', {deltaY: -400, clientX: 300, clientY: 300}))")
+    page.run(
+        "document.getElementById('diagram').dispatchEvent(new WheelEvent('wheel', {deltaY: -400, clientX: 300, clientY: 300}))"
+    )
     assert page.place()[2] > scale * 0.2
     page.key("1")
     from selenium.webdriver import ActionChains
@@ -289,7 +296,7 @@ def printing(page: Page) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[", "run.json: expected what \"caffelite time --json\" writes"),
+        ("[", 'run.json: expected what "caffelite time --json" writes'),
         ('{"layers": [{"layer": "conv1"}]}', "run.json: expected what"),
         ('{"layers": [{"layer": "conv1", "forward": -1, "backward": 0}]}', "run.json: a time is not a number"),
         ('{"layers": [{"layer": "other", "forward": 1, "backward": 0}]}', "run.json: none of the layers"),
@@ -314,7 +321,7 @@ def test_weights_of_another_net(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"color": "macz"}, "did you mean \"macs\""),
+        ({"color": "macz"}, 'did you mean "macs"'),
         ({"color": "time"}, "--time run.json"),
         ({"weights": "w.caffemodel"}, "weights are shown on a page"),
     ],
