@@ -18,8 +18,8 @@
     const together = drawn ? viewer.together.get(layer) : [layer];
     const facts = {};
     for (const [phase, known] of Object.entries(data.facts[state.stage])) {
-      const one = together.find((i) => known[i]);
-      if (one !== undefined && (state.phase === "ALL" || state.phase === phase)) facts[phase] = known[one];
+      const one = together.find((i) => known[i] !== undefined);
+      if (one !== undefined && (state.phase === "ALL" || state.phase === phase)) facts[phase] = data.known[known[one]];
     }
     const note = drawn ? null : make("p", { class: "soft" }, "It is not in the net that is shown.");
     const close = make("button", { type: "button", id: "close", title: "close (Esc)", "aria-label": "close" }, "×");

@@ -1,5 +1,6 @@
 """The page of a net: its diagram to look around in, a panel for each layer, a table of all."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,16 @@ def net_page(
     begun = _ANY if stages is None else ", ".join(stages) or _NONE
     first = next(i for i, one in enumerate(states) if (one["phase"], one["stage"]) == (phase, begun))
     layers = _layers(document, facts[begun], colouring, charts)
-    data = {"layers": layers, "facts": facts, "states": states, "views": views, "first": first, "sizes": SIZES}
+    known, numbers = _said_once(facts)
+    data = {
+        "layers": layers,
+        "known": known,
+        "facts": numbers,
+        "states": states,
+        "views": views,
+        "first": first,
+        "sizes": SIZES,
+    }
     told = views[states[first]["view"]]["totals"]
     title = document.message.name or Path(document.filename).name
     body: list[str] = [
@@ -105,6 +115,24 @@ def _stages(document: NetDocument, given: Sequence[str] | None) -> dict[str, Seq
     if given is not None:
         choices[", ".join(given) or _NONE] = tuple(given)
     return choices
+
+
+def _said_once(
+    facts: Mapping[str, Mapping[str, Mapping[int, dict[str, Any]]]],
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return what is known of layers, each value once, and where in it that of each stage, phase and layer stands."""
+    places: dict[str, int] = {}
+    known: list[dict[str, Any]] = []
+    numbers: dict[str, Any] = {}
+    for stage, phases in facts.items():
+        numbers[stage] = {phase: {} for phase in phases}
+        for phase, layers in phases.items():
+            for i, one in layers.items():
+                place = places.setdefault(json.dumps(one), len(known))
+                if place == len(known):
+                    known.append(one)
+                numbers[stage][phase][i] = place
+    return known, numbers
 
 
 def _layers(

@@ -85,7 +85,7 @@ def test_what_a_page_holds(tmp_path: Path) -> None:
     assert (mean["title"], mean["low"], mean["high"]) == ("stored mean by channel", 1.0, 4.0)
     assert variance["low"] == variance["high"] == 2.0
     assert scale["name"] == "scale_conv1" and scale["charts"][1]["told"].endswith("1 not finite")
-    facts = data["facts"]["in any stage"]["TRAIN"]["1"]
+    facts = data["known"][data["facts"]["in any stage"]["TRAIN"]["1"]]
     assert (facts["in"], facts["out"], facts["field"]) == ([["data", "1×3×32×32"]], [["conv1", "1×4×32×32"]], "3×3")
     assert [state["stage"] for state in data["states"][::3]] == ["in any stage", "no stage", "odd"]
 
