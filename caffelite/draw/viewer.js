@@ -305,16 +305,17 @@ class Viewer {
     this.select(next, true);
   }
 
-  // On paper the whole diagram stands as large as there is room.
+  // On paper the whole diagram stands on one page, or as wide as it where it is so long that nobody could read it then.
   print(begins) {
     const { width, height } = this.shown;
     if (begins) {
       this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
       this.svg.style.maxWidth = width + "px";
+      this.svg.style.maxHeight = height > 3 * width ? "" : "24cm";
       this.canvas.removeAttribute("transform");
     } else {
       this.svg.removeAttribute("viewBox");
-      this.svg.style.maxWidth = "";
+      this.svg.style.maxWidth = this.svg.style.maxHeight = "";
       this.move();
     }
   }
