@@ -1,8 +1,14 @@
 """Receptive fields: those that are known of a published net, and those of every way that windows go together."""
 
+from pathlib import Path
+
+import pytest
+
 from caffelite.net.survey import survey
-from caffelite.schema.text import net_from_text
+from caffelite.schema.text import net_from_text, read_net
 from caffelite.words import TEST
+
+LAYERS = Path(__file__).parents[1] / "layers" / "nets"
 
 
 def fields(text: str) -> dict[str, tuple[int, ...] | None]:
@@ -76,3 +82,19 @@ def test_a_map_of_other_places_is_not_known() -> None:
     assert fields(text)["spp"] is None
     after = text + convolution("c", "spp", "kernel_size: 3")
     assert fields(after)["c"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("Local_pad", (3, 3)),
+        ("Pooling3D_max", (2, 2, 2)),
+        ("Convolution3D_pad", (2, 3, 3)),
+        # It leaves out an axis of one place.
+        ("NdConvolution_volume", None),
+        ("NdPooling_volume", (2, 2, 3)),
+    ],
+)
+def test_windows_of_forks(name: str, field: tuple[int, ...] | None) -> None:
+    net = survey(read_net(LAYERS / f"{name}.prototxt"), TEST)
+    assert {layer.name: layer.receptive_field for layer in net.layers}["L"] == field
