@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from caffelite.draw.boxes import BoxRow, Diagram, short_number
+from caffelite.draw.amounts import short_number
+from caffelite.draw.boxes import BoxRow, Diagram
 from caffelite.draw.times import LayerShare
 
 #: What --color can be.

@@ -4,7 +4,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from caffelite.draw.boxes import Diagram, build, totals_text
+from caffelite.draw.amounts import totals_text
+from caffelite.draw.boxes import Diagram, build
 from caffelite.draw.colours import COLOURINGS, Colouring
 from caffelite.draw.difference import difference_page
 from caffelite.draw.dot import dot

@@ -2,7 +2,8 @@
 
 import html
 
-from caffelite.draw.boxes import Box, BoxRow, Diagram, Edge, short_number, totals_lines
+from caffelite.draw.amounts import short_number, totals_lines
+from caffelite.draw.boxes import Box, BoxRow, Diagram, Edge
 from caffelite.draw.colours import Colouring
 from caffelite.words import printable
 

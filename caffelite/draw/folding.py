@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from caffelite.draw.boxes import Box, BoxRow, Diagram, Edge, Frame, short_number
+from caffelite.draw.amounts import short_number
+from caffelite.draw.boxes import Box, BoxRow, Diagram, Edge, Frame
 from caffelite.schema.documents import NetDocument
 from caffelite.schema.messages import LayerParameter
 from caffelite.words import shortened

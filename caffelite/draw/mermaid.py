@@ -3,7 +3,8 @@
 import html
 import re
 
-from caffelite.draw.boxes import BoxRow, Diagram, totals_text
+from caffelite.draw.amounts import totals_text
+from caffelite.draw.boxes import BoxRow, Diagram
 from caffelite.draw.colours import Colouring
 from caffelite.draw.dot import facts_of
 from caffelite.words import printable

@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from caffelite.draw.boxes import PHASES, Box, Diagram, in_phase, totals_text
+from caffelite.draw.amounts import totals_text
+from caffelite.draw.boxes import PHASES, Box, Diagram, in_phase
 from caffelite.draw.folding import Folded, folded, groups_of
 from caffelite.draw.layout import LINE, PADDING, SMALL_LINE, edge_text, layout, size_of, text_row
 from caffelite.layers.contract.registry import registry

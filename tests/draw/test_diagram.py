@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from caffelite.draw.boxes import BoxRow, build, short_number
+from caffelite.draw.amounts import short_number
+from caffelite.draw.boxes import BoxRow, build
 from caffelite.draw.diagram import draw
 from caffelite.draw.dot import dot
 from caffelite.draw.mermaid import mermaid
