@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from caffelite.draw.boxes import assemble, surveys
-from caffelite.draw.views import SIZES, layer_facts, layer_texts, view
+from caffelite.draw.views import SIZES, layer_facts, layer_texts, view, what_is_missing
 from caffelite.pages.markup import Markup, element, table
 from caffelite.pages.page import asset, page
 from caffelite.schema.documents import NetDocument
@@ -53,6 +53,7 @@ def difference_page(
         element(
             "div",
             element("p", element("b", name), f" {side['view']['totals']}"),
+            *([element("p", side["missing"], class_="soft")] if side["missing"] else []),
             element("svg", id=f"diagram{i}", class_="diagram", tabindex=0, role="application", aria_label=name),
             class_="pane",
         )
@@ -85,7 +86,12 @@ def _side(
     diagram = assemble(net, measured)
     # Nothing is folded: what differs may be in any of some equal blocks.
     shown = view(diagram, net, rankdir, what, fold=False)
-    return {"layers": layer_texts(net), "facts": layer_facts(net, measured, None), "view": shown}
+    return {
+        "layers": layer_texts(net),
+        "facts": layer_facts(net, measured, None),
+        "view": shown,
+        "missing": what_is_missing(measured),
+    }
 
 
 def _match(nets: tuple[NetDocument, NetDocument], first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 from caffelite.draw.boxes import PHASES, Diagram, assemble, surveys
 from caffelite.draw.colours import Colouring
 from caffelite.draw.dot import dot
-from caffelite.draw.views import SIZES, layer_facts, layer_texts, view
+from caffelite.draw.views import SIZES, layer_facts, layer_texts, view, what_is_missing
 from caffelite.draw.weight_charts import scale_behind, weight_charts
-from caffelite.net.survey import Survey
 from caffelite.pages.markup import Markup, element, table
 from caffelite.pages.page import asset, page
 from caffelite.schema.documents import NetDocument
@@ -57,7 +56,7 @@ def net_page(
     for stage, given in choices.items():
         measured = surveys(document, "ALL", allow_python, inputs, given)
         facts[stage] = layer_facts(document, measured, given)
-        problems[stage] = next((_problem(one) for one in measured.values() if one.problem), "")
+        problems[stage] = what_is_missing(measured)
         for name in ("ALL", *PHASES):
             diagram = assemble(document, measured if name == "ALL" else {name: measured[name]}, given)
             number, _ = drawn.setdefault(dot(diagram), (len(drawn), diagram))
@@ -97,11 +96,6 @@ _KEYS = (
     "/ search, Enter next match, n p next and previous layer, arrows + − move and zoom, 0 whole, 1 width, u f unfold "
     "and fold all, Esc close."
 )
-
-
-def _problem(net: Survey) -> str:
-    hint = f"; --input {net.missing}=N,C,H,W tells its shape instead" if net.missing else ""
-    return f"Not all is known: {net.problem}{hint}"
 
 
 def _stages(document: NetDocument, given: Sequence[str] | None) -> dict[str, Sequence[str] | None]:

@@ -86,6 +86,15 @@ def _layout(name: str, state: Folded, placed: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def what_is_missing(measured: Mapping[str, Survey]) -> str:
+    """Return why not all is known of a net, and what tells it instead; empty where all is known."""
+    net = next((one for one in measured.values() if one.problem), None)
+    if net is None:
+        return ""
+    hint = f"; --input {net.missing}=N,C,H,W tells its shape instead" if net.missing else ""
+    return f"Not all is known: {net.problem}{hint}"
+
+
 def layer_texts(document: NetDocument) -> list[dict[str, Any]]:
     """Return name, type, kind, place in its file, and prototxt of each layer of a net."""
     filename = Path(document.filename).name
