@@ -42,6 +42,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text in one line, without the middle of what has more letters than ``most``."""
+    text = printable(text)
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
+
+
 def distance(a: str, b: str) -> int:
     """Return how many changes make ``a`` into ``b``; swapped neighbours are one (optimal string alignment)."""
     before: list[int] = []

@@ -21,7 +21,7 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 from caffelite.draw.boxes import build
-from caffelite.draw.diagram import dot
+from caffelite.draw.dot import dot
 from caffelite.errors import DataError, Error, SchemaError
 from caffelite.layers.contract.context import Context
 from caffelite.layers.contract.registry import registry

@@ -1,6 +1,6 @@
 """A net as boxes and edges: what there is to draw, whatever it is drawn with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from caffelite.layers.contract.registry import registry
 from caffelite.layers.contract.summary import plain_summary
 from caffelite.net.graph import included
-from caffelite.net.survey import Survey, survey
+from caffelite.net.survey import LayerSurvey, Survey, survey
 from caffelite.schema.documents import NetDocument
 from caffelite.schema.messages import LayerParameter
 from caffelite.words import TEST, TRAIN, Shape, count, text_of
@@ -31,6 +31,10 @@ class BoxRow:
         How many numbers it learns or keeps; None where that is not known.
     shared : list of str
         Names under which it shares parameters.
+    layers : list of int
+        Which layers of the net it stands for: one, or one a phase.
+    multiply_adds, bytes : int or None
+        Of a forward pass, and of its tops; None where that is not known.
     """
 
     name: str
@@ -39,6 +43,9 @@ class BoxRow:
     phases: str = ""
     parameters: int | None = None
     shared: list[str] = field(default_factory=list)
+    layers: list[int] = field(default_factory=list)
+    multiply_adds: int | None = None
+    bytes: int | None = None
 
     @property
     def kind(self) -> str:
@@ -67,6 +74,34 @@ class Edge:
     phases: str = ""
 
 
+class Totals(NamedTuple):
+    """What a pass of a net takes: products that are summed, and bytes of blobs in float32, each with its own memory."""
+
+    multiply_adds: int
+    bytes: int
+
+
+@dataclass(slots=True)
+class Frame:
+    """Boxes that belong together: blocks that are equal but for their names, the first of them alone where ``folded``.
+
+    Attributes
+    ----------
+    boxes : range
+    label, told : str
+        Which blocks these are, and what they have together.
+    group : int
+        Which of the groups of equal blocks it is.
+    folded : bool
+    """
+
+    boxes: range
+    label: str
+    told: str
+    group: int
+    folded: bool
+
+
 @dataclass(slots=True)
 class Diagram:
     """What there is to draw.
@@ -78,6 +113,9 @@ class Diagram:
     edges : list of Edge
     layers : int
     parameters : int or None
+    totals : dict of str to Totals
+        By phase; empty where not all is known.
+    frames : list of Frame
     """
 
     title: str
@@ -85,10 +123,16 @@ class Diagram:
     edges: list[Edge]
     layers: int
     parameters: int | None
+    totals: dict[str, Totals] = field(default_factory=dict)
+    frames: list[Frame] = field(default_factory=list)
 
 
 def build(
-    document: NetDocument, phase: str = "ALL", allow_python: bool = False, inputs: Mapping[str, Shape] | None = None
+    document: NetDocument,
+    phase: str = "ALL",
+    allow_python: bool = False,
+    inputs: Mapping[str, Shape] | None = None,
+    stages: Sequence[str] | None = None,
 ) -> Diagram:
     """Make the diagram of a net.
 
@@ -101,45 +145,55 @@ def build(
         Whether Python layers may run the code that the net names.
     inputs : mapping of str to tuple of int, optional
         Shapes of blobs, see :func:`caffelite.net.survey.survey`, which also tells what is raised.
+    stages : sequence of str, optional
+        Those that rules are held against; by default layers are drawn in whatever stages they are.
 
     Notes
     -----
     Shapes and parameters are left out where they cannot be known: without the data, behind a Python layer that may not
     run, or with a layer type that is not known. Unknown layers are drawn all the same.
     """
-    drawn = {phase} if phase in PHASES else set(PHASES)
-    measured = {
-        name: _measured(survey(document, PHASES[name], inputs=inputs, allow_python=allow_python))
-        for name in sorted(drawn, key=lambda n: n != "TRAIN")
+    return assemble(document, surveys(document, phase, allow_python, inputs, stages), stages)
+
+
+def surveys(
+    document: NetDocument,
+    phase: str = "ALL",
+    allow_python: bool = False,
+    inputs: Mapping[str, Shape] | None = None,
+    stages: Sequence[str] | None = None,
+) -> dict[str, Survey]:
+    """Return what is known of a net in each phase that is drawn, TRAIN first; arguments are :func:`build`'s."""
+    drawn = [phase] if phase in PHASES else list(PHASES)
+    return {
+        name: survey(document, PHASES[name], stages=stages or (), inputs=inputs, allow_python=allow_python)
+        for name in drawn
     }
-    maker = _Maker(drawn, measured)
+
+
+def assemble(document: NetDocument, measured: Mapping[str, Survey], stages: Sequence[str] | None = None) -> Diagram:
+    """Make the diagram of a net of which this is known, by phase."""
+    maker = _Maker(measured)
     for i, layer in enumerate(document.message.layer):
         place = partial(document.place, i)
-        phases = {name for name in drawn if in_phase(layer, PHASES[name], place)}
+        phases = {name for name in measured if in_phase(layer, PHASES[name], place, stages)}
         if phases:
-            maker.add(layer, phases)
-    parameters = maker.total if all(one.complete for one in measured.values()) else None
-    return Diagram(document.message.name, maker.boxes, maker.edges, maker.layers, parameters)
+            maker.add(i, layer, phases)
+    complete = not any(one.problem for one in measured.values())
+    totals = {name: _totals(one) for name, one in measured.items()} if complete else {}
+    parameters = maker.total if complete else None
+    return Diagram(document.message.name, maker.boxes, maker.edges, maker.layers, parameters, totals)
 
 
-class _Measured(NamedTuple):
-    """The shapes of tops by (layer, blob) and the parameters of layers by name, and whether these are all."""
-
-    shapes: dict[tuple[str, str], Shape]
-    parameters: dict[str, int]
-    complete: bool
-
-
-def _measured(net: Survey) -> _Measured:
-    shapes = {(layer.name, blob): shape for layer in net.layers for blob, shape in layer.tops if shape is not None}
-    sizes = {layer.name: sum(map(count, layer.parameters)) for layer in net.layers if layer.parameters}
-    return _Measured(shapes, sizes, not net.problem)
+def _totals(net: Survey) -> Totals:
+    return Totals(sum(one.multiply_adds or 0 for one in net.layers), sum(one.bytes or 0 for one in net.layers))
 
 
 class _Maker:
-    def __init__(self, drawn: set[str], measured: dict[str, _Measured]) -> None:
-        #: The phases that are drawn, and what is known of the net in each.
-        self.drawn, self.measured = drawn, measured
+    def __init__(self, measured: Mapping[str, Survey]) -> None:
+        #: The phases that are drawn.
+        self.drawn = set(measured)
+        self._known = {name: {layer.name: layer for layer in net.layers} for name, net in measured.items()}
         self.boxes: list[Box] = []
         self._edges: dict[tuple[int, int, str], Edge] = {}  # (source, target, blob) -> edge
         self.layers = 0
@@ -152,9 +206,9 @@ class _Maker:
     def edges(self) -> list[Edge]:
         return list(self._edges.values())
 
-    def add(self, layer: LayerParameter, phases: set[str]) -> None:
+    def add(self, index: int, layer: LayerParameter, phases: set[str]) -> None:
         self.layers += 1
-        row = self._row(layer, phases)
+        row = self._row(index, layer, phases)
         in_place = len(layer.bottom) == 1 and list(layer.bottom) == list(layer.top)
         box = self._twin(layer, row, phases)
         if box is None and in_place:
@@ -180,6 +234,7 @@ class _Maker:
             return None
         first.settings = [f"{r.phases}: {', '.join(r.settings)}" for r in (first, row) if r.settings]
         first.phases = ""
+        first.layers += row.layers
         return box
 
     def _connect(self, layer: LayerParameter, box: int, phases: set[str]) -> None:
@@ -201,20 +256,26 @@ class _Maker:
                 self._producer[p, blob] = box
 
     def _shape(self, blob: str, source: int, phases: set[str]) -> str:
-        name = self.boxes[source].rows[0].name
-        shapes = [self.measured[p].shapes.get((name, blob)) for p in ("TRAIN", "TEST") if p in phases]
-        return next((text_of(shape) for shape in shapes if shape is not None), "")
+        layers = self._facts(self.boxes[source].rows[0].name, phases)
+        shapes = [shape for layer in layers for top, shape in layer.tops if top == blob and shape is not None]
+        return text_of(shapes[0]) if shapes else ""
 
-    def _row(self, layer: LayerParameter, phases: set[str]) -> BoxRow:
-        sizes = [self.measured[p].parameters.get(layer.name) for p in sorted(phases)]
-        parameters = next((size for size in sizes if size), None)
+    def _facts(self, name: str, phases: set[str]) -> list[LayerSurvey]:
+        """Return what is known of a layer in each of these phases, TRAIN first."""
+        return [known[name] for phase, known in self._known.items() if phase in phases and name in known]
+
+    def _row(self, index: int, layer: LayerParameter, phases: set[str]) -> BoxRow:
+        facts = self._facts(layer.name, phases)
+        parameters = next((size for one in facts if (size := sum(map(count, one.parameters or ())))), None)
         mark = "" if phases == self.drawn else next(iter(phases))
         shared = [spec.name for spec in layer.param if spec.name]
         names = {layer.name, *shared}
         if parameters and not names & self._counted:
             self.total += parameters
         self._counted |= names
-        return BoxRow(layer.name, layer.type, _settings(layer), mark, parameters, shared)
+        products = next((one.multiply_adds for one in facts if one.multiply_adds is not None), None)
+        taken = next((one.bytes for one in facts if one.bytes is not None), None)
+        return BoxRow(layer.name, layer.type, _settings(layer), mark, parameters, shared, [index], products, taken)
 
 
 def _settings(layer: LayerParameter) -> list[str]:
@@ -222,15 +283,8 @@ def _settings(layer: LayerParameter) -> list[str]:
     return plain_summary(layer) if known is None else known.summary(layer)
 
 
-def in_phase(layer: LayerParameter, phase: int, place: Callable[[], str]) -> bool:
-    """Tell whether a layer is in the net of a phase, in whatever stages; errors are :func:`included`'s."""
-    stages = [stage for rule in (*layer.include, *layer.exclude) for stage in rule.stage]
+def in_phase(layer: LayerParameter, phase: int, place: Callable[[], str], stages: Sequence[str] | None = None) -> bool:
+    """Tell whether a layer is in the net of a phase, in these stages or in whatever; errors are :func:`included`'s."""
+    if stages is None:
+        stages = [stage for rule in (*layer.include, *layer.exclude) for stage in rule.stage]
     return included(layer, phase, 0, stages, place)
-
-
-def short_number(value: int) -> str:
-    """Write a number of parameters as people do: ``25.6 k``."""
-    for limit, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if value >= limit:
-            return f"{value / limit:.3g} {unit}"
-    return str(value)

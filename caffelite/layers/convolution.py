@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import partial
 
 import numpy as np
@@ -180,6 +181,10 @@ class Convolution(Linear):
             gradients += [None] * (2 - len(gradients))
             steps += self._plane(x).backward(x.data, self._weights()[0], y.diff, x.diff, gradients[0], gradients[1])
         return steps
+
+    def window(self, bottom: Shape) -> list[tuple[int, Fraction]]:
+        _, _, (_, kernel, stride, _, dilation) = self.sizes(bottom)
+        return [(d * (k - 1) + 1, Fraction(s)) for k, s, d in zip(kernel, stride, dilation, strict=True)]
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
         w = self.blobs[0]

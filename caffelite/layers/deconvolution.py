@@ -1,6 +1,8 @@
 """Deconvolution: the gradient of a convolution, run forward."""
 
+import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -91,6 +93,9 @@ class Deconvolution(Convolution):
             if x.diff is not None:
                 steps += self._reversed(x, y).forward(y.diff, weights, None, x.diff)
         return steps
+
+    def window(self, bottom: Shape) -> list[tuple[int, Fraction]]:
+        return [(math.ceil(span / stride), 1 / stride) for span, stride in super().window(bottom)]
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
         w = self.blobs[0]

@@ -1,6 +1,7 @@
 """Pooling: the largest, the mean or a random element of each window."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -130,6 +131,10 @@ class Pooling(Layer):
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         g = self.windows(bottoms[0])
         return [(*bottoms[0][:2], g.out_h, g.out_w)] * len(self.param.top)
+
+    def window(self, bottom: Shape) -> list[tuple[int, Fraction]]:
+        g = self.windows(bottom)
+        return [(g.kernel_h, Fraction(g.stride_h)), (g.kernel_w, Fraction(g.stride_w))]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0], tops[0]

@@ -12,6 +12,7 @@ from caffelite.layers.contract.blobs import Blob
 from caffelite.layers.contract.context import Context
 from caffelite.net.graph import Graph, Node, Version, included
 from caffelite.net.parameters import parameters_of
+from caffelite.net.receptive import Field, field_of
 from caffelite.net.timing import stand_ins
 from caffelite.schema.documents import NetDocument
 from caffelite.words import Shape, count, did_you_mean, quoted, text_of
@@ -34,6 +35,9 @@ class LayerSurvey:
         Products that are summed in a forward pass.
     bytes : int or None
         Memory of its tops in float32; 0 for what it writes in place.
+    receptive_field : tuple of int or None
+        How much of the data one value of its first top depends on, along each spatial axis: see
+        :func:`caffelite.net.receptive.field_of`. Empty where there is no such axis, None where that is not known.
     """
 
     name: str
@@ -42,6 +46,7 @@ class LayerSurvey:
     parameters: list[Shape] | None = None
     multiply_adds: int | None = None
     bytes: int | None = None
+    receptive_field: Shape | None = None
 
 
 @dataclass(slots=True)
@@ -132,6 +137,7 @@ class _Walk:
     def __init__(self, inputs: Mapping[str, Shape]) -> None:
         self._inputs = inputs
         self._known: set[Version] = set()
+        self._fields: dict[Version, Field | None] = {}
         self._shared: set[str] = set()
         self._survey = Survey()
 
@@ -153,8 +159,16 @@ class _Walk:
             if all(version in self._known for version in node.tops):
                 in_place = {version.name for version in node.bottoms}
                 layer.bytes = sum(count(v.shape) * _FLOAT.itemsize for v in node.tops if v.name not in in_place)
+                layer.receptive_field = self._receptive_field(node)
             self._survey.layers.append(layer)
         return self._survey
+
+    def _receptive_field(self, node: Node) -> Shape | None:
+        bottoms = [(version.shape, self._fields[version]) for version in node.bottoms if version in self._fields]
+        if len(bottoms) == len(node.bottoms):
+            self._fields |= {top: field_of(node.layer, bottoms, top.shape) for top in node.tops}
+        first = self._fields.get(node.tops[0]) if node.tops else None
+        return None if first is None else first.size
 
     def _note(self, error: Error) -> None:
         self._survey.problem = self._survey.problem or error.message

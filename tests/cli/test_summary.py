@@ -41,7 +41,7 @@ def test_a_diagram_with_a_shape_in_place_of_data(caffelite, no_data):
     assert caffelite("draw", "net.prototxt", "a.dot", "--phase", "train")[2] == "a.dot: 7 layers\n"
     assert "×16×16" not in Path("a.dot").read_text()
     err = caffelite("draw", "net.prototxt", "a.dot", "--phase", "train", "-input", "data=2,3,16,16")[2]
-    assert err == "a.dot: 7 layers, 1.72 k parameters\n"
+    assert err == "a.dot: 7 layers, 1.72 k parameters (6.88 kB), 86 k multiply-adds, 33.8 kB of blobs\n"
     assert "2×6×16×16" in Path("a.dot").read_text()
 
 

@@ -10,12 +10,19 @@ from xml.etree import ElementTree
 
 import pytest
 
-from caffelite.draw.boxes import BoxRow, build, short_number
-from caffelite.draw.diagram import dot, draw, mermaid
+from caffelite.draw.amounts import short_number
+from caffelite.draw.boxes import BoxRow, build
+from caffelite.draw.diagram import draw
+from caffelite.draw.dot import dot
+from caffelite.draw.mermaid import mermaid
 from caffelite.errors import Error, MissingExtraError
 from caffelite.schema.text import net_from_text, read_net
 
 CAFFE = Path(__file__).parent.parent / "caffe"
+TOTALS = (
+    "10 layers, 1.72 k parameters (6.88 kB), in TRAIN 258 k multiply-adds, 102 kB of blobs, "
+    "in TEST 516 k multiply-adds, 203 kB of blobs"
+)
 MODELS = sorted(p for p in (Path(__file__).parents[2] / "models").glob("*.prototxt") if not p.stem.endswith("_solver"))
 
 
@@ -108,7 +115,7 @@ def test_what_is_told_of_a_layer(layer: str, settings: list[str]) -> None:
 
 def test_a_diagram_is_the_same_each_time() -> None:
     path = Path(__file__).parents[2] / "models" / "mnist_autoencoder.prototxt"
-    program = "import sys; from caffelite.draw.diagram import *; print(dot(build(read_net(sys.argv[1]))))"
+    program = "import sys; from caffelite.draw.boxes import build; from caffelite.draw.dot import dot; from caffelite.schema.text import read_net; print(dot(build(read_net(sys.argv[1]))))"
     drawn = {
         subprocess.run(
             [sys.executable, "-c", program, str(path)],
@@ -219,7 +226,7 @@ def test_pictures_need_no_program(
     kind: str, start: bytes, here: None, empty_path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     picture = tmp_path / f"net.{kind}"
-    assert draw("net.prototxt", picture) == "10 layers, 1.72 k parameters"
+    assert draw("net.prototxt", picture) == TOTALS
     assert picture.read_bytes().startswith(start)
     # Nothing of what Graphviz and its libraries print.
     assert capfd.readouterr() == ("", "")
@@ -249,7 +256,7 @@ def test_dot_on_the_path(here: None, no_pygraphviz: None, empty_path: Path, tmp_
 
 def test_without_graphviz(here: None, no_pygraphviz: None, empty_path: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        MissingExtraError, match="net.svg: SVG is drawn by Graphviz, which is not installed .pip install pyg"
+        MissingExtraError, match="net.svg: a picture is drawn by Graphviz, which is not installed .pip install pyg"
     ):
         draw("net.prototxt", tmp_path / "net.svg")
     assert not list(tmp_path.glob("*.svg"))

@@ -1,6 +1,7 @@
 """The contract of a layer: its facts, its shapes, its parameters, and the calls that compute forward and gradient."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import ClassVar, NoReturn, TypeAlias
 
 import numpy as np
@@ -157,6 +158,12 @@ class Layer:
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Iterable[Step]:
         """Return the steps that compute the gradients of bottoms and parameters from those of the tops."""
         return []
+
+    def window(self, bottom: Shape) -> list[tuple[int, Fraction]] | None:
+        """Return, for each spatial axis, how many values of the bottom one value of the top reads, from the first to
+        the last, and how far apart those of neighbours begin; None for a layer that slides no window.
+        """
+        return None
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> tuple[int, int]:
         """Return how many products are summed, forward and backward; 0 where moving data is what takes the time.

@@ -1,6 +1,7 @@
 """Local: a convolution with filters of its own at each place."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -169,6 +170,9 @@ class Local(Layer):
         if p.bias_term:
             parameters.append(Parameter((1, 1, g.outputs, places), p.bias_filler))
         return parameters
+
+    def window(self, bottom: Shape) -> list[tuple[int, Fraction]]:
+        return [(self.settings.kernel_size, Fraction(self.settings.stride))] * 2
 
     def _work(self, x: Blob, y: Blob) -> int:
         return y.data.size * x.shape[1] * self.settings.kernel_size**2

@@ -1,6 +1,7 @@
 """Pooling3D and NdPooling: pooling of volumes."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from caffelite.kernels.engine.arrays import zeros
 from caffelite.kernels.pooling.windows import Windows
@@ -84,6 +85,10 @@ class Volumes(Layer):
         if len(x) == 4:
             return [pooled]
         return [(*x[:2], deep[2] if deep else pooled[1], *pooled[2:])]
+
+    def window(self, bottom: Shape) -> list[tuple[int, Fraction]]:
+        along = [((g.kernel_h, g.kernel_w)[axis], (g.stride_h, g.stride_w)[axis]) for g, axis in self.windows(bottom)]
+        return [(kernel, Fraction(stride)) for kernel, stride in along]
 
     def forward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0], tops[0]
