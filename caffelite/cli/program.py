@@ -23,6 +23,7 @@ GROUPS = {
         "train": "train a net",
         "test": "measure a trained net on its test set",
         "time": "measure how long each layer takes",
+        "log": "read logs of training runs: as a table, CSV, JSON or a plot",
         "device_query": "tell which GPUs there are and whether they are used, and how many threads",
     },
     "batch normalization": {
