@@ -31,6 +31,7 @@ GROUPS = {
         "experiment": "see what batch normalization does, on nets that are trained for it",
     },
     "nets, data and scripts": {
+        "look": "look into a trained net: filters, maps of an image, its top classes, what they come from",
         "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
         "inspect": "say what a file is and what it holds",
         "summary": "show the layers of a net: shapes, parameters, multiply-adds",

@@ -11,8 +11,8 @@ import numpy as np
 from caffelite.draw import plots
 from caffelite.words import printable
 
-#: Grey between the tiles of a mosaic, which is on no image by chance more than elsewhere.
-_GAP = 128
+#: White between the tiles of a mosaic: what is about zero is grey.
+_GAP = 255
 #: Up to so many classes, cells of a matrix have their numbers; up to so many, their names stand beside it.
 _NUMBERED, _NAMED = 20, 60
 #: Letters of a name.
@@ -101,8 +101,8 @@ def draw_sheet(tiles: Sequence[Tile], title: str, path: Path) -> None:
             axes.spines[:].set_visible(False)
         for axes, tile in zip(grid.flat, tiles, strict=False):
             axes.imshow(tile.pixels, interpolation="nearest")
-            axes.set_title("\n".join(map(_plain, tile.title.split("\n"))), fontsize=7)
-        figure.suptitle(_plain(title, 110), fontsize=9)
+            axes.set_title("\n".join(map(plain, tile.title.split("\n"))), fontsize=7)
+        figure.suptitle(plain(title, 110), fontsize=9)
         plots.save(figure, path)
 
 
@@ -131,8 +131,8 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None
         bar.set_label("share of the images with this label")
         if classes <= _NAMED:
             ticks = range(classes)
-            axes.set_xticks(ticks, list(map(_plain, names)), rotation=90, fontsize=7)
-            axes.set_yticks(ticks, list(map(_plain, names)), fontsize=7)
+            axes.set_xticks(ticks, list(map(plain, names)), rotation=90, fontsize=7)
+            axes.set_yticks(ticks, list(map(plain, names)), fontsize=7)
         if classes <= _NUMBERED:
             for (label, guess), number in np.ndenumerate(matrix):
                 if number:
@@ -145,7 +145,7 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None
         plots.save(figure, path)
 
 
-def _plain(name: str, most: int = _LONGEST_NAME) -> str:
+def plain(name: str, most: int = _LONGEST_NAME) -> str:
     """Return a name that matplotlib writes as it stands: dollars are formulas to it."""
     short = printable(name if len(name) <= most else f"{name[: most - 1]}…")
     return short.replace("$", r"\$")
