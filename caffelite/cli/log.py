@@ -85,6 +85,8 @@ def _read_one(file: Path) -> TrainingLog:
             log = read_log(file)
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}") from None
+    if not log.rows and log.dated:
+        raise DataError(f"{file}: the log of a program that ended before the first iteration: there is none in it")
     if not log.rows:
         raise DataError(
             f'{file}: no log of a training run: it has no line such as "Iteration 100, loss = 0.5" or '

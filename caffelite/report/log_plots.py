@@ -106,9 +106,15 @@ def _curves_of_net(
     outputs = {name: [row.values.get(key) for row in made] for key, name in labels(made).items()}
     losses = [row.loss for row in made]
     series: list[tuple[str, str, Sequence[float | None]]] = []
-    # A loss that is not smoothed is an output as well.
-    if list(map(str, losses)) != list(map(str, outputs.get(LOSS, []))) and not all(map(math.isnan, losses)):
-        series.append((LOSS, "loss, as displayed" if train else "loss of all", losses))
+    # A loss that is not smoothed is an output as well, except at the end.
+    same = all(
+        value is None or str(value) == str(loss) for value, loss in zip(outputs.get(LOSS, ()), losses, strict=False)
+    )
+    if not all(map(math.isnan, losses)):
+        if same and outputs.pop(LOSS, None):
+            series.append((LOSS, LOSS, losses))
+        else:
+            series.append((LOSS, "loss, as displayed" if train else "loss of all", losses))
     series += [(name.partition("[")[0], name, values) for name, values in outputs.items()]
     rates = [row.rate for row in made]
     if train and not all(map(math.isnan, rates)):

@@ -88,6 +88,8 @@ class TrainingLog:
         The processes that wrote the log, where lines have their numbers; what is here is the first one's.
     damaged : int
         Lines with a value that cannot be read.
+    dated : int
+        Lines with a time, as glog and others write it.
     """
 
     path: Path
@@ -100,6 +102,7 @@ class TrainingLog:
     finished: bool = False
     ranks: list[int] = field(default_factory=list)
     damaged: int = 0
+    dated: int = 0
 
     @property
     def rows(self) -> list[Row]:
@@ -147,6 +150,7 @@ class _Reader:
         """Take a line."""
         text = line.text
         self._when = line.when
+        self.log.dated += line.when is not None
         if self._first is None:
             self._first = line.when
         if match := _ITERATION.match(text):

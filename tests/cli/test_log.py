@@ -102,6 +102,12 @@ def test_one_that_is_no_log_does_not_keep_others_from_being_read(caffelite, run_
     assert code == 1 and out.startswith("train.log: ") and err.startswith("caffelite: net.prototxt: no log")
 
 
+def test_a_log_without_an_iteration(caffelite, run_folder):
+    Path("a.log").write_text(f"{HEAD.format(1)}Creating layer conv1\n")
+    code, _, err = caffelite("log", "a.log")
+    assert code == 1 and err.startswith("caffelite: a.log: the log of a program that ended before the first iteration")
+
+
 def test_lines_without_times_have_no_place_in_seconds(caffelite, run_folder):
     Path("a.log").write_text("Iteration 1, loss = 2\n")
     code, _, err = caffelite("log", "a.log", "--plot", "a.svg", "--x", "seconds")
