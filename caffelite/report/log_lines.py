@@ -100,10 +100,12 @@ class _Clock:
     def of(self, head: re.Match[str]) -> datetime | None:
         """Return the date of a line; None where there is no such day or hour."""
         last = self._last.year if self._last != datetime.min else self._year
-        # Threads write a little out of order, also at the end of a year.
-        years = (int(head["year"]),) if head["year"] else (last, last - 1, last + 1)
         month, day, added = int(head["month"]), int(head["day"]), self._leap
-        if (month, day) == (2, 29) and not head["year"] and not isleap(last):
+        # Threads write a little out of order, also at the end of a year.
+        years = (last, last - 1, last + 1) if (month, day) != (2, 29) else (last,)
+        if head["year"]:
+            years = (int(head["year"]),)
+        elif (month, day) == (2, 29) and not isleap(last):
             # The year is another one than that of the file; its length is all that matters.
             day, added = 28, timedelta(days=1)
             self._leap = added
@@ -123,7 +125,7 @@ class _Clock:
         last = datetime(self._year, 1, 1) if self._last == datetime.min else self._last
         try:
             when = datetime.fromisoformat(f"{last.date()} {time}")
-        except ValueError:
+            self._last = when + timedelta(days=1) if when < last - timedelta(hours=1) else when
+        except (ValueError, OverflowError):
             return None
-        self._last = when + timedelta(days=1) if when < last - timedelta(hours=1) else when
         return self._last

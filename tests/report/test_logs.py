@@ -2,6 +2,8 @@
 
 import gzip
 import math
+import os
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -168,6 +170,26 @@ def test_the_turn_of_the_year_and_a_leap_day(read):
     lines = [f"I02{day:02d} 00:00:00.000000 1 s.cpp:1] Iteration {day}, loss = 1\n" for day in (28, 29, 30)]
     seconds = [row.seconds for row in read("".join(lines)).train]
     assert seconds[:2] == [0, 86400] and math.isnan(seconds[2])
+
+
+def test_a_leap_day_in_a_leap_year(tmp_path):
+    path = tmp_path / "a.log"
+    heads = ("I0228 23:00:00.000000", "I0229 23:00:00.000000", "I0301 23:00:00.000000")
+    path.write_text("".join(f"{head} 1 s.cpp:1] Iteration {i}, loss = 1\n" for i, head in enumerate(heads)))
+    for year in (2024, 2026):
+        os.utime(path, (datetime(year, 6, 1).timestamp(),) * 2)
+        assert [row.seconds for row in read_log(path).train] == [0, 86400, 2 * 86400]
+
+
+def test_days_that_there_are_not(read):
+    heads = [
+        "I99991231 23:59:59.000000 1 a] ",
+        "INFO - 00:00:01 - ",
+        "I99990101 25:00:00.000000 1 a] ",
+        "I0101 00:00:00.0 1 a] ",
+    ]
+    log = read("".join(f"{head}Iteration {i}, loss = 1\n" for i, head in enumerate(heads)))
+    assert len(log.train) == 4 and math.isnan(log.train[1].seconds) and math.isnan(log.train[2].seconds)
 
 
 def test_as_parse_log_reads_what_caffe_wrote():
