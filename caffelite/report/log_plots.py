@@ -111,7 +111,8 @@ def _curves_of_net(
         value is None or str(value) == str(loss) for value, loss in zip(outputs.get(LOSS, ()), losses, strict=False)
     )
     if not all(map(math.isnan, losses)):
-        if same and outputs.pop(LOSS, None):
+        if same and LOSS in outputs:
+            del outputs[LOSS]
             series.append((LOSS, LOSS, losses))
         else:
             series.append((LOSS, "loss, as displayed" if train else "loss of all", losses))
