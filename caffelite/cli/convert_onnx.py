@@ -11,11 +11,12 @@ from caffelite.batchnorm.fold import fold
 from caffelite.cli.arguments import UsageError, refuse_options, whole
 from caffelite.cli.outputs import check_outputs
 from caffelite.cli.preparing import nets_of
+from caffelite.cli.preprocessing import add_preprocessing, preprocessing_of
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import status
 from caffelite.errors import DataError, MissingExtraError
 from caffelite.export.onnx.choices import DETECTIONS
-from caffelite.export.preprocessing import ORDERS, Preprocessing, of_data, with_mean
+from caffelite.export.preprocessing import ORDERS, Preprocessing
 from caffelite.export.trained import origin, trained_net
 from caffelite.net import Net
 from caffelite.schema.text import read_text
@@ -29,13 +30,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Tell the parser what an ONNX file takes."""
-    add = parser.add_argument_group("ONNX").add_argument
+    group = parser.add_argument_group("ONNX")
+    add = group.add_argument
     add("--opset", type=int, default=13, metavar="N", help="version of ONNX's operators, 11 to 21 (13)")
     add("--batch", type=whole, metavar="N", help="size of the batch (any)")
     add("--keep-bn", action="store_true", help="leave BatchNorm and Scale as they are, do not fold them into weights")
-    add("--mean", metavar="B,G,R|FILE", help="mean that the net was trained with (its data layer's): numbers or a file")
-    add("--scale", type=float, metavar="X", help="what the difference to the mean is multiplied by (its data layer's)")
-    add("--channel-order", type=str.upper, choices=ORDERS, default=ORDERS[0], help="channels that the net takes (BGR)")
+    add_preprocessing(group)
     add(
         "--bake-preprocessing",
         action="store_true",
@@ -106,8 +106,7 @@ def write(arguments: argparse.Namespace, file: Path, output: Path) -> None:
 
 
 def _preprocessing(arguments: argparse.Namespace, source: NetSource) -> Preprocessing | None:
-    known = of_data(source.document, source.level, source.stages)
-    asked = with_mean(known, arguments.mean, arguments.scale, arguments.channel_order)
+    asked = preprocessing_of(arguments, source)
     if asked is None:
         reason = "goes with a mean or a scale: the net has no data layer that says them; give --mean"
         refuse_options(arguments, ["--bake-preprocessing"], reason)

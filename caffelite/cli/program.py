@@ -26,6 +26,7 @@ GROUPS = {
         "test": "measure a trained net on its test set",
         "time": "measure how long each layer takes",
         "sweep": "train a net under many settings, side by side",
+        "log": "read logs of training runs: as a table, CSV, JSON or a plot",
         "device_query": "tell which GPUs there are and whether they are used, and how many threads",
     },
     "batch normalization": {
@@ -33,6 +34,7 @@ GROUPS = {
         "experiment": "see what batch normalization does, on nets that are trained for it",
     },
     "nets, data and scripts": {
+        "look": "look into a trained net: filters, maps of an image, its top classes, what they come from",
         "draw": "draw a net as SVG, PNG, PDF, Graphviz or Mermaid",
         "inspect": "say what a file is and what it holds",
         "summary": "show the layers of a net: shapes, parameters, multiply-adds",

@@ -21,12 +21,14 @@ from caffelite.cli.arguments import (
     transfer_options,
     whole,
 )
+from caffelite.cli.predictions import add_predictions, check_predictions, class_table, predictions_of, write_predictions
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import TestLog, compiling
 from caffelite.cli.report import accuracies, by_name, not_a_number, plain, summary
 from caffelite.cli.terminal import on_terminal, progress, say, status
 from caffelite.gpu.choice import Gpu, cost
 from caffelite.net import Net
+from caffelite.report.predictions import Predictions
 from caffelite.solvers.logs import Output
 from caffelite.solvers.non_finite import explain
 from caffelite.solvers.sources import NetSource
@@ -37,10 +39,14 @@ EXAMPLES = """examples:
   caffelite test models/cifar10_bn.prototxt --weights snapshots/cifar10_bn_iter_5000.caffemodel
   caffelite test models/cifar10_bn.prototxt --weights snapshots/cifar10_bn_iter_5000.caffemodel --stats batch
   caffelite test models/lenet_solver.prototxt --weights snapshots/lenet_iter_5000.caffemodel --json
+  caffelite test models/cifar10_bn.prototxt --weights a.caffemodel --confusion confusion.png --worst worst.png
   caffelite test -model models/lenet.prototxt -weights snapshots/lenet_iter_5000.caffemodel -iterations 100
 
 --stats overrides use_global_stats of every BatchNorm: "global" normalises with the stored averages, "batch"
 with the statistics of each test batch, so that its result depends on the batch size.
+
+--confusion writes which classes are taken for which, as .csv or as a picture, and the accuracy of each class is told;
+--worst draws the images of the test set with the largest losses. Each image counts once.
 """
 
 #: As in Caffe; only for nets that do not know how much data they have.
@@ -56,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--iterations", type=whole, metavar="N", help="number of batches (the whole test set once)")
     add("--stats", choices=("global", "batch"), help="statistics that every BatchNorm normalises with")
     add("--json", action="store_true", help="print the result as JSON")
+    add_predictions(parser)
     add_data(parser)
     add_state(parser)
     add_transfer(parser)
@@ -72,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("give the weights to test with --weights: the .caffemodel of a snapshot")
     gpu = the_gpu(arguments)
     sources = nets_of(file, TEST, arguments.level, arguments.stage)
+    check_predictions(arguments, file, len(sources))
     prepared = prepare_data(sources, arguments.data, say)
     notices = [data.notice for data in prepared if data.notice]
     with compiling():
@@ -79,7 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(results if len(results) > 1 else results[0]))
     else:
-        print("\n".join([result["summary"] for result in results] + notices))
+        tables = [class_table(result["classes"]) for result in results if arguments.confusion]
+        print("\n".join([result["summary"] for result in results] + notices + tables))
     return int(any(result["loss"] is None for result in results))
 
 
@@ -97,7 +106,8 @@ def _test(source: NetSource, arguments: argparse.Namespace, gpu: Gpu | None) -> 
             if table := taken.table():
                 say(f"{path}: weights of {len(taken.taken)} layers are taken\n{indent(table, '  ')}")
         iterations, data = extent(net, arguments.iterations)
-        outputs, loss, where = _score(net, iterations)
+        predictions, classes = predictions_of(net, arguments)
+        outputs, loss, where = _score(net, iterations, predictions)
         if gpu is not None:
             say(cost(gpu, iterations, before))
         if where:
@@ -105,6 +115,7 @@ def _test(source: NetSource, arguments: argparse.Namespace, gpu: Gpu | None) -> 
     finally:
         net.close()
     weights = ", ".join(arguments.weights)
+    told = {} if predictions is None else {"classes": write_predictions(predictions, classes, source, arguments)}
     text = f"{source.document.filename} with {weights}: {summary(outputs, accuracies([net]))} over {data}"
     bad = not_a_number([loss])
     return {
@@ -114,6 +125,7 @@ def _test(source: NetSource, arguments: argparse.Namespace, gpu: Gpu | None) -> 
         "stats": arguments.stats or "as set",
         "loss": plain(loss),
         "outputs": plain(by_name(outputs)),
+        **told,
         "summary": f"{text}; {bad}" if bad else text,
     }
 
@@ -131,8 +143,9 @@ def extent(net: Net, asked: int | None) -> tuple[int, str]:
     return iterations, f"{records} records in {batches}{twice}"
 
 
-def _score(net: Net, iterations: int) -> tuple[list[Output], float, str]:
+def _score(net: Net, iterations: int, predictions: Predictions | None) -> tuple[list[Output], float, str]:
     """Run the batches; return the means of the outputs and of the loss, and where the first that is not finite is."""
+    records = max((getattr(layer, "epoch_size", 0) or 0 for layer in net.layers), default=0)
     log = TestLog()
     log.on_begin(iterations)
     where = ""
@@ -142,6 +155,9 @@ def _score(net: Net, iterations: int) -> tuple[list[Output], float, str]:
             nonlocal where
             if not on_terminal():
                 log.on_batch(batch.done - 1, batch.outputs)
+            # A last batch is filled up with the first images again.
+            if predictions is not None:
+                predictions.add(max(records - predictions.images, 0) if records else None)
             if not where and not isfinite(batch.loss):
                 where = f"batch {batch.done}: the loss is {batch.loss:g}; {explain(net)}"
             advance()

@@ -11,6 +11,7 @@ import numpy as np
 from caffelite.data.transform import read_mean
 from caffelite.errors import DataError, NetError
 from caffelite.net.graph import included
+from caffelite.report.pictures import stretched
 from caffelite.schema.documents import NetDocument
 from caffelite.schema.messages import TransformationParameter
 from caffelite.schema.npz import read_npy
@@ -92,6 +93,25 @@ class Preprocessing:
         planes = np.moveaxis(images[..., order], 3, 1).astype(np.float32)
         return (planes - self.mean(planes.shape[1:])) * np.float32(self.param.scale)
 
+    def undo(self, values: np.ndarray) -> np.ndarray:
+        """Return the images that the net reads as these values: the other way round than :meth:`apply`.
+
+        Parameters
+        ----------
+        values : ndarray of float32
+            N x channels x height x width.
+
+        Returns
+        -------
+        ndarray of uint8
+            N x height x width x channels.
+        """
+        channels = values.shape[1]
+        order = [2, 1, 0] if self.reverses(channels) else list(range(channels))
+        scale = np.float32(self.param.scale) or np.float32(1)
+        pixels = np.moveaxis(values / scale + self.mean(values.shape[1:]), 1, 3)[..., order]
+        return np.clip(np.rint(np.nan_to_num(pixels)), 0, 255).astype(np.uint8)
+
 
 def of_data(document: NetDocument, level: int = 0, stages: Sequence[str] = ()) -> Preprocessing | None:
     """Return what the data layer of the TEST phase does to images; None where no layer says it."""
@@ -140,6 +160,25 @@ def with_mean(known: Preprocessing | None, mean: str | None, scale: float | None
         else:
             param.mean_value.extend(values)
     return Preprocessing(param, order, "the mean that was given")
+
+
+def pixels_of(values: np.ndarray, known: Preprocessing | None) -> np.ndarray:
+    """Return an image to look at, of what a net read.
+
+    Parameters
+    ----------
+    values : ndarray of float32
+        Channels x height x width; one or three channels.
+    known : Preprocessing or None
+        What was done to it; None: its values are stretched to all of black to white, blue first.
+
+    Returns
+    -------
+    ndarray of uint8
+        Height x width x 3.
+    """
+    pixels = np.moveaxis(stretched(values), 0, 2)[..., ::-1] if known is None else known.undo(values[None])[0]
+    return np.repeat(pixels, 3 // pixels.shape[2], axis=2)
 
 
 def _numbers(text: str) -> Sequence[float] | None:

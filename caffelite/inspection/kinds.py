@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from caffelite.errors import DataError, Error, WeightsError
+from caffelite.report.log_lines import LOG_LINE
 from caffelite.schema.messages import NetParameter, SolverParameter
 from caffelite.schema.text import siblings
 from caffelite.schema.wire import BYTES, FIXED32, VARINT, Wire
@@ -19,8 +20,6 @@ PROTOTXT, LOG, WEIGHTS, STATE, BLOB, HDF5, LMDB, LEVELDB = (
     *("prototxt", "log", "caffemodel", "solverstate", "binaryproto", "HDF5", "LMDB", "LevelDB"),
 )
 
-#: How a line of glog's begins, with and without the year.
-LOG_LINE = re.compile(r"[IWEF](?:\d{4})?\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\] ")
 #: A field of a prototxt, at the beginning of a line.
 _FIELD = re.compile(r"^[ \t]*([a-z_]+)\s*[:{]", re.MULTILINE)
 #: So many bytes tell what a file is.
