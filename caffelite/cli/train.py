@@ -24,6 +24,7 @@ from caffelite.cli.arguments import (
 from caffelite.cli.endings import ENDINGS
 from caffelite.cli.preparing import own_solver, prepare_data, solver_beside
 from caffelite.cli.progress import LiveLine, RecordedLog, Recorder, compiling
+from caffelite.cli.recording import add_recording, check_recording, recording
 from caffelite.cli.report import accuracies, duration, not_a_number, summary, untrained
 from caffelite.cli.signals import EFFECTS, signal_effects
 from caffelite.cli.terminal import on_terminal, say
@@ -41,6 +42,7 @@ EXAMPLES = """examples:
   caffelite train models/lenet.prototxt --weights snapshots/lenet_iter_5000.caffemodel
   caffelite train models/lenet.prototxt --snapshot snapshots/lenet_iter_5000.solverstate --iterations 10000
   caffelite train models/lenet.prototxt --resume auto --keep 3
+  caffelite train models/cifar10_bn.prototxt --report run.html
   caffelite train models/fine.prototxt --weights snapshots/lenet_iter_5000.caffemodel --map ip2:ip2_new --skip-mismatch
   caffelite train -solver models/lenet_solver.prototxt -sigint_effect snapshot
 
@@ -83,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "state, warn once, or ignore it (stop)",
     )
     add_output_root(parser)
+    add_recording(parser)
     add("--sigint-effect", choices=EFFECTS, default="stop", help="what Ctrl-C does (stop)")
     add("--sighup-effect", choices=EFFECTS, default="snapshot", help="what a hangup does (snapshot)")
 
@@ -93,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("give --snapshot to go on with a run, or --weights to begin one with these weights, not both")
     if arguments.allow_changed and not arguments.snapshot:
         raise UsageError("--allow-changed is for going on with a run: give --snapshot too")
+    check_recording(arguments)
     file = the_file([arguments.file, arguments.solver], "the prototxt of a solver or of a net")
     files = PrototxtFiles()
     document = load_solver(solver_for(file, files))
@@ -221,7 +225,10 @@ def _train(
         else:
             begun_with = _resume(solver, state, arguments.allow_changed, shown)
         first, begun = solver.iteration, perf_counter()
-        with signal_effects(solver, arguments.sigint_effect, arguments.sighup_effect, shown.on_say) as asked:
+        with (
+            recording(arguments, solver, state is not None, shown.on_say),
+            signal_effects(solver, arguments.sigint_effect, arguments.sighup_effect, shown.on_say) as asked,
+        ):
             solver.solve()
             seconds = perf_counter() - begun
             # The last line tells what the net can do, also where max_iter is no multiple of test_interval.

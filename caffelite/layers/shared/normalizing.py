@@ -109,12 +109,15 @@ class Normalizing(Layer, ABC):
         It multiplies and shifts what is normalized by learned numbers of its own.
     layout : Layout
         The order of its blobs.
+    fraction : float
+        What of the stored statistics stays in a training pass; 1: nothing is forgotten.
     """
 
     eps: float
     uses_stored: bool
     scales: bool
     layout: Layout
+    fraction: float
 
     @abstractmethod
     def takes(self, blobs: Sequence[np.ndarray]) -> bool:
@@ -130,6 +133,19 @@ class Normalizing(Layer, ABC):
         """The blobs that change in each pass in TRAIN: mean, variance and, if there is one, the factor."""
         names = ["mean", "variance", *([self.layout.factor] if self.layout.factor else [])]
         return [self.blobs[self.layout.blobs.index(name)].data for name in names if name in self.layout.blobs]
+
+    @property
+    def stored_statistics(self) -> Statistics | None:
+        """The statistics in its blobs; None where it stores none."""
+        return self.layout.statistics([blob.data for blob in self.blobs])
+
+    @property
+    @abstractmethod
+    def batch_statistics(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Mean and ``1 / sqrt(variance + eps)`` of each channel of the last batch, as the layer has them from forward.
+
+        None where it takes stored ones, or does not keep those of the batch in memory that is looked into.
+        """
 
     @abstractmethod
     def averaged(self, passes: int) -> Statistics | None:
