@@ -10,7 +10,7 @@
   const DASHES = ["", "6 3", "2 2", "9 3 2 3"];
   // A line of so few points has a dot for each, and is not smoothed.
   const FEW = 60;
-  const MARGIN = { left: 58, right: 14, top: 8, bottom: 36 };
+  const MARGIN = { left: 58, right: 24, top: 8, bottom: 36 };
 
   function make(kind, attributes, parent, text) {
     const svg = ["svg", "g", "path", "line", "rect", "text", "circle", "image", "title"].includes(kind);
@@ -121,7 +121,9 @@
   // Title, controls, drawing and read-out of any chart; draws again when its width changes.
   function frame(holder, spec, draw) {
     holder.classList.add("chart");
-    make("div", { class: "title" }, holder, spec.title);
+    const title = make("div", { class: "title" }, holder, spec.title);
+    if (spec.kind === "lines" && spec.yLabel.toLowerCase() !== spec.title.toLowerCase())
+      make("span", { class: "soft" }, title, ", " + spec.yLabel);
     const controls = make("div", { class: "controls" }, holder);
     const label = spec.title + ": " + spec.yLabel + " by " + spec.xLabel;
     const plot = make("div", {}, holder);

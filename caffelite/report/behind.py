@@ -23,12 +23,15 @@ class Ray:
     ----------
     name : str
     layer : Normalizing
+    images : int
+        In a batch.
     channels : ndarray of int
         Those that are kept, evenly spread.
     """
 
     name: str
     layer: Normalizing
+    images: int
     channels: np.ndarray
 
     def behind(self) -> tuple[np.ndarray, np.ndarray]:
@@ -51,15 +54,15 @@ class Ray:
 
 def rays(net: Net) -> list[Ray]:
     """Return the layers of a net that normalize by the batch and store its statistics."""
-    layers = {
-        node.name: node.layer
+    layers = [
+        (node.name, node.layer, node.bottoms[0].shape[0])
         for node in net.graph.nodes
         if isinstance(node.layer, Normalizing)
         and node.layer.batch_statistics is not None
         and node.layer.stored_statistics is not None
-    }
+    ]
     most = max(_CHANNELS // max(len(layers), 1), _FEWEST)
-    return [Ray(name, layer, _spread(layer.sums[0].size, most)) for name, layer in layers.items()]
+    return [Ray(name, layer, images, _spread(layer.sums[0].size, most)) for name, layer, images in layers]
 
 
 def _spread(count: int, most: int) -> np.ndarray:
@@ -77,30 +80,38 @@ class Verdict:
         largest.
     deviation, worst_deviation : float
         The same for the standard deviations.
+    chance : float
+        How far the mean of a batch is from that of all images by chance, at most: a standard error of 1 / √images.
     """
 
     mean: float
     worst_mean: float
     deviation: float
     worst_deviation: float
+    chance: float
 
     @property
     def behind(self) -> bool:
-        """Whether they are further apart than batches of a hundred images are from one another."""
-        return self.mean > 0.25 or self.deviation > 0.25 or self.worst_mean > 1
+        """Whether they are further apart than by chance, which makes the median 0.67 of it and the worst 3 times it."""
+        return max(self.mean, self.deviation) > 1.4 * self.chance or self.worst_mean > 5 * self.chance
 
 
-def verdict(measurements: list[dict[str, list[float | None]]]) -> Verdict | None:
+def verdict(measurements: list[dict[str, list[float | None]]], images: int) -> Verdict | None:
     """Return what the last measurements of a layer say: the median of five; None where they hold no numbers.
 
     Parameters
     ----------
     measurements : list of dict
         What lines of the event "train" have for the layer, in their order.
+    images : int
+        In a batch.
     """
     rows = []
     for one in measurements[-5:]:
         sizes = [np.abs(np.array([v for v in one[key] if v is not None])) for key in ("mean", "deviation")]
         if all(size.size for size in sizes):
             rows.append([part for size in sizes for part in (float(np.median(size)), float(size.max()))])
-    return Verdict(*np.median(rows, axis=0).tolist()) if rows else None
+    if not rows:
+        return None
+    mean, worst_mean, deviation, worst_deviation = np.median(rows, axis=0).tolist()
+    return Verdict(mean, worst_mean, deviation, worst_deviation, images**-0.5)

@@ -81,7 +81,7 @@ def learning(charts: Charts, runs: Sequence[Run]) -> list[Markup]:
     ]
     drawn = [charts.lines("Loss", _X, "loss", series, smooth=0.9)]
     if shares := [one for run in runs for one in _outputs(run, runs, True)]:
-        drawn.append(charts.lines("Right answers", _X, "%", shares, smooth=0.0))
+        drawn.append(charts.lines("Right answers", _X, "%", shares))
     return drawn
 
 

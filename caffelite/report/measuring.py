@@ -60,6 +60,7 @@ class Measuring(Listener):
             ray.name: {
                 "channels": ray.channels.tolist(),
                 "of": int(ray.layer.sums[0].size),
+                "images": ray.images,
                 "fraction": number(ray.layer.fraction),
             }
             for ray in self._rays

@@ -130,7 +130,8 @@ def _by_layer(layers: Any, is_right: Callable[[Any], bool]) -> bool:
 
 def _is_start(line: Line) -> bool:
     def right(layer: Line) -> bool:
-        return _are_numbers(layer.get("channels")) and _is_count(layer.get("of")) and _is_number(layer.get("fraction"))
+        counts = _is_count(layer.get("of")) and _is_count(layer.get("images")) and layer["images"] > 0
+        return counts and _are_numbers(layer.get("channels")) and _is_number(layer.get("fraction"))
 
     shares = line.get("shares")
     return (

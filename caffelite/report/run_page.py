@@ -97,7 +97,7 @@ def _progress(run: Run) -> list[str]:
     last, end = run.train[-1], run.starts[-1]["max_iter"]
     at = (run.end or last)["iteration"]
     parts = [f"Iteration {at:,} of {end:,}"]
-    if run.end is None and last["seconds_left"] is not None:
+    if run.end is None and last["seconds_left"]:
         parts.append(f"{_duration(last['seconds_left'])} left")
     if last["images_per_second"]:
         parts.append(f"{last['images_per_second']:,.0f} images a second")

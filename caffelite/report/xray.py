@@ -1,7 +1,5 @@
 """BatchNorm's X-ray on a page: words first, then how far each layer is behind, then channel by channel."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from caffelite.pages.charts import Charts, Value, side_by_side
@@ -12,16 +10,16 @@ from caffelite.report.metrics import Line, Run
 
 #: So many layers have their heat maps open, those that are furthest behind.
 _OPEN = 6
-#: Colours end here: batches of a hundred images are 0.1 or 0.2 apart.
-_MOST = {"mean": 2.0, "deviation": 1.0}
+#: Colours end here.
+_MOST = {"mean": 2.0, "deviation": 100.0}
 
 _MEANING = (
     "In training a BatchNorm layer normalizes by mean and variance of the batch; in TEST by those that it has stored, "
     "an average over the batches before. Where the weights change faster than that average, it lags behind, and the "
     "layer puts out other numbers in TEST than those that the layers behind it have learned from. Below, a row is a "
     "channel and a column a measurement: without colour where the stored value is that of the batch, orange where it "
-    "is too large, blue where it is too small. Batches of a hundred images are themselves some 0.1 to 0.2 standard "
-    "deviations apart."
+    "is too large, blue where it is too small. Chance alone takes the mean of a batch of {images} images up to "
+    "{chance:.2g} standard deviations from that of all images; a layer is behind where it is further."
 )
 _HELP = (
     "A lower learning rate at the end lets the average catch up; so does a smaller moving_average_fraction; "
@@ -31,10 +29,10 @@ _HELP = (
 
 def verdicts(run: Run) -> dict[str, Verdict]:
     """Return what the last measurements say, by layer, the one that is furthest behind first."""
-    names = run.train[-1]["batchnorm"] if run.train else {}
+    layers = run.starts[-1]["batchnorm"] if run.starts else {}
     said = {
-        name: verdict([line["batchnorm"][name] for line in run.train[-5:] if name in line["batchnorm"]])
-        for name in names
+        name: verdict([line["batchnorm"][name] for line in run.train if name in line["batchnorm"]], layer["images"])
+        for name, layer in layers.items()
     }
     known = [(name, one) for name, one in said.items() if one is not None]
     return dict(sorted(known, key=lambda pair: -max(pair[1].mean, pair[1].deviation)))
@@ -50,20 +48,18 @@ def summary(run: Run) -> str:
     if not behind:
         worst = max(one.worst_mean for one in said.values())
         return (
-            f"The stored statistics of BatchNorm are close to those of the batch {at}: no mean is more than "
-            f"{worst:.2g} standard deviations away, so TEST normalizes as training does."
+            f"The stored statistics of BatchNorm are as close to those of the batch {at} as chance lets them be: no "
+            f"mean is more than {worst:.2g} standard deviations away. TEST normalizes as training does."
         )
     name, one = next(iter(behind.items()))
-    fraction = run.starts[-1]["batchnorm"].get(name, {}).get("fraction")
-    reach = (
-        f", an average over about the last {1 / (1 - fraction):,.0f} batches,"
-        if fraction is not None and 0 < fraction < 1
-        else ""
-    )
+    fraction = run.starts[-1]["batchnorm"][name]["fraction"]
+    iterations = run.train[-1]["iteration"]
+    reach = min(iterations, 1 / (1 - fraction)) if fraction is not None and fraction < 1 else iterations
     others = f"; {len(behind) - 1} more of {len(said)} layers are behind as well" if len(behind) > 1 else ""
     return (
-        f"The stored statistics of {name}{reach} are behind {at}: its means are {one.mean:.2g} standard deviations "
-        f"from those of the batch (median of the channels; the worst {one.worst_mean:.2g}), its standard deviations "
+        f"The stored statistics of {name}, an average over about the last {reach:,.0f} batches, are behind {at}: its "
+        f"means are {one.mean:.2g} standard deviations from those of the batch (median of the channels; the worst "
+        f"{one.worst_mean:.2g}; by chance it would be about {0.67 * one.chance:.2g}), its standard deviations "
         f"{100 * one.deviation:.0f}% (the worst {100 * one.worst_deviation:.0f}%){others}. TEST takes the stored ones: "
         "expect it to come out worse than what was trained."
     )
@@ -75,10 +71,11 @@ def section(charts: Charts, run: Run) -> list[Markup]:
     if not said:
         return []
     layers = run.starts[-1]["batchnorm"]
+    images = next(layers[name]["images"] for name in said)
     rows = [
         [
             name,
-            _channels(layers.get(name, {})),
+            _channels(layers[name]),
             f"{one.mean:.2f}",
             f"{one.worst_mean:.2f}",
             f"{100 * one.deviation:.0f}%",
@@ -96,13 +93,13 @@ def section(charts: Charts, run: Run) -> list[Markup]:
     overview = by_layer(
         charts, "Distance of the means, median of the channels", "deviations", run.train, median, sorted(said)
     )
-    maps = {name: _heat_maps(charts, run, name, layers.get(name, {})) for name in said}
+    maps = {name: _heat_maps(charts, run, name, layers[name]) for name in said}
     closed: list[str] = [
         element("details", element("summary", name), side_by_side(*maps[name])) for name in list(said)[_OPEN:]
     ]
     return [
         element("h2", "BatchNorm: the stored statistics beside those of the batch", id="xray"),
-        element("p", _MEANING),
+        element("p", _MEANING.format(images=images, chance=images**-0.5)),
         element("p", _HELP),
         table(head, rows, frozenset({1, 2, 3, 4, 5})),
         element("p", "Means: in standard deviations. Both are of the last five measurements.", class_="soft"),
@@ -113,24 +110,26 @@ def section(charts: Charts, run: Run) -> list[Markup]:
 
 
 def _channels(layer: Line) -> str:
-    shown, count = len(layer.get("channels", [])), layer.get("of")
+    shown, count = len(layer["channels"]), layer["of"]
     return f"{count}" if shown == count else f"{count} ({shown} measured)"
+
+
+def _times(values: list[Value], i: int, factor: int) -> Value:
+    value = values[i] if i < len(values) else None
+    return None if value is None else round(factor * value, 3)
 
 
 def _heat_maps(charts: Charts, run: Run, name: str, layer: Line) -> list[Markup]:
     lines = columns([line for line in run.train if name in line["batchnorm"]])
-    channels: Sequence[int] = layer.get("channels", [])
     titles = {
-        "mean": ("stored mean - mean of the batch", "deviations"),
-        "deviation": ("stored deviation / that of the batch - 1", "of it"),
+        "mean": ("stored mean less the batch's", "deviations", 1),
+        "deviation": ("stored deviation less the batch's", "%", 100),
     }
     drawn = []
-    for key, (title, unit) in titles.items():
-        rows = [
-            [values[i] if i < len(values) else None for values in (line["batchnorm"][name][key] for line in lines)]
-            for i in range(len(channels))
-        ]
+    for key, (title, unit, factor) in titles.items():
+        measured = [line["batchnorm"][name][key] for line in lines]
+        rows = [[_times(values, i, factor) for values in measured] for i in range(len(layer["channels"]))]
         x = [line["iteration"] for line in lines]
-        named = [str(channel) for channel in channels]
+        named = [str(channel) for channel in layer["channels"]]
         drawn.append(charts.heat(f"{name}: {title}", "iteration", "channel", x, named, rows, unit, limit=_MOST[key]))
     return drawn

@@ -53,7 +53,7 @@ def test_a_run_is_measured(tmp_path: Path) -> None:
         ("end", 12),
     ]
     start, end, train = lines[0], lines[-1], [line for line in lines if line["event"] == "train"]
-    assert start["batchnorm"] == {"bn": {"channels": [0, 1, 2], "of": 3, "fraction": 0.9}}
+    assert start["batchnorm"] == {"bn": {"channels": [0, 1, 2], "of": 3, "images": 4, "fraction": 0.9}}
     assert start["shares"] == ["accuracy"] and end["reason"] == ""
     assert [len(line["losses"]) for line in train] == [1, 3, 4, 4]
     for line in train:
@@ -83,12 +83,15 @@ def test_how_far_stored_statistics_are_behind(tmp_path: Path) -> None:
 def test_a_verdict() -> None:
     far = {"mean": [0.5, -2.0, 0.1], "deviation": [0.0, 0.1, None]}
     near: dict[str, list[float | None]] = {"mean": [0.1, 0.0, 0.0], "deviation": [0.0, 0.0, 0.0]}
-    said = verdict([near, far, far])
+    said = verdict([near, far, far], 100)
     assert said is not None and said.behind
     assert (said.mean, said.worst_mean, said.deviation, said.worst_deviation) == (0.5, 2.0, 0.05, 0.1)
-    said = verdict([far] + [near] * 5)
+    said = verdict([far] + [near] * 5, 100)
     assert said is not None and not said.behind
-    assert verdict([{"mean": [None], "deviation": [None]}]) is None
+    # The same distance is chance in a batch of a few.
+    said = verdict([far], 4)
+    assert said is not None and not said.behind
+    assert verdict([{"mean": [None], "deviation": [None]}], 100) is None
 
 
 def test_why_a_run_ended(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_written_lines_are_read_again_after_a_kill(tmp_path: Path) -> None:
         ({**TRAIN, "outputs": {"loss": []}}, "not as it is written"),
         ({**START, "shares": [[]]}, "not as it is written"),
         ({**START, "batchnorm": {"bn": 3}}, "not as it is written"),
+        ({**START, "batchnorm": {"bn": {"channels": [], "of": 1, "images": 0, "fraction": 1}}}, "not as it is written"),
         ({**TEST, "net": "0"}, "not as it is written"),
         ({**END, "reason": None}, "not as it is written"),
         (TEST, "no line of the beginning"),
@@ -68,7 +69,11 @@ def test_what_is_no_file_of_metrics(line: Any, said: str, tmp_path: Path) -> Non
 def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("")
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
-    for name, said in (("empty", "no whole line in it"), ("bytes", "no text"), ("none", "cannot be read: No such file")):
+    for name, said in (
+        ("empty", "no whole line in it"),
+        ("bytes", "no text"),
+        ("none", "cannot be read: No such file"),
+    ):
         with pytest.raises(DataError, match=said):
             read_lines(tmp_path / name)
     with pytest.raises(Error, match="the metrics cannot be written"):
