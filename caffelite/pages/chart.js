@@ -175,7 +175,8 @@
   // A range that is not empty, with some air.
   function aired(low, high, log) {
     if (log) return low === high ? [low / 2, high * 2] : [low / 1.08, high * 1.08];
-    const air = low === high ? Math.abs(low) / 10 || 1 : (high - low) * 0.04;
+    if (low === 0 && high === 0) return [0, 1];
+    const air = low === high ? Math.abs(low) / 10 : (high - low) * 0.04;
     return [low - air, high + air];
   }
 

@@ -38,6 +38,14 @@ def test_a_page_and_its_numbers(caffelite, solver, monkeypatch) -> None:
     events = [line["event"] for line in read_lines("run.jsonl")]
     assert events.count("start") == 2 and events.count("end") == 1
 
+    # A run that has ended is compared with another: nothing is left to train.
+    state = "small_iter_12.solverstate"
+    Path("other.jsonl").write_text(Path("run.jsonl").read_text())
+    code, out, err = caffelite("train", solver, "--snapshot", state, "--report", "run.html", "--compare", "other.jsonl")
+    assert code == 0 and "nothing was left to do" in out, err
+    assert trained("run.jsonl") == [1, 4, 7, 8, 12]
+    assert '"other: training"' in Path("run.html").read_text("utf-8")
+
     # A run that begins takes the place of what was there.
     code, _, err = caffelite("train", solver, "--metrics", "run.jsonl", "--iterations", "3")
     assert code == 0, err

@@ -1,6 +1,8 @@
 """What a measurement holds, against what the solver's arrays hold at that moment."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from caffelite.report.measuring import measured
 from caffelite.report.metrics import Line
 from caffelite.solvers.logs import Listener, Listeners
 from caffelite.solvers.solver import Solver
+
+DOCS = Path(__file__).parents[2] / "docs" / "reports.md"
 
 
 class Beside(Listener):
@@ -80,6 +84,24 @@ def test_how_far_stored_statistics_are_behind(tmp_path: Path) -> None:
     solver.close()
 
 
+def test_the_bn_of_a_fork(tmp_path: Path) -> None:
+    solver_path = write_net(tmp_path)
+    net = tmp_path / "net.prototxt"
+    net.write_text(net.read_text().replace('"BatchNorm"', '"BN"').replace("batch_norm_param", "bn_param"))
+    net.write_text(net.read_text().replace("moving_average_fraction: 0.9", "momentum: 0.75"))
+    solver = Solver(solver_path, Listener())
+    (ray,) = rays(solver.net)
+    assert ray.layer.fraction == 0.75
+    solver.step(1)
+    # It began with zeros, of which three quarters are left.
+    x = solver.net.blobs["data"].data
+    std = np.sqrt(x.var(0) + 1e-5)
+    mean, deviation = ray.behind()
+    assert mean == pytest.approx(-0.75 * x.mean(0) / std, abs=1e-4)
+    assert deviation == pytest.approx(np.sqrt(0.25 * x.var(0) + 1e-5) / std - 1, abs=1e-4)
+    solver.close()
+
+
 def test_a_verdict() -> None:
     far = {"mean": [0.5, -2.0, 0.1], "deviation": [0.0, 0.1, None]}
     near: dict[str, list[float | None]] = {"mean": [0.1, 0.0, 0.0], "deviation": [0.0, 0.0, 0.0]}
@@ -102,6 +124,19 @@ def test_why_a_run_ended(tmp_path: Path) -> None:
         raise ValueError("broken")
     solver.close()
     assert [line["event"] for line in lines] == ["test", "train", "end"] and lines[-1]["reason"] == "broken"
+
+
+def test_the_listener_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = [
+        text for text in re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL) if "Listener" in text
+    ]
+    write_net(tmp_path, "snapshot_after_train: false")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code[0], names)
+    solver = names["mine"].solver
+    # All labels are one; the net learns to say so before the run's end.
+    assert solver.stopped and solver.iteration < 12
 
 
 def test_several_listeners() -> None:
