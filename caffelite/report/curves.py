@@ -143,9 +143,10 @@ def _log(value: Value) -> Value:
 
 def norms(charts: Charts, run: Run) -> list[Markup]:
     """Return the charts of what each layer learns: sizes of weights, gradients, updates."""
-    if not run.train:
+    lines = [line for line in run.train if line["norms"]]
+    names = list(lines[-1]["norms"]) if lines else []
+    if not names:
         return []
-    names = list(run.train[-1]["norms"])
 
     def of(kind: str) -> Callable[[Line, str], Value]:
         return lambda line, name: line["norms"].get(name, {}).get(kind)
@@ -156,8 +157,8 @@ def norms(charts: Charts, run: Run) -> list[Markup]:
         return None if update is None or not weights else update / weights
 
     return [
-        by_layer(charts, "Weights", "norm", run.train, of("weights"), names),
-        by_layer(charts, "Gradients", "norm", run.train, of("gradients"), names),
-        by_layer(charts, "Updates", "norm", run.train, of("updates"), names),
-        by_layer(charts, "Updates beside weights", "norm / norm", run.train, share, names),
+        by_layer(charts, "Weights", "norm", lines, of("weights"), names),
+        by_layer(charts, "Gradients", "norm", lines, of("gradients"), names),
+        by_layer(charts, "Updates", "norm", lines, of("updates"), names),
+        by_layer(charts, "Updates beside weights", "norm / norm", lines, share, names),
     ]

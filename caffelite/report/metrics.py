@@ -18,6 +18,9 @@ from caffelite.files import atomic_write
 Line = dict[str, Any]
 EVENTS = ("start", "train", "test", "note", "end")
 
+#: So many lines of a run keep what they have by layer, at most; and the last ones all do.
+_DETAILED, _LAST = 600, 5
+
 
 def number(value: float, digits: int = 6) -> float | None:
     """Return a number with so many digits; None for one that is not finite."""
@@ -40,9 +43,12 @@ class Run:
     starts : list of Line
         One for the beginning, and one for each time that it went on.
     train, tests, notes : list of Line
-        In the order of the iterations.
+        In the order of the iterations. Of a long run some lines of the event "train" have no ``norms`` and no
+        ``batchnorm`` any more: a page has no room for so many, and memory need not hold them.
     end : Line or None
         None as long as it goes on, or where the process was killed.
+    stride : int
+        One line of so many keeps what it has by layer.
     """
 
     name: str
@@ -51,6 +57,7 @@ class Run:
     tests: list[Line] = field(default_factory=list)
     notes: list[Line] = field(default_factory=list)
     end: Line | None = None
+    stride: int = 1
 
     def add(self, line: Line) -> None:
         """Take in the next line."""
@@ -61,10 +68,23 @@ class Run:
         if event == "start":
             self.end = None
         {"start": self.starts, "train": self.train, "test": self.tests, "note": self.notes}[event].append(line)
+        if event == "train":
+            self._thin()
+
+    def _thin(self) -> None:
+        """Take what is by layer from a line that is none of the last ones any more, unless it is one that keeps it."""
+        old = len(self.train) - 1 - _LAST
+        lines = range(old, old + 1)
+        if old >= _DETAILED * self.stride:
+            self.stride *= 2
+            lines = range(old + 1)
+        for i in lines:
+            if i % self.stride:
+                self.train[i] = {**self.train[i], "norms": {}, "batchnorm": {}}
 
     def copy(self) -> "Run":
         """Return it as it is now, for another thread; lines do not change."""
-        return Run(self.name, self.starts[:], self.train[:], self.tests[:], self.notes[:], self.end)
+        return Run(self.name, self.starts[:], self.train[:], self.tests[:], self.notes[:], self.end, self.stride)
 
 
 def read_lines(path: str | Path) -> list[Line]:

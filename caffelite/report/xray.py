@@ -90,8 +90,9 @@ def section(charts: Charts, run: Run) -> list[Markup]:
         values = [abs(v) for v in line["batchnorm"].get(name, {}).get("mean", []) if v is not None]
         return float(np.median(values)) if values else None
 
+    lines = [line for line in run.train if line["batchnorm"]]
     overview = by_layer(
-        charts, "Distance of the means, median of the channels", "deviations", run.train, median, sorted(said)
+        charts, "Distance of the means, median of the channels", "deviations", lines, median, sorted(said)
     )
     maps = {name: _heat_maps(charts, run, name, layers[name]) for name in said}
     closed: list[str] = [

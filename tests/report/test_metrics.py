@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from caffelite.errors import DataError, Error
-from caffelite.report.metrics import MetricsFile, before, number, read_lines, read_run
+from caffelite.report.metrics import MetricsFile, Run, before, number, read_lines, read_run
 
 START = {"event": "start", "iteration": 0, "net": "n", "max_iter": 9, "test_nets": 1, "shares": [], "batchnorm": {}}
 TRAIN = {
@@ -78,6 +78,17 @@ def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
             read_lines(tmp_path / name)
     with pytest.raises(Error, match="the metrics cannot be written"):
         MetricsFile(tmp_path / "empty" / "run.jsonl", [])
+
+
+def test_a_long_run_keeps_what_a_page_has_room_for() -> None:
+    run = Run("long")
+    for i in range(1, 5001):
+        run.add({**TRAIN, "iteration": i})
+    detailed = [line["iteration"] for line in run.train if line["batchnorm"]]
+    assert len(run.train) == 5000 and 300 <= len(detailed) <= 605 and all(line["losses"] for line in run.train)
+    assert detailed[0] == 1 and detailed[-5:] == [4996, 4997, 4998, 4999, 5000]
+    assert max(b - a for a, b in zip(detailed, detailed[1:], strict=False)) <= 32
+    assert run.train[0]["norms"] and not run.train[1]["norms"] and TRAIN["norms"]
 
 
 def test_numbers() -> None:
