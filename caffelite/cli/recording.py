@@ -50,6 +50,8 @@ def check_recording(arguments: argparse.Namespace) -> None:
         _check_file(arguments.metrics)
     if arguments.metrics is not None and arguments.metrics == arguments.report:
         raise UsageError(f"{arguments.report} cannot be both the page of --report and the file of --metrics")
+    if arguments.tensorboard is not None and arguments.tensorboard.exists() and not arguments.tensorboard.is_dir():
+        raise UsageError(f"{arguments.tensorboard} is a file; give --tensorboard a folder")
     for path in arguments.compare:
         read_run(path)
 
@@ -89,6 +91,8 @@ def recording(
         yield
         return
     kept = _kept(arguments.metrics, solver.iteration) if resumed and arguments.metrics else []
+    # One of these may be what this run takes the place of.
+    others = [read_run(path) for path in arguments.compare]
     with ExitStack() as stack:
         sinks: list[tuple[str, Sink]] = []
         if arguments.tensorboard is not None:
@@ -100,7 +104,7 @@ def recording(
             stack.callback(file.close)
             sinks.append((str(arguments.metrics), file.write))
         if arguments.report is not None:
-            page = LivePage(arguments.report, _run(arguments, kept), [read_run(p) for p in arguments.compare], say)
+            page = LivePage(arguments.report, _run(arguments, kept), others, say)
             stack.callback(page.close)
             sinks.append((str(arguments.report), page.write))
             if arguments.open:

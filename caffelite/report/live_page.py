@@ -3,15 +3,15 @@
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
+from time import thread_time
 
 from caffelite.errors import Error
 from caffelite.pages.page import write_page
 from caffelite.report.metrics import Line, Run
 from caffelite.report.run_page import LOOK_AGAIN, run_page
 
-#: Of the time at most this share is spent on the page: it is written less often where it takes long.
-_SHARE = 0.005
+#: Of the time of a core at most this share is spent on the page: it is written less often where it takes long.
+_SHARE = 0.01
 
 
 class LivePage:
@@ -50,10 +50,10 @@ class LivePage:
         while not self._over.wait(pause):
             if self._new.is_set():
                 self._new.clear()
-                begun = perf_counter()
+                begun = thread_time()
                 if not self._written():
                     return
-                pause = max(LOOK_AGAIN, (perf_counter() - begun) / _SHARE)
+                pause = max(LOOK_AGAIN, (thread_time() - begun) / _SHARE)
 
     def _written(self) -> bool:
         try:

@@ -28,7 +28,8 @@
 
   window.setInterval(function () {
     const minutes = Math.floor((Date.now() / 1000 - data.written) / 60);
-    if (minutes >= 2) stale.textContent = "Nothing was written for " + minutes + " minutes: has the run been killed?";
+    if (minutes >= 2)
+      stale.textContent = "Nothing was written for " + minutes + " minutes: a long test, or the run was killed.";
     const read = document.querySelector(".chart:hover, .chart:focus-within");
     if (button.getAttribute("aria-pressed") === "true" && !read && !document.hidden) location.reload();
   }, 1000 * data.seconds);

@@ -41,7 +41,9 @@ def test_a_page_and_its_numbers(caffelite, solver, monkeypatch) -> None:
     # A run that has ended is compared with another: nothing is left to train.
     state = "small_iter_12.solverstate"
     Path("other.jsonl").write_text(Path("run.jsonl").read_text())
-    code, out, err = caffelite("train", solver, "--snapshot", state, "--report", "run.html", "--compare", "other.jsonl")
+    code, out, err = caffelite(
+        "train", solver, "--snapshot", state, "--report", "run.html", "--compare", "other.jsonl,run.jsonl"
+    )
     assert code == 0 and "nothing was left to do" in out, err
     assert trained("run.jsonl") == [1, 4, 7, 8, 12]
     assert '"other: training"' in Path("run.html").read_text("utf-8")
@@ -68,6 +70,7 @@ def test_a_run_that_diverges_says_so_at_its_top(caffelite, solver, tmp_path) -> 
         (["--report", "no/folder/run.html"], "no/folder/run.html: there is no folder"),
         (["--report", "."], ". is a folder; give the name of a file to write"),
         (["--metrics", "."], ". is a folder"),
+        (["--tensorboard", "net.prototxt"], "net.prototxt is a file; give --tensorboard a folder"),
         (["--report", "a.jsonl"], "cannot be both the page of --report and the file of --metrics"),
         (["--open"], "--open is for the page of a run: give --report too"),
         (["--compare", "a.jsonl"], "--compare is for the page of a run"),
