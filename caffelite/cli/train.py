@@ -3,6 +3,7 @@ NET_solver.prototxt, else documented defaults."""
 
 import argparse
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -25,6 +26,7 @@ from caffelite.cli.endings import ENDINGS
 from caffelite.cli.preparing import own_solver, prepare_data, solver_beside
 from caffelite.cli.processes import add_processes, exit_code_of_processes, in_turn, largest, seconds_waited, the_group
 from caffelite.cli.progress import LiveLine, RecordedLog, Recorder, compiling
+from caffelite.cli.recording import add_recording, check_recording, recording
 from caffelite.cli.report import accuracies, duration, not_a_number, summary, untrained
 from caffelite.cli.signals import EFFECTS, signal_effects
 from caffelite.cli.streams import is_quiet
@@ -46,6 +48,7 @@ EXAMPLES = """examples:
   caffelite train models/lenet.prototxt --weights snapshots/lenet_iter_5000.caffemodel
   caffelite train models/lenet.prototxt --snapshot snapshots/lenet_iter_5000.solverstate --iterations 10000
   caffelite train models/lenet.prototxt --resume auto --keep 3
+  caffelite train models/cifar10_bn.prototxt --report run.html
   caffelite train models/fine.prototxt --weights snapshots/lenet_iter_5000.caffemodel --map ip2:ip2_new --skip-mismatch
   caffelite train -solver models/lenet_solver.prototxt -sigint_effect snapshot
   caffelite train models/cifar10_bn.prototxt --processes 4
@@ -97,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "state, warn once, or ignore it (stop)",
     )
     add_output_root(parser)
+    add_recording(parser)
     add_processes(parser)
     add(
         "--batch",
@@ -121,6 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--allow-changed is for going on with a run: give --snapshot too")
     if arguments.scale_rate and arguments.batch != "per-process":
         raise UsageError("--scale-rate is for batches that are larger: give --batch per-process too")
+    check_recording(arguments)
     file = the_file([arguments.file, arguments.solver], "the prototxt of a solver or of a net")
     code = exit_code_of_processes(arguments)
     return _run(file, arguments, the_group(arguments)) if code is None else code
@@ -279,7 +284,10 @@ def _train(
         if arguments.batch == "per-process" and group.size > 1:
             shown.on_say(_rate_for_larger_batch(solver, arguments.scale_rate))
         first, begun, waited = solver.iteration, perf_counter(), seconds_waited(group)
-        with signal_effects(solver, arguments.sigint_effect, arguments.sighup_effect, shown.on_say) as asked:
+        with (
+            recording(arguments, solver, state is not None, shown.on_say) if group.rank == 0 else nullcontext(),
+            signal_effects(solver, arguments.sigint_effect, arguments.sighup_effect, shown.on_say) as asked,
+        ):
             solver.solve()
             seconds, waited = perf_counter() - begun, seconds_waited(group) - waited
             # The last line tells what the net can do, also where max_iter is no multiple of test_interval.

@@ -35,6 +35,10 @@ class GpuBatchNorm(BatchNorm):
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         return self.backward_with([], bottoms, tops)
 
+    @property
+    def batch_statistics(self) -> None:
+        """They stay on the GPU."""
+
     def _affine(self, followers: Sequence[Layer]) -> tuple[Blob | None, Blob | None]:
         """Return gamma and beta, of this layer or of one behind it."""
         affine = [layer for layer in followers if layer.facts.activation is None]

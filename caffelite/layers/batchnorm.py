@@ -172,6 +172,10 @@ class BatchNorm(Normalizing):
     def batch_setting(self) -> BatchSetting:
         return BatchSetting("use_global_stats", "false", "leave it out: it is true in TEST by itself")
 
+    @property
+    def batch_statistics(self) -> tuple[np.ndarray, np.ndarray] | None:
+        return None if self.uses_stored else (self.mean, self.inverse_std)
+
     def averaged(self, passes: int) -> Statistics | None:
         mean, variance, factor = (blob.astype(np.float64).reshape(-1) for blob in self.sums)
         return Statistics(mean / factor[0], variance / factor[0], None, "") if factor[0] else None

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 from caffelite.pages.markup import Markup, element
 from caffelite.pages.page import asset, page
 
+#: What all charts have in common comes first.
+_SCRIPTS = ("chart.js", "chart_lines.js", "chart_heat.js")
+
 #: A value; None is a gap, which is marked.
 Value = float | None
 
@@ -105,7 +108,7 @@ class Charts:
             title,
             body,
             styles=(asset("chart.css"), *styles),
-            scripts=(asset("chart.js"), *scripts),
+            scripts=(*map(asset, _SCRIPTS), *scripts),
             data={"charts": self._specs, **data},
         )
 

@@ -3,9 +3,9 @@
 import datetime
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
@@ -112,6 +112,30 @@ class Listener:
 
     def on_end(self, stopped: bool) -> None:
         """The run is over; ``stopped`` before its last iteration."""
+
+
+class Listeners:
+    """Several listeners as one: each event goes to all that have a method for it, in their order.
+
+    Parameters
+    ----------
+    *listeners : Listener
+        Or anything that has some of its methods.
+    """
+
+    def __init__(self, *listeners: Any) -> None:
+        self._listeners = listeners
+
+    def __getattr__(self, event: str) -> Callable[..., None]:
+        methods = [method for one in self._listeners if (method := getattr(one, event, None)) is not None]
+        if not methods:
+            raise AttributeError(event)
+
+        def tell(*facts: Any) -> None:
+            for method in methods:
+                method(*facts)
+
+        return tell
 
 
 class LogListener(Listener):

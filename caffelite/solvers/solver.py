@@ -196,6 +196,11 @@ class Solver:
         return sum(self._losses) / len(self._losses) if self._losses else float("nan")
 
     @property
+    def loss(self) -> float:
+        """Loss of the last iteration; NaN before the first."""
+        return self._losses[-1] if self._losses else float("nan")
+
+    @property
     def records_per_iteration(self) -> int:
         """How many records an iteration takes; 0 where the net has no source of data."""
         return records_per_pass(self.net) * int(self.param.iter_size)

@@ -110,12 +110,15 @@ class Normalizing(Layer, ABC):
         It multiplies and shifts what is normalized by learned numbers of its own.
     layout : Layout
         The order of its blobs.
+    fraction : float
+        What of the stored statistics stays in a training pass; 1: nothing is forgotten.
     """
 
     eps: float
     uses_stored: bool
     scales: bool
     layout: Layout
+    fraction: float
 
     @abstractmethod
     def takes(self, blobs: Sequence[np.ndarray]) -> bool:
@@ -142,6 +145,19 @@ class Normalizing(Layer, ABC):
         """
         group = self.context.statistics
         return WholeBatch(group.sum, centre_sum, centre_count) if group.size > 1 else None
+
+    @property
+    def stored_statistics(self) -> Statistics | None:
+        """The statistics in its blobs; None where it stores none."""
+        return self.layout.statistics([blob.data for blob in self.blobs])
+
+    @property
+    @abstractmethod
+    def batch_statistics(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Mean and ``1 / sqrt(variance + eps)`` of each channel of the last batch, as the layer has them from forward.
+
+        None where it takes stored ones, or does not keep those of the batch in memory that is looked into.
+        """
 
     @abstractmethod
     def averaged(self, passes: int) -> Statistics | None:

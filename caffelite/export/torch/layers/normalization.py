@@ -98,7 +98,7 @@ def _bn(m: ModuleText, node: Node, x: list[str]) -> Sequence[str]:
     names = ("weight", "bias", "running_mean", "running_var")
     made = m.module(
         node,
-        f"{_class(node)}({', '.join([*settings, f'momentum={_share(layer.keep)}'])})",
+        f"{_class(node)}({', '.join([*settings, f'momentum={_share(layer.fraction)}'])})",
         **dict(zip(names, arrays, strict=True)),
         num_batches_tracked=np.array(0, np.int64),
     )

@@ -74,17 +74,17 @@ class BN(Normalizing):
         train = self.context.phase == TRAIN
         self.learned = True
         if self.dialect == "PSPNet":
-            self.eps, self.keep, self.learned = p.eps, p.momentum, not p.frozen
+            self.eps, self.fraction, self.learned = p.eps, p.momentum, not p.frozen
             self.stored = p.frozen or not train
             self.fillers = p.slope_filler, p.bias_filler
         elif self.dialect == "ducha-aiki":
             self.eps = p.var_eps if p.HasField("var_eps") else 1e-10
-            self.keep = 1 - p.decay
+            self.fraction = 1 - p.decay
             moving = p.moving_average if p.HasField("moving_average") else True
             self.stored = moving and not train
             self.fillers = p.scale_filler, p.shift_filler
         else:
-            self.eps, self.stored = 1e-9, False
+            self.eps, self.stored, self.fraction = 1e-9, False, 1.0
             self.fillers = p.scale_filler, p.shift_filler
         self.updates = self.dialect != "SegNet" and train and not self.stored
         self.only_scales = self.dialect == "SegNet" and p.bn_mode == _INFERENCE
@@ -110,9 +110,13 @@ class BN(Normalizing):
             "write bn_mode: INFERENCE, with weights into which SegNet's script has worked the statistics",
         )
 
+    @property
+    def batch_statistics(self) -> tuple[np.ndarray, np.ndarray] | None:
+        return None if self.uses_stored else (self.mean, self.inverse_std)
+
     def averaged(self, passes: int) -> Statistics | None:
         # There is no factor: what is missing to 1 is the share of the zeros that it began with.
-        share = 1 - self.keep**passes if self.updates else 0
+        share = 1 - self.fraction**passes if self.updates else 0
         if not share:
             return None
         mean, variance = (blob.astype(np.float64).reshape(-1) for blob in self.sums)
@@ -180,6 +184,7 @@ class BN(Normalizing):
                 self.inverse_std,
                 whole=self.whole,
             )
+            self.mean = mean
             if self.updates or len(tops) > 1:
                 steps.append(lambda: self._keep_statistics(tops, mean, variance, x.size // channels))
         steps.append(scaling.forward(self.normalised, y, scale, shift, channels, length))
@@ -190,7 +195,7 @@ class BN(Normalizing):
         batch = (mean, variance * ((count - 1) / count))
         if self.updates:
             for blob, new in zip(self.blobs[2:], batch, strict=True):
-                blob.flat[:] = self.keep * blob.flat + (1 - self.keep) * new
+                blob.flat[:] = self.fraction * blob.flat + (1 - self.fraction) * new
         for top, new in zip(tops[1:], batch, strict=False):
             top.flat[:] = new
 
