@@ -67,3 +67,9 @@ class GpuError(Error):
 
 class NumbaError(Error):
     """The installed numba lacks something that compiling kernels takes; names it, and the versions that work."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error of another program says; its kind where it says nothing."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)

@@ -1,9 +1,9 @@
-"""Inference of published nets: caffelite beside OpenCV, ONNX Runtime, OpenVINO and PyTorch (``pip install .[bench]``).
+"""Inference of published nets: caffelite and caffelite.dnn beside OpenCV, ONNX Runtime, OpenVINO and PyTorch.
 
-Each program is a process of its own that holds one net. In turns, all on the same number of threads, they take images
-from a NumPy array to the result in one; the others wait meanwhile, asleep. What is reported is the median pass of each,
-with the smallest and largest median of a round, its ratio to caffelite's, and the most memory that its process ever
-had. Before that, all results are held against caffelite's.
+The others come with ``pip install .[bench]``. Each program is a process of its own that holds one net. In turns, all on
+the same number of threads, they take images from a NumPy array to the result in one; the others wait meanwhile, asleep.
+What is reported is the median pass of each, with the smallest and largest median of a round, its ratio to caffelite's,
+and the most memory that its process ever had. Before that, all results are held against caffelite's.
 
 The nets are read from where their authors published them, a folder ``OWNER+NAME`` for each repository:
 
@@ -63,7 +63,7 @@ def main() -> None:
         rows += found
         for r in found if not options.json else ():
             print(
-                f"{name:12s} batch {options.batch:3d}   {r['program']:12s} {r['ms']:8.2f} ms ({r['low']:.2f} to "
+                f"{name:12s} batch {options.batch:3d}   {r['program']:13s} {r['ms']:8.2f} ms ({r['low']:.2f} to "
                 f"{r['high']:.2f})   ratio {r['ratio']:.2f} ({r['ratio_low']:.2f} to {r['ratio_high']:.2f})   "
                 f"{r['peak_mb']:6.0f} MiB   difference {r['difference']:.0e}   awake {r['awake']:.1%}",
                 flush=True,

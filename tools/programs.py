@@ -146,6 +146,18 @@ def caffelite(files: Files, threads: int, spinning: bool) -> Forward:
     return caffelite_nets(files, 1)[0]
 
 
+def _set_and_forward(net: Any, images: np.ndarray) -> np.ndarray:
+    """Pass images through a net as OpenCV's users do."""
+    net.setInput(images)
+    return net.forward()
+
+
+def caffelite_dnn(files: Files, threads: int, spinning: bool) -> Forward:
+    from caffelite import dnn
+
+    return partial(_set_and_forward, dnn.readNetFromCaffe(files.prototxt, files.weights))
+
+
 def opencv(files: Files, threads: int, spinning: bool) -> Forward:
     import cv2
 
@@ -154,12 +166,7 @@ def opencv(files: Files, threads: int, spinning: bool) -> Forward:
     net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
     net.setPreferableTarget(cv2.dnn.DNN_TARGET_CPU)
     net.enableFusion(True)
-
-    def forward(images: np.ndarray) -> np.ndarray:
-        net.setInput(images)
-        return net.forward()
-
-    return forward
+    return partial(_set_and_forward, net)
 
 
 def onnxruntime(files: Files, threads: int, spinning: bool) -> Forward:
@@ -202,6 +209,7 @@ def pytorch(files: Files, threads: int, spinning: bool) -> Forward:
 
 PROGRAMS: dict[str, Callable[[Files, int, bool], Forward]] = {
     "caffelite": caffelite,
+    "caffelite.dnn": caffelite_dnn,
     "OpenCV": opencv,
     "ONNX Runtime": onnxruntime,
     "OpenVINO": openvino,

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from caffelite.gpu.choice import Gpu
 
 
+#: The options of :func:`add_state` and :func:`add_python`: which layers a net has, and how it is read.
+OF_NETS = ("--level", "--stage", "--allow-python")
+
+
 class UsageError(Error):
     """Arguments that do not go together."""
 
@@ -24,6 +28,22 @@ def add_state(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stage", type=names, default=[], metavar="A,B", help="stages that include rules are held against"
     )
+
+
+def refuse_options(arguments: argparse.Namespace, options: Sequence[str], reason: str) -> None:
+    """Raise UsageError where one of these options is given, all of which are empty, 0 or false where they are not.
+
+    Parameters
+    ----------
+    arguments : Namespace
+    options : sequence of str
+        As they are on the command line: ``--allow-python``.
+    reason : str
+        Why they do not apply; follows the option in the sentence.
+    """
+    for option in options:
+        if getattr(arguments, option.removeprefix("--").replace("-", "_")):
+            raise UsageError(f"{option} {reason}")
 
 
 class _ChooseGpu(argparse.Action):

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=names,
         action="extend",
         metavar="TARGET",
-        help="one of rknn, rknn1, tpu-mlir, ncnn, mnn, or several with commas (all)",
+        help="one of rknn, rknn1, tpu-mlir, acuity, ncnn, mnn, or several with commas (all)",
     )
     add("--json", action="store_true", help="print the result as JSON")
     add_state(parser)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from caffelite.cli.arguments import UsageError, add_python, add_state, add_threads, blob_shape
+from caffelite.cli.arguments import OF_NETS, UsageError, add_python, add_state, add_threads, blob_shape, refuse_options
 from caffelite.cli.outputs import check_outputs
 from caffelite.cli.preparing import nets_of
 from caffelite.cli.progress import compiling
@@ -85,6 +85,8 @@ def _check(names: list[str], saved: Path | None, arguments: argparse.Namespace) 
     nets = [name for name in names if Path(name).suffix not in (".npz", ".onnx")]
     if arguments.weights and all(_net_and_weights(name)[1] for name in nets):
         raise UsageError("--weights is for nets that are given without weights of their own, and there is none")
+    if not nets:
+        refuse_options(arguments, OF_NETS, "is for nets in a prototxt, and neither side is one")
     if saved is None:
         return
     if saved.suffix != ".npz":

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from caffelite.cli.arguments import UsageError
+from caffelite.cli.arguments import OF_NETS, refuse_options
 from caffelite.cli.convert_onnx import check_extra
 from caffelite.cli.outputs import check_outputs
 from caffelite.cli.progress import compiling
@@ -22,8 +22,8 @@ def write(arguments: argparse.Namespace, file: Path, output: Path) -> None:
     from caffelite.export.caffe.convert import from_onnx
     from caffelite.export.caffe.convert import write as write_checked
 
-    if arguments.weights is not None:
-        raise UsageError("--weights: an ONNX file has its weights")
+    refuse_options(arguments, ["--weights"], f"is for nets in a prototxt: {file} has its weights")
+    refuse_options(arguments, OF_NETS, f"is for nets in a prototxt, {file} is an ONNX file")
     weights = output.with_suffix(".caffemodel")
     check_outputs({output: file, weights: file}, "is what is read; give another name")
     with compiling():

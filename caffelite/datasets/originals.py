@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from caffelite.datasets.download import Remote
-from caffelite.errors import DataError
+from caffelite.errors import DataError, first_line
 from caffelite.files import written_until_full
 from caffelite.words import quoted
 
@@ -107,12 +107,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         with stream:
             yield stream
     except _BROKEN as error:
-        raise DataError(f"{path} cannot be read: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return text.splitlines()[0] if text else type(error).__name__
+        raise DataError(f"{path} cannot be read: {first_line(error)}") from None
 
 
 def read_records(stream: BinaryIO, size: int, path: Path, count: int | None = None) -> Iterator[np.ndarray]:
@@ -164,7 +159,7 @@ def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
                 source = cast(BinaryIO, tar.extractfile(member))
                 _write(source, folder / name, archive)
     except _BROKEN_TAR as error:
-        raise DataError(f"{archive} cannot be read: {_first_line(error)}") from None
+        raise DataError(f"{archive} cannot be read: {first_line(error)}") from None
 
 
 def _write(source: BinaryIO, path: Path, archive: Path) -> None:

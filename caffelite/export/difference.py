@@ -43,7 +43,7 @@ class Difference:
         )
 
 
-def apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+def distances(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """Return how far the values of two arrays of one shape are apart; NaN and NaN are not."""
     with np.errstate(invalid="ignore"):
         return np.where((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)), 0, np.abs(ours - theirs))
@@ -64,7 +64,7 @@ def difference(blob: str, ours: np.ndarray, theirs: np.ndarray) -> Difference:
     """Return where a blob of both is furthest apart."""
     if ours.shape != theirs.shape:
         return Difference(blob, np.inf, np.nan, np.nan, theirs.shape)
-    far = apart(ours, theirs)
+    far = distances(ours, theirs)
     if not far.size:
         return Difference(blob, 0.0, 0.0, 0.0, ())
     place = furthest(far)

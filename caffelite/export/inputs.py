@@ -1,4 +1,5 @@
-"""Random inputs that a net can make sense of: numbers of words where it looks words up, boxes where it reads boxes."""
+"""The inputs of a net, and random ones that it can make sense of: numbers of words where it looks words up, boxes
+where it reads boxes."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,10 +7,16 @@ import numpy as np
 
 from caffelite.layers.forks.detection.proposal import Proposal
 from caffelite.layers.forks.detection.regions import Regions
+from caffelite.net import Net
 from caffelite.net.graph import Node, Version
 from caffelite.words import Shape, count
 
 _Draw = Callable[[Node, Shape, np.random.Generator], np.ndarray]
+
+
+def inputs_of(net: Net) -> list[Version]:
+    """Return the blobs that a net is given."""
+    return [version for node in net.graph.nodes if node.layer.facts.net_input for version in node.tops]
 
 
 def random_input(version: Version, shape: Shape, rng: np.random.Generator) -> np.ndarray:

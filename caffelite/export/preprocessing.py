@@ -13,6 +13,7 @@ from caffelite.errors import DataError, NetError
 from caffelite.net.graph import included
 from caffelite.schema.documents import NetDocument
 from caffelite.schema.messages import TransformationParameter
+from caffelite.schema.npz import read_npy
 from caffelite.words import TEST, Shape, text_of
 
 #: The orders of channels that a net may take; Caffe's tools write databases in the first one.
@@ -150,6 +151,6 @@ def _numbers(text: str) -> Sequence[float] | None:
 
 def _array(path: Path, source: str) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False).astype(np.float32)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{source}: {path} is no array that can be read: {error}") from None
+        return read_npy(path)
+    except DataError as error:
+        raise DataError(f"{source}: {error.message}") from None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from caffelite.export.inputs import inputs_of
 from caffelite.export.trained import forward_afresh
 from caffelite.net import Net
 from caffelite.net.graph import Version
@@ -27,7 +28,7 @@ def moved_by_rounding(net: Net, versions: Sequence[Version], seed: int = 1) -> l
         Of the directions.
     """
     before = [net.plan.blob(version).data.copy() for version in versions]
-    inputs = [net.plan.blob(v).data for node in net.graph.nodes if node.layer.facts.net_input for v in node.tops]
+    inputs = [net.plan.blob(version).data for version in inputs_of(net)]
     changed = [*inputs, *(blob.data for layer in net.layers for blob in layer.blobs)]
     kept = [array.copy() for array in changed]
     rng = np.random.default_rng(seed)

@@ -1,12 +1,12 @@
 """Weights alone, in the files of other programs: names and arrays.
 
 A blob is called by its layer and its number: ``conv1/0`` in ``.npz`` and, below ``data``, in HDF5, as Caffe has it;
-``conv1.0`` in ``.safetensors``.
+``conv1.0`` in ``.safetensors``. What a PyTorch module was saved as has names of its own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,48 +14,50 @@ from caffelite.errors import DataError, MissingExtraError, WeightsError
 from caffelite.files import atomic_write
 from caffelite.schema import npz
 from caffelite.schema.blobs import LARGEST_BLOB, MOST_AXES
-from caffelite.schema.hdf5 import read_hdf5_weights, write_hdf5
+from caffelite.schema.hdf5 import write_hdf5
 from caffelite.words import quoted
 
 #: The blobs of layers, by name.
 Weights = dict[str, list[np.ndarray]]
 
+#: What stands between the layer and the number in the name of a blob, by the ending of a file of named arrays.
+BETWEEN = {".npz": "/", ".safetensors": "."}
 
-class WeightsFormat(NamedTuple):
-    """How a kind of file is read and written.
 
-    Attributes
-    ----------
-    read : callable
-        Takes a path, returns the blobs.
-    write : callable
-        Takes a path and the blobs; the file is there whole or not at all.
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of a ``.npz`` or ``.safetensors`` file, by name.
+
+    Raises
+    ------
+    WeightsError
+        It is damaged, or an array is larger than a blob can be.
+    MissingExtraError
+        safetensors is not installed.
     """
+    arrays = _read_npz(path) if path.suffix == ".npz" else _read_safetensors(path)
+    for name, array in arrays.items():
+        if array.ndim > MOST_AXES or array.size > LARGEST_BLOB:
+            raise WeightsError(f"{path}: {quoted(name)} is larger than a blob can be")
+    return arrays
 
-    read: Callable[[Path], Weights]
-    write: Callable[[Path, Weights], None]
 
-
-def _read_npz(path: Path) -> Weights:
-    """Read arrays called ``LAYER/NUMBER``; raise WeightsError where it holds something else."""
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        found = npz.read_npz(path, dtype=None)
+        return npz.read_npz(path, dtype=None)
     except DataError as error:
         raise WeightsError(error.message) from None
-    for name, array in found.items():
-        _check(array.shape, array.dtype, f"{path}: {quoted(name)}")
-    return _layers(found, "/", path)
 
 
-def _check(shape: Sequence[int], dtype: np.dtype[Any], what: str) -> None:
-    if dtype.kind != "f":
-        raise WeightsError(f"{what} has numbers of type {dtype}, expected float32 (float16 and float64 are taken too)")
-    if len(shape) > MOST_AXES or np.prod(shape, dtype=object) > LARGEST_BLOB:
-        raise WeightsError(f"{what} is larger than a blob can be")
-
-
-def _write_npz(path: Path, weights: Weights) -> None:
-    npz.write_npz(path, _named(weights, "/"))
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    module = _safetensors()
+    try:
+        return dict(module.load_file(path))
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror or error}") from None
+    except TypeError as error:  # bfloat16, and types of eight bits and fewer
+        raise WeightsError(f"{path}: {error}; expected float32 (float16 and float64 are taken too)") from None
+    except Exception as error:  # of safetensors' own kinds
+        raise WeightsError(f"{path}: not a whole .safetensors file ({error})") from None
 
 
 def _safetensors() -> Any:
@@ -68,52 +70,33 @@ def _safetensors() -> Any:
     return module
 
 
-def read_safetensors(path: Path) -> Weights:
-    """Read arrays called ``LAYER.NUMBER`` from a ``.safetensors`` file.
+def are_blobs(names: Iterable[str], path: Path) -> bool:
+    """Return whether all arrays of a file are called as blobs are."""
+    return all(_blob_of(name, BETWEEN[path.suffix]) for name in names)
+
+
+def blobs_of(arrays: Mapping[str, np.ndarray], path: Path) -> Weights:
+    """Return the arrays of a file by layer, in the order of their numbers.
 
     Raises
     ------
     WeightsError
-        It is damaged, or the name or the numbers of an array are not those of a blob.
-    MissingExtraError
-        safetensors is not installed.
+        The name or the numbers of an array are not those of a blob.
     """
-    module = _safetensors()
-    try:
-        found = module.load_file(path)
-    except OSError as error:
-        raise WeightsError(f"{path}: {error.strerror or error}") from None
-    except Exception as error:  # of safetensors' own kinds
-        raise WeightsError(f"{path}: not a whole .safetensors file ({error})") from None
-    for name, array in found.items():
-        _check(array.shape, array.dtype, f"{path}: {quoted(name)}")
-    return _layers(found, ".", path)
-
-
-def write_safetensors(path: Path, weights: Weights) -> None:
-    """Write arrays called ``LAYER.NUMBER``."""
-    module = _safetensors()
-    with atomic_write(path) as made:
-        # Not by its save_file, whose files nobody else can read.
-        made.write_bytes(module.save(_named(weights, "."), {"format": "caffe"}))
-
-
-def _named(weights: Weights, between: str) -> dict[str, np.ndarray]:
-    return {
-        f"{layer}{between}{j}": np.ascontiguousarray(blob, np.float32).reshape(blob.shape)
-        for layer, blobs in weights.items()
-        for j, blob in enumerate(blobs)
-    }
-
-
-def _layers(named: Mapping[str, np.ndarray], between: str, path: Path) -> Weights:
-    """Return arrays by layer, in the order of their numbers."""
     layers: dict[str, dict[int, np.ndarray]] = {}
-    for name, array in named.items():
-        layer, mark, number = name.rpartition(between)
-        if not (layer and mark and number.isdecimal() and number.isascii() and len(number) < 5):
-            raise WeightsError(f"{path}: {quoted(name)} is not LAYER{between}NUMBER, as a blob of Caffe is called")
-        layers.setdefault(layer, {})[int(number)] = array.astype(np.float32, copy=False)
+    for name, array in arrays.items():
+        if array.dtype.kind != "f":
+            raise WeightsError(
+                f"{path}: {quoted(name)} has numbers of type {array.dtype}, expected float32 (float16 and float64 are "
+                "taken too)"
+            )
+        blob = _blob_of(name, BETWEEN[path.suffix])
+        if blob is None:
+            raise WeightsError(
+                f"{path}: {quoted(name)} is not LAYER{BETWEEN[path.suffix]}NUMBER, as a blob of Caffe is called; what "
+                "a PyTorch module has learned goes into a .caffemodel with --net, the prototxt that it was made of"
+            )
+        layers.setdefault(blob[0], {})[blob[1]] = array.astype(np.float32, copy=False)
     for layer, blobs in layers.items():
         missing = next((j for j in range(len(blobs)) if j not in blobs), None)
         if missing is not None:
@@ -121,9 +104,28 @@ def _layers(named: Mapping[str, np.ndarray], between: str, path: Path) -> Weight
     return {layer: [blobs[j] for j in range(len(blobs))] for layer, blobs in layers.items()}
 
 
-#: By the ending of the file.
-FORMATS = {
-    ".npz": WeightsFormat(_read_npz, _write_npz),
-    ".safetensors": WeightsFormat(read_safetensors, write_safetensors),
-    ".h5": WeightsFormat(read_hdf5_weights, write_hdf5),
-}
+def _blob_of(name: str, between: str) -> tuple[str, int] | None:
+    """Return the layer and the number in the name of a blob; None where it is no such name."""
+    layer, mark, number = name.rpartition(between)
+    if not (layer and mark and number.isdecimal() and number.isascii() and len(number) < 5):
+        return None
+    return layer, int(number)
+
+
+def write_blobs(path: Path, weights: Weights) -> None:
+    """Write blobs alone, as the ending of the file says; it is there whole or not at all."""
+    if path.suffix not in BETWEEN:
+        write_hdf5(path, weights)
+        return
+    named = {
+        f"{layer}{BETWEEN[path.suffix]}{j}": np.ascontiguousarray(blob, np.float32).reshape(blob.shape)
+        for layer, blobs in weights.items()
+        for j, blob in enumerate(blobs)
+    }
+    if path.suffix == ".npz":
+        npz.write_npz(path, named)
+        return
+    module = _safetensors()
+    with atomic_write(path) as made:
+        # Not by its save_file, whose files nobody else can read.
+        made.write_bytes(module.save(named, {"format": "caffe"}))

@@ -31,6 +31,6 @@ def test_for_programs(caffelite, run_folder):
 
 
 def test_errors(caffelite, run_folder):
-    code, out, err = caffelite("check", "net.prototxt", "--for", "acuity")
-    assert (code, out) == (1, "") and "there are mnn, ncnn, rknn, rknn1, tpu-mlir" in err
+    code, out, err = caffelite("check", "net.prototxt", "--for", "vitis")
+    assert (code, out) == (1, "") and "there are acuity, mnn, ncnn, rknn, rknn1, tpu-mlir" in err
     assert "nett.prototxt" in caffelite("check", "nett.prototxt")[2]

@@ -261,6 +261,7 @@ def test_a_shape_that_is_asked_for(caffelite, folder):
         (["a.prototxt:w.caffemodel", "flat.onnx"], 'the inputs do not match: "data" is 2×3×8×8 in a.proto'),
         (["b.npz", "other.npz"], "b.npz and other.npz have no blob in common"),
         (["b.npz", "b.npz", "--input", "x.npy"], "nothing is run here, so nothing reads x.npy"),
+        (["b.npz", "b.npz", "--level", "1"], "--level is for nets in a prototxt, and neither side is one"),
         (
             ["a.prototxt:w.caffemodel", "b.npz", "--input", "x.txt"],
             "the ending of an input says what it is, and .txt is not known",

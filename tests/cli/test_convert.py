@@ -55,7 +55,13 @@ def test_the_net_of_a_solver_with_its_preprocessing(caffelite, run_folder):
         (["convert", "net.onnx", "other.onnx"], "net.onnx to other.onnx: an ONNX file becomes a .prototxt"),
         (["convert", "net.onnx", "back.prototxt"], "net.onnx: No such file or directory"),
         (["convert", "net.onnx", "nowhere/back.prototxt"], "there is no folder nowhere"),
-        (["convert", "net.onnx", "back.prototxt", "--weights", "net.caffemodel"], "an ONNX file has its weights"),
+        (
+            ["convert", "net.onnx", "back.prototxt", "--weights", "net.caffemodel"],
+            "--weights is for nets in a prototxt: ",
+        ),
+        (["convert", "net.onnx", "back.prototxt", "--level", "1"], "--level is for nets in a prototxt, net.onnx is an"),
+        (["convert", "net.onnx", "back.prototxt", "--stage", "deploy"], "--stage is for nets in a prototxt"),
+        (["convert", "net.onnx", "back.prototxt", "--allow-python"], "--allow-python is for nets in a prototxt"),
         (
             ["convert", "net.onnx", "back.prototxt", "--opset", "11"],
             "--opset is for .onnx, back.prototxt takes no such",
@@ -71,6 +77,10 @@ def test_the_net_of_a_solver_with_its_preprocessing(caffelite, run_folder):
         (["convert", "deploy.prototxt", *COMMAND[2:], "net.onnx"], 'layer "conv1": blob 0 has shape 6×3×3×3'),
         (["convert", "other.prototxt", *COMMAND[2:], "net.onnx"], "it has no weights for"),
         (["convert", "other.prototxt", *COMMAND[2:], "net.onnx", "--bake-preprocessing"], "give --mean"),
+        (
+            ["convert", "other.prototxt", *COMMAND[2:], "net.onnx", "--channel-order", "RGB"],
+            "--channel-order goes with",
+        ),
     ],
 )
 def test_what_is_refused(arguments, said, caffelite, run_folder):
@@ -97,6 +107,17 @@ def test_an_onnx_file_for_caffe(caffelite, run_folder):
     assert second.startswith("ONNX Runtime with net.onnx differs by ")
     # The way there again, of what the way back has written.
     assert caffelite("convert", "back.prototxt", "--weights", "back.caffemodel", "again.onnx")[0] == 0
+
+
+def test_lrn_as_what_it_is_made_of(caffelite, run_folder):
+    Path("lrn.prototxt").write_text(
+        """layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [1, 4, 3, 3] } } }
+        layer { name: "norm" type: "LRN" bottom: "data" top: "norm" }"""
+    )
+    for option, operators in ([], ["LRN"]), (["--decompose-lrn"], ["Mul", "Mul", "Conv", "Sqrt", "Sqrt", "Mul", "Div"]):
+        code, out, _ = caffelite("convert", "lrn.prototxt", "lrn.onnx", *option)
+        assert code == 0 and ("--decompose-lrn writes" in out) == (operators == ["LRN"])
+        assert [op.op_type for op in onnx.load("lrn.onnx").graph.node] == operators
 
 
 def test_without_the_extra(caffelite, run_folder, monkeypatch):

@@ -99,6 +99,15 @@ def test_what_is_no_file_of_weights(caffelite, run_folder, content):
     assert code == 1 and "bad.npz: its arrays cannot be read" in err
 
 
+def test_numbers_that_numpy_has_not(caffelite, run_folder):
+    pytest.importorskip("safetensors")
+    header = b'{"a.0": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}'
+    Path("bad.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    code, _, err = caffelite("convert", "bad.safetensors", "out.caffemodel")
+    # NumPy knows the type where a package that adds it has been imported.
+    assert code == 1 and "bad.safetensors: " in err and "bfloat16" in err and "expected float32" in err
+
+
 def test_a_broken_safetensors_file(caffelite, run_folder):
     pytest.importorskip("safetensors")
     Path("bad.safetensors").write_bytes(b"\xff" * 20)
@@ -113,6 +122,8 @@ def test_a_broken_safetensors_file(caffelite, run_folder):
         ([WEIGHTS, "out.npz", "--net", "net.prototxt"], "--net goes with a .caffemodel"),
         (["missing.npz", "out.caffemodel"], "missing.npz"),
         ([WEIGHTS, WEIGHTS], "is what is read"),
+        ([WEIGHTS, "out.npz", "--stage", "deploy"], "--stage is for the net that --net gives, and there is none"),
+        ([WEIGHTS, "out.caffemodel", "--input", "data=1,3,16,16"], "--input is for the net that --net gives"),
     ],
 )
 def test_usage(caffelite, run_folder, command, said):
@@ -131,3 +142,31 @@ def test_options_of_other_outputs(caffelite, run_folder):
         code, out, err = caffelite("convert", WEIGHTS, "net.npz", *options)
         assert (code, out) == (1, "") and f"{said}, net.npz takes no such option" in err
     assert not Path("net.npz").exists()
+
+
+def test_what_a_module_has_learned(caffelite, run_folder):
+    """The state of a PyTorch module, by its own names: blobs are called so where nothing was changed on the way."""
+    ours = blobs(WEIGHTS)
+    state = {
+        f"{name}.{key}": blob
+        for name, layer in ours.items()
+        if name != "bn1"
+        for key, blob in zip(("weight", "bias"), layer, strict=False)
+    }
+    factor = ours["bn1"][2][0]
+    state |= {"bn1.running_mean": ours["bn1"][0] / factor, "bn1.running_var": ours["bn1"][1] / factor}
+    state["bn1.num_batches_tracked"] = np.array(7)
+    np.savez("learned.npz", **state)
+    command = ["convert", "learned.npz", "back.caffemodel", "--shape", "data:1,3,16,16"]
+    code, out, err = caffelite(*command, "--net", "net.prototxt")
+    assert (code, err) == (0, "") and out.startswith("back.caffemodel: 1,7")
+    back = blobs("back.caffemodel")
+    assert back["bn1"][2] == 1 and np.allclose(back["bn1"][1] * factor, ours["bn1"][1], rtol=1e-6)
+    assert all(same({name: back[name]}, {name: ours[name]}) for name in ours if name != "bn1")
+    Path("back.caffemodel").unlink()
+    np.savez("learned.npz", **{"conv1.wieght" if name == "conv1.weight" else name: a for name, a in state.items()})
+    code, out, err = caffelite(*command, "--net", "net.prototxt")
+    assert (code, out) == (1, "") and 'has no "conv1.wieght"; did you mean "conv1.weight"?' in err
+    code, out, err = caffelite(*command[:3])
+    assert (code, out) == (1, "") and "goes into a .caffemodel with --net" in err
+    assert not Path("back.caffemodel").exists()

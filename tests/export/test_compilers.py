@@ -6,7 +6,7 @@ import pytest
 
 from caffelite.errors import NetError
 from caffelite.export.compilers.check import check
-from caffelite.export.compilers.targets import target_named, targets
+from caffelite.export.compilers.targets import WITHOUT_TABLE, target_named, targets
 from caffelite.schema.messages import LayerParameter
 from caffelite.schema.text import net_from_text
 from caffelite.solvers.sources import NetSource
@@ -80,6 +80,9 @@ def test_a_plain_net_is_taken(name):
             "convolution_param.kernel_size is 9",
         ),
         ("rknn1", 'type: "Power"', "this type is not in its list"),
+        ("acuity", 'type: "Interp"', "this type is not in its list"),
+        ("acuity", 'type: "PriorBox"', "it is SSD's"),
+        ("acuity", 'type: "Pooling" pooling_param { round_mode: FLOOR }', "pooling_param.round_mode is given"),
     ],
 )
 def test_what_is_not_taken(target, layer, why):
@@ -110,3 +113,10 @@ def test_inputs_outside_any_layer():
 def test_a_target_that_is_not_known():
     with pytest.raises(NetError, match='what "rkn" takes is not known here; did you mean "rknn"'):
         findings(INPUT, "rkn")
+
+
+def test_a_target_without_a_table_is_told_what_to_do():
+    with pytest.raises(NetError, match=r'no table for "nnie": .*\[is_check_prototxt\] 1$'):
+        findings(INPUT, "nnie")
+    assert not WITHOUT_TABLE.keys() & targets().keys()
+    assert all(f"`{name}`" in NPU for name in WITHOUT_TABLE)

@@ -6,7 +6,7 @@ from pathlib import Path
 import converters
 import numpy as np
 import pytest
-from bench_onnx import WRITERS, of, write_both
+from bench_onnx import PLAIN, TWIN, of, write_all
 from programs import Files, difference, onnxruntime, prepare
 from published_onnx import Source
 
@@ -60,7 +60,7 @@ def test_the_twin_of_a_file_computes_the_same(tmp_path: Path, net: Path) -> None
     pytest.importorskip("torch")
     files = Files(tmp_path)
     prepare(net, files, 2)
-    operators = write_both(files)
-    assert list(operators) == list(WRITERS) and operators["caffelite"] == 4
-    twin, ours = (onnxruntime(of(files, writer), 1, False)(files.images()) for writer in WRITERS)
+    operators = write_all(files)
+    assert list(operators) == [TWIN, PLAIN] and operators[PLAIN] == 4
+    twin, ours = (onnxruntime(of(files, writer), 1, False)(files.images()) for writer in (TWIN, PLAIN))
     assert difference(ours, twin) < 1e-5

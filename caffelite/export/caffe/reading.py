@@ -24,7 +24,7 @@ from onnx import (
 )
 from onnx.checker import ValidationError
 
-from caffelite.errors import DataError, NetError
+from caffelite.errors import DataError, NetError, first_line
 from caffelite.export.onnx.check import new_session, refusals
 from caffelite.export.onnx.files import LIMIT
 from caffelite.schema.blobs import LARGEST_BLOB
@@ -145,8 +145,7 @@ def _loaded(path: Path) -> ModelProto:
         name = Path(error.filename or path)
         raise DataError(f"{name}: {error.strerror or error}") from None
     except (DecodeError, ValidationError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: not an ONNX model that can be read: {reason}") from None
+        raise DataError(f"{path}: not an ONNX model that can be read: {first_line(error)}") from None
     if not model.graph.node:
         raise DataError(f"{path}: not an ONNX model: it has no nodes")
     # Protobuf gives the bytes of what is not UTF-8.

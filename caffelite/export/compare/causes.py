@@ -63,7 +63,7 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class FirstDifference:
     """The first blob that differs.
 
     Attributes
@@ -86,14 +86,14 @@ class Difference:
     is_input: bool
 
 
-def causes(sides: tuple[Side, Side], first: Difference, told: list[Pattern], tolerance: float) -> list[Cause]:
+def causes(sides: tuple[Side, Side], first: FirstDifference, told: list[Pattern], tolerance: float) -> list[Cause]:
     """Return what makes the first difference, as far as it is known here.
 
     Parameters
     ----------
     sides : (Side, Side)
         Which have been run.
-    first : Difference
+    first : FirstDifference
     told : list of Pattern
         How it differs.
     tolerance : float
@@ -108,14 +108,14 @@ def causes(sides: tuple[Side, Side], first: Difference, told: list[Pattern], tol
     return [*([proven] if proven else []), *seen] or guesses
 
 
-def _cut(side: Side, first: Difference, i: int) -> Cut | None:
+def _cut(side: Side, first: FirstDifference, i: int) -> Cut | None:
     if not isinstance(side, NetSide):
         return None
     agreed = [(pair.a, pair.b)[i] for pair in first.agreed]
     return cut(side, (first.pair.a, first.pair.b)[i], [*agreed, *side.inputs])
 
 
-def _proven(sides: tuple[Side, Side], cuts: list[Cut | None], first: Difference, tolerance: float) -> Cause | None:
+def _proven(sides: tuple[Side, Side], cuts: list[Cut | None], first: FirstDifference, tolerance: float) -> Cause | None:
     # What is just beyond the tolerance comes below it by many a change that has nothing to do with it.
     limit = min(tolerance, _LEFT * first.pair.difference)
     for i, part in enumerate(cuts):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffelite.errors import DataError
-from caffelite.export.compare.causes import Cause, Difference, causes
+from caffelite.export.compare.causes import Cause, FirstDifference, causes
 from caffelite.export.compare.matching import TOLERANCE, Pair, match, squeezed
 from caffelite.export.compare.patterns import Pattern, patterns
 from caffelite.export.compare.sides import Blobs, Side
@@ -92,5 +92,5 @@ def _explained(
     agreed = [other for other in pairs if other.difference <= tolerance]
     behind = any(other.difference <= tolerance for other in pairs[number + 1 :])
     is_input = pair.a in sides[0].inputs or pair.b in sides[1].inputs
-    first = Difference(pair, x, y, agreed, behind, is_input)
+    first = FirstDifference(pair, x, y, agreed, behind, is_input)
     return told, causes(sides, first, told, tolerance)

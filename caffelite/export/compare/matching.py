@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffelite.export.compare.sides import Blobs
-from caffelite.export.difference import apart as distances
-from caffelite.export.difference import furthest, largest
+from caffelite.export.difference import distances, furthest, largest
 from caffelite.words import Shape
 
 #: The largest difference, by the largest value of the blob, of blobs that are equal.
@@ -124,9 +123,9 @@ def _alike(ours: Sequence[str], theirs: Sequence[str], a: Blobs, b: Blobs) -> di
     matched: dict[str, str] = {}
     begin = 0
     for name in ours:
-        distances = [_distance(a[name], squeezed(a[name], b[other])) for other in theirs[begin:]]
-        if distances and min(distances) <= _ALIKE:
-            begin += int(np.argmin(distances)) + 1
+        lengths = [_distance(a[name], squeezed(a[name], b[other])) for other in theirs[begin:]]
+        if lengths and min(lengths) <= _ALIKE:
+            begin += int(np.argmin(lengths)) + 1
             matched[name] = theirs[begin - 1]
     return matched
 

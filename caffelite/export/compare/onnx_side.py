@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from google.protobuf.message import DecodeError
 from onnx.helper import tensor_dtype_to_np_dtype
 
-from caffelite.errors import DataError, NetError
+from caffelite.errors import DataError, NetError, first_line
 from caffelite.export.compare.sides import Blobs
+from caffelite.export.onnx.check import new_session
 from caffelite.words import Shape, quoted, text_of
 
 
@@ -45,13 +45,7 @@ class OnnxSide:
             self._outputs = [name for node in model.graph.node for name in node.output if name]
             del model.graph.output[:]
             model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self._outputs)
-            options = onnxruntime.SessionOptions()
-            options.log_severity_level = 4
-            # Weights that lie beside a large model are looked for there.
-            folder = str(path.absolute().parent)
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
-            content = model.SerializeToString()
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self._session = new_session(model.SerializeToString(), path.absolute().parent)
 
     def draw(self, shapes: Mapping[str, Shape], rng: np.random.Generator) -> Blobs:
         drawn: Blobs = {}
@@ -87,5 +81,4 @@ class OnnxSide:
         except (NetError, MemoryError):
             raise
         except Exception as error:  # each of its classes derives from Exception alone
-            line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise NetError(f"{self.name}: ONNX Runtime does not run it: {line}") from error
+            raise NetError(f"{self.name}: ONNX Runtime does not run it: {first_line(error)}") from error

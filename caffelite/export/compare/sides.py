@@ -5,11 +5,10 @@ from typing import Protocol
 
 import numpy as np
 
-from caffelite.export.inputs import random_input
+from caffelite.export.inputs import inputs_of, random_input
 from caffelite.export.trained import forward_afresh
 from caffelite.layers.input import Input
 from caffelite.net import Net
-from caffelite.net.graph import Version
 from caffelite.words import Shape
 
 #: Blobs by name, in the order in which they are computed.
@@ -53,13 +52,10 @@ class NetSide:
 
     @property
     def inputs(self) -> dict[str, Shape]:
-        return {version.name: version.shape for version in self._versions()}
-
-    def _versions(self) -> list[Version]:
-        return [top for node in self.net.graph.nodes if node.layer.facts.net_input for top in node.tops]
+        return {version.name: version.shape for version in inputs_of(self.net)}
 
     def draw(self, shapes: Mapping[str, Shape], rng: np.random.Generator) -> Blobs:
-        return {v.name: random_input(v, shapes[v.name], rng).astype(np.float32) for v in self._versions()}
+        return {v.name: random_input(v, shapes[v.name], rng).astype(np.float32) for v in inputs_of(self.net)}
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Blobs:
         self.feeds = dict(feeds)
@@ -67,7 +63,7 @@ class NetSide:
             if isinstance(layer, Input):
                 layer.top_shapes = [feeds[name].shape for name in layer.param.top]
         self.net.reshape()
-        for version in self._versions():
+        for version in inputs_of(self.net):
             self.net.plan.blob(version).data[...] = feeds[version.name]
         forward_afresh(self.net)
         blobs = {name: self.net.plan.blob(v).data for name, v in self.net.graph.names.items()}

@@ -11,6 +11,12 @@ from typing import Any
 from caffelite.errors import NetError
 from caffelite.words import did_you_mean, quoted
 
+#: Programs of which no public list was found, and what tells more.
+WITHOUT_TABLE = {
+    "nnie": "no public list of what HiSilicon's nnie_mapper takes was found; it checks a prototxt itself where its "
+    "configuration says [is_check_prototxt] 1",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
@@ -97,8 +103,10 @@ def target_named(name: str) -> Target:
     Raises
     ------
     NetError
-        There is no table of this name; names the nearest one.
+        There is no table of this name; names the nearest one, or says what to do without.
     """
+    if name in WITHOUT_TABLE:
+        raise NetError(f"there is no table for {quoted(name)}: {WITHOUT_TABLE[name]}")
     if name not in targets():
         hint = did_you_mean(name, targets(), f"there are {', '.join(targets())}")
         raise NetError(f"what {quoted(name)} takes is not known here{hint}")

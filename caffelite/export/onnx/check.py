@@ -14,9 +14,9 @@ from onnx.checker import ValidationError
 from onnx.shape_inference import InferenceError
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
-from caffelite.errors import NetError
-from caffelite.export.difference import Difference, apart, difference, largest, resize
-from caffelite.export.inputs import random_input
+from caffelite.errors import NetError, first_line
+from caffelite.export.difference import Difference, difference, distances, largest, resize
+from caffelite.export.inputs import inputs_of, random_input
 from caffelite.export.onnx.choices import choosing_from, chosen_from
 from caffelite.export.onnx.convert import FOREIGN, Converted, cut_foreign
 from caffelite.export.onnx.files import save
@@ -41,6 +41,15 @@ _Feeds = Mapping[str, np.ndarray]
 def agrees(d: Difference) -> bool:
     """Whether the two compute the same."""
     return d.value <= TOLERANCE or d.rounding
+
+
+def refuse_mistakes(differences: Sequence[Difference], path: Path) -> None:
+    """Raise NetError where a blob is not the same: names the first, and the file that is not written therefore."""
+    first = next((d for d in differences if not agrees(d)), None)
+    if first is not None:
+        raise NetError(
+            f"{path} is not written, because ONNX Runtime computes something else: {first.told('ONNX Runtime')}"
+        )
 
 
 def compare(net: Net, converted: Converted, seed: int = 1) -> list[Difference]:
@@ -140,11 +149,22 @@ def _names(converted: Converted, versions: Sequence[Version]) -> list[str]:
     return [tensors.get(version.name, version.name) for version in versions]
 
 
-def new_session(path: Path) -> Any:
-    """Return what runs a model, on the CPU, without a word."""
+def new_session(model: Path | bytes, folder: Path | None = None) -> Any:
+    """Return what runs a model, on the CPU, without a word.
+
+    Parameters
+    ----------
+    model : Path or bytes
+        Its file, or what would be in one.
+    folder : Path, optional
+        Where weights lie that bytes do not hold.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    content = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager
@@ -153,13 +173,9 @@ def refusals(path: Path) -> Iterator[None]:
     try:
         yield
     except (ValidationError, InferenceError) as error:
-        raise NetError(f"{path.name}: the ONNX checker does not take it: {_first_line(error)}") from error
+        raise NetError(f"{path.name}: the ONNX checker does not take it: {first_line(error)}") from error
     except _REFUSALS as error:
-        raise NetError(f"{path.name}: ONNX Runtime does not run it: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise NetError(f"{path.name}: ONNX Runtime does not run it: {first_line(error)}") from error
 
 
 def _differences(
@@ -197,7 +213,7 @@ def _with_rounding(net: Net, versions: Sequence[Version], theirs: Sequence[np.nd
         kept = [ours[j].copy() for j in large]
         moved = moved_by_rounding(net, [versions[j] for j in large])
         for j, y, far in zip(large, kept, moved, strict=True):
-            same = is_rounding(apart(y, theirs[j]), far, TOLERANCE * largest(y))
+            same = is_rounding(distances(y, theirs[j]), far, TOLERANCE * largest(y))
             told[j] = replace(told[j], rounding=same)
     return told
 
@@ -205,7 +221,7 @@ def _with_rounding(net: Net, versions: Sequence[Version], theirs: Sequence[np.nd
 def _drawn(net: Net, converted: Converted, rng: np.random.Generator) -> _Feeds:
     """Fill the inputs of a net with random values; return those of the model."""
     feeds = {}
-    for version in (v for node in net.graph.nodes if node.layer.facts.net_input for v in node.tops):
+    for version in inputs_of(net):
         values = net.plan.blob(version).data
         if converted.preprocessing is not None:
             images = rng.integers(0, 256, (values.shape[0], *values.shape[2:], values.shape[1]), np.uint8)

@@ -38,10 +38,12 @@ class OnnxGraph:
         The shape of every blob; :data:`ANY` where a dimension depends on the batch or on the data.
     detections : str, optional
         What a layer that makes detections becomes: one of :data:`~caffelite.export.onnx.choices.DETECTIONS`.
+    decompose_lrn : bool, optional
+        Whether LRN across channels becomes what it is made of, in place of one operator.
 
     Attributes
     ----------
-    net, opset, detections
+    net, opset, detections, decompose_lrn
     names : dict of Version to str
         The tensor that holds a blob.
     nodes : list of NodeProto
@@ -49,9 +51,14 @@ class OnnxGraph:
     """
 
     def __init__(
-        self, net: Net, opset: int, shapes: Mapping[Version, Sequence[int]], detections: str = DETECTIONS[0]
+        self,
+        net: Net,
+        opset: int,
+        shapes: Mapping[Version, Sequence[int]],
+        detections: str = DETECTIONS[0],
+        decompose_lrn: bool = False,
     ) -> None:
-        self.net, self.opset, self.detections = net, opset, detections
+        self.net, self.opset, self.detections, self.decompose_lrn = net, opset, detections, decompose_lrn
         self.names: dict[Version, str] = {}
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from caffelite.errors import NetError, ShapeError
+from caffelite.errors import NetError, ShapeError, first_line
 from caffelite.export.difference import Difference, difference, resize
-from caffelite.export.inputs import random_input
+from caffelite.export.inputs import inputs_of, random_input
 from caffelite.export.torch.convert import TorchModule
 from caffelite.export.trained import forward_afresh
 from caffelite.layers.input import Input
 from caffelite.net import Net
-from caffelite.net.graph import Version
 from caffelite.words import TEST, quoted
 
 #: The largest difference of a blob, by the largest of its values.
@@ -96,7 +95,7 @@ def _differences(net: Net, made: TorchModule, module: Any, seed: int) -> list[tu
             for layer, shapes in before.items():
                 layer.top_shapes = shapes
             net.reshape()
-        for version in _inputs(net):
+        for version in inputs_of(net):
             values = net.plan.blob(version).data
             values[...] = random_input(version, values.shape, rng)
         forward_afresh(net)
@@ -104,10 +103,6 @@ def _differences(net: Net, made: TorchModule, module: Any, seed: int) -> list[tu
             if i not in worst or not found.value <= worst[i][1].value:
                 worst[i] = name, found
     return list(worst.values())
-
-
-def _inputs(net: Net) -> list[Version]:
-    return [version for node in net.graph.nodes if node.layer.facts.net_input for version in node.tops]
 
 
 def layer_differences(net: Net, made: TorchModule, module: Any) -> list[tuple[str, Difference]]:
@@ -128,7 +123,7 @@ def layer_differences(net: Net, made: TorchModule, module: Any) -> list[tuple[st
     NetError
         The module does not run; the message names the layer.
     """
-    inputs = [torch.from_numpy(net.plan.blob(version).data.copy()) for version in _inputs(net)]
+    inputs = [torch.from_numpy(net.plan.blob(version).data.copy()) for version in inputs_of(net)]
     found: list[tuple[str, Difference]] = []
     pending = list(reversed(made.steps))
     failed = False
@@ -149,7 +144,7 @@ def layer_differences(net: Net, made: TorchModule, module: Any) -> list[tuple[st
             module(*inputs)
     except Exception as error:
         where = quoted(pending[-1][0].name) if pending else "its outputs"
-        raise NetError(f"{net.document.filename}: PyTorch does not run {where}: {_first_line(error)}") from error
+        raise NetError(f"{net.document.filename}: PyTorch does not run {where}: {first_line(error)}") from error
     return found
 
 
@@ -162,7 +157,3 @@ def _watched(code: Any, look: Any) -> Iterator[None]:
         yield
     finally:
         sys.settrace(before)
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -8,6 +8,7 @@ import numpy as np
 
 from caffelite import __version__
 from caffelite.errors import NetError
+from caffelite.export.inputs import inputs_of
 from caffelite.export.torch.layers import refused, writers
 from caffelite.export.torch.names import RESERVED, Names, comment
 from caffelite.export.torch.text import ModuleText, forms
@@ -48,7 +49,7 @@ class TorchModule:
     source : str
         The whole file.
     state : dict of str to ndarray
-        Its weights, by the names of ``state_dict``.
+        Its weights, by the names of ``state_dict``: views of the net's blobs, where they are blobs.
     steps : list of (Node, int)
         The layers that ``forward`` runs, each with the number of the last line of ``source`` that is its own.
     variables : dict of Version to str
@@ -71,7 +72,8 @@ def convert(net: Net, origin: Mapping[str, str]) -> TorchModule:
     Parameters
     ----------
     net : Net
-        In the TEST phase, with its weights, every blob kept, without losses.
+        In the TEST phase, with its weights, every blob kept, without losses. The sums of its BatchNorm layers are
+        divided by their factor, which is 1 then: they are PyTorch's statistics, and the net computes the same.
     origin : mapping of str to str
         Where it comes from: see :func:`caffelite.export.trained.origin`.
 
@@ -106,7 +108,8 @@ def convert(net: Net, origin: Mapping[str, str]) -> TorchModule:
 
 def _add(m: ModuleText, node: Node) -> None:
     layer, kind = node.layer, node.layer.param.type
-    writer = writers().get(kind)
+    # What caffelite computes for a class in Python has a type of its own.
+    writer = writers().get(kind) or writers().get(layer.type)
     if writer is None:
         layer.error(f"{kind} cannot be written for PyTorch: {refused(kind)}", "type")
     before = set(m.absorbed)
@@ -125,7 +128,7 @@ def _outputs(net: Net, left_out: Sequence[Node]) -> list[Version]:
 
 def _source(m: ModuleText, name: str, outputs: Sequence[Version], origin: Mapping[str, str]) -> tuple[list[str], int]:
     """Return the lines of the file, and how many of them come before the first of ``m.body``."""
-    inputs = [version for node in m.net.graph.nodes if node.layer.facts.net_input for version in node.tops]
+    inputs = inputs_of(m.net)
     arguments = ", ".join(["self", *(f"{m.variable(version)}: Tensor" for version in inputs)])
     # Each form comes before those that name it.
     defined = [line for form in m.needed for line in ("", "", *forms()[form].splitlines())]

@@ -12,7 +12,7 @@ def statement(target: str, expression: str, indent: int) -> list[str]:
     Parameters
     ----------
     target, expression : str
-        Without texts in quotes.
+        A text in quotes in it has no spaces and no brackets.
     indent : int
         How far in the lines are to stand.
     """

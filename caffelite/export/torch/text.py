@@ -12,18 +12,20 @@ from caffelite.export.torch.names import OF_MODULES, RESERVED, Names, comment
 from caffelite.layers.contract.blobs import Blob
 from caffelite.net import Net
 from caffelite.net.graph import Node, Version
-from caffelite.words import count
 
-_FORMS = Path(__file__).with_name("forms.py")
+_FORMS = Path(__file__).with_name("forms")
 _INDENT = 8
 
 
 @cache
 def forms() -> dict[str, str]:
     """Return the text of each class and function that PyTorch has not, by name."""
-    source = _FORMS.read_text(encoding="utf-8")
-    parts = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef | ast.FunctionDef))
-    return {node.name: ast.get_source_segment(source, node) or "" for node in parts}
+    texts: dict[str, str] = {}
+    for file in sorted(_FORMS.glob("*.py")):
+        source = file.read_text(encoding="utf-8")
+        parts = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef | ast.FunctionDef))
+        texts |= {node.name: ast.get_source_segment(source, node) or "" for node in parts}
+    return texts
 
 
 class ModuleText:
@@ -47,7 +49,8 @@ class ModuleText:
     steps : list of (Node, int)
         The layers that ``forward`` runs, each with the number of lines in ``body`` up to its last one.
     state : dict of str to ndarray
-        The weights, by the names of ``state_dict``.
+        The weights, by the names of ``state_dict``. What is a blob of the net's is a view of it, in the shape that
+        PyTorch has it in: what is written there is in the net.
     needed : dict of str to None
         The forms that are used, in order.
     absorbed : set of Node
@@ -64,7 +67,7 @@ class ModuleText:
         self.absorbed: set[Node] = set()
         self._layers = Names(RESERVED | OF_MODULES, "layer")
         self._variables = Names(RESERVED | frozenset(forms()), "blob")
-        self._owners: dict[int, str] = {}
+        self._owners: dict[tuple[object, ...], str] = {}
         self._ran = False
 
     # What a function for a layer may ask.
@@ -89,7 +92,8 @@ class ModuleText:
         also : Node, optional
             The layer right behind it, where the module is both.
         **parameters : Blob or ndarray
-            Its parameters and buffers. A Blob that another module has as well is one parameter of both.
+            Its parameters and buffers: blobs, views of them, or what is no blob. A blob that another module has as
+            well, in the same shape, is one parameter of both.
 
         Returns
         -------
@@ -100,26 +104,20 @@ class ModuleText:
             self.absorbed.add(also)
         name = self._define(node, made, also)
         for key, value in parameters.items():
-            path = f"{name}.{key}"
-            self.state[path] = _stored(value.data if isinstance(value, Blob) else value)
-            if isinstance(value, Blob):
-                # Layers that share a parameter have blobs of their own over the same memory.
-                owner = self._owners.setdefault(value.data.__array_interface__["data"][0], path)
-                if owner != path:
-                    self.definitions += statement(f"self.{path}", f"self.{owner}", _INDENT)
+            self._keep(f"{name}.{key}", value.data if isinstance(value, Blob) else value)
         return f"self.{name}"
 
     def parameter(self, node: Node, blob: Blob) -> str:
         """Make a layer a parameter; return its name."""
         name = self._define(node, f"nn.Parameter(torch.zeros({tuple(blob.shape)}))")
-        self.state[name] = _stored(blob.data)
+        self._keep(name, blob.data)
         return f"self.{name}"
 
     def buffer(self, node: Node, values: np.ndarray) -> str:
         """Make a layer an array that is not learned; return its name."""
         name = self._layers.new(node.name)
         self.definitions.append(f'self.register_buffer("{name}", torch.zeros({values.shape}))')
-        self.state[name] = _stored(values)
+        self.state[name] = values.copy()
         return f"self.{name}"
 
     def form(self, name: str) -> str:
@@ -130,6 +128,15 @@ class ModuleText:
                     self.form(other)
             self.needed[name] = None
         return name
+
+    def _keep(self, path: str, values: np.ndarray) -> None:
+        """Put an array into the state; where another one is the same memory, the module has one for both."""
+        self.state[path] = values
+        # Layers that share a parameter have blobs of their own over the same memory.
+        memory = (values.__array_interface__["data"][0], values.shape, values.strides)
+        owner = self._owners.setdefault(memory, path)
+        if owner != path:
+            self.definitions += statement(f"self.{path}", f"self.{owner}", _INDENT)
 
     def _define(self, node: Node, made: str, also: Node | None = None) -> str:
         name = self._layers.new(node.name)
@@ -168,9 +175,3 @@ def number(value: float) -> str:
 def axes_of(values: Sequence[int]) -> str:
     """Return the settings of spatial axes as PyTorch takes them: one number where they are the same."""
     return str(values[0]) if len(set(values)) == 1 else str(tuple(values))
-
-
-def _stored(values: np.ndarray) -> np.ndarray:
-    dtype = values.dtype if values.dtype.kind == "i" else np.float32
-    assert count(values.shape) == values.size
-    return np.ascontiguousarray(values, dtype).reshape(values.shape)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from safetensors import numpy as safetensors
 
 from caffelite.errors import NetError
@@ -22,8 +23,11 @@ def weights_beside(path: Path) -> Path:
 def save(made: TorchModule, path: Path, metadata: Mapping[str, str]) -> None:
     """Write a module and its weights as they are."""
     path.write_text(made.source, encoding="utf-8")
+    # Copies: what is transposed, or float64 for the sake of a comparison.
+    types = {"i": np.int64, "f": np.float32}
+    state = {name: np.array(values, types[values.dtype.kind], order="C") for name, values in made.state.items()}
     # Not by its save_file, whose files nobody else can read.
-    weights_beside(path).write_bytes(safetensors.save(made.state, dict(metadata)))
+    weights_beside(path).write_bytes(safetensors.save(state, dict(metadata)))
 
 
 def write(net: Net, made: TorchModule, path: Path, metadata: Mapping[str, str]) -> list[tuple[str, Difference]]:

@@ -183,7 +183,7 @@ def test_an_input_called_image_is_another_tensor():
             "the mean small.npy is 3×4×4, which does not cover images of 3×8×8",
         ),
         (INPUT + CONVOLUTION, "four.npy", DataError, "the mean four.npy is 2×3×8×8, which does not cover"),
-        (INPUT + CONVOLUTION, "text.npy", DataError, "text.npy is no array that can be read"),
+        (INPUT + CONVOLUTION, "text.npy", DataError, "text.npy: its arrays cannot be read"),
         ((INPUT + CONVOLUTION).replace("dim: 3", "dim: 4"), "1", NetError, "preprocessing is for images of 1 or 3"),
         (INPUT.replace("dim: 8", "") + PRODUCT.replace("conv", "data"), "1", NetError, "one input, of images"),
     ],

@@ -189,6 +189,19 @@ def test_what_is_refused(layers: str, detections: str, said: str) -> None:
     assert said in str(error.value)
 
 
+def test_yolo_detects_in_both_of_its_maps() -> None:
+    shapes = [(1, 18, 2, 3), (1, 18, 4, 3)]
+    settings = "num_classes: 4 num_box: 2 biases: [0.5, 0.7, 0.9, 0.4] confidence_threshold: 0.3"
+    net = layer_alone("YoloDetectionOutput", f"yolo_detection_output_param {{ {settings} }}", shapes)
+    rng = np.random.default_rng(3)
+    maps = {f"x{j}": 2 * rng.standard_normal(shape) for j, shape in enumerate(shapes)}
+    none = [np.full(shape, -9.0) for shape in shapes]
+    both, first, second = (
+        len(agreeing(net, x)["y0"][0, 0]) for x in (maps, {**maps, "x1": none[1]}, {**maps, "x0": none[0]})
+    )
+    assert 1 < max(first, second) < both
+
+
 def test_regions_of_any_number_go_on() -> None:
     python = PROPOSAL % SETTINGS
     net = built(

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 import numpy as np
+import onnx
 import pytest
 from cases import Case, golden_cases, net_cases
 from onnx_runs import Arrays, agree, forward, run, twice
@@ -158,6 +159,33 @@ SETTINGS = [
 @pytest.mark.parametrize(("kind", "settings", "shapes"), SETTINGS)
 def test_settings(kind: str, settings: str, shapes: list[tuple[int, ...]]) -> None:
     agree_with_caffelite(*random_net(kind, settings, shapes))
+
+
+@pytest.mark.parametrize("opset", [11, 13, 21])
+@pytest.mark.parametrize("case", [case for kind, _, case in GOLDEN if kind == "LRN"])
+def test_decomposed_lrn_agrees_with_caffe(case: Case, opset: int) -> None:
+    net, inputs = made(case)
+    converted = convert(net, opset, decompose_lrn=True)
+    assert "LRN" not in {op.op_type for op in converted.model.graph.node}
+    agree(run(converted, twice(inputs)), twice({name: case[name] for name in net.outputs}))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["local_size: 7 alpha: 2 k: 0.5", "local_size: 1 beta: 0.5", "alpha: -0.01 k: 2", "alpha: 0 k: 3 beta: 2"],
+)
+def test_settings_of_decomposed_lrn(settings: str) -> None:
+    net, inputs = random_net("LRN", f"lrn_param {{ {settings} }}", [(2, 3, 2, 2)])
+    agree(run(convert(net, decompose_lrn=True), inputs), forward(net, inputs))
+
+
+def test_squares_of_decomposed_lrn_are_in_the_range_of_float16() -> None:
+    net, inputs = random_net("LRN", "lrn_param { alpha: 1e-4 }", [(2, 3, 2, 2)])
+    model = convert(net, decompose_lrn=True).model
+    square = next(op for op in model.graph.node if op.op_type == "Mul" and op.input[0] == op.input[1])
+    model.graph.output.append(onnx.ValueInfoProto(name=square.output[0]))
+    largest = run(Converted(model, "", {}), {"x0": np.full_like(inputs["x0"], 2000)})[square.output[0]].max()
+    assert 0 < largest < np.finfo(np.float16).max
 
 
 #: Nets that read x (4 × 3).

@@ -95,7 +95,7 @@ def test_a_step_of_training(tmp_path: Path) -> None:
 
 def test_the_first_layer_that_differs_is_named(tmp_path: Path) -> None:
     deployed, made = written(trained(), tmp_path)
-    made.state["bn.running_var"] *= 1.01
+    made.state["bn.running_var"] = made.state["bn.running_var"] * 1.01
     with pytest.raises(
         NetError, match=r'net.py is not written, because layer "scale" is something else in PyTorch: "conv" is'
     ):

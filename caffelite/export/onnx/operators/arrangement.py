@@ -96,6 +96,12 @@ def _crop(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     return [g.slice(x[0], axes, *zip(*((parts[i].start, parts[i].stop) for i in axes), strict=True))] if axes else x[:1]
 
 
+def reversed_along(g: OnnxGraph, x: str, axes: Sequence[int]) -> str:
+    """Turn the order along some axes round."""
+    back = [-1] * len(axes)
+    return g.slice(x, axes, back, [-END] * len(axes), back) if axes else x
+
+
 @converts("Tile")
 def _tile(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     p, axes = node.layer.param.tile_param, len(node.bottoms[0].shape)

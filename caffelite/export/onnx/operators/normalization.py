@@ -1,6 +1,8 @@
 """Layers that scale: BatchNorm, Scale, Bias, LRN, MVN."""
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,8 @@ from caffelite.net.graph import Node
 from caffelite.words import Shape
 
 _ACROSS = 0
+#: Caffe's default for ``beta`` of LRN.
+_BETA = 0.75
 
 
 @converts("BatchNorm")
@@ -54,15 +58,41 @@ def _spread(values: np.ndarray, axis: int, shape: Shape) -> np.ndarray:
 
 @converts("LRN")
 def _lrn(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
-    """LRN across channels; within them, the mean of squares over a window that is full at the edges too."""
+    """LRN across channels, or what it is made of where that is asked for; ONNX has no operator for LRN within them."""
     p = node.layer.param.lrn_param
-    if p.norm_region == _ACROSS:
+    across = p.norm_region == _ACROSS
+    if across and not g.decompose_lrn:
         return [g.add("LRN", x[0], size=p.local_size, alpha=p.alpha, beta=p.beta, bias=p.k)]
-    around = (p.local_size - 1) // 2
-    squares = g.pad(g.add("Mul", x[0], x[0]), [0, 0, around, around], [0, 0, around, around])
+    energy = _energy_across(g, x[0], p, node.bottoms[0].shape[1]) if across else _energy_within(g, x[0], p)
+    return [g.add("Div", x[0], _power(g, energy, p.beta))]
+
+
+def _energy_across(g: OnnxGraph, x: str, p: Any, channels: int) -> str:
+    """Add ``k + alpha / n * sum of squares`` over neighbouring channels: a 1 × 1 convolution with a band of ones."""
+    # Squares of numbers that are small already are in float16's range too.
+    share = p.alpha / p.local_size
+    small = g.add("Mul", x, g.constant(math.sqrt(abs(share)), name="scale"))
+    away = np.abs(np.subtract.outer(np.arange(channels), np.arange(channels)))
+    band = np.where(away <= p.local_size // 2, math.copysign(1, share), 0)[:, :, None, None]
+    squares = g.add("Mul", small, small)
+    k = g.constant(np.full(channels, p.k), name="k")
+    return g.add("Conv", squares, g.constant(band, name="band"), k, kernel_shape=[1, 1])
+
+
+def _energy_within(g: OnnxGraph, x: str, p: Any) -> str:
+    """Add ``1 + alpha * mean of squares`` over a window that is full at the edges too."""
+    around = p.local_size // 2
+    squares = g.pad(g.add("Mul", x, x), [0, 0, around, around], [0, 0, around, around])
     mean = g.add("AveragePool", squares, kernel_shape=[p.local_size] * 2, strides=[1, 1])
-    energy = g.add("Add", g.add("Mul", mean, g.constant(p.alpha)), g.constant(1))
-    return [g.add("Mul", x[0], g.add("Pow", energy, g.constant(-p.beta)))]
+    return g.add("Add", g.add("Mul", mean, g.constant(p.alpha)), g.constant(1))
+
+
+def _power(g: OnnxGraph, x: str, exponent: float) -> str:
+    """Raise to a power; to Caffe's default by two roots, which ONNX Runtime computes several times as fast as Pow."""
+    if exponent != _BETA:
+        return g.add("Pow", x, g.constant(exponent))
+    root = g.add("Sqrt", x)
+    return g.add("Mul", root, g.add("Sqrt", root))
 
 
 @converts("MVN")

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from onnx import TensorProto
 
-from caffelite.export.onnx.graph import ANY, END, OnnxGraph
+from caffelite.export.onnx.graph import ANY, OnnxGraph
 from caffelite.export.onnx.operators import converts
+from caffelite.export.onnx.operators.arrangement import reversed_along
 from caffelite.layers.reduction import Reduction
 from caffelite.net.graph import Node
 from caffelite.words import count
@@ -53,7 +54,7 @@ def _largest(g: OnnxGraph, x: str, axis: int, dim: int, top_k: int, values: bool
     if not values and top_k == 1 and g.opset >= 12:
         return g.add("Cast", g.add("ArgMax", x, axis=axis, select_last_index=1), to=TensorProto.FLOAT)
     # TopK has the first of equal ones first, so it is given the last one first.
-    turned = x if values else g.slice(x, [axis], [-1], [-END], [-1])
+    turned = x if values else reversed_along(g, x, [axis])
     largest, places = g.add_many("TopK", 2, turned, g.integers([top_k], "k"), axis=axis)
     if values:
         return largest

@@ -93,10 +93,8 @@ def _tile(m: ModuleText, node: Node, x: list[str]) -> Sequence[str]:
 
 @writes("Reduction")
 def _reduction(m: ModuleText, node: Node, x: list[str]) -> Sequence[str]:
-    p, axis = (
-        node.layer.param.reduction_param,
-        node.layer.axis(node.layer.param.reduction_param.axis, node.bottoms[0].shape),
-    )
+    p = node.layer.param.reduction_param
+    axis = node.layer.axis(p.axis, node.bottoms[0].shape)
     y = f"{x[0]}.flatten({axis}).{_REDUCED[p.operation]}(-1)"
     return [y if p.coeff == 1 else f"{number(p.coeff)} * {y}"]
 
@@ -160,4 +158,4 @@ def _prior_box(m: ModuleText, node: Node, x: list[str]) -> Sequence[str]:
 
 
 refuses("the code of a Python layer cannot be written again", "Python")
-refuses("boxes that are picked inside a net have no form in PyTorch", "Proposal", "DetectionEvaluate")
+refuses("boxes that are picked inside a net have no form in PyTorch", "DetectionEvaluate")

@@ -22,9 +22,7 @@ def _batch_norm(m: ModuleText, node: Node, x: list[str]) -> Sequence[str]:
     """BatchNorm with the stored statistics and the share of the new ones; a learned Scale behind it is a part of it."""
     layer = node.layer
     assert isinstance(layer, BatchNorm)
-    mean, variance, factor = (blob.data.astype(np.float64) for blob in layer.blobs[:3])
-    seen = float(factor.flat[0])
-    statistics = {name: v / seen if seen else v * 0 for name, v in (("running_mean", mean), ("running_var", variance))}
+    mean, variance, factor = (blob.data for blob in layer.blobs[:3])
     scale = _scale_behind(node) if not layer.scales else None
     affine = scale.layer.blobs if scale is not None else layer.blobs[3:]
     simple = layer.fraction == 1
@@ -33,12 +31,18 @@ def _batch_norm(m: ModuleText, node: Node, x: list[str]) -> Sequence[str]:
     settings += [] if affine else ["affine=False"]
     if not layer.uses_stored:
         return [_by_batch(m, node, settings, affine, x, scale)]
+    seen = float(factor[0])
+    for sums in (mean, variance):
+        sums[...] = sums / np.float64(seen) if seen else 0
+    factor[...] = 1
+    m.net.changed()
     made = m.module(
         node,
         f"{_class(node)}({', '.join(settings)})",
         scale,
         **dict(zip(("weight", "bias"), affine, strict=False)),
-        **statistics,
+        running_mean=mean,
+        running_var=variance,
         num_batches_tracked=np.array(round(seen) if simple else 0, np.int64),
     )
     return [f"{made}({x[0]})"]

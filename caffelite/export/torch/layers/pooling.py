@@ -1,9 +1,10 @@
-"""Layers that make maps smaller and larger: Pooling, SPP, Interp, Upsample."""
+"""Layers that make maps smaller and larger: Pooling, also of volumes, SPP, Interp, Upsample."""
 
 from collections.abc import Sequence
 
-from caffelite.export.torch.layers import refuses, writes
+from caffelite.export.torch.layers import writes
 from caffelite.export.torch.text import ModuleText, axes_of
+from caffelite.layers.forks.filters.pooling_3d import Volumes
 from caffelite.layers.forks.segmentation.interp import Interp
 from caffelite.layers.forks.segmentation.upsample import Upsample
 from caffelite.layers.pooling import Pooling
@@ -51,6 +52,26 @@ def _wide_pad(m: ModuleText, node: Node, x: str, rounds_up: bool) -> str:
     return f"{m.module(node, f'{form}({layer.kernel}, {layer.stride}, {layer.pad})')}({x})"
 
 
+@writes("Pooling3D", "NdPooling")
+def _volumes(m: ModuleText, node: Node, x: list[str]) -> Sequence[str]:
+    layer, sizes = node.layer, node.bottoms[0].shape[2:]
+    assert isinstance(layer, Volumes)
+    kind = f"{'Avg' if layer.pool == _AVE else 'Max'}Pool{len(sizes)}d"
+    if not layer.kernel:
+        return [f"{m.module(node, f'nn.Adaptive{kind}(1)')}({x[0]})"]
+    for size, windows, kernel, stride, pad in zip(
+        sizes, node.tops[0].shape[2:], layer.kernel, layer.stride, layer.pad, strict=True
+    ):
+        if 2 * pad > kernel:
+            layer.error("a pad of more than half the window has no form in PyTorch for volumes", "pad")
+        rounded_up = -((size + 2 * pad - kernel) // -stride) + 1
+        if windows != rounded_up - ((rounded_up - 1) * stride >= size + pad):
+            layer.error("its last window begins in the padding or behind it, and PyTorch leaves it out", "stride")
+    settings = [axes_of(layer.kernel), axes_of(layer.stride), *([axes_of(layer.pad)] if any(layer.pad) else [])]
+    made = m.module(node, f"nn.{kind}({', '.join(settings)}, ceil_mode=True)")
+    return [f"{made}({x[0]})"]
+
+
 @writes("SPP")
 def _spp(m: ModuleText, node: Node, x: list[str]) -> Sequence[str]:
     p = node.layer.param.spp_param
@@ -94,8 +115,3 @@ def _upsample(m: ModuleText, node: Node, x: list[str]) -> Sequence[str]:
             for axis, scale, pad in zip((-2, -1), layer.scale, layer.pad_out, strict=True)
         )
     return [f"{m.form('unpool')}({x[0]}, {x[1]}, {height}, {width})"]
-
-
-refuses(
-    "its regions are not cut out by anything in PyTorch itself", "ROIPooling", "ROIAlign", "PSROIPooling", "PSROIAlign"
-)

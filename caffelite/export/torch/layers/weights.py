@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from caffelite.export.torch.layers import writes
+from caffelite.export.torch.layers import refuses, writes
 from caffelite.export.torch.text import ModuleText, axes_of
 from caffelite.layers.convolution import Convolution
+from caffelite.layers.forks.sequence.lstm import Lstm
 from caffelite.layers.inner_product import InnerProduct
 from caffelite.layers.shared.recurrent import Recurrent
 from caffelite.net.graph import Node
@@ -21,7 +22,9 @@ _RECURRENT = {
 }
 
 
-@writes("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise", "Deconvolution", "Convolution3D")
+@writes(
+    "Convolution", "DepthwiseConvolution", "ConvolutionDepthwise", "Deconvolution", "Convolution3D", "NdConvolution"
+)
 def _convolution(m: ModuleText, node: Node, x: list[str]) -> Sequence[str]:
     layer, shape = node.layer, node.bottoms[0].shape
     assert isinstance(layer, Convolution)
@@ -40,7 +43,10 @@ def _convolution(m: ModuleText, node: Node, x: list[str]) -> Sequence[str]:
     kind = "ConvTranspose" if layer.param.type == "Deconvolution" else "Conv"
     parameters = dict(zip(("weight", "bias"), layer.blobs, strict=False))
     made = m.module(node, f"nn.{kind}{spatial}d({', '.join(settings)})", **parameters)
-    return [f"{made}({bottom})" for bottom in x]
+    # NdConvolution leaves axes of one element out.
+    gone = tuple(axis for axis, n in enumerate(Convolution.shapes(layer, shape)[0]) if axis > 1 and n == 1)
+    squeezed = f".squeeze({gone})" if gone and layer.param.type == "NdConvolution" else ""
+    return [f"{made}({bottom}){squeezed}" for bottom in x]
 
 
 @writes("InnerProduct")
@@ -84,3 +90,25 @@ def _recurrent(m: ModuleText, node: Node, x: list[str]) -> str:
     given = x[: 2 + layer.static] + [f"{name}={x[j]}" for name, j in zip("hc", layer.exposed, strict=False)]
     called = f"{made}({', '.join(given)})"
     return called if layer.exposed else f"{called}[0]"
+
+
+@writes("Lstm")
+def _lstm(m: ModuleText, node: Node, x: list[str]) -> Sequence[str]:
+    """Caffe's LSTM with its bottoms in another shape; each pass begins anew."""
+    layer = node.layer
+    assert isinstance(layer, Lstm)
+    _, streams, inputs = layer.extent(*(version.shape for version in node.bottoms))
+    parameters = {_RECURRENT[key]: blob for key, blob in layer.named().items()}
+    made = m.module(node, f"{m.form('LSTM')}({inputs}, {layer.size})", **parameters)
+    if len(node.tops[0].shape) == 2:
+        goes_on = x[1] if len(x) > 1 else f"{x[0]}.new_ones({x[0]}.shape[0])"
+        steps = f"{x[0]}.reshape(-1, {streams}, {inputs}), {goes_on}.reshape(-1, {streams})"
+        return [f"{made}({steps})[0].flatten(0, 1)"]
+    goes_on = f"{x[1]}.reshape({x[0]}.shape[:2])" if len(x) > 1 else f"{x[0]}.new_ones({x[0]}.shape[:2])"
+    return [f"{made}({x[0]}, {goes_on})[0]"]
+
+
+refuses("its filters differ from place to place, and nothing in PyTorch itself has such", "Local")
+refuses(
+    "numbers of few bits have no form in PyTorch here", "ConvolutionRistretto", "DeconvolutionRistretto", "FcRistretto"
+)

@@ -7,7 +7,7 @@ import numpy as np
 
 from caffelite.export.onnx.graph import ANY, OnnxGraph
 from caffelite.export.onnx.operators import converts
-from caffelite.export.onnx.operators.forks.sequence import reversed_along
+from caffelite.export.onnx.operators.arrangement import reversed_along
 from caffelite.layers.forks.faces.flip import Flip
 from caffelite.layers.forks.faces.margin_inner_product import MarginInnerProduct
 from caffelite.net.graph import Node

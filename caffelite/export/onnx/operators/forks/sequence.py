@@ -6,11 +6,10 @@ import numpy as np
 
 from caffelite.export.onnx.graph import ANY, OnnxGraph
 from caffelite.export.onnx.operators import converts
+from caffelite.export.onnx.operators.arrangement import reversed_along
 from caffelite.export.onnx.operators.recurrent import is_indicated, lstm_step, sequences, times, zeros
 from caffelite.layers.forks.sequence.lstm import Lstm
 from caffelite.net.graph import Node
-
-_BEFORE_THE_FIRST = -(2**63)
 
 
 @converts("Transpose")
@@ -23,12 +22,6 @@ def _transpose(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 def _reverse(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     axis = node.layer.axis(node.layer.param.reverse_param.axis, node.bottoms[0].shape)
     return [reversed_along(g, x[0], [axis])]
-
-
-def reversed_along(g: OnnxGraph, x: str, axes: Sequence[int]) -> str:
-    """Turn the order along some axes round."""
-    back = [-1] * len(axes)
-    return g.slice(x, axes, back, [_BEFORE_THE_FIRST] * len(axes), back) if axes else x
 
 
 @converts("ContinuationIndicator")

@@ -34,17 +34,23 @@ def _reorg(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
 @converts("YoloDetectionOutput", varies=2, detects=True)
 def _yolo(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
     """NonMaxSuppression of all boxes, each with its best class."""
-    layer, shape = node.layer, g.shape(node.bottoms[0])
+    layer, shapes = node.layer, [g.shape(version) for version in node.bottoms]
     assert isinstance(layer, YoloDetectionOutput)
     _refuse_opencv(g, layer)
-    boxes, objectness, classes, number = _map(g, layer, x[0], shape, 0)
-    best = g.reduce("ReduceMax", g.softmax(classes, 2, 3), [2])
-    scores = g.add("Mul", objectness, best)
+    length = 0
+    parts: list[list[str]] = [[], [], []]
+    for j, (name, shape) in enumerate(zip(x, shapes, strict=True)):
+        boxes, objectness, classes, number = _map(g, layer, name, shape, j)
+        best = g.reduce("ReduceMax", g.softmax(classes, 2, 3), [2])
+        for part, made in zip(parts, (boxes, g.add("Mul", objectness, best), classes), strict=True):
+            part.append(made)
+        length += number
+    boxes, scores, classes = (_joined(g, part) for part in parts)
     # Scores from the threshold up count.
     above = float(_below(layer.settings.confidence_threshold))
-    lists = suppressed(g, boxes, scores, (1, number), _threshold(layer), above)
+    lists = suppressed(g, boxes, scores, (1, length), _threshold(layer), above)
     labels = g.add("Gather", g.reshape(g.add("ArgMax", classes, axis=2), [ANY]), lists.chosen)
-    return [detections(g, lists, _from_one(g, labels), x[0], shape[0])]
+    return [detections(g, lists, _from_one(g, labels), x[0], shapes[0][0])]
 
 
 @converts("Yolov3DetectionOutput", varies=2, detects=True)
@@ -62,11 +68,16 @@ def _yolo_v3(g: OnnxGraph, node: Node, x: list[str]) -> Sequence[str]:
         parts[0].append(g.reshape(boxes, [shape[0], number * each, 4]))
         parts[1].append(g.reshape(scores, [shape[0], number * each]))
         length += number * each
-    boxes, scores = (part[0] if len(part) == 1 else g.add("Concat", *part, axis=1) for part in parts)
+    boxes, scores = (_joined(g, part) for part in parts)
     above = layer.settings.confidence_threshold
     lists = suppressed(g, boxes, scores, (1, length), _threshold(layer), above)
     labels = g.add("Mod", lists.chosen, g.integers(each))
     return [detections(g, lists, _from_one(g, labels), x[0], shapes[0][0])]
+
+
+def _joined(g: OnnxGraph, parts: list[str]) -> str:
+    """Return what was made of all maps."""
+    return parts[0] if len(parts) == 1 else g.add("Concat", *parts, axis=1)
 
 
 def _refuse_opencv(g: OnnxGraph, layer: _Yolo) -> None:
