@@ -190,12 +190,7 @@ def _result(bench: Bench, shapes: str, runs: dict[str, list[_Run]]) -> Result:
     return Result(
         "moving-average",
         TITLE,
-        f"{_DIGITS} with ReLU and BatchNorm, momentum 0.9, learning rate 0.01, batch {_BATCH}, and {_SHAPES} by its "
-        f"published solver on {shapes}, {bench.of(_ITERATIONS):,} iterations each, at a fixed rate or at a tenth of it "
-        f"from {bench.of(_LOWERED):,} on; all averages from the same runs, an epoch is {60_000 // _BATCH:,} and 500 "
-        f"batches, tests are {bench.of(_ITERATIONS) // _NETS[_DIGITS].points:,} and "
-        f"{bench.of(_ITERATIONS) // _NETS[_SHAPES].points:,} iterations apart; exact statistics are those of {_BATCHES} "
-        "training batches",
+        _setting(bench, shapes),
         CLAIM,
         verdict(*better),
         _sentence(runs, sum(better), len(better)),
@@ -208,6 +203,16 @@ def _result(bench: Bench, shapes: str, runs: dict[str, list[_Run]]) -> Result:
     )
 
 
+def _setting(bench: Bench, shapes: str) -> str:
+    tests = " and ".join(f"{bench.of(_ITERATIONS) // net.points:,}" for net in _NETS.values())
+    return (
+        f"{_DIGITS} with ReLU and BatchNorm, momentum 0.9, learning rate 0.01, batch {_BATCH}, and {_SHAPES} by its "
+        f"published solver on {shapes}, {bench.of(_ITERATIONS):,} iterations each, at a fixed rate or at a tenth of it "
+        f"from {bench.of(_LOWERED):,} on; all averages from the same runs; an epoch is 1,000 and 500 batches, and "
+        f"tests are {tests} iterations apart; exact statistics are those of {_BATCHES} training batches"
+    )
+
+
 def _sentence(runs: dict[str, list[_Run]], better: int, all_: int) -> str:
     parts = []
     for case, done in runs.items():
@@ -216,12 +221,12 @@ def _sentence(runs: dict[str, list[_Run]], better: int, all_: int) -> str:
         parts.append(
             f"{case}: {_mean(done, 'simple, all batches'):.2f}% by the average of all batches, "
             f"{_mean(done, simple):.2f}% by the best simple one ({simple.removeprefix('simple, ')}), "
-            f"{_mean(done, _DEFAULT):.2f}% by Caffe's 0.999, {_mean(done, exponential):.2f}% by the best exponential one "
-            f"({exponential.removeprefix('exponential, ')}), {_mean(done, _EXACT):.2f}% measured anew"
+            f"{_mean(done, _DEFAULT):.2f}% by Caffe's 0.999, {_mean(done, exponential):.2f}% by the best exponential "
+            f"one ({exponential.removeprefix('exponential, ')}), {_mean(done, _EXACT):.2f}% measured anew"
         )
     return (
-        f"Of {all_} simple averages {better} were better than the exponential one with Caffe's 0.999: those that forget "
-        f"the beginning. {'; '.join(parts)}."
+        f"Of {all_} simple averages {better} were better than the exponential one with Caffe's 0.999. "
+        f"{'; '.join(parts)}."
     )
 
 

@@ -1,0 +1,1 @@
+"""What a training run did, in numbers and on a page."""
