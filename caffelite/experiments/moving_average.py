@@ -16,10 +16,11 @@ TITLE = "Which statistics to test with"
 CLAIM = "A simple average of the batches' statistics often beats the exponential one."
 #: What the layer calls moving_average_fraction.
 EXPONENTIAL = {"exponential, 0.9": 0.9, "exponential, 0.99": 0.99, "exponential, 0.999": 0.999}
+_ALL = "simple, all batches"
 #: All that people call a simple average: the mean over so many of the last batches, as a :class:`Moment` has it. The
 #: first is ``moving_average: SIMPLE``.
 SIMPLE: dict[str, Callable[["Moment"], int]] = {
-    "simple, all batches": lambda moment: moment.batches,
+    _ALL: lambda moment: moment.batches,
     "simple, the last epoch": lambda moment: moment.epoch,
     "simple, the last 500 batches": lambda moment: 500,
     "simple, the last 100 batches": lambda moment: 100,
@@ -29,7 +30,7 @@ SIMPLE: dict[str, Callable[["Moment"], int]] = {
 _OWN, _EXACT, _DEFAULT = "each test batch's own", "exact, measured anew", "exponential, 0.999"
 _WAYS = (_OWN, *EXPONENTIAL, *SIMPLE, _EXACT)
 #: The ways that are drawn.
-_DRAWN = (_OWN, _EXACT, _DEFAULT, "simple, all batches", "simple, the last epoch", "simple, the last 100 batches")
+_DRAWN = (_OWN, _EXACT, _DEFAULT, _ALL, "simple, the last epoch", "simple, the last 100 batches")
 #: Training batches for exact statistics.
 _BATCHES = 100
 _BATCH = 60
@@ -193,7 +194,7 @@ def _result(bench: Bench, shapes: str, runs: dict[str, list[_Run]]) -> Result:
         _setting(bench, shapes),
         CLAIM,
         verdict(*better),
-        _sentence(runs, sum(better), len(better)),
+        _sentence(runs),
         ["statistics in the test", *(f"{case}, %" for case in _CASES)],
         rows,
         [_panel(case, _marks(bench, _NETS[net]), runs[case]) for case, (net, _) in _CASES.items()],
@@ -213,20 +214,26 @@ def _setting(bench: Bench, shapes: str) -> str:
     )
 
 
-def _sentence(runs: dict[str, list[_Run]], better: int, all_: int) -> str:
-    parts = []
+def _sentence(runs: dict[str, list[_Run]]) -> str:
+    beaten, windows, tried, best, parts = 0, 0, 0, 0, []
     for case, done in runs.items():
-        simple = max(_simple(done), key=lambda way: _mean(done, way))
+        ways = _simple(done)
+        simple = max(ways, key=lambda way: _mean(done, way))
         exponential = max(EXPONENTIAL, key=lambda way: _mean(done, way))
+        beaten += _mean(done, _ALL) > _mean(done, _DEFAULT)
+        windows += sum(_mean(done, way) > _mean(done, _DEFAULT) for way in ways if way != _ALL)
+        tried += len(ways) - 1
+        best += _mean(done, simple) > _mean(done, exponential)
         parts.append(
-            f"{case}: {_mean(done, 'simple, all batches'):.2f}% by the average of all batches, "
-            f"{_mean(done, simple):.2f}% by the best simple one ({simple.removeprefix('simple, ')}), "
-            f"{_mean(done, _DEFAULT):.2f}% by Caffe's 0.999, {_mean(done, exponential):.2f}% by the best exponential "
-            f"one ({exponential.removeprefix('exponential, ')}), {_mean(done, _EXACT):.2f}% measured anew"
+            f"{case}: {_mean(done, _ALL):.2f}% by the average of all batches, {_mean(done, simple):.2f}% by the best "
+            f"simple one ({simple.removeprefix('simple, ')}), {_mean(done, _DEFAULT):.2f}% by Caffe's 0.999, "
+            f"{_mean(done, exponential):.2f}% by the best exponential one "
+            f"({exponential.removeprefix('exponential, ')}), {_mean(done, _EXACT):.2f}% measured anew"
         )
     return (
-        f"Of {all_} simple averages {better} were better than the exponential one with Caffe's 0.999. "
-        f"{'; '.join(parts)}."
+        f"The average of all batches beat the exponential one with Caffe's 0.999 in {beaten} of {len(runs)} cases, "
+        f"those of the last batches in {windows} of {tried}; the best simple average beat the best exponential one in "
+        f"{best} of {len(runs)}. {'; '.join(parts)}."
     )
 
 

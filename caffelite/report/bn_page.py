@@ -35,7 +35,7 @@ def bn_page(checked: CheckResult, measured: Measured, answer: Verdict, commands:
     """
     charts = Charts()
     title = f"{Path(commands.net).name}: batch normalization"
-    body = [
+    body: list[str] = [
         element("h1", title),
         element("p", f"{commands.net} with {commands.weights}; {checked.layers} normalizing layers.", class_="soft"),
         _verdict(answer),
