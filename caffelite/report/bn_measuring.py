@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from caffelite.batchnorm.difference import difference
-from caffelite.batchnorm.fold import BECAME_SCALE, fold
 from caffelite.batchnorm.statistics import brings_data, growing_statistics, normalizing
 from caffelite.batchnorm.subject import Subject
 from caffelite.errors import DataError, Error, NetError, ShapeError
 from caffelite.layers.shared.normalizing import Normalizing, Statistics
 from caffelite.net import Net
 from caffelite.net.graph import Node
+from caffelite.report.bn_folding import Folding, folding
 from caffelite.solvers.sources import NetSource
 from caffelite.solvers.testing import records_per_pass, run_test
 from caffelite.words import TEST, TRAIN
@@ -44,32 +44,6 @@ class Layer:
     variance_ratio: float
     worst_channel: int
     shifts: list[float]
-
-
-@dataclass(frozen=True, slots=True)
-class Folding:
-    """What folding changes.
-
-    Attributes
-    ----------
-    layers : dict of str to str
-        Where each BatchNorm, Scale and Bias is now.
-    images : int
-    difference : float
-        The largest difference of a score, by the largest score.
-    changed : int
-        Images whose best class is another one.
-    """
-
-    layers: dict[str, str]
-    images: int
-    difference: float
-    changed: int
-
-    @property
-    def left(self) -> list[str]:
-        """The layers that nothing could take in."""
-        return [name for name, place in self.layers.items() if place == BECAME_SCALE]
 
 
 @dataclass(slots=True)
@@ -334,30 +308,7 @@ def _measure_folding(task: Task, result: Measured) -> None:
     try:
         with _test_net(task, result, stored=True, keep=True) as tested:
             assert tested is not None
-            result.folding = _folding(tested, task)
+            with task.told("folded", tested.images) as advance:
+                result.folding = folding(tested.net, tested.images, tested.batch, advance)
     except Error as error:
         result.no_folding = str(error)
-
-
-def _folding(tested: _Tested, task: Task) -> Folding:
-    net = tested.net
-    folded = fold(net, check=False)
-    scores = [name for name in folded.net.outputs if name in net.blobs]
-    if not scores:
-        # A loss leaves its Softmax, under a name that the net does not have.
-        scores = [name for name in net.blobs if name in folded.net.blobs and name not in folded.net.inputs][-1:]
-    sources = {top.name: top for node in net.graph.nodes if node.layer.facts.source for top in node.tops}
-    batches = tested.images // tested.batch
-    far, changed = 0.0, 0
-    with task.told("folded", tested.images) as advance:
-        for _ in range(batches):
-            net.forward()
-            for name in folded.net.inputs:
-                folded.net.blobs[name].data[...] = net.plan.blob(sources[name]).data
-            folded.net.forward()
-            for name in scores[:1]:
-                one, other = net.blobs[name].data, folded.net.blobs[name].data
-                far = max(far, float(np.abs(one - other).max() / max(np.abs(one).max(), 1e-30)))
-                changed += int((one.reshape(len(one), -1).argmax(1) != other.reshape(len(one), -1).argmax(1)).sum())
-            advance(tested.batch)
-    return Folding(folded.layers, tested.images, far, changed)

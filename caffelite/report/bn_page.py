@@ -10,7 +10,8 @@ from caffelite.batchnorm.rules import Finding
 from caffelite.pages.charts import Charts, Series, side_by_side
 from caffelite.pages.markup import Markup, element, table
 from caffelite.pages.page import asset
-from caffelite.report.bn_measuring import Folding, Layer, Measured
+from caffelite.report.bn_folding import Folding
+from caffelite.report.bn_measuring import Layer, Measured
 from caffelite.report.bn_verdict import Commands, Verdict, as_good, grouped, worth
 
 #: Places of one finding that are shown with their lines, and lines around each.
