@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffelite.batchnorm.fold import BECAME_SCALE, fold
+from caffelite.errors import NetError
 from caffelite.net import Net
 
 
@@ -50,13 +51,14 @@ def folding(net: Net, images: int, batch: int, advance: Callable[[int], object])
     Raises
     ------
     NetError
-        A layer cannot be folded.
+        A layer cannot be folded, or nothing of the net is left to compare.
     """
     folded = fold(net, check=False)
-    scores = [name for name in folded.net.outputs if name in net.blobs]
+    # A loss leaves its Softmax: under a name that the net does not have, or that of the loss.
+    shared = [name for name in net.blobs if name in folded.net.blobs and name not in folded.net.inputs]
+    scores = [name for name in shared if net.blobs[name].shape == folded.net.blobs[name].shape][-1:]
     if not scores:
-        # A loss leaves its Softmax, under a name that the net does not have.
-        scores = [name for name in net.blobs if name in folded.net.blobs and name not in folded.net.inputs][-1:]
+        raise NetError(f"{net.document.filename}: no blob of the net is one of the folded net")
     sources = {top.name: top for node in net.graph.nodes if node.layer.facts.source for top in node.tops}
     far, changed = 0.0, 0
     for _ in range(images // batch):
@@ -64,9 +66,9 @@ def folding(net: Net, images: int, batch: int, advance: Callable[[int], object])
         for name in folded.net.inputs:
             folded.net.blobs[name].data[...] = net.plan.blob(sources[name]).data
         folded.net.forward()
-        for name in scores[:1]:
-            one, other = (side.blobs[name].data.reshape(batch, -1) for side in (net, folded.net))
-            far = max(far, float(np.abs(one - other).max() / max(np.abs(one).max(), 1e-30)))
-            changed += int((one.argmax(1) != other.argmax(1)).sum())
+        one, other = (side.blobs[scores[0]].data.reshape(batch, -1) for side in (net, folded.net))
+        # Unlike max, this keeps what is not a number.
+        far = float(np.maximum(far, np.abs(one - other).max() / max(np.abs(one).max(), 1e-30)))
+        changed += int((one.argmax(1) != other.argmax(1)).sum())
         advance(batch)
     return Folding(folded.layers, images, far, changed)
