@@ -31,6 +31,13 @@ class Finding:
     problem: str
     mend: str
 
+    def position(self) -> tuple[str, int | None, int | None]:
+        """Return file, line and column; None for those of a value that was not written."""
+        parts = self.place.rsplit(":", 2)
+        if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
+            return parts[0], int(parts[1]), int(parts[2])
+        return self.place, None, None
+
 
 @dataclass(frozen=True, slots=True)
 class CheckRule:

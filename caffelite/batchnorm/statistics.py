@@ -1,6 +1,6 @@
 """The statistics of the normalizing layers of a net, measured over data."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -56,23 +56,50 @@ def measured_statistics(
     DataError
         The data cannot be read.
     """
-    means: dict[str, _Mean] = {}
-    passes = 0
     _clear(layers)
-    for _ in batches:
-        net.forward()
-        passes += 1
-        if average == "exponential":
-            continue
-        for node, layer in layers:
-            batch = layer.averaged(1)
-            if batch is not None:
-                means.setdefault(node.name, _Mean(count(node.bottoms[0].shape) // batch.mean.size)).add(batch)
-        _clear(layers)
     if average == "exponential":
+        passes = 0
+        for _ in batches:
+            net.forward()
+            passes += 1
         own = {node.name: layer.averaged(passes) for node, layer in layers}
         return {name: statistics for name, statistics in own.items() if statistics is not None}
+    means: dict[str, _Mean] = {}
+    for _ in batches:
+        _take_batch(net, layers, means)
     return {name: mean.exact() if average == "exact" else mean.simple() for name, mean in means.items()}
+
+
+def growing_statistics(
+    net: Net, layers: Sequence[tuple[Node, Normalizing]], counts: Iterable[int]
+) -> Iterator[dict[str, Statistics]]:
+    """Yield the exact statistics of more and more data, by layer: :func:`measured_statistics` after so many batches.
+
+    Parameters
+    ----------
+    net, layers
+        As there.
+    counts : iterable of int
+        Numbers of batches, rising, from 1.
+    """
+    means: dict[str, _Mean] = {}
+    _clear(layers)
+    done = 0
+    for total in counts:
+        for _ in range(total - done):
+            _take_batch(net, layers, means)
+        done = total
+        yield {name: mean.exact() for name, mean in means.items()}
+
+
+def _take_batch(net: Net, layers: Sequence[tuple[Node, Normalizing]], means: dict[str, "_Mean"]) -> None:
+    """Run a batch and add its statistics, which the layers hold alone, to those of the batches before."""
+    net.forward()
+    for node, layer in layers:
+        batch = layer.averaged(1)
+        if batch is not None:
+            means.setdefault(node.name, _Mean(count(node.bottoms[0].shape) // batch.mean.size)).add(batch)
+    _clear(layers)
 
 
 class _Mean:

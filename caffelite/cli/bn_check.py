@@ -58,7 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
         if why:
             say(f"the statistics are not held against the data: {why}")
         result = check(subject)
-    print(json.dumps(_plain(result)) if arguments.json else _text(result, str(file)))
+    if arguments.json:
+        print(json.dumps({"layers": result.layers, "findings": finding_rows(result)}))
+    else:
+        print(_text(result, str(file)))
     return 1 if result.findings else 0
 
 
@@ -86,12 +89,13 @@ def _last_with(findings: Sequence[Finding], mend: str) -> Finding:
     return next(finding for finding in reversed(findings) if finding.mend == mend)
 
 
-def _plain(result: CheckResult) -> dict[str, Any]:
-    return {"layers": result.layers, "findings": [_row(rule, finding) for rule, finding in result.findings]}
+def finding_rows(result: CheckResult) -> list[dict[str, Any]]:
+    """Return the findings as JSON can have them."""
+    return [_row(rule, finding) for rule, finding in result.findings]
 
 
 def _row(rule: CheckRule, finding: Finding) -> dict[str, Any]:
-    file, line, column = _split(finding.place)
+    file, line, column = finding.position()
     return {
         "rule": rule.name,
         "file": file,
@@ -101,11 +105,3 @@ def _row(rule: CheckRule, finding: Finding) -> dict[str, Any]:
         "problem": finding.problem,
         "mend": finding.mend,
     }
-
-
-def _split(place: str) -> tuple[str, int | None, int | None]:
-    """Return file, line and column; None for those of a value that was not written."""
-    parts = place.rsplit(":", 2)
-    if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
-        return parts[0], int(parts[1]), int(parts[2])
-    return place, None, None

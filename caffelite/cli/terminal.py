@@ -48,10 +48,13 @@ def progress(total: int, text: str, unit: str = "it") -> Iterator[Callable[[], o
 
 
 @contextmanager
-def amount(size: int, text: str) -> Iterator[Callable[[int], object]]:
-    """Show on a terminal how many of so many bytes are done: the function that is given takes those of each part."""
+def amount(size: int, text: str, unit: str = "B") -> Iterator[Callable[[int], object]]:
+    """Show on a terminal how many of so many bytes are done, how fast, and how long the rest takes.
+
+    The function that is given takes those of each part; ``unit`` says what they are if not bytes.
+    """
     hidden = not on_terminal()
-    with tqdm(total=size, desc=text, leave=False, disable=hidden, file=sys.stderr, unit="B", unit_scale=True) as bar:
+    with tqdm(total=size, desc=text, leave=False, disable=hidden, file=sys.stderr, unit=unit, unit_scale=True) as bar:
         yield bar.update
 
 

@@ -28,13 +28,15 @@ class Published(Training):
     seed : int
     after : callable
         See :data:`After`.
+    solver
+        Fields of the SolverParameter, in place of the published ones.
     """
 
-    def __init__(self, bench: Bench, seed: int, after: After) -> None:
+    def __init__(self, bench: Bench, seed: int, after: After, **solver: Any) -> None:
         super().__init__(bench, after)
         self._document = net_from_text(cifar10_bn("moving_average_fraction: 0"), "cifar10_bn")
         param = SolverParameter(
-            net_param=self._document.message, random_seed=seed, snapshot_after_train=False, **SOLVER
+            net_param=self._document.message, random_seed=seed, snapshot_after_train=False, **{**SOLVER, **solver}
         )
         self.solver = Solver(param, self, non_finite="ignore")
         self._beside = {

@@ -120,7 +120,7 @@ class Trained(Training):
     after : callable, optional
         See :data:`After`.
     solver
-        Fields of the SolverParameter; the learning rate is fixed.
+        Fields of the SolverParameter; the learning rate is fixed where ``lr_policy`` says nothing else.
     """
 
     def __init__(
@@ -138,7 +138,10 @@ class Trained(Training):
         self._order = np.random.default_rng(seed)
         self._indices = np.zeros(0, np.int64)
         given = messages.SolverParameter(
-            net_param=self._document.message, lr_policy="fixed", random_seed=seed, snapshot_after_train=False, **solver
+            net_param=self._document.message,
+            random_seed=seed,
+            snapshot_after_train=False,
+            **{"lr_policy": "fixed", **solver},
         )
         # Rates that are too high are part of what is shown.
         self.solver = Solver(given, self, non_finite="ignore")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from caffelite.batchnorm.statistics import brings_data, measured_statistics, normalizing
+from caffelite.batchnorm.statistics import brings_data, growing_statistics, measured_statistics, normalizing
 from caffelite.layers.shared.normalizing import layout_of
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text
@@ -68,3 +68,22 @@ def test_every_dialect_measures_by_its_own_average() -> None:
         ):
             np.testing.assert_allclose(ours, np.average(values, axis=0, weights=weights), rtol=1e-5)
     assert not brings_data(net.graph)
+
+
+def test_growing_statistics_are_those_of_all_batches_so_far() -> None:
+    text = (
+        'layer { name: "d" type: "DummyData" top: "x" dummy_data_param { shape { dim: 4 dim: 3 dim: 5 dim: 6 } '
+        'data_filler { type: "gaussian" std: 2 } } }\nlayer { name: "bn" bottom: "x" top: "y" type: "BatchNorm" }\n'
+    )
+
+    def net() -> Net:
+        return Net(net_from_text(text, "net.prototxt"), TRAIN, global_stats=False, learn=False, seed=1)
+
+    grown = net()
+    found = list(growing_statistics(grown, normalizing(grown.graph), (1, 3)))
+    for count, statistics in zip((1, 3), found, strict=True):
+        whole = net()
+        measured = measured_statistics(whole, normalizing(whole.graph), range(count), "exact")["bn"]
+        np.testing.assert_allclose(statistics["bn"].mean, measured.mean)
+        np.testing.assert_allclose(statistics["bn"].variance, measured.variance)
+    assert not np.allclose(found[0]["bn"].mean, found[1]["bn"].mean)

@@ -77,7 +77,7 @@ def test_no_command_shows_the_help(caffelite):
         (["bn", "recalibate"], 'there is no command "bn recalibate"; did you mean "recalibrate"?'),
         (
             ["bn", "-weights", "a", "melt"],
-            'there is no command "bn -weights"; there are check, show, recalibrate, fold',
+            'there is no command "bn -weights"; there are report, check, show, recalibrate, fold',
         ),
         (["train", "--iteration", "3"], "did you mean --iterations?"),
         (["train", "-iterations", "0"], "0 is not 1 or more"),

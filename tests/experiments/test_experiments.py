@@ -46,7 +46,11 @@ def few_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = dataclasses.replace(datasets.DATASETS["cifar10"], builtin=shapes, remotes=NOWHERE)
     monkeypatch.setitem(datasets.DATASETS, "cifar10", few)
     monkeypatch.setattr(published, "_TESTS", 1)
-    monkeypatch.setattr(moving_average, "_POINTS", dict.fromkeys(moving_average._POINTS, 2))
+    nets = {name: dataclasses.replace(net, points=1) for name, net in moving_average._NETS.items()}
+    monkeypatch.setattr(moving_average, "_NETS", nets)
+    # Each net once, and each rate.
+    first, *_, last = moving_average._CASES
+    monkeypatch.setattr(moving_average, "_CASES", {case: moving_average._CASES[case] for case in (first, last)})
     monkeypatch.setattr(one_image, "_SIZES", (1, 100))
 
 

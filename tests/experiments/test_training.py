@@ -7,7 +7,7 @@ import pytest
 from drawn import drawn_images
 
 from caffelite.experiments.bench import Bench
-from caffelite.experiments.moving_average import Averages
+from caffelite.experiments.moving_average import SIMPLE, Averages, Moment, exponential_weights, simple_weights
 from caffelite.experiments.nets import mlp
 from caffelite.experiments.result import Curve, Panel, Result, after, reached, sentence, spread, verdict, when
 from caffelite.experiments.training import Trained
@@ -89,24 +89,49 @@ def test_population_statistics_are_those_of_the_images() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "label"),
+    ("settings", "weights"),
     [
-        ("moving_average_fraction: 0.9", "exponential, 0.9"),
-        ("moving_average_fraction: 0.99", "exponential, 0.99"),
-        ("", "exponential, 0.999"),
-        ("moving_average: SIMPLE", "simple"),
+        ("moving_average_fraction: 0.9", exponential_weights(25, 0.9)),
+        ("", exponential_weights(25, 0.999)),
+        ("moving_average: SIMPLE", simple_weights(25, 25)),
     ],
 )
-def test_averages_are_those_of_the_layer(settings: str, label: str) -> None:
+def test_averages_are_those_of_the_layer(settings: str, weights: np.ndarray) -> None:
     averages = Averages()
     with Trained(Bench(IMAGES), net("moving_average_fraction: 0"), 1, 30, averages.add, **SGD) as trained:
         trained.train(25)
     with Trained(Bench(IMAGES), net(settings), 1, 30, **SGD) as trained:
         trained.train(25)
         for name, (mean, variance, factor) in trained.norms().items():
-            ours = averages.values(label)[name]
+            ours = averages.values(weights)[name]
             np.testing.assert_allclose(ours[0], mean / factor, rtol=1e-4, atol=1e-6)
             np.testing.assert_allclose(ours[1], variance / factor, rtol=1e-4, atol=1e-7)
+
+
+def test_a_window_is_the_mean_of_the_last_batches() -> None:
+    averages = Averages()
+    for value in (1.0, 2.0, 4.0, 8.0):
+        averages.add({"bn": [np.full(2, value), np.full(2, 10 * value), np.ones(1)]})
+    moment = Moment(batches=4, epoch=2, tested=1, lowered=3)
+    means = {way: averages.values(simple_weights(4, last(moment)))["bn"][0][0] for way, last in SIMPLE.items()}
+    assert means == {
+        "simple, all batches": 3.75,
+        "simple, the last epoch": 6,
+        "simple, the last 500 batches": 3.75,
+        "simple, the last 100 batches": 3.75,
+        "simple, anew after each test": pytest.approx(14 / 3),
+        "simple, since the rate was lowered": 8,
+    }
+    assert averages.values(simple_weights(4, 2))["bn"][1][0] == 60
+
+
+def test_a_rate_is_lowered() -> None:
+    rates = {"lr_policy": "multistep", "gamma": 0.1, "stepvalue": [2]}
+    with Trained(Bench(IMAGES), net(), 1, 30, **SGD, **rates) as trained:
+        trained.train(2)
+        assert trained.solver.rate == pytest.approx(0.05)
+        trained.train(1)
+        assert trained.solver.rate == pytest.approx(0.005)
 
 
 def test_marks_end_with_the_last_iteration() -> None:
