@@ -32,6 +32,9 @@ class Kind:
         A line for each loss.
     """
 
+    #: What a shell does with the command, see :class:`Run`.
+    shell = ""
+
     def __init__(self, name: str, command: str, inputs: Path, folder: Path, rng: random.Random) -> None:
         self.name, self.command, self.folder, self.rng = name, command, folder, rng
         self.out = folder / "out"
@@ -47,7 +50,7 @@ class Kind:
 
     def prepare(self) -> None:
         """Make the unbroken run."""
-        run = Run(self.folder, self.command.replace(" --keep 3", ""))
+        run = Run(self.folder, self.command.replace(" --keep 3", ""), self.shell)
         code = run.end()
         self.seconds = time.perf_counter() - run.begun
         if code:
