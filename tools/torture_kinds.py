@@ -34,6 +34,8 @@ class Kind:
 
     #: What a shell does with the command, see :class:`Run`.
     shell = ""
+    #: The iteration at which a training ends.
+    last = LAST
 
     def __init__(self, name: str, command: str, inputs: Path, folder: Path, rng: random.Random) -> None:
         self.name, self.command, self.folder, self.rng = name, command, folder, rng
@@ -137,7 +139,7 @@ class Kind:
     def check_end(self) -> None:
         """Hold the result of a run that has come to its end against that of the unbroken one; begin anew."""
         self.ends += 1
-        expected = {name for name in self.reference if not self.training or f"_{LAST}." in name}
+        expected = {name for name in self.reference if not self.training or f"_{self.last}." in name}
         if missing := expected - set(digests(self.out)):
             self.lose("lost", f"{', '.join(sorted(missing))} at the end")
         if self.results() != self.made:
@@ -162,7 +164,7 @@ class Signals(Kind):
         expected = {SIGNAL_CODES[number]}
         if not trained:  # while Python starts, the signal itself ends the process; later, what builds a net
             expected |= {-number, 128 + number}
-        done = self.newest() == LAST
+        done = self.newest() == self.last
         if done:
             expected |= {0, -number, 128 + number}
         if code not in expected:
