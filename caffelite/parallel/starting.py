@@ -1,11 +1,7 @@
 """From a process that a launcher has started to one of MPI's, with its share of the machine."""
 
 import os
-import signal
-import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -42,7 +38,7 @@ def start_mpi(place: Launched, threads: str = "THREAD_SERIALIZED") -> Any:
     vendor = mpi.get_vendor()[0]
     # MPICH ends the process where it meets the other one's launcher.
     if place.launcher != OPEN_MPI or vendor == OPEN_MPI:
-        with _plain_signals():
+        with ends.plain_signals():
             mpi.Init_thread(getattr(mpi, threads))
             if mpi.COMM_WORLD.Get_size() == place.size:
                 ends.joined(mpi)
@@ -63,18 +59,6 @@ def _mpi4py() -> Any:
         from mpi4py import MPI
 
     return MPI
-
-
-@contextmanager
-def _plain_signals() -> Iterator[None]:
-    """Let signals end the process while it is in functions of MPI that wait for others, with no way back to Python."""
-    main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM) if main}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def share_machine(mpi: Any, world: Any, computes: bool = True) -> bool:

@@ -99,10 +99,12 @@ class MpiGroup(Group):
         return self.checked(lambda: self._second.Iallgather(piece, received)), received
 
     def checked(self, call: Callable[[], Any]) -> Any:
-        """Return what a function of MPI returns; an error of it means that a process has gone."""
+        """Return what a function of MPI returns; an error of it means that memory is short, or a process has gone."""
         try:
             return call()
         except self._mpi.Exception as error:
+            if "out of memory" in str(error).lower():
+                raise MemoryError from None
             time.sleep(_SECONDS_TO_BE_ENDED)
             raise ParallelError(f"the connection to the other processes is broken: {error}") from None
 
