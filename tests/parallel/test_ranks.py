@@ -1,6 +1,7 @@
 """What launchers of MPI say of a process, and when that is not true."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,7 +24,7 @@ def test_without_a_launcher():
 def test_a_launcher_of_another_mpi(monkeypatch):
     monkeypatch.setenv("SLURM_PROCID", "1")
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
-    monkeypatch.setattr("caffelite.parallel.starting._mpi4py", lambda: Alone)
+    monkeypatch.setattr("caffelite.parallel.starting._mpi4py", lambda: ALONE)
     assert launched() == (1, 4, "Slurm")
     with (
         pytest.raises(ParallelError, match="has started 4 processes, but mpi4py has MPICH, for which each"),
@@ -32,17 +33,14 @@ def test_a_launcher_of_another_mpi(monkeypatch):
         pass
 
 
-class Alone:
-    """An MPI that knows of one process only."""
-
-    THREAD_MULTIPLE = 3
-
-    class COMM_WORLD:  # noqa: N801 - MPI's name
-        Get_size = staticmethod(lambda: 1)
-
-    get_vendor = staticmethod(lambda: ("MPICH", (5, 0, 0)))
-    Init_thread = staticmethod(lambda level: level)
-    Finalize = staticmethod(lambda: None)
+#: An MPI that knows of one process only.
+ALONE = SimpleNamespace(
+    THREAD_MULTIPLE=3,
+    COMM_WORLD=SimpleNamespace(Get_size=lambda: 1),
+    get_vendor=lambda: ("MPICH", (5, 0, 0)),
+    Init_thread=lambda level: level,
+    Finalize=lambda: None,
+)
 
 
 def test_a_launcher_without_mpi4py(monkeypatch):
