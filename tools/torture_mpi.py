@@ -67,13 +67,7 @@ def ranks(folder: Path) -> list[int]:
 
 
 class Ranks(Kind):
-    """Kills of one of several processes.
-
-    Attributes
-    ----------
-    slowest : float
-        Seconds from a signal to the end of the last process, at most.
-    """
+    """Kills of one of several processes."""
 
     last = LAST
 
@@ -84,7 +78,6 @@ class Ranks(Kind):
         (self.folder / "solver.prototxt").write_text(
             re.sub(r"max_iter: \d+ snapshot: \d+", f"max_iter: {LAST} snapshot: 100", SOLVER) + TESTS
         )
-        self.slowest = 0.0
 
     def hit(self, run: Run) -> tuple[int, int]:
         """Choose a process and a signal."""
@@ -122,7 +115,6 @@ class Ranks(Kind):
         while (run.process.poll() is None or any(living(self.folder))) and time.perf_counter() < begun + 2 * LIMIT:
             time.sleep(0.01)
         seconds = time.perf_counter() - begun
-        self.slowest = max(self.slowest, seconds)
         if seconds > LIMIT:
             left = [f"{process}: {_command_of(process)}" for process in living(self.folder)]
             self.lose("hung", f"{seconds:.1f} s; {'; '.join(left) or 'none is left'}; {run.said[-300:]}")
