@@ -36,6 +36,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torture_kinds import LOSSES, Full, Kind, Signals, Streams
@@ -49,7 +50,14 @@ def kind_of(name: str, inputs: Path, folder: Path, seed: int) -> Kind:
     return special.get(name, Kind)(name, COMMANDS.get(name, COMMANDS["train"]), inputs, folder / name, rng)
 
 
-def torture(names: list[str], tries: int, seconds: float, seed: int, jobs: int = 2) -> list[Kind]:
+def torture(
+    names: list[str],
+    tries: int,
+    seconds: float,
+    seed: int,
+    jobs: int = 2,
+    kind_of: Callable[[str, Path, Path, int], Kind] = kind_of,
+) -> list[Kind]:
     """Make so many tries of each kind, ``jobs`` at a time, and begin none after so many seconds."""
     deadline = time.perf_counter() + seconds
     with tempfile.TemporaryDirectory(prefix="torture-") as top:
@@ -82,10 +90,14 @@ def torture(names: list[str], tries: int, seconds: float, seed: int, jobs: int =
     return kinds
 
 
-def main() -> int:
-    """Make the tries that the command line asks for."""
-    every = [*COMMANDS, "signals", "full", "streams"]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(
+    description: str | None = __doc__,
+    every: Sequence[str] = (*COMMANDS, "signals", "full", "streams"),
+    kind_of: Callable[[str, Path, Path, int], Kind] = kind_of,
+    jobs: int = 2,
+) -> int:
+    """Make the tries that the command line asks for, of kinds that are made by their names."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", default=",".join(every), help="some of them, with commas (%(default)s)")
     parser.add_argument("--tries", type=int, default=20, help="of each kind (%(default)s)")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="no try begins after so many")
@@ -96,13 +108,13 @@ def main() -> int:
     if unknown := [name for name in names if name not in every]:
         parser.error(f"there is no kind {unknown[0]!r}; there are {', '.join(every)}")
     begun = time.perf_counter()
-    kinds = torture(names, options.tries, options.seconds, options.seed)
+    kinds = torture(names, options.tries, options.seconds, options.seed, jobs, kind_of)
     for kind in kinds:
         print(*kind.told, sep="\n", end="\n" if kind.told else "")
-    print(f"{'':12}{'tries':>8}{'ends':>8}", *(f"{loss:>12}" for loss in LOSSES), sep="")
+    print(f"{'':18}{'tries':>8}{'ends':>8}", *(f"{loss:>12}" for loss in LOSSES), sep="")
     for kind in kinds:
         counts = (f"{kind.losses[loss]:12}" for loss in LOSSES)
-        print(f"{kind.name:12}{kind.tries:8}{kind.ends:8}", *counts, sep="")
+        print(f"{kind.name:18}{kind.tries:8}{kind.ends:8}", *counts, sep="")
     lost = sum(kind.losses.total() for kind in kinds)
     total = sum(kind.tries for kind in kinds)
     print(f"{total} tries in {time.perf_counter() - begun:.0f} s, {lost} losses")

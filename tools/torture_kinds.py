@@ -32,6 +32,11 @@ class Kind:
         A line for each loss.
     """
 
+    #: What a shell does with the command, see :class:`Run`.
+    shell = ""
+    #: The iteration at which a training ends.
+    last = LAST
+
     def __init__(self, name: str, command: str, inputs: Path, folder: Path, rng: random.Random) -> None:
         self.name, self.command, self.folder, self.rng = name, command, folder, rng
         self.out = folder / "out"
@@ -47,7 +52,7 @@ class Kind:
 
     def prepare(self) -> None:
         """Make the unbroken run."""
-        run = Run(self.folder, self.command.replace(" --keep 3", ""))
+        run = Run(self.folder, self.command.replace(" --keep 3", ""), self.shell)
         code = run.end()
         self.seconds = time.perf_counter() - run.begun
         if code:
@@ -134,7 +139,7 @@ class Kind:
     def check_end(self) -> None:
         """Hold the result of a run that has come to its end against that of the unbroken one; begin anew."""
         self.ends += 1
-        expected = {name for name in self.reference if not self.training or f"_{LAST}." in name}
+        expected = {name for name in self.reference if not self.training or f"_{self.last}." in name}
         if missing := expected - set(digests(self.out)):
             self.lose("lost", f"{', '.join(sorted(missing))} at the end")
         if self.results() != self.made:
@@ -159,7 +164,7 @@ class Signals(Kind):
         expected = {SIGNAL_CODES[number]}
         if not trained:  # while Python starts, the signal itself ends the process; later, what builds a net
             expected |= {-number, 128 + number}
-        done = self.newest() == LAST
+        done = self.newest() == self.last
         if done:
             expected |= {0, -number, 128 + number}
         if code not in expected:

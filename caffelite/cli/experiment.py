@@ -23,7 +23,7 @@ from caffelite.experiments.drawing import draw
 from caffelite.experiments.result import Result
 from caffelite.files import atomic_write
 from caffelite.parallel.jobs import Team, WorkerError
-from caffelite.parallel.ranks import launched
+from caffelite.parallel.ranks import the_part
 from caffelite.words import did_you_mean
 
 _LIST = "\n".join(f"  {name:18s}{text}" for name, text in EXPERIMENTS.items())
@@ -66,15 +66,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the experiments, one after the other or side by side, and tell what came out in the order in which they are
     named."""
-    with launched() as ranks:
-        if not ranks.leads:
+    with the_part() as part:
+        if not part.leads:
             return 0
         names = _known(arguments.names)
-        if ranks.team is None and not arguments.jobs:
+        if part.team is None and not arguments.jobs:
             return _experiments(names, arguments, None)
         # Of one experiment the trainings go side by side, where they do not depend on each other.
         tasks = len(names) if len(names) > 1 else arguments.jobs
-        return _experiments(names, arguments, the_team(ranks.team, arguments.jobs, tasks))
+        return _experiments(names, arguments, the_team(part.team, arguments.jobs, tasks))
 
 
 def _experiments(names: Sequence[str], arguments: argparse.Namespace, team: Team | None) -> int:

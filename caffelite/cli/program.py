@@ -14,7 +14,7 @@ from caffelite import __version__
 from caffelite.cli.endings import ENDINGS, ending_signals
 from caffelite.cli.streams import is_quiet, steady_streams
 from caffelite.errors import Error
-from caffelite.parallel.ends import part, take_along, wait_turn
+from caffelite.parallel.ends import joining, part, take_along, wait_turn
 from caffelite.parallel.launcher import launched
 from caffelite.words import did_you_mean
 
@@ -64,6 +64,9 @@ COMMANDS = {name: text for commands in GROUPS.values() for name, text in command
 #: These are run as well by a program, or a link to one, that has such a name.
 PROGRAMS = GROUPS["Caffe's programs"]
 
+#: Processes that an MPI launcher has started work on these together.
+_TOGETHER = ("train", "time", "sweep", "experiment")
+
 #: What asks for help.
 _HELP = ("-h", "--help", "-help", "help")
 
@@ -86,12 +89,13 @@ Caffe's own spellings of options (-solver x, --solver=x, -noshuffle) work everyw
 """
 
 
+class _NotUnderstood(Error):
+    """The command line is none that can be understood."""
+
+
 class _ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        place = launched()
-        if place is None or not place.rank:  # the others were given the same
-            print(f'caffelite: {message}; "{self.prog} --help" lists what can be given', file=sys.stderr)
-        raise SystemExit(2)
+        raise _NotUnderstood(f'{message}; "{self.prog} --help" lists what can be given')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,7 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BaseException as error:
             wait_turn()
             code = _failed(error, came)
-            take_along(code, bool(came))
+            if code:
+                take_along(code, bool(came))
     return code() if callable(code) else code or int(bool(lost))
 
 
@@ -137,7 +142,8 @@ def _failed(error: BaseException, came: Sequence[int]) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 0
     if isinstance(error, Error):
-        return _fail(error.message, error.table)
+        code = _fail(error.message, error.table)
+        return 2 if isinstance(error, _NotUnderstood) else code
     if isinstance(error, OSError):
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     if isinstance(error, MemoryError):
@@ -157,6 +163,8 @@ def _run(argv: list[str]) -> int | Callable[[], int]:
         print(f"caffelite {__version__}")
         return 0
     name = _chosen(argv, COMMANDS, 'command "')
+    if name in _TOGETHER and launched():
+        joining()  # the others wait for this one from here on, whatever becomes of it
     command = import_module(f"caffelite.cli.{name}")
     prog = f"caffelite {name}"
     first = next(iter(_help_last(argv)), "")
@@ -204,8 +212,7 @@ def _chosen(argv: list[str], commands: Mapping[str, str], what: str) -> str:
     name = argv.pop(at)
     if name.replace("-", "_") not in commands:
         hint = did_you_mean(name, commands, f"there are {', '.join(commands)}")
-        _fail(f'there is no {what}{name}"{hint}')
-        raise SystemExit(2)
+        raise _NotUnderstood(f'there is no {what}{name}"{hint}')
     return name.replace("-", "_")
 
 

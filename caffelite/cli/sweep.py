@@ -17,7 +17,7 @@ from caffelite.cli.terminal import on_terminal, say
 from caffelite.cli.train import solver_for
 from caffelite.errors import MissingExtraError
 from caffelite.parallel.jobs import Team
-from caffelite.parallel.ranks import launched
+from caffelite.parallel.ranks import the_part
 from caffelite.solvers.sources import PrototxtFiles
 from caffelite.sweep.grid import Key, Run, runs_of
 from caffelite.sweep.plot import draw
@@ -83,10 +83,10 @@ def setting(text: str) -> Setting:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the runs that are not done, and tell what came out."""
-    with launched() as ranks:
-        if not ranks.leads:
+    with the_part() as part:
+        if not part.leads:
             return 0
-        return _sweep(arguments, ranks.team)
+        return _sweep(arguments, part.team)
 
 
 def _sweep(arguments: argparse.Namespace, team: Team | None) -> int:

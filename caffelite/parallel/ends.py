@@ -4,9 +4,10 @@ import atexit
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from caffelite.parallel.launcher import launched
@@ -14,7 +15,7 @@ from caffelite.parallel.launcher import launched
 #: Equal errors of all processes are one sentence: the first tells it and ends all before the last has waited so long.
 _SECONDS_FOR_ALL = 3.0
 
-#: A launcher may drop what a process has said when it is ended by a signal soon after.
+#: A launcher may drop what a process has said when all are ended soon after.
 _SECONDS_TO_BE_READ = 0.2
 
 #: mpi4py's module MPI while this process is one of several.
@@ -55,11 +56,24 @@ def joined(mpi: Any) -> None:
     atexit.register(take_along, 1)  # an error that nobody has expected: the others would wait for ever
 
 
+@contextmanager
+def plain_signals() -> Iterator[None]:
+    """Let signals end the process while it waits for others, with no way back to Python or nothing left to tell."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM) if main}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def wait_turn() -> None:
     """Wait a time that depends on the rank, before an error is told that all processes may have."""
     place = launched()
     if place is not None:
-        time.sleep(_SECONDS_FOR_ALL * place.rank / place.size)
+        with plain_signals():
+            time.sleep(_SECONDS_FOR_ALL * place.rank / place.size)
 
 
 def take_along(code: int, signalled: bool = False) -> None:
@@ -79,6 +93,7 @@ def take_along(code: int, signalled: bool = False) -> None:
     if _mpi is None:
         (_end_others or _end_by_signal)()
         return
+    time.sleep(_SECONDS_TO_BE_READ)
     # MPI tells standard error that it was called, which is no news.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     _mpi.COMM_WORLD.Abort(code)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 OPEN_MPI = "Open MPI"
 
 #: In which variables launchers tell a process its rank and how many there are, and whose they are.
-_VARIABLES = (
+VARIABLES = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", OPEN_MPI),
     ("PMI_RANK", "PMI_SIZE", "MPICH or Intel MPI"),
     # Those of a step that srun has started; sbatch sets SLURM_PROCID and SLURM_NTASKS for its script too.
@@ -33,7 +33,7 @@ class Launched(NamedTuple):
 
 def launched() -> Launched | None:
     """Return what a launcher has told this process; None where it was started alone."""
-    for rank_name, size_name, launcher in _VARIABLES:
+    for rank_name, size_name, launcher in VARIABLES:
         rank, size = os.environ.get(rank_name, ""), os.environ.get(size_name, "")
         if rank.isdecimal() and size.isdecimal() and int(size) > 1:
             return Launched(int(rank), int(size), launcher)

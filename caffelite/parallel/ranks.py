@@ -1,24 +1,15 @@
 """Tasks on the ranks that an MPI launcher has started: the first hands them out, the others work."""
 
-import os
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from caffelite.errors import Error
-from caffelite.net.machine import choose_threads, thread_count
+from caffelite.net.machine import thread_count
+from caffelite.parallel import ends
 from caffelite.parallel.jobs import Outcome
-
-#: In which variables launchers tell each process how many they have started: those of MPICH and Intel MPI, of Open MPI,
-#: and of Slurm's srun.
-_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-
-
-def launched_size() -> int:
-    """Return how many processes an MPI launcher has started beside this one and with it; 1 without a launcher."""
-    sizes = [os.environ.get(name, "") for name in _SIZES]
-    return max((int(size) for size in sizes if size.isdecimal()), default=1)
+from caffelite.parallel.launcher import launched
+from caffelite.parallel.starting import share_machine, start_mpi
 
 
 class Ranks:
@@ -48,7 +39,7 @@ class Ranks:
                 future.cancel()
 
 
-class Launched(NamedTuple):
+class Part(NamedTuple):
     """What a launcher has made of this process.
 
     Attributes
@@ -64,52 +55,32 @@ class Launched(NamedTuple):
 
 
 @contextmanager
-def launched() -> Iterator[Launched]:
+def the_part() -> Iterator[Part]:
     """Find out whether an MPI launcher has started this process; ranks other than the first work until that is done.
 
     Raises
     ------
-    Error
-        There is no mpi4py, or its MPI is not the launcher's.
+    MissingExtraError, ParallelError
+        See :func:`.start_mpi`.
     """
-    size = launched_size()
-    if size == 1:
-        yield Launched(True, None)
+    place = launched()
+    if place is None:
+        yield Part(True, None)
         return
-    try:
-        from mpi4py import MPI
-        from mpi4py.futures import MPICommExecutor
-    except ImportError as error:
-        raise Error(
-            f"a launcher has started {size} processes, which takes mpi4py: pip install 'caffelite[mpi]' ({error})"
-        ) from None
-    world = MPI.COMM_WORLD
-    if world.Get_size() != size:
-        raise Error(
-            f"a launcher has started {size} processes, but each is alone for the MPI of mpi4py "
-            f"({MPI.Get_library_version().splitlines()[0].strip()}): start them with the mpiexec of that MPI"
-        )
-    choose_threads(_threads_of_rank(MPI, world), "its share of the machine's")
+    mpi = start_mpi(place, "THREAD_MULTIPLE")  # the first rank hands out in a thread
+    from mpi4py.futures import MPICommExecutor
+
+    share_machine(mpi, mpi.COMM_WORLD, computes=place.rank > 0)
     before = signal.getsignal(signal.SIGINT)
-    if world.Get_rank():
+    if place.rank:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first rank ends all of them
     try:
-        with MPICommExecutor(world, root=0) as executor:
-            team = None if executor is None else Ranks(executor, size - 1, thread_count().number)
+        with MPICommExecutor(mpi.COMM_WORLD, root=0) as executor:
+            team = None if executor is None else Ranks(executor, place.size - 1, thread_count().number)
             try:
-                yield Launched(team is not None, team)
+                yield Part(team is not None, team)
             except KeyboardInterrupt:
                 # The others are in the middle of a task, and there is no other way to end it.
-                world.Abort(128 + signal.SIGINT)
+                ends.take_along(128 + signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _threads_of_rank(mpi: Any, world: Any) -> int:
-    """Return the threads of a rank: those that its cores allow, divided among the ranks that have the same cores."""
-    node = world.Split_type(mpi.COMM_TYPE_SHARED)
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    # The first rank only hands out.
-    workers = [other for rank, other in node.allgather((world.Get_rank(), cores)) if rank]
-    node.Free()
-    return max(1, thread_count().number // max(1, workers.count(cores)))

@@ -1,23 +1,18 @@
 """The processes that an MPI launcher has started, as a group."""
 
 import os
-import signal
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
 
-from caffelite.errors import MissingExtraError, ParallelError
+from caffelite.errors import ParallelError
 from caffelite.layers.contract.group import Group
-from caffelite.net.machine import choose_threads, share_of_cores
-from caffelite.parallel import ends
 from caffelite.parallel.halves import HALVES, Half
-from caffelite.parallel.launcher import OPEN_MPI, Launched
+from caffelite.parallel.launcher import Launched
+from caffelite.parallel.starting import share_machine, start_mpi
 
 _T = TypeVar("_T")
 
@@ -60,7 +55,7 @@ class MpiGroup(Group):
         # Sums in halves are two steps each, which other processes may begin at other times.
         self._second = self._world if self._half is None else self._world.Dup()
         self._last: _HalfSum | None = None
-        self._turn = min(self.rank, 1) if self._share_machine() else 2
+        self._turn = min(self.rank, 1) if share_machine(MPI, world) else 2
 
     def sum(self, values: np.ndarray) -> None:
         self._exact(values).wait()
@@ -103,28 +98,13 @@ class MpiGroup(Group):
         received = np.empty((self.size, piece.size), piece.dtype)
         return self.checked(lambda: self._second.Iallgather(piece, received)), received
 
-    def _share_machine(self) -> bool:
-        """Divide the cores among the processes of this machine; return whether this is the first of them."""
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        machine = self._world.Split_type(self._mpi.COMM_TYPE_SHARED)
-        # A launcher may have given each process cores of its own.
-        largest = np.full(1, max(cores, default=0), np.int64)
-        machine.Allreduce(self._mpi.IN_PLACE, largest, self._mpi.MAX)
-        own = np.zeros(int(largest[0]) + 1, np.uint8)
-        own[cores] = 1
-        masks = np.zeros((machine.Get_size(), own.size), np.uint8)
-        machine.Allgather(own, masks)
-        place = machine.Get_rank()
-        machine.Free()
-        same = (masks == own).all(axis=1)
-        choose_threads(*share_of_cores(int(same.sum()), int(same[:place].sum())))
-        return bool(place == 0)
-
     def checked(self, call: Callable[[], Any]) -> Any:
-        """Return what a function of MPI returns; an error of it means that a process has gone."""
+        """Return what a function of MPI returns; an error of it means that memory is short, or a process has gone."""
         try:
             return call()
         except self._mpi.Exception as error:
+            if "out of memory" in str(error).lower():
+                raise MemoryError from None
             time.sleep(_SECONDS_TO_BE_ENDED)
             raise ParallelError(f"the connection to the other processes is broken: {error}") from None
 
@@ -185,61 +165,12 @@ class _HalfSum(_Sum):
 
 
 def join(place: Launched, reduce_in: str | None = None) -> MpiGroup:
-    """Make this process one of those that the launcher has started.
+    """Make this process one of those that the launcher has started, see :func:`.start_mpi`.
 
     Parameters
     ----------
     place : Launched
     reduce_in : {"float16", "bfloat16"}, optional
         See :class:`MpiGroup`.
-
-    Raises
-    ------
-    MissingExtraError
-        mpi4py, or its MPI, is not installed.
-    ParallelError
-        Launcher and mpi4py belong to different MPIs, so that each process is alone.
     """
-    try:
-        mpi = _mpi4py()
-    except (ImportError, RuntimeError) as error:
-        raise MissingExtraError(
-            f"a launcher has started {place.size} processes, which takes mpi4py and an MPI: pip install "
-            f"'caffelite[mpi]', or 'caffelite[mpi-system]' where there is an MPI ({' '.join(str(error).split())})"
-        ) from None
-    vendor = mpi.get_vendor()[0]
-    # MPICH ends the process where it meets the other one's launcher.
-    if place.launcher != OPEN_MPI or vendor == OPEN_MPI:
-        with _plain_signals():
-            mpi.Init_thread(mpi.THREAD_SERIALIZED)
-            if mpi.COMM_WORLD.Get_size() == place.size:
-                ends.joined(mpi)
-                return MpiGroup(mpi.COMM_WORLD, reduce_in)
-            mpi.Finalize()
-    raise ParallelError(
-        f"a launcher of {place.launcher} has started {place.size} processes, but mpi4py has {vendor}, for which each "
-        f"is alone: start them with the mpiexec of {vendor}, or with --processes"
-    )
-
-
-def _mpi4py() -> Any:
-    import mpi4py
-
-    mpi4py.rc.initialize = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it guesses what join tells
-        from mpi4py import MPI
-
-    return MPI
-
-
-@contextmanager
-def _plain_signals() -> Iterator[None]:
-    """Let signals end the process while it is in functions of MPI that wait for others, with no way back to Python."""
-    main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM) if main}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return MpiGroup(start_mpi(place).COMM_WORLD, reduce_in)

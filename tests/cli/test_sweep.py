@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from caffelite.cli import sweep as command
-from caffelite.parallel import jobs, ranks
+from caffelite.parallel import jobs
 from caffelite.parallel.jobs import Outcome, WorkerError
+from caffelite.parallel.launcher import VARIABLES
 from caffelite.solvers.logs import Listener
 from caffelite.solvers.solver import Solver
 
@@ -32,7 +33,7 @@ SOLVER = 'net: "tiny.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 5 test_
 @pytest.fixture(autouse=True)
 def tiny(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ranks._SIZES:
+    for name in (name for names in VARIABLES for name in names[:2]):
         monkeypatch.delenv(name, raising=False)
     Path("tiny.prototxt").write_text(TINY)
     Path("solver.prototxt").write_text(SOLVER)

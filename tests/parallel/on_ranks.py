@@ -1,14 +1,16 @@
 """What test_world.py lets each of several ranks do, under mpiexec."""
 
 import sys
+from typing import Any
 
 import numpy as np
 
 from caffelite.errors import ParallelError
 from caffelite.parallel import ends
-from caffelite.parallel.agreement import check_same
+from caffelite.parallel.agreement import check_same, digest
 from caffelite.parallel.launcher import launched
 from caffelite.parallel.world import MpiGroup, join
+from tests.small_runs import RULES, trained
 
 
 def numbers(rank: int) -> np.ndarray:
@@ -26,7 +28,7 @@ def check_sums(group: MpiGroup) -> None:
     assert group.bytes_summed > 12 * 1001
 
 
-def check_started_sums(world: object, reduce_in: str | None, digits: float) -> None:
+def check_started_sums(world: Any, reduce_in: str | None, digits: float) -> None:
     """Several sums on their way, waited for in an order that is not that of other ranks."""
     group = MpiGroup(world, reduce_in)
     exact = sum(numbers(rank).astype(np.float64) for rank in range(group.size))
@@ -42,26 +44,49 @@ def check_started_sums(world: object, reduce_in: str | None, digits: float) -> N
         check_same(group, {"sum": values.tobytes().hex()})
 
 
+def train(group: MpiGroup) -> None:
+    """Train by each solver, with both statistics of BatchNorm; the first process leaves the weights for the test."""
+    weights = {}
+    for rule in RULES:
+        for statistics in ("batch", "process"):
+            twice = [trained(group, rule, statistics) for _ in range(2 if rule == "SGD" else 1)]
+            check_same(group, {"weights": digest(twice[:1])})
+            np.testing.assert_array_equal(twice[-1], twice[0])
+            weights[f"{rule} {statistics}"] = twice[0]
+    if group.rank == 0:
+        np.savez(f"{group.size}.npz", **weights)
+
+
 def main() -> None:
     place = launched()
     assert place is not None
-    group = join(place)
+    whole = join(place)
     from mpi4py import MPI
 
+    for size in range(whole.size, 1, -1):
+        world = MPI.COMM_WORLD.Split(int(whole.rank < size))
+        if whole.rank < size:
+            check_group(world)
+        # The others wait here, where they give way.
+        whole.meet()
+    ends.part()
+    print("well", file=sys.stderr, flush=True)
+
+
+def check_group(world: Any) -> None:
+    group = MpiGroup(world)
     check_sums(group)
-    check_started_sums(MPI.COMM_WORLD, None, 1e-5)
-    check_started_sums(MPI.COMM_WORLD, "float16", 0.01)
-    check_started_sums(MPI.COMM_WORLD, "bfloat16", 0.1)
+    for reduce_in, digits in ((None, 1e-5), ("float16", 0.02), ("bfloat16", 0.2)):
+        check_started_sums(world, reduce_in, digits)
     order = np.zeros(group.size)
     group.in_turn(lambda: order.__setitem__(group.rank, 1))
     assert order[group.rank] == 1
     try:
-        check_same(group, {"net": f"net of {group.rank}", "version": "1"})
+        check_same(group, {"net": f"net of {min(group.rank, 1)}", "version": "1"})
         raise AssertionError("nothing was said of different nets")
     except ParallelError as error:
-        assert "net: net of 0 on process 0, net of 1 on process 1" in str(error) and "version" not in str(error)
-    ends.part()
-    print("well", file=sys.stderr, flush=True)
+        assert "net: net of 0 on process 0, net of 1 on process" in str(error) and "version" not in str(error)
+    train(group)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torture
+import torture_mpi
 from torture_kinds import Kind
 from torture_runs import COMMANDS, make_inputs
 
@@ -37,3 +38,11 @@ def test_losses_are_seen(fold: Kind) -> None:
     fold.check_end()
     assert fold.losses == {"not equal": 1, "lost": 2, "leftovers": 1}
     assert not any(fold.out.iterdir())
+
+
+def test_one_of_several_processes_is_killed() -> None:
+    pytest.importorskip("mpi4py")
+    if torture_mpi.MPIEXEC is None:
+        pytest.skip("there is no mpiexec")
+    (kind,) = torture.torture(["processes"], 1, 60.0, 1, 1, torture_mpi.kind_of)
+    assert kind.told == [] and kind.tries == 1
