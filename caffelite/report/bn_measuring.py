@@ -204,11 +204,7 @@ def _limit(net: Net, task: Task) -> int:
 def _score(tested: _Tested, advance: Callable[[int], object]) -> float:
     """Return the mean of the output over the first images of the test data."""
     tested.net.load_state(tested.start)
-
-    def on_batch(done: int, batches: int) -> None:
-        advance(tested.batch)
-
-    outputs, _ = run_test(tested.net, tested.images // tested.batch, on_batch=on_batch)
+    outputs, _ = run_test(tested.net, tested.images // tested.batch, on_batch=lambda batch: advance(tested.batch))
     return next(one.value for one in outputs if one.name == tested.output)
 
 
