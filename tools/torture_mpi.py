@@ -142,10 +142,10 @@ class Signals(Ranks):
     def check_code(self, run: Run, code: int, number: int, trained: bool) -> None:
         """See :meth:`Ranks.check_code`."""
         expected = {143 if number == signal.SIGTERM else 0}
-        if not trained:  # while it starts, the signal itself ends it
-            expected |= {-number, 128 + number}
-        if not trained and self.shell:  # MPICH's launcher tells the signal, or 1 after an abort
-            expected |= {1, signal.SIGTERM, signal.SIGINT}
+        if not trained:  # while it starts, the signal itself ends it; 1 where one process alone got it
+            expected |= {1, -number, 128 + number}
+        if not trained and self.shell:  # MPICH's launcher tells the signal
+            expected |= {signal.SIGTERM, signal.SIGINT}
         if code not in expected:
             self.lose("exit code", f"{code} after signal {number}: {run.said[-300:]}")
 

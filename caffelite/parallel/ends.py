@@ -58,9 +58,13 @@ def joined(mpi: Any) -> None:
 
 @contextmanager
 def plain_signals() -> Iterator[None]:
-    """Let signals end the process while it waits for others, with no way back to Python or nothing left to tell."""
+    """Let signals end the process while it waits for others, with no way back to Python or nothing left to tell.
+
+    Those that it was told to ignore are ignored, as SIGINT is behind the ``&`` of a script.
+    """
     main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM) if main}
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers if main}
     try:
         yield
     finally:

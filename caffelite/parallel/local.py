@@ -98,6 +98,7 @@ def _explained(program: str, code: int, said: str, ranks: "_Ranks", size: int) -
         # Before a process has joined the others it ends by SIGTERM, whichever signal was passed on to it.
         if ranks.asked and int(number[1]) in (*ranks.asked, signal.SIGTERM):
             signal.raise_signal(ranks.asked[0])  # it ends this process as it would without others
+            return 128 + ranks.asked[0]  # or is ignored outside of _signals_for, as behind the "&" of a script
         rank = ranks.numbers.get(int(process[1]))
         which = "a process" if rank is None else f"process {rank}"
         what = _name(int(number[1]))

@@ -24,6 +24,15 @@ def test_a_signal_ends_a_process_that_waits_to_tell_its_error(monkeypatch):
         signal.signal(signal.SIGTERM, before)
 
 
+def test_a_signal_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with ends.plain_signals():
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("text", "kind"), [("MPI error: Out of memory", MemoryError), ("peer gone", ParallelError)])
 def test_what_an_error_of_mpi_means(text, kind, monkeypatch):
     monkeypatch.setattr(world.time, "sleep", lambda seconds: None)
