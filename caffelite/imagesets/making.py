@@ -2,8 +2,9 @@
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -56,8 +57,12 @@ def beside(target: Path, ending: str) -> Path:
     return target.with_name(f"{stem}_{ending}{target.name[len(stem) :]}")
 
 
-def in_order(function: Callable[[_In], _Out], values: Iterable[_In]) -> Iterator[_Out]:
-    """Yield ``function(value)`` of each value, in their order, found on as many threads as there are cores to use."""
+def in_order(function: Callable[[_In], _Out], values: Iterable[_In]) -> Generator[_Out, None, None]:
+    """Yield ``function(value)`` of each value, in their order, found on as many threads as there are cores to use.
+
+    Who does not take all of them closes it. Left to the garbage collector, it waits for its threads in whichever thread
+    that runs in: in one that is just being started, for ever.
+    """
     threads = settings.threads()
     rest = iter(values)
     pending: deque[Future[list[_Out]]] = deque()
@@ -124,9 +129,9 @@ def make(
         raise DataError(f"{labels} is {'not there' if append else 'there already'}; it goes with {target}")
     if labels:
         writer.row = _first_of(labels).shape[0] if append else np.size(example.label)
-    records = writer.records(in_order(lambda item: _attempt(item, conversion), chain([example], rest)))
     write = append_database if append else write_database
-    count = write(target, records, {labels: writer.labels} if labels else {})
+    with closing(in_order(lambda item: _attempt(item, conversion), chain([example], rest))) as converted:
+        count = write(target, writer.records(converted), {labels: writer.labels} if labels else {})
     return Made(count, writer.skipped, writer.shapes, labels)
 
 

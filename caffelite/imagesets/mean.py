@@ -1,6 +1,7 @@
 """The mean of a database's images, as Caffe's ``compute_image_mean`` finds it."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -40,16 +41,17 @@ def image_mean(source: str | Path, done: Callable[[], object] = lambda: None) ->
 
     try:
         total = np.zeros(0, np.float32)
-        for number, pixels in enumerate(in_order(image, range(len(database)))):
-            if not number:
-                total = np.zeros(pixels.shape, np.float32)
-            if pixels.shape != total.shape:
-                raise DataError(
-                    f"{source}: record {number} has shape {text_of(pixels.shape)}, the first {text_of(total.shape)}; "
-                    "a mean takes images of one size"
-                )
-            total += pixels
-            done()
+        with closing(in_order(image, range(len(database)))) as images:
+            for number, pixels in enumerate(images):
+                if not number:
+                    total = np.zeros(pixels.shape, np.float32)
+                if pixels.shape != total.shape:
+                    raise DataError(
+                        f"{source}: record {number} has shape {text_of(pixels.shape)}, the first "
+                        f"{text_of(total.shape)}; a mean takes images of one size"
+                    )
+                total += pixels
+                done()
         return total / np.float32(len(database)), len(database)
     finally:
         database.close()

@@ -2,6 +2,7 @@
 
 import io
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,8 @@ def test_what_is_wrong_is_one_sentence(
     with pytest.raises(DataError, match=text) as error:
         caffelite.write_lmdb("db", pairs, **settings)
     assert "\n" not in str(error.value) and os.listdir() == []
+    # While the error is held, and the frames with it, no thread waits for a garbage collector.
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("ThreadPool")]
 
 
 def test_what_is_there_stays(tmp_path: Path) -> None:
