@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--top", type=whole, default=5, metavar="N", help="so many classes are told (5)")
     add("--json", action="store_true", help="print the top classes as JSON")
     add_preprocessing(parser)
-    add_input(parser)
+    add_input(parser, "--shape")
     add_state(parser)
     add_threads(parser)
     add_python(parser)

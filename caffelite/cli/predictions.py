@@ -9,6 +9,7 @@ from typing import Any
 from caffelite.cli.arguments import UsageError
 from caffelite.cli.outputs import check_outputs
 from caffelite.cli.terminal import say
+from caffelite.draw import plots
 from caffelite.errors import Error
 from caffelite.export.preprocessing import of_data, pixels_of
 from caffelite.files import atomic_write
@@ -51,6 +52,8 @@ def check_predictions(arguments: argparse.Namespace, file: Path, nets: int) -> N
             continue
         if output.suffix not in endings:
             raise UsageError(f"{option} {output}: its name ends with {', '.join(endings[:-1])} or {endings[-1]}")
+        if output.suffix in _PICTURES:
+            plots.require()
         if nets > 1:
             raise UsageError(f"{option} is for one net, and {file} tests {nets}: give the file of one net")
         for read in (file, *([arguments.labels] if arguments.labels else [])):

@@ -211,10 +211,15 @@ def _table(layers: list[dict[str, Any]], facts: Mapping[str, Mapping[int, Mappin
                 _grouped(known["size"]),
                 _grouped(known["macs"]),
             ]
-            row += [f"{known['bytes'] / 1000:,.1f} kB" if known["bytes"] else "", known["field"]]
+            row += [_kilobytes(known["bytes"]), known["field"]]
         rows.append(row + ([f"{layer['ms']:.3f} ms" if layer.get("ms") else ""] if timed else []))
     numbers = frozenset({4, 5, 6, 7, *([8] if timed else [])})
     return table([*head, *(["time"] if timed else [])], rows, numbers, id="layers")
+
+
+def _kilobytes(size: int | None) -> str:
+    # One unit in the whole column, which is sorted by its numbers.
+    return f"{size / 1000:,.{1 if size >= 100 else 3}f} kB" if size else ""
 
 
 def _grouped(number: int | None) -> str:

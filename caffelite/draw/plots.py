@@ -16,6 +16,20 @@ _GREY = "#808080"
 _GREY_PARTS = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
 
 
+def require() -> None:
+    """Refuse to go on without matplotlib.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("plots need matplotlib: pip install 'caffelite[plot]'") from None
+
+
 @contextmanager
 def axes_grid(rows: int, columns: int, width: float, height: float) -> Iterator[tuple[Any, Any]]:
     """Make a figure and its axes, an array of ``rows`` and ``columns``; ``width`` and ``height`` are in inches.
@@ -25,10 +39,9 @@ def axes_grid(rows: int, columns: int, width: float, height: float) -> Iterator[
     MissingExtraError
         matplotlib is not installed.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingExtraError("plots need matplotlib: pip install 'caffelite[plot]'") from None
+    require()
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -1,7 +1,7 @@
 """What can be known of a net that is not built: shapes, parameters, arithmetic, memory; also without its data."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +10,13 @@ import numpy as np
 from caffelite.errors import Error, NetError, ShapeError
 from caffelite.layers.contract.blobs import Blob
 from caffelite.layers.contract.context import Context
+from caffelite.layers.contract.registry import registry
 from caffelite.net.graph import Graph, Node, Version, included
 from caffelite.net.parameters import parameters_of
 from caffelite.net.receptive import Field, field_of
 from caffelite.net.timing import stand_ins
 from caffelite.schema.documents import NetDocument
+from caffelite.schema.messages import NetParameter
 from caffelite.words import Shape, count, did_you_mean, quoted, text_of
 
 _FLOAT = np.dtype(np.float32)
@@ -104,14 +106,37 @@ def survey(
     _check_names(document, inputs)
     context = Context(phase, allow_python=allow_python, home=Path(document.filename).parent)
     try:
-        graph = Graph(document, context, level, stages)
+        graph = Graph(_brought(document, inputs), context, level, stages)
     except Error as error:
         return Survey(_names(document, phase, level, stages), problem=error.message)
     try:
-        return _Walk(inputs).over(graph)
+        seen = _Walk(inputs).over(graph)
+        for layer, named in zip(seen.layers, _names(document, phase, level, stages), strict=True):
+            layer.type = named.type
+        return seen
     finally:
         for node in graph.nodes:
             node.layer.close()
+
+
+def _brought(document: NetDocument, inputs: Mapping[str, Shape]) -> NetDocument:
+    """Return a net whose unknown layers that read nothing are Input layers, where all that they bring is given."""
+    unknown = [
+        i
+        for i, layer in enumerate(document.message.layer)
+        if not layer.bottom and layer.top and inputs.keys() >= set(layer.top) and layer.type not in registry()
+    ]
+    if not unknown:
+        return document
+    message = NetParameter()
+    message.CopyFrom(document.message)
+    for i in unknown:
+        layer = message.layer[i]
+        layer.type = "Input"
+        del layer.input_param.shape[:]
+        for top in layer.top:
+            layer.input_param.shape.add(dim=inputs[top])
+    return replace(document, message=message)
 
 
 def _check_names(document: NetDocument, inputs: Mapping[str, Shape]) -> None:
@@ -125,7 +150,7 @@ def _check_names(document: NetDocument, inputs: Mapping[str, Shape]) -> None:
 
 
 def _names(document: NetDocument, phase: int, level: int, stages: Sequence[str]) -> list[LayerSurvey]:
-    """Return the layers of a net that cannot be connected: their names."""
+    """Return the layers of a net as its file has them, and nothing else of them."""
     return [
         LayerSurvey(layer.name, layer.type, [(top, None) for top in layer.top])
         for i, layer in enumerate(document.message.layer)

@@ -39,7 +39,7 @@ const chartParts = (function () {
   function write(value) {
     if (value === null || value === undefined) return "not a number";
     const size = Math.abs(value);
-    if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(2);
+    if (size !== 0 && (size < 1e-4 || size >= 1e7)) return value.toExponential(2);
     if (Number.isInteger(value)) return value.toLocaleString("en-US");
     return String(Number(value.toPrecision(4)));
   }
@@ -118,7 +118,9 @@ const chartParts = (function () {
     }
     for (const tick of atX.ticks(Math.max(2, Math.floor((box.right - box.left) / 90)))) {
       make("line", { x1: atX(tick), x2: atX(tick), y1: box.bottom, y2: box.bottom + 4 }, grid);
-      make("text", { x: atX(tick), y: box.bottom + 16, "text-anchor": "middle" }, grid, write(tick));
+      // A long label at the right end stays in the picture; a digit is about 7 pixels wide.
+      const label = write(tick), x = Math.min(atX(tick), box.right + MARGIN.right - 3.5 * label.length);
+      make("text", { x: x, y: box.bottom + 16, "text-anchor": "middle" }, grid, label);
     }
     make("line", { x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom, class: "axis" }, grid);
     make("text", { x: (box.left + box.right) / 2, y: box.bottom + 31, "text-anchor": "middle" }, grid, spec.xLabel);

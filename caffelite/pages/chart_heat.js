@@ -58,7 +58,9 @@
       const size = { x: box.left, y: box.top, width: box.right - box.left, height: inner, preserveAspectRatio: "none" };
       make("image", Object.assign({ href: href, class: "cells" }, size), svg);
       for (let row = 0; row < rows; row += every) {
-        const text = spec.rows[row].length > 8 ? spec.rows[row].slice(0, 6) + "…" : spec.rows[row];
+        // Names of a net often differ in their last letters alone.
+        const whole = spec.rows[row], letters = Array.from(whole);
+        const text = letters.length > 8 ? letters.slice(0, 4).join("") + "…" + letters.slice(-3).join("") : whole;
         make("text", { x: box.left - 6, y: atY(row) + 4, "text-anchor": "end" }, group, text);
       }
       axes(svg, spec, box, view.x, atY, []);

@@ -4,6 +4,8 @@ from html import escape
 
 #: Elements that have no end.
 _VOID = frozenset({"br", "hr", "img", "input", "meta"})
+#: Characters that turn the direction of the text behind them, which is not the name's own.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class Markup(str):
@@ -40,9 +42,9 @@ def join(children: "tuple[str, ...] | list[str]") -> Markup:
 
 
 def _plain(text: str) -> str:
-    """Return a text without what no page may hold: bytes of a name that were no UTF-8, control characters."""
+    """Return a text without what no page may hold: bytes of a name that were no UTF-8, characters that control."""
     readable = text.encode("utf-8", "replace").decode()
-    return "".join(c if c >= " " or c in "\n\t" else "\ufffd" for c in readable)
+    return "".join("\ufffd" if c < " " and c not in "\n\t" or c in _TURNING else c for c in readable)
 
 
 def table(head: list[str], rows: list[list[str]], numbers: frozenset[int] = frozenset(), **attributes: str) -> Markup:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from caffelite.draw import plots
 from caffelite.errors import Error
-from caffelite.pages.charts import Charts, Series
-from caffelite.pages.markup import element
+from caffelite.pages.charts import Charts, Series, side_by_side
+from caffelite.pages.markup import Markup, element
 from caffelite.pages.page import write_page
 from caffelite.report.log_tables import heading
 from caffelite.report.logs import Row, TrainingLog, labels
@@ -187,8 +187,12 @@ def write_charts(logs: Sequence[TrainingLog], drawn: Sequence[Panel], x: str, pa
     charts = Charts()
     parts: list[str] = [element("h1", "Training log" if len(logs) == 1 else "Training logs")]
     parts += [element("p", heading(log)) for log in logs]
+    pictures: list[Markup] = []
     for panel in drawn:
         series = [Series(curve.name, curve.x, curve.y, curve.test) for curve in panel.curves]
         smooth = 0.0 if panel.title == "loss" else None
-        parts.append(charts.lines(panel.title, x.removesuffix("s"), panel.title, series, log=log_scale, smooth=smooth))
+        pictures.append(
+            charts.lines(panel.title, x.removesuffix("s"), panel.title, series, log=log_scale, smooth=smooth)
+        )
+    parts.append(side_by_side(*pictures))
     write_page(path, charts.page(" · ".join(log.path.name for log in logs), parts))

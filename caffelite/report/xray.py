@@ -55,7 +55,8 @@ def summary(run: Run) -> str:
     fraction = run.starts[-1]["batchnorm"][name]["fraction"]
     iterations = run.train[-1]["iteration"]
     reach = min(iterations, 1 / (1 - fraction)) if fraction is not None and fraction < 1 else iterations
-    others = f"; {len(behind) - 1} more of {len(said)} layers are behind as well" if len(behind) > 1 else ""
+    more = len(behind) - 1
+    others = f"; {more} more of {len(said)} layers {'is' if more == 1 else 'are'} behind as well" if more else ""
     return (
         f"The stored statistics of {name}, an average over about the last {reach:,.0f} batches, are behind {at}: its "
         f"means are {one.mean:.2g} standard deviations from those of the batch (median of the channels; the worst "

@@ -74,3 +74,12 @@ def test_a_page(caffelite, image):
 def test_what_cannot_be_done(options, said, caffelite, image):
     code, out, err = caffelite(*NET, *options)
     assert (code, out) == (1, "") and err.startswith(f"caffelite: {said}") and err.count("\n") == 1
+
+
+def test_the_shape_is_enough(caffelite, run_folder):
+    text = Path("net.prototxt").read_text("utf-8")
+    Path("net.prototxt").write_text(text.replace("train_lmdb", "no_lmdb"), "utf-8")
+    code, _, err = caffelite(*NET, "b.html")
+    assert code == 1 and "give it: --shape data:1,CHANNELS,HEIGHT,WIDTH" in err
+    # What the message says is what this command takes.
+    assert caffelite(*NET, "--shape", "data:1,3,16,16", "b.html")[0] == 0

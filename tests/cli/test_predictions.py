@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,13 @@ def test_pictures_and_words(caffelite, untrained):
 def test_what_cannot_be_done(options, said, caffelite, untrained):
     code, out, err = caffelite(*untrained, *options)
     assert (code, out) == (1, "") and err.startswith(f"caffelite: {said}") and err.count("\n") == 1
+
+
+def test_without_matplotlib(caffelite, untrained, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, out, err = caffelite(*untrained, "--confusion", "a.png")
+    # Before the test, not after it.
+    assert (code, out, err) == (1, "", "caffelite: plots need matplotlib: pip install 'caffelite[plot]'\n")
 
 
 def test_a_net_that_predicts_no_class(caffelite, untrained):

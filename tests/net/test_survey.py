@@ -105,6 +105,17 @@ def test_shapes_that_cannot_be(inputs, error, text):
     assert text in str(raised.value)
 
 
+def test_shapes_stand_for_a_source_whose_type_is_not_known():
+    text = """
+    layer { name: "a" type: "AnnotatedData" top: "x" top: "t" }
+    layer { name: "b" type: "ReLU" bottom: "x" top: "y" }
+    """
+    seen = survey(net_from_text(text), TRAIN, inputs={"x": (4, 5), "t": (4,)})
+    assert seen.problem == "" and [layer.type for layer in seen.layers] == ["AnnotatedData", "ReLU"]
+    assert [layer.tops for layer in seen.layers] == [[("x", (4, 5)), ("t", (4,))], [("y", (4, 5))]]
+    assert "AnnotatedData" in survey(net_from_text(text), TRAIN, inputs={"x": (4, 5)}).problem
+
+
 def test_a_net_that_cannot_be_connected_has_its_names():
     seen = survey(net_from_text(DATA.replace('"ReLU"', '"Forked"')), TRAIN)
     assert [layer.type for layer in seen.layers] == ["Data", "Convolution", "Forked", "InnerProduct", "SoftmaxWithLoss"]

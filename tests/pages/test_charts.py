@@ -24,7 +24,9 @@ def sample(path: Path) -> Path:
     )
     values = [[0.0, 1.0, None], [-3.0, 0.5, 2.0]]
     heat = charts.heat("Means", "iteration", "channel", [0, 10, 20], ["7", NAME], values, "deviations", limit=2)
-    write_page(path, charts.page("charts", [side_by_side(lines, heat, charts.lines("None", "x", "y", []))]))
+    empty = charts.lines("None", "x", "y", [])
+    long = charts.lines("Long", "x", "y", [Series("a", [0, 5e6], [1, 2])])
+    write_page(path, charts.page("charts", [side_by_side(lines, heat, empty, long)]))
     return path
 
 
@@ -33,7 +35,11 @@ def test_lines_and_heat_maps_in_a_browser(tmp_path: Path) -> None:
     keys = webdriver.Keys
     with opened(sample(tmp_path / "page.html")) as browser:
         find = browser.find_elements
-        lines, heat, empty = find("css selector", ".chart")
+        lines, heat, empty, long = find("css selector", ".chart")
+        right = "return arguments[0].getBoundingClientRect().right"
+        edge = browser.execute_script(right, long.find_element("tag name", "svg"))
+        last = next(text for text in long.find_elements("css selector", ".axes text") if text.text == "5,000,000")
+        assert browser.execute_script(right, last) <= edge
         # Raw and smoothed, and the two points of the test.
         assert len(lines.find_elements("css selector", "path.line")) == 3
         assert len(lines.find_elements("css selector", "circle")) == 2
@@ -58,7 +64,7 @@ def test_lines_and_heat_maps_in_a_browser(tmp_path: Path) -> None:
         # What was switched is there again when the page is.
         zoomed = ticks()
         browser.refresh()
-        lines, heat, empty = find("css selector", ".chart")
+        lines, heat, empty, _ = find("css selector", ".chart")
         assert ticks() == zoomed
         lines.find_elements("css selector", "button")[3].click()
         assert ticks() == whole

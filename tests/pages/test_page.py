@@ -45,6 +45,8 @@ def test_elements() -> None:
         == '<p class="x" data-n="3" hidden>a &lt; b</p>'
     )
     assert element("div", Markup("<b>"), element("br")) == "<div><b><br></div>"
+    # What turns the text behind it around.
+    assert element("p", "a\u202eb\u2066") == "<p>a\ufffdb\ufffd</p>"
     assert element("p", title='"') == '<p title="&quot;"></p>'
 
 

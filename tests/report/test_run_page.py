@@ -50,7 +50,7 @@ def test_what_it_says_first() -> None:
     assert "Iteration 300 of 900; 1 min 15 s left; 1,234 images a second; 1% of the time waiting for data; " in text
     assert "test at iteration 0: accuracy 25%, loss 2" in text
     assert "an average over about the last 300 batches, are behind at iteration 300" in text
-    assert "1 more of 2 layers are behind as well" in text and '"live":true' in text
+    assert "1 more of 2 layers is behind as well" in text and '"live":true' in text
     assert "</script><b>" not in text
 
     run.add(train(310, 0.1, ["ip"], [1.0, None, None]))
