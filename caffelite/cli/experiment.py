@@ -26,7 +26,7 @@ from caffelite.parallel.jobs import Team, WorkerError
 from caffelite.parallel.ranks import the_part
 from caffelite.words import did_you_mean
 
-_LIST = "\n".join(f"  {name:18s}{text}" for name, text in EXPERIMENTS.items())
+_LIST = "\n".join(f"  {name:20s}{text}" for name, text in EXPERIMENTS.items())
 EXAMPLES = f"""experiments:
 {_LIST}
 
