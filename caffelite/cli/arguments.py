@@ -109,6 +109,14 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """Add what says how the nets of a file are run: data, state, threads, code of theirs."""
+    add_data(parser)
+    add_state(parser)
+    add_threads(parser)
+    add_python(parser)
+
+
 def add_jobs(parser: argparse.ArgumentParser, described: str) -> None:
     """Add how many tasks go on side by side, in processes of this machine."""
     parser.add_argument("--jobs", type=whole, metavar="N", help=described)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from caffelite.batchnorm.fold import BECAME_SCALE, fold
-from caffelite.cli.arguments import add_data, add_python, add_state, add_threads, the_file
+from caffelite.cli.arguments import add_running, the_file
 from caffelite.cli.outputs import check_outputs, without_ending
 from caffelite.cli.preparing import nets_of, prepare_data
 from caffelite.cli.progress import compiling
@@ -33,10 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="PREFIX", help="what the new files' names begin with (WEIGHTS_deploy)")
     add("--verbose", action="store_true", help="tell of each layer where it is now")
     add("--json", action="store_true", help="print the result as JSON")
-    add_data(parser)
-    add_state(parser)
-    add_threads(parser)
-    add_python(parser)
+    add_running(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

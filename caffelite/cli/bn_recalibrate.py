@@ -8,9 +8,9 @@ from typing import Any
 
 from caffelite.batchnorm.recalibrate import Change, recalibrate
 from caffelite.batchnorm.statistics import AVERAGES
-from caffelite.cli.arguments import add_data, add_python, add_state, add_threads, the_file, whole
+from caffelite.cli.arguments import add_running, the_file, whole
 from caffelite.cli.outputs import check_outputs, without_ending
-from caffelite.cli.preparing import nets_of, prepare_data
+from caffelite.cli.preparing import nets_of, notices_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.report import accuracies, by_name, plain, summary
 from caffelite.cli.terminal import counted, say, status
@@ -42,10 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, metavar="FILE", help="where the new weights go (WEIGHTS_recalibrated.caffemodel)")
     add("--test-iterations", type=whole, metavar="N", help="number of test batches (the whole test set once)")
     add("--json", action="store_true", help="print the result as JSON")
-    add_data(parser)
-    add_state(parser)
-    add_threads(parser)
-    add_python(parser)
+    add_running(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         before = _tested(tested, weights, arguments)
         changes, iterations = _measured(trained, weights, out, arguments)
         after = _tested(tested, out, arguments)
-    notices = [data.notice for data in prepared if data.notice]
+    notices = notices_of(prepared)
     if arguments.json:
         print(
             json.dumps(

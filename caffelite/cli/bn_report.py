@@ -13,10 +13,10 @@ from typing import Any
 
 from caffelite.batchnorm.check import check
 from caffelite.batchnorm.subject import subject_of, take_weights
-from caffelite.cli.arguments import add_data, add_python, add_state, add_threads, the_file, whole
+from caffelite.cli.arguments import add_running, the_file, whole
 from caffelite.cli.bn_check import finding_rows
 from caffelite.cli.outputs import check_outputs, without_ending
-from caffelite.cli.preparing import nets_and_solver, prepare_data
+from caffelite.cli.preparing import nets_and_solver, notices_of, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.terminal import amount, say
 from caffelite.errors import NetError
@@ -44,10 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weights", required=True, metavar="FILE", help="the trained weights")
     add("--images", type=whole, default=10000, metavar="N", help="the most images to look at for a figure (10000)")
     add("--json", action="store_true", help="print the result as JSON")
-    add_data(parser)
-    add_state(parser)
-    add_threads(parser)
-    add_python(parser)
+    add_running(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     checked = check(subject)
     if not checked.layers:
         raise NetError(f"{file}: there is no layer of batch normalization in it, so there is nothing to report")
-    notices = [data.notice for data in prepare_data([train, test], arguments.data, say) if data.notice]
+    notices = notices_of(prepare_data([train, test], arguments.data, say))
     measured = Measured()
     # Weights of another layout do not fit into the net, and are found already.
     if any(rule.name == "fork-layout" for rule, _ in checked.findings):

@@ -12,7 +12,7 @@ from caffelite.batchnorm.check import measure
 from caffelite.batchnorm.difference import Difference, difference
 from caffelite.batchnorm.statistics import normalizing
 from caffelite.batchnorm.subject import subject_of, take_weights
-from caffelite.cli.arguments import UsageError, add_data, add_python, add_state, add_threads, names, the_file, whole
+from caffelite.cli.arguments import UsageError, add_running, names, the_file, whole
 from caffelite.cli.preparing import nets_and_solver, prepare_data
 from caffelite.cli.progress import compiling
 from caffelite.cli.report import plain
@@ -39,10 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--iterations", type=whole, default=1, metavar="N", help="number of training batches to compare with (1)")
     add("--plot", type=Path, metavar="FILE", help="draw mean and deviation of every channel (.svg, .png or .pdf)")
     add("--json", action="store_true", help="print all values as JSON")
-    add_data(parser)
-    add_state(parser)
-    add_threads(parser)
-    add_python(parser)
+    add_running(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from caffelite.cli.terminal import status
+from caffelite.cli.terminal import say, status
 from caffelite.datasets.prepare import Prepared, dataset_of, origin_of, prepare
+from caffelite.errors import SolverError
 from caffelite.net.graph import included
 from caffelite.schema.documents import NetDocument, SolverDocument
-from caffelite.solvers.settings import Settings, load_solver
+from caffelite.solvers.settings import Settings, default_solver, load_solver
 from caffelite.solvers.sources import NetSource, PrototxtFiles, net_named_by
 from caffelite.words import TEST, TRAIN
 
@@ -170,3 +171,56 @@ def _paths(net: NetSource) -> Iterator[Path]:
             yield Path(param.data_param.source)
             if param.transform_param.mean_file:
                 yield Path(param.transform_param.mean_file)
+
+
+def solver_for(file: Path, files: PrototxtFiles) -> SolverDocument:
+    """Return the solver in a file; for a net, its sibling's, else the default, and tell which it is.
+
+    Parameters
+    ----------
+    file : Path
+    files : PrototxtFiles
+        Has read the file afterwards.
+
+    Raises
+    ------
+    SchemaError
+        A file cannot be read.
+    SolverError
+        The solver that is named after the net trains another one.
+    """
+    given = files.read(file)
+    if not isinstance(given, NetDocument):
+        return given
+    document = solver_beside(file)
+    if document is not None:
+        say(f"training {file} with {document.filename}")
+        return document
+    if own_solver(file).is_file():
+        raise _other_net(file)
+    document = default_solver(given)
+    p = document.message
+    rates = ", ".join(str(value) for value in p.stepvalue)
+    say(
+        f"training {file} with default settings, as there is no {file.stem}_solver.prototxt beside it: "
+        f"{p.type}, momentum {p.momentum:g}, learning rate {p.base_lr:g} times {p.gamma:g} at {rates} and an "
+        f"end at {p.max_iter}"
+    )
+    return document
+
+
+def _other_net(file: Path) -> SolverError:
+    """Return the error for a net whose own solver trains another one."""
+    own = own_solver(file)
+    solver = load_solver(own)
+    field = "net" if solver.message.net else "train_net"
+    train = net_named_by(solver)
+    return SolverError(
+        f"{solver.setting(field)}: this solver trains {train}, not {file}; train {train} or {own}, or "
+        f"name {file.name} there"
+    )
+
+
+def notices_of(prepared: Iterable[Prepared]) -> list[str]:
+    """Return what is to be said, at the end, of data sets that were made ready."""
+    return [data.notice for data in prepared if data.notice]

@@ -11,10 +11,9 @@ from typing import Any
 from tqdm import tqdm
 
 from caffelite.cli.arguments import UsageError, add_data, add_jobs, add_python, add_threads, the_team, whole
-from caffelite.cli.preparing import prepare_data
+from caffelite.cli.preparing import notices_of, prepare_data, solver_for
 from caffelite.cli.report import duration
 from caffelite.cli.terminal import on_terminal, say
-from caffelite.cli.train import solver_for
 from caffelite.errors import MissingExtraError
 from caffelite.parallel.jobs import Team
 from caffelite.parallel.ranks import the_part
@@ -108,9 +107,8 @@ def _sweep(arguments: argparse.Namespace, team: Team | None) -> int:
             made |= _made(missing, the_team(team, arguments.jobs, len(missing)), records, len(runs))
     ended = [made[one.key] for one in runs]
     _tell(ended, arguments, output)
-    for data in prepared:
-        if data.notice:
-            say(data.notice)
+    for notice in notices_of(prepared):
+        say(notice)
     return _lost(runs, ended, records.path)
 
 

@@ -22,7 +22,7 @@ from caffelite.cli.arguments import (
     whole,
 )
 from caffelite.cli.predictions import add_predictions, check_predictions, class_table, predictions_of, write_predictions
-from caffelite.cli.preparing import nets_of, prepare_data
+from caffelite.cli.preparing import nets_of, notices_of, prepare_data
 from caffelite.cli.progress import TestLog, compiling
 from caffelite.cli.report import accuracies, by_name, not_a_number, plain, summary
 from caffelite.cli.terminal import on_terminal, progress, say, status
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     sources = nets_of(file, TEST, arguments.level, arguments.stage)
     check_predictions(arguments, file, len(sources))
     prepared = prepare_data(sources, arguments.data, say)
-    notices = [data.notice for data in prepared if data.notice]
+    notices = notices_of(prepared)
     with compiling():
         results = [{**_test(source, arguments, gpu), "notices": notices} for source in sources]
     if arguments.json:

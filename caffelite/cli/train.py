@@ -23,7 +23,7 @@ from caffelite.cli.arguments import (
     whole,
 )
 from caffelite.cli.endings import ENDINGS
-from caffelite.cli.preparing import own_solver, prepare_data, solver_beside
+from caffelite.cli.preparing import notices_of, prepare_data, solver_for
 from caffelite.cli.processes import add_processes, exit_code_of_processes, in_turn, largest, seconds_waited, the_group
 from caffelite.cli.progress import LiveLine, RecordedLog, Recorder, compiling
 from caffelite.cli.recording import add_recording, check_recording, recording
@@ -34,12 +34,12 @@ from caffelite.cli.terminal import on_terminal, say
 from caffelite.errors import SolverError
 from caffelite.layers.contract.group import PIECES, TURNS, Group
 from caffelite.parallel.agreement import check_same, facts_of_files, facts_of_run
-from caffelite.schema.documents import NetDocument, SolverDocument
+from caffelite.schema.documents import SolverDocument
 from caffelite.solvers.divergence import REACTIONS
-from caffelite.solvers.settings import Settings, default_solver, load_solver
+from caffelite.solvers.settings import Settings, load_solver
 from caffelite.solvers.snapshot_files import newest_whole
 from caffelite.solvers.solver import Solver
-from caffelite.solvers.sources import PrototxtFiles, net_named_by
+from caffelite.solvers.sources import PrototxtFiles
 from caffelite.solvers.testing import epoch_iterations
 
 EXAMPLES = """examples:
@@ -149,7 +149,7 @@ def _run(file: Path, arguments: argparse.Namespace, group: Group) -> int:
     finally:
         shown.close()
     if not is_quiet():
-        print("\n".join([line, *(data.notice for data in prepared if data.notice)]))
+        print("\n".join([line, *notices_of(prepared)]))
     # One process may know what the others do not: a signal came to it, or it is the first, which knows the losses.
     return largest(group, ENDINGS[signal.SIGTERM][1] if terminated else int(bool(not_a_number(shown.losses()))))
 
@@ -158,54 +158,6 @@ def _options(arguments: argparse.Namespace) -> str:
     """Return the options that all processes must have alike and that do not stand in the solver."""
     names = ("batch", "bn_statistics", "reduce_in", "scale_rate", "non_finite", "allow_python")
     return ", ".join(f"{name} {getattr(arguments, name)}" for name in names)
-
-
-def solver_for(file: Path, files: PrototxtFiles) -> SolverDocument:
-    """Return the solver in a file; for a net, its sibling's, else the default, and tell which it is.
-
-    Parameters
-    ----------
-    file : Path
-    files : PrototxtFiles
-        Has read the file afterwards.
-
-    Raises
-    ------
-    SchemaError
-        A file cannot be read.
-    SolverError
-        The solver that is named after the net trains another one.
-    """
-    given = files.read(file)
-    if not isinstance(given, NetDocument):
-        return given
-    document = solver_beside(file)
-    if document is not None:
-        say(f"training {file} with {document.filename}")
-        return document
-    if own_solver(file).is_file():
-        raise _other_net(file)
-    document = default_solver(given)
-    p = document.message
-    rates = ", ".join(str(value) for value in p.stepvalue)
-    say(
-        f"training {file} with default settings, as there is no {file.stem}_solver.prototxt beside it: "
-        f"{p.type}, momentum {p.momentum:g}, learning rate {p.base_lr:g} times {p.gamma:g} at {rates} and an "
-        f"end at {p.max_iter}"
-    )
-    return document
-
-
-def _other_net(file: Path) -> SolverError:
-    """Return the error for a net whose own solver trains another one."""
-    own = own_solver(file)
-    solver = load_solver(own)
-    field = "net" if solver.message.net else "train_net"
-    train = net_named_by(solver)
-    return SolverError(
-        f"{solver.setting(field)}: this solver trains {train}, not {file}; train {train} or {own}, or "
-        f"name {file.name} there"
-    )
 
 
 def _override(document: SolverDocument, arguments: argparse.Namespace) -> None:

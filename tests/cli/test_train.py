@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from caffelite.cli.preparing import solver_for
 from caffelite.cli.signals import signal_effects
-from caffelite.cli.train import solver_for
 from caffelite.solvers.logs import Listener
 from caffelite.solvers.solver import Solver
 from caffelite.solvers.sources import PrototxtFiles
