@@ -64,10 +64,12 @@ def ending_signals() -> Iterator[list[int]]:
             end_now(number)
 
     def unraisable(error: Any) -> None:
-        # It came while C code was calling Python (a compiler, a finalizer), which cannot pass it on.
-        if came and issubclass(error.exc_type, KeyboardInterrupt):
+        if not came:
+            told(error)
+        elif issubclass(error.exc_type, KeyboardInterrupt):
+            # It came while C code was calling Python (a compiler, a finalizer), which cannot pass it on.
             end_now(came[0])
-        told(error)
+        # Else it left an object half made, whose finalizer misses the rest: the command ends, nobody needs to know.
 
     told, sys.unraisablehook = sys.unraisablehook, unraisable
     before: dict[int, Any] = {}

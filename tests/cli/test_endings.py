@@ -221,6 +221,31 @@ def test_code_that_swallows_the_exception_ends_all_the_same(statement, within):
     assert err == "caffelite: ended by SIGTERM\n"
 
 
+HALF_MADE = """
+import os, signal
+from caffelite.cli.endings import ending_signals
+class Half:
+    def __init__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.made = True
+    def __del__(self):
+        del self.made
+with ending_signals() as came:
+    SENT
+    try:
+        Half()
+    except KeyboardInterrupt:
+        pass
+"""
+
+
+@pytest.mark.parametrize("came", [True, False])
+def test_what_the_signal_left_half_made_is_not_reported(came):
+    code = HALF_MADE.replace("SENT", "" if came else "del Half.__init__; Half()")
+    _, err = run("-c", code).communicate(timeout=20)
+    assert ("AttributeError" in err) is not came
+
+
 def test_what_the_parent_ignores_is_ignored():
     code = (
         "import signal; from caffelite.cli.endings import ending_signals\nwith ending_signals(): print(signal.SIG_IGN)"
