@@ -13,6 +13,8 @@ from caffelite.kernels.tiles.vectors import WIDTH
 
 #: Floats of a band's input at most: they stay in the second cache.
 _BAND_INPUT = 1 << 17
+#: Floats of the weights of a block at most.
+_WEIGHTS = 1 << 16
 #: Results of a map in a band at most: what a panel makes of them stays in the first cache, or near it.
 _BAND_RESULTS = 448
 
@@ -58,7 +60,7 @@ def correlate(
             layout.phases,
             layout.row_used,
             arrays.zeros((threads, band), x.dtype),
-            arrays.zeros((threads, g.pixels * lanes), x.dtype),
+            arrays.zeros((threads, g.blocks * g.pixels * lanes), x.dtype),
             arrays.zeros((threads, lanes * g.pixels), x.dtype),
             chain.constants,
             work=out.size * max(count, 1) / WIDTH,
@@ -100,6 +102,7 @@ def _geometry(
         line_step=view.stride[0] * layout.row_pitch,
         panels=panels,
         out_plane=plane,
+        blocks=max(-(-count * tile.vectors * WIDTH // _WEIGHTS), 1),
         # Not a multiple of more vectors than one: lines so far apart would meet in the cache.
         pixels=(-(-tall * line // WIDTH) | 1) * WIDTH,
     )

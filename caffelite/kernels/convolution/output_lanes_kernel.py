@@ -16,6 +16,8 @@ run of its pixels; else the rows of input that a band needs are copied as in :mo
 from collections.abc import Callable
 from typing import NamedTuple
 
+from numba.extending import register_jitable
+
 from caffelite.kernels import elementwise
 from caffelite.kernels.convolution.padding import dealer
 from caffelite.kernels.engine.compiling import specialised
@@ -49,8 +51,11 @@ class OutputLanesExtent(NamedTuple):
         Panels of a group.
     out_plane : int
         Results of an output map.
+    blocks : int
+        Blocks that the products of a result are cut into, so that the weights of two stay in the second cache.
     pixels : int
-        From one output channel to the next in the scratch memory for transposed results.
+        Of the largest band, and some more: from one output channel to the next in the scratch memory for transposed
+        results.
     """
 
     groups: int
@@ -69,7 +74,42 @@ class OutputLanesExtent(NamedTuple):
     line_step: int
     panels: int
     out_plane: int
+    blocks: int
     pixels: int
+
+
+def _multiplier(rows: int, columns: int, vectors: int) -> Callable[..., None]:
+    """Return the function that computes the products of some k for a panel, in all pixels of a band.
+
+    ``multiply(source, base, line_step, k_offsets, r_offsets, w, weights, ahead, fetched, lines, line, sums, to)``: what
+    pixels read begins at ``base`` in ``source``, from line to line it is ``line_step``; the weights of these k begin at
+    ``weights`` in ``w``, and at ``ahead`` those that come next, of which ``fetched`` vectors of each k are brought
+    nearer; the band has ``lines`` lines of ``line`` pixels. Results go to ``sums``, from ``to`` on.
+    """
+    lanes = vectors * WIDTH
+    shape = (rows, columns, vectors, 1, WIDTH, 0, 1)
+
+    def multiply(source, base, line_step, k_offsets, r_offsets, w, weights, ahead, fetched, lines, line, sums, to):
+        for y in range(0, lines, rows):
+            # The last ones are moved back to fill the tile.
+            top = min(y, lines - rows)
+            for place in range(0, line, columns):
+                column = min(place, line - columns)
+                read, write = base + top * line_step + column, to + (top * line + column) * lanes
+                # Where there is no more to be brought, what is read now stays near.
+                near = ahead if fetched > 0 else weights
+                tile(source, read, k_offsets, len(k_offsets), r_offsets, w, weights, near, sums, write, shape)
+                ahead, fetched = ahead + WIDTH, fetched - 1
+
+    return register_jitable(multiply)
+
+
+@register_jitable
+def _add_blocks(sums, blocks, size, used):
+    """Add the results of all blocks of k, ``size`` apart, to those of the first: ``used`` of each."""
+    for block in range(1, blocks):
+        for i in range(used):
+            sums[i] += sums[block * size + i]
 
 
 @specialised
@@ -80,10 +120,9 @@ def output_lanes(rows: int, columns: int, vectors: int, step: int, copied: bool,
     takes whole lines. ``step`` is the horizontal stride; rows of input are ``copied`` or read where they are; ``chain``
     names the element-wise functions of the results.
     """
-    deal = dealer(step)
+    deal, multiply = dealer(step), _multiplier(rows, columns, vectors)
     value, _ = elementwise.composed(chain)
     lanes = vectors * WIDTH
-    shape = (rows, columns, vectors, 1, WIDTH, False)
 
     def correlate(begin, end, worker, g, x, w, out, k_offsets, r_offsets, phases, row_used, band, sums, turned, p):
         """A task is a part of the panels, for a band of lines of one group of one image.
@@ -101,7 +140,7 @@ def output_lanes(rows: int, columns: int, vectors: int, step: int, copied: bool,
             Where the lines of a tile begin, from the first one on.
         phases, row_used : ndarrays of int64; band : ndarray, [threads][channels][rows][phases][pitch]
             As in :func:`caffelite.kernels.convolution.padding.dealer`.
-        sums : ndarray, [threads][pixels][lanes]
+        sums : ndarray, [threads][blocks][pixels][lanes]
         turned : ndarray, [threads][lanes][pixels]
         p : ndarray
             Constants of the chain of element-wise functions, which runs over the results at the end.
@@ -109,7 +148,7 @@ def output_lanes(rows: int, columns: int, vectors: int, step: int, copied: bool,
         count = len(k_offsets)
         made, across = sums[worker], turned[worker]
         for task in range(begin, end):
-            image_group, number = task // g.parts // g.bands, task // g.parts % g.bands
+            image_group, number, part = task // g.parts // g.bands, task // g.parts % g.bands, task % g.parts
             y_first, y_end = number * g.lines // g.bands, (number + 1) * g.lines // g.bands
             first, last = y_first * g.line, min(y_end * g.line, g.out_plane)
             source, base = x, image_group * g.channels * g.height * g.width + first
@@ -118,16 +157,32 @@ def output_lanes(rows: int, columns: int, vectors: int, step: int, copied: bool,
                 if task % g.parts == 0 or task == begin:
                     deal(g, x, base - first, y_first * len(row_used) - g.top, row_used, phases, band[worker])
                 source, base, lines, line = band[worker], 0, y_end - y_first, g.line
-            part = task % g.parts
-            for panel in range(part * g.panels // g.parts, (part + 1) * g.panels // g.parts):
+            panel_end = (part + 1) * g.panels // g.parts
+            for panel in range(part * g.panels // g.parts, panel_end):
                 bias = (image_group % g.groups * g.panels + panel) * (count + 1) * lanes
-                for y in range(0, lines, rows):
-                    # The last ones are moved back to fill the tile.
-                    top = min(y, lines - rows)
-                    for place in range(0, line, columns):
-                        column = min(place, line - columns)
-                        read, write = base + top * g.line_step + column, (top * line + column) * lanes
-                        tile(source, read, k_offsets, count, r_offsets, w, bias + lanes, made, write, shape)
+                for block in range(g.blocks):
+                    k, k_end = block * count // g.blocks, (block + 1) * count // g.blocks
+                    weights, ahead = bias + (1 + k) * lanes, bias + (1 + k_end) * lanes
+                    fetched = vectors
+                    if block == g.blocks - 1:
+                        # The bias of the next panel lies between.
+                        ahead, fetched = ahead + lanes, vectors if panel + 1 < panel_end else 0
+                    multiply(
+                        source,
+                        base,
+                        g.line_step,
+                        k_offsets[k:k_end],
+                        r_offsets,
+                        w,
+                        weights,
+                        ahead,
+                        fetched,
+                        lines,
+                        line,
+                        made,
+                        block * g.pixels * lanes,
+                    )
+                _add_blocks(made, g.blocks, g.pixels * lanes, (last - first) * lanes)
                 for i in range(0, last - first, WIDTH):
                     for lane in range(0, lanes, WIDTH):
                         transpose(made, i * lanes + lane, lanes, across, lane * g.pixels + i, g.pixels, WIDTH)
