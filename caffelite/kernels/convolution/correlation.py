@@ -198,7 +198,7 @@ def correlate(
     filters : Filters
     view : View
     chain : Chain
-        Element-wise functions of the results; only where these fill the output map.
+        Of the results; only where these fill the output map.
     """
     count, copied = len(filters.offsets), not _reads_the_image(x, view)
     g, tile, layout = _geometry(x, out, groups, count, view, copied)
@@ -228,6 +228,7 @@ def correlate(
             band,
             sums,
             chain.constants,
+            chain.other,
             work=results * max(count, 1) / WIDTH,
             whole=copied and g.parts > 1,
         ),
