@@ -120,7 +120,7 @@ def correlate(
     filters : Filters
     view : View
     chain : Chain
-        Element-wise functions of the results; only where these fill the output map.
+        Of the results; only where these fill the output map.
     """
     count, copied = len(filters.offsets), not reads_the_image(x, view)
     if (by_outputs := _output_tile(x, out, groups, count, view, copied)) is not None:
@@ -152,6 +152,7 @@ def correlate(
             band,
             sums,
             chain.constants,
+            chain.other,
             work=results * max(count, 1) / WIDTH,
             whole=copied and g.parts > 1,
         ),
