@@ -63,6 +63,7 @@ def correlate(
             arrays.zeros((threads, g.blocks * g.pixels * lanes), x.dtype),
             arrays.zeros((threads, lanes * g.pixels), x.dtype),
             chain.constants,
+            chain.other,
             work=out.size * max(count, 1) / WIDTH,
             whole=copied and g.parts > 1,
         ),

@@ -121,10 +121,12 @@ def output_lanes(rows: int, columns: int, vectors: int, step: int, copied: bool,
     names the element-wise functions of the results.
     """
     deal, multiply = dealer(step), _multiplier(rows, columns, vectors)
-    value, _ = elementwise.composed(chain)
+    value = elementwise.of_result(chain)
     lanes = vectors * WIDTH
 
-    def correlate(begin, end, worker, g, x, w, out, k_offsets, r_offsets, phases, row_used, band, sums, turned, p):
+    def correlate(
+        begin, end, worker, g, x, w, out, k_offsets, r_offsets, phases, row_used, band, sums, turned, p, other
+    ):
         """A task is a part of the panels, for a band of lines of one group of one image.
 
         Parameters
@@ -142,8 +144,9 @@ def output_lanes(rows: int, columns: int, vectors: int, step: int, copied: bool,
             As in :func:`caffelite.kernels.convolution.padding.dealer`.
         sums : ndarray, [threads][blocks][pixels][lanes]
         turned : ndarray, [threads][lanes][pixels]
-        p : ndarray
-            Constants of the chain of element-wise functions, which runs over the results at the end.
+        p, other : ndarrays
+            Constants of the chain of element-wise functions, which runs over the results at the end, and what it adds
+            to them: like ``out``, or empty.
         """
         count = len(k_offsets)
         made, across = sums[worker], turned[worker]
@@ -190,6 +193,6 @@ def output_lanes(rows: int, columns: int, vectors: int, step: int, copied: bool,
                     to = (image_group * g.outputs + panel * lanes + lane) * g.out_plane + first
                     start = w[bias + lane]
                     for i in range(last - first):
-                        out[to + i] = value(across[lane * g.pixels + i] + start, p)
+                        out[to + i] = value(across[lane * g.pixels + i] + start, p, other, to + i)
 
     return correlate

@@ -9,7 +9,7 @@ from caffelite.kernels.convolution import correlation
 from caffelite.kernels.convolution.direct import backward_data, forward
 from caffelite.kernels.convolution.direct_weights import backward_weights
 from caffelite.kernels.convolution.geometry import Geometry
-from caffelite.kernels.elementwise import Function, chained, define
+from caffelite.kernels.elementwise import ADD, Function, chained, define
 
 DOUBLED = define(Function("TestDoubled", lambda x, p, o: p[o] * x, lambda x, y, p, o: p[o], "", 1))
 
@@ -56,11 +56,13 @@ def test_other_vector_widths_and_plain_loops(width: str) -> None:
     check_with_vectors_of(width, f"{code}for i in (0, 2, 3): t.check(t.CASES[i])")
 
 
-def test_functions_of_the_results() -> None:
+def test_what_is_applied_to_the_results() -> None:
     g = Geometry(1, 200, 60, (7, 7), (1, 1))
     rng = np.random.default_rng(5)
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 200, 7, 7), (60, 200, 1, 1)))
     y = np.empty((1, 60, 7, 7), np.float32)
-    for call in forward(g, x, w, None, y, chained([DOUBLED], [2.0])):
+    other = rng.standard_normal(y.size).astype(np.float32)
+    for call in forward(g, x, w, None, y, chained([DOUBLED.key, ADD], [2.0], other)):
         call()
-    close(y, 2 * naive.convolution(x, w, np.zeros(60), (1, 1), (0, 0), (1, 1), 1))
+    expected = 2 * naive.convolution(x, w, np.zeros(60), (1, 1), (0, 0), (1, 1), 1)
+    close(y, expected + other.reshape(y.shape))
