@@ -4,7 +4,8 @@
 loops are ``convolution`` and ``convolution_gradients`` in ``tests/naive.py``.
 
 The usual ones go by strips (:mod:`.depthwise_strips`); here are the others, and all where the machine has no masks. A
-task is a channel (of an image, or of all where its weights are learned). Its map is copied into planes, where each tap is one long multiply-add (:mod:`.depthwise_planes`). Some sums lie between the rows of the output; they are left out
+task is a channel (of an image, or of all where its weights are learned). Its map is copied into planes, where each tap
+is one long multiply-add (:mod:`.depthwise_planes`). Some sums lie between the rows of the output; they are left out
 when it is copied. LLVM vectorises all of it, and no tap asks where the map ends. The gradient to the data is the same
 with the offsets negated, the gradient to the weights the products of both planes.
 """
