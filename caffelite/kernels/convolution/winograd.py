@@ -140,6 +140,7 @@ def _correlate(
             sums,
             arrays.zeros((threads, t.lanes * t.step * t.step), x.dtype),
             chain.constants,
+            chain.other,
             work=blocks * t.lanes * FREQUENCIES * g.channels * g.outputs / WIDTH,
             whole=g.parts > 1,
         ),

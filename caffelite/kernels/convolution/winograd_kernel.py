@@ -144,12 +144,12 @@ def _multiply(g, t, tiles, along, at, packed, group, first, end, sums):
 def _placer(step: int, chain: tuple[str, ...]) -> Callable[..., None]:
     """Return the function that writes the results of a block's tiles, for one output channel.
 
-    ``put(g, t, results, added, plane, images, line, out, p)``: the maps are number ``plane``, and every
-    ``groups * outputs`` from there, of ``out``; ``added`` is the bias.
+    ``put(g, t, results, bias, plane, images, line, out, p, other)``: the maps are number ``plane``, and every
+    ``groups * outputs`` from there, of ``out``; ``bias`` is the channel's.
     """
-    value, _ = elementwise.composed(chain)
+    value = elementwise.of_result(chain)
 
-    def put(g, t, results, added, plane, images, line, out, p):
+    def put(g, t, results, bias, plane, images, line, out, p, other):
         for n in range(images):
             for number in range(min(t.tall, t.lines - line)):
                 source = (n * t.tall + number) * t.pieces * t.piece * step
@@ -158,7 +158,7 @@ def _placer(step: int, chain: tuple[str, ...]) -> Callable[..., None]:
                     goal = ((plane + n * g.groups * g.outputs) * g.out_height + y + i) * g.out_width
                     row = source + i * t.lanes * step
                     for k in range(g.out_width):
-                        out[goal + k] = value(results[row + k] + added, p)
+                        out[goal + k] = value(results[row + k] + bias, p, other, goal + k)
 
     return register_jitable(put)
 
@@ -169,7 +169,7 @@ def convolution(size: int, *chain: str) -> Callable[..., None]:
     step = TILE - size + 1
     raise_maps, put, back = map_raiser("input", size), _placer(step, chain), from_tiles(size)
 
-    def convolve(begin, end, worker, g, t, x, packed, bias, out, tables, band, tiles, sums, results, p):
+    def convolve(begin, end, worker, g, t, x, packed, bias, out, tables, band, tiles, sums, results, p, other):
         """A task is a part of the output channels, for a block of one group.
 
         Parameters
@@ -183,7 +183,9 @@ def convolution(size: int, *chain: str) -> Callable[..., None]:
         tiles : ndarray, [threads][frequencies][channels][lanes], frequencies WIDTH floats further apart
         sums : ndarray, [threads][frequencies][output channels of ``at_once`` panels][lanes], likewise
         results : ndarray, [threads][rows of a tile's results][lanes][columns of them]; one output channel
-        p : ndarray, constants of the chain of element-wise functions that runs over the results
+        p, other : ndarrays
+            Constants of the chain of element-wise functions that runs over the results, and what it adds to them: like
+            ``out``, or empty.
         """
         taps, starts, along, at = tables[0], tables[1], tables[2], tables[3]
         map_size, here, sum_step = (g.height, g.width), band[worker], len(sums[worker]) // FREQUENCIES
@@ -219,6 +221,6 @@ def convolution(size: int, *chain: str) -> Callable[..., None]:
                         back(sums[worker], place, sum_step, results[worker], v * WIDTH * step, t.lanes * step)
                     added = bias[group * g.outputs + output] if len(bias) else x.dtype.type(0)
                     plane = (image * g.groups + group) * g.outputs + output
-                    put(g, t, results[worker], added, plane, images, line, out, p)
+                    put(g, t, results[worker], added, plane, images, line, out, p, other)
 
     return convolve
