@@ -147,7 +147,7 @@ def correlate(
     return [
         call(pack, groups * g.panels, *weights, *sizes, packed, work=packed.size, once=True),
         call(
-            correlation(view.stride[1], *chain.keys),
+            correlation(view.stride[1] if copied else 1, *chain.keys),
             x.shape[0] * groups * g.bands * g.parts,
             g,
             x.reshape(-1),

@@ -185,7 +185,8 @@ def _bring(g, sums, places, start, last, held, end, out, out_base):
 def correlation(step: int, *chain: str) -> Callable[..., None]:
     """The kernel of a correlation.
 
-    ``step`` is the horizontal stride; ``chain`` names the element-wise functions of the results.
+    ``step`` is the horizontal stride of rows that are copied, else 1; ``chain`` names the element-wise functions of the
+    results.
     """
     deal, value = dealer(step), elementwise.of_result(chain)
 

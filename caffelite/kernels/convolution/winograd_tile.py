@@ -177,6 +177,7 @@ def raiser(kind: str, size: int, piece: int, dtype: np.dtype) -> Routine | int:
     return routine(_write_to_tiles, shape, dtype) if settings.vector_width() else 0
 
 
+@cache
 def to_tiles(kind: str, size: int) -> Callable[..., None]:
     """Return ``transform(raiser, source, taps, starts, piece, target, to, step, lanes)``: tiles to frequencies.
 
@@ -214,6 +215,7 @@ def to_tiles(kind: str, size: int) -> Callable[..., None]:
     return register_jitable(loops)
 
 
+@cache
 def from_tiles(size: int) -> Callable[..., None]:
     """Return ``transform(source, base, step, target, to, row)``, which takes frequencies to results: ``A^T m A``.
 

@@ -1,6 +1,7 @@
 """How the tiles of images become lanes of vectors, and how the rows they are read from lie in scratch memory."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from math import gcd
 from typing import NamedTuple
 
@@ -109,6 +110,7 @@ def tiling(images: int, size: int, width: int, left: int, result: tuple[int, int
     return min([t for t in choices if 2 * t.lanes <= 3 * most] or [min(choices, key=lambda t: t.lanes)], key=time)
 
 
+@cache
 def row_dealer(step: int) -> Callable[..., None]:
     """Return ``deal_rows(t, x, plane, height, width, first, rows, band, base)``, for tilings ``t`` of this step.
 
@@ -126,6 +128,7 @@ def row_dealer(step: int) -> Callable[..., None]:
     return register_jitable(deal_rows)
 
 
+@cache
 def map_raiser(kind: str, size: int) -> Callable[..., None]:
     """Return the function that takes one channel of a block to frequencies: of ``kind`` "input" or "gradient".
 

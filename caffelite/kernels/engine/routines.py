@@ -65,7 +65,7 @@ _routines: dict[tuple[Any, ...], Routine] = {}
 
 def routine(write: Callable[..., None], shape: tuple[int, ...], dtype: np.dtype) -> Routine:
     """Return the :class:`Routine` of these parameters."""
-    key = write, shape, np.dtype(dtype)
+    key = write, shape, dtype
     if key not in _routines:
         _routines[key] = Routine(*key)
     return _routines[key]

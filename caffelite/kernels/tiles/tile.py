@@ -8,7 +8,8 @@ which run where the machine has no such vectors, and ``tile``, ``spread``, ``tra
 ``tests/naive.py``. The idea: Georganas et al., "High-Performance Deep Learning via a Single Building Block",
 2019, where the building block is a product of small matrices whose blocks are given by their addresses.
 
-A shape is a tuple of constants: each gives machine code of its own.
+``tile`` and ``spread`` are routines (:mod:`caffelite.kernels.engine.routines`), each shape of its own; for the two
+others a shape is constants of the kernel.
 """
 
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, register_jitable
+from numpy.typing import DTypeLike
 
 from caffelite.kernels.engine import settings
 from caffelite.kernels.engine.routines import Routine, address_of, pointer, routine, run_routine
@@ -36,57 +38,52 @@ from caffelite.kernels.tiles.vectors import (
 )
 
 
-@intrinsic(prefer_literal=True)
-def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, out_base, shape):
-    # ``shape`` is a tuple of literals: rows, columns, vectors, step, width, accumulate, fetches.
-    rows, columns, vectors, step, width, accumulate, fetches = (int(item.literal_value) for item in shape)
-    whole = types.intp
-    signature = types.void(x, whole, k_offsets, whole, r_offsets, w, whole, whole, out, whole, shape)
+def _write_tile(builder, element, shape, x, k_offsets, count, r_offsets, w, ahead, out):
+    """Write the routine of :data:`tile`; ``shape`` is that of :func:`tiler`."""
+    rows, columns, vectors, step, accumulate, fetches = shape
+    vector, lanes = ir.VectorType(element, WIDTH), I64(vectors * WIDTH)
+    x_pointer, w_pointer, ahead_pointer, out_pointer = (pointer(builder, a, element) for a in (x, w, ahead, out))
+    k_pointer, r_pointer = pointer(builder, k_offsets, I64), pointer(builder, r_offsets, I64)
+    row_offsets = [builder.load(builder.gep(r_pointer, [I64(r)])) for r in range(rows)]
+    places = [builder.gep(out_pointer, [I64(i * WIDTH)]) for i in range(rows * columns * vectors)]
 
-    def generate(context, builder, sig, args):
-        vector = ir.VectorType(element_of(context, sig.args[5]), width)
-        x_pointer = builder.gep(at(context, builder, sig.args[0], args[0]), [args[1]])
-        k_pointer = at(context, builder, sig.args[2], args[2])
-        r_pointer = at(context, builder, sig.args[4], args[4])
-        w_pointer = builder.gep(at(context, builder, sig.args[5], args[5]), [args[6]])
-        ahead_pointer = at(context, builder, sig.args[5], args[5], args[7])
-        out_pointer = builder.gep(at(context, builder, sig.args[8], args[8]), [args[9]])
-        row_offsets = [builder.load(builder.gep(r_pointer, [I64(r)])) for r in range(rows)]
-        count = rows * columns * vectors
-        if accumulate:
-            start = [load(builder, builder.gep(out_pointer, [I64(i * width)]), vector) for i in range(count)]
-        else:
-            start = [ir.Constant(vector, [0.0] * width)] * count
+    def step_of_k(k: Any, *sums: Any) -> list[Any]:
+        here = builder.gep(x_pointer, [builder.load(builder.gep(k_pointer, [k]))])
+        weights_here = builder.gep(w_pointer, [builder.mul(k, lanes)])
+        weights = [load(builder, builder.gep(weights_here, [I64(v * WIDTH)]), vector) for v in range(vectors)]
+        if fetches:
+            fetch(builder, builder.gep(ahead_pointer, [builder.mul(k, lanes)]))
+        results: list[Any] = []
+        for r in range(rows):
+            row = builder.gep(here, [row_offsets[r]])
+            for c in range(columns):
+                value = splat(builder, builder.load(builder.gep(row, [I64(c * step)])), vector)
+                for v in range(vectors):
+                    results.append(multiply_add(builder, value, weights[v], sums[len(results)]))
+        return [builder.add(k, I64(1)), *results]
 
-        def step_of_k(k, *sums):
-            here = builder.gep(x_pointer, [builder.load(builder.gep(k_pointer, [k]))])
-            weights_here = builder.gep(w_pointer, [builder.mul(k, I64(vectors * width))])
-            weights = [load(builder, builder.gep(weights_here, [I64(v * width)]), vector) for v in range(vectors)]
-            if fetches:
-                fetch(builder, builder.gep(ahead_pointer, [builder.mul(k, I64(vectors * width))]))
-            results = []
-            for r in range(rows):
-                row = builder.gep(here, [row_offsets[r]])
-                for c in range(columns):
-                    value = splat(builder, builder.load(builder.gep(row, [I64(c * step)])), vector)
-                    for v in range(vectors):
-                        results.append(multiply_add(builder, value, weights[v], sums[len(results)]))
-            return [builder.add(k, I64(1)), *results]
-
-        finals = loop(builder, [I64(0), *start], lambda k: builder.icmp_signed("<", k, args[3]), step_of_k)[1:]
-        for i, value in enumerate(finals):
-            store(builder, value, builder.gep(out_pointer, [I64(i * width)]))
-        return context.get_dummy_value()
-
-    return signature, generate
+    zero = ir.Constant(vector, [0.0] * WIDTH)
+    start = [load(builder, place, vector) if accumulate else zero for place in places]
+    finals = loop(builder, [I64(0), *start], lambda k: builder.icmp_signed("<", k, count), step_of_k)[1:]
+    for place, value in zip(places, finals, strict=True):
+        store(builder, value, place)
 
 
 @register_jitable
-def _plain_tile(x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, out_base, shape):
+def _vector_tile(routine, x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, out_base, shape):
+    tables = address_of(k_offsets, 0), count, address_of(r_offsets, 0)
+    weights = address_of(w, w_base), address_of(w, ahead)
+    run_routine(routine, (address_of(x, x_base), *tables, *weights, address_of(out, out_base)))
+
+
+@register_jitable
+def _plain_tile(routine, x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, out_base, shape):
     """out[r, c, lane] (+)= sum over k of x[k_offsets[k] + r_offsets[r] + c * step] * w[k, lane].
 
     Parameters
     ----------
+    routine : int
+        What :func:`tiler` returns.
     x : ndarray of float32 (or float64), one axis
         Its offsets count from ``x_base``.
     k_offsets : ndarray of int64, [count] or more
@@ -96,11 +93,11 @@ def _plain_tile(x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, o
         Where in ``w`` the weights begin that are needed next: with ``fetches`` their lines are brought to the second
         cache, one for each k.
     out : ndarray, [rows][columns][vectors * WIDTH], from ``out_base``
-    shape : tuple of constants
-        ``rows, columns, vectors, step, WIDTH, accumulate, fetches``; without ``accumulate`` ``out`` is set.
+    shape : tuple of int
+        ``rows, columns, vectors, step, accumulate``; without ``accumulate`` (1) ``out`` is set.
     """
-    rows, columns, vectors, step, width, accumulate, _ = shape
-    lanes = vectors * width
+    rows, columns, vectors, step, accumulate = shape
+    lanes = vectors * WIDTH
     for r in range(rows):
         for c in range(columns):
             place = out_base + (r * columns + c) * lanes
@@ -284,17 +281,27 @@ REGISTERS = 32 if WIDTH == 16 else 16
 #: Vector registers that may hold sums: the machine's, less what the operands need.
 SUMS = 28 if WIDTH == 16 else 12
 
-#: ``tile(x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, out_base, shape)``: see :func:`_plain_tile`.
+#: ``tile(routine, x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, out_base, shape)``: see
+#: :func:`_plain_tile`. The shape of the tile is that of the routine.
 tile = _vector_tile if settings.vector_width() else _plain_tile
+
+
+def tiler(
+    rows: int, columns: int, vectors: int, step: int, accumulate: bool, fetches: bool, dtype: DTypeLike
+) -> Routine | int:
+    """Return what :data:`tile` runs; ``step`` is from column to column, ``fetches`` brings the next weights nearer."""
+    shape = rows, columns, vectors, step, int(accumulate), int(fetches)
+    return routine(_write_tile, shape, np.dtype(dtype)) if settings.vector_width() else 0
+
 
 #: ``spread(routine, x, x_base, k_offsets, count, v_in, first, last, w, w_base, out, out_base, out_step, v_out, …)``:
 #: see :func:`_plain_spread`. The shape of the tile is that of the routine.
 spread = _vector_spread if settings.vector_width() else _plain_spread
 
 
-def spreader(outputs: int, vectors: int, piece: int, dtype: np.dtype) -> Routine | int:
+def spreader(outputs: int, vectors: int, piece: int, dtype: DTypeLike) -> Routine | int:
     """Return what :data:`spread` runs: tiles of ``outputs`` times ``vectors`` vectors, in pieces of ``piece``."""
-    return routine(_write_spread, (outputs, vectors, piece), dtype) if settings.vector_width() else 0
+    return routine(_write_spread, (outputs, vectors, piece), np.dtype(dtype)) if settings.vector_width() else 0
 
 
 #: ``transpose(source, source_base, source_step, target, target_base, target_step, WIDTH)`` transposes one

@@ -12,7 +12,7 @@ from caffelite.kernels.convolution.padding import copy_band, dealer
 from caffelite.kernels.engine.calls import call
 from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.kernels.tiles import lanes, matrix_tile
-from caffelite.kernels.tiles.tile import move, spread, spreader, tile, transpose
+from caffelite.kernels.tiles.tile import move, spread, spreader, tile, tiler, transpose
 from caffelite.kernels.tiles.vectors import WIDTH
 
 
@@ -20,12 +20,17 @@ def values(*shape: int) -> np.ndarray:
     return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
 
 
-@specialised
-def _tile(*shape: int) -> Callable[..., None]:
-    def run(begin, end, worker, x, k_offsets, r_offsets, w, out):
-        tile(x, 3, k_offsets, len(k_offsets), r_offsets, w, 2, 2, out, 1, shape)
+class _TileShape(NamedTuple):
+    rows: int
+    columns: int
+    vectors: int
+    step: int
+    accumulate: int
 
-    return run
+
+@kernel
+def _tile(begin, end, worker, routine, x, k_offsets, r_offsets, w, out, shape):
+    tile(routine, x, 3, k_offsets, len(k_offsets), r_offsets, w, 2, 2, out, 1, shape)
 
 
 def check_tile(accumulate: int) -> None:
@@ -34,7 +39,9 @@ def check_tile(accumulate: int) -> None:
     k_offsets, r_offsets = np.array([0, 7, 2, 30, 1]), np.array([5, 9])
     start = out[1:].reshape(rows, columns, -1) * accumulate
     expected = naive.tile(x[3:], k_offsets, r_offsets, columns, step, w[2:].reshape(5, -1), start)
-    call(_tile(rows, columns, vectors, step, WIDTH, accumulate, 1 - accumulate), 1, x, k_offsets, r_offsets, w, out)()
+    routine = tiler(rows, columns, vectors, step, bool(accumulate), not accumulate, x.dtype)
+    shape = _TileShape(rows, columns, vectors, step, accumulate)
+    call(_tile, 1, routine, x, k_offsets, r_offsets, w, out, shape)()
     close(out[1:].reshape(expected.shape), expected)
 
 
