@@ -6,7 +6,7 @@ apply a chain to their results while these are in the cache; there it may also a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numba
@@ -68,6 +68,7 @@ def _compiled(python: Callable[..., Any]) -> Any:
 ADD = "+"
 
 
+@cache
 def composed(chain: tuple[str, ...], offset: int = 0) -> tuple[Any, Any]:
     """Return ``value(x, p)`` and ``slope(x, p)`` of a chain of functions, whose constants begin at ``p[offset]``."""
     value: Any = _compiled(lambda x, p: x)
@@ -92,6 +93,7 @@ def _extended(value: Any, slope: Any, function: Function, offset: int) -> tuple[
     return _compiled(next_value), _compiled(next_slope)
 
 
+@cache
 def of_result(chain: tuple[str, ...]) -> Any:
     """Return ``value(x, p, other, i)``: a chain of the result ``x`` with number ``i``; ADD adds ``other[i]``."""
     at = chain.index(ADD) if ADD in chain else len(chain)

@@ -9,7 +9,7 @@ import numpy as np
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.calls import Call, call
 from caffelite.kernels.engine.compiling import kernel
-from caffelite.kernels.tiles.tile import SUMS, tile
+from caffelite.kernels.tiles.tile import SUMS, tile, tiler
 from caffelite.kernels.tiles.vectors import WIDTH
 
 #: The tile: 2 vectors of outputs at as many positions as the registers hold sums for, over 128 products. What it
@@ -17,7 +17,7 @@ from caffelite.kernels.tiles.vectors import WIDTH
 _VECTORS = 2
 _COLUMNS = SUMS // _VECTORS
 _PRODUCTS = 128
-_SHAPE = (1, _COLUMNS, _VECTORS, 1, WIDTH, 0, 0)
+_SHAPE = (1, _COLUMNS, _VECTORS, 1, 0)
 #: Tiles a thread computes between two looks at the clock, two or three milliseconds: where two threads have to share a
 #: core for a while, waiting for each other takes as long.
 _TILES = 8000
@@ -31,11 +31,13 @@ _LEAST, _MOST = 1 << 26, 1 << 27
 
 
 @kernel
-def _tiles(begin, end, worker, x, k_offsets, zero, w, out):
+def _tiles(begin, end, worker, routine, x, k_offsets, zero, w, out):
     """out = x · w over and over, each thread with operands and sums of its own; a task is a tile.
 
     Parameters
     ----------
+    routine : int
+        From :func:`.tiler`.
     x : ndarray of float32, [threads][products][columns]
     k_offsets : ndarray of int64, [products]
         Where in ``x`` each product reads.
@@ -46,6 +48,7 @@ def _tiles(begin, end, worker, x, k_offsets, zero, w, out):
     """
     for _ in range(begin, end):
         tile(
+            routine,
             x,
             worker * _PRODUCTS * _COLUMNS,
             k_offsets,
@@ -66,6 +69,7 @@ def tiles() -> Call:
     return call(
         _tiles,
         threads * _TILES,
+        tiler(1, _COLUMNS, _VECTORS, 1, False, False, np.float32),
         arrays.zeros(threads * _PRODUCTS * _COLUMNS),
         np.arange(_PRODUCTS, dtype=np.int64) * _COLUMNS,
         np.zeros(1, np.int64),

@@ -4,11 +4,11 @@ These run on a thread of their own beside training, without Python's lock.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic, register_jitable
 
 from caffelite.kernels.engine.calls import Call, call
@@ -19,24 +19,34 @@ from caffelite.kernels.functions import random32
 RAW, BROKEN, OTHER_SHAPE, NOT_RAW = 0, 1, 2, 3
 
 
-def _pointer_type(dtype: types.Type) -> types.Type:
-    return types.CPointer(dtype)
+def _array_at(element: types.Type, shape: types.Type) -> tuple[Any, Callable[..., Any]]:
+    """Return what an intrinsic returns that makes an array of what lies at an address, with a tuple of lengths."""
+    kind = types.Array(element, shape.count, "C")
+
+    def generate(context, builder, signature, arguments):
+        address, lengths = arguments[0], cgutils.unpack_tuple(builder, arguments[1])
+        size = ir.Constant(address.type, context.get_abi_sizeof(context.get_value_type(element)))
+        # From one element to the next, along each axis: how many there are behind it.
+        strides = [size]
+        for length in lengths[:0:-1]:
+            strides.insert(0, builder.mul(strides[0], length))
+        array = context.make_array(kind)(context, builder)
+        array.data = builder.inttoptr(address, array.data.type)
+        array.shape, array.strides = (cgutils.pack_array(builder, values) for values in (lengths, strides))
+        array.itemsize, array.nitems = size, builder.sdiv(builder.mul(strides[0], lengths[0]), size)
+        return array._getvalue()
+
+    return kind(types.intp, shape), generate
 
 
 @intrinsic
-def _bytes_at(typing_context, address):
-    def generate(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-
-    return _pointer_type(types.uint8)(types.intp), generate
+def _bytes_at(typing_context, address, shape):
+    return _array_at(types.uint8, shape)
 
 
 @intrinsic
-def _floats_at(typing_context, address):
-    def generate(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], ir.FloatType().as_pointer())
-
-    return _pointer_type(types.float32)(types.intp), generate
+def _floats_at(typing_context, address, shape):
+    return _array_at(types.float32, shape)
 
 
 @register_jitable
@@ -73,7 +83,7 @@ def _parse(begin, end, worker, addresses, lengths, channels, height, width, pixe
         Is set to RAW, BROKEN, OTHER_SHAPE or NOT_RAW.
     """
     for n in range(begin, end):
-        record = carray(_bytes_at(addresses[n]), (lengths[n],))
+        record = _bytes_at(addresses[n], (lengths[n],))
         shape = (np.int64(0), np.int64(0), np.int64(0))
         pixels[n] = 0
         size = np.int64(0)
@@ -154,7 +164,7 @@ def _transform(kind: str) -> Callable[..., None]:
         channels, h, w = mean.shape
         factor = np.float32(scale)
         for n in range(begin, end):
-            image = carray(at(pixels[n]), (channels, h, w))
+            image = at(pixels[n], (channels, h, w))
             number = first[0] + n
             top, left = (h - out_h) // 2, (w - out_w) // 2
             if train:

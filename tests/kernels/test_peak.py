@@ -8,7 +8,7 @@ from caffelite.kernels.engine import settings
 
 def test_tiles_are_computed() -> None:
     run = peak.tiles()
-    x, k_offsets, _, w, out = run.arguments
+    _, x, k_offsets, _, w, out = run.arguments
     x[...], w[...] = 2, 3  # type: ignore[index]
     run()
     assert run.workers == settings.threads()

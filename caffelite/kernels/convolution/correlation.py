@@ -12,6 +12,7 @@ from caffelite.kernels.convolution.correlation_kernel import CorrelationExtent, 
 from caffelite.kernels.convolution.views import Filters, Layout, View, layout_of, reads_the_image
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.tiles.tile import spreader
 from caffelite.kernels.tiles.vectors import WIDTH
 
 #: Floats of a band's input at most: they stay in the second cache.
@@ -63,6 +64,12 @@ def _geometry(
         x_step=view.steps[1],
         piece_width=min(tile.piece, width),
         scratch_step=(tall * pieces + tile.pieces) * tile.piece,
+        per_panel=tile.outputs,
+        taken=tile.pieces,
+        piece=tile.piece,
+        copied=int(copied),
+        through=int(view.steps != (1, 1) or min(tile.piece, width) < tile.piece),
+        multiplier=spreader(tile.outputs, tile.vectors, tile.piece, x.dtype),
     )
     return g, tile, layout
 
@@ -129,11 +136,10 @@ def correlate(
     count, copied = len(filters.offsets), not reads_the_image(x, view)
     g, tile, layout = _geometry(x, out, groups, count, view, copied)
     k_offsets, places = _tables(g, tile, layout, view, out.shape[3], copied)
-    through = view.steps != (1, 1) or g.piece_width < tile.piece
     threads = settings.threads()
     packed = arrays.zeros(groups * g.panels * (count + 1) * tile.outputs, x.dtype)
     band = arrays.zeros((threads, g.channels * g.rows * layout.row_pitch + WIDTH if copied else 1), x.dtype)
-    held = tile.outputs * (g.at_once if through else 1)
+    held = tile.outputs * (g.at_once if g.through else 1)
     sums = arrays.zeros((threads, held * g.scratch_step), x.dtype)
     results = x.shape[0] * groups * g.outputs * view.result[0] * view.result[1]
     sizes = filters.group_step, filters.output_step, g.outputs, g.panels, tile.outputs
@@ -141,7 +147,7 @@ def correlate(
     return [
         call(pack, groups * g.panels, *weights, *sizes, packed, work=packed.size, once=True),
         call(
-            correlation(tile.outputs, tile.vectors, tile.piece, view.stride[1], copied, through, *chain.keys),
+            correlation(view.stride[1] if copied else 1, *chain.keys),
             x.shape[0] * groups * g.bands * g.parts,
             g,
             x.reshape(-1),

@@ -21,8 +21,8 @@ from numba.extending import register_jitable
 from caffelite.kernels import elementwise
 from caffelite.kernels.convolution.padding import dealer
 from caffelite.kernels.engine.compiling import kernel, specialised
+from caffelite.kernels.engine.routines import Routine
 from caffelite.kernels.tiles.tile import spread
-from caffelite.kernels.tiles.vectors import WIDTH
 
 
 class CorrelationExtent(NamedTuple):
@@ -55,6 +55,13 @@ class CorrelationExtent(NamedTuple):
         Results of a piece: less than its pixels where a line is shorter.
     scratch_step : int
         From one output channel to the next in the scratch memory for results.
+    per_panel, taken, piece : int
+        What a register tile makes: output channels, pieces, and the pixels of one.
+    copied, through : int
+        Whether rows are copied or read where they are; whether results go through scratch memory because tiles cannot
+        write them to their place.
+    multiplier : Routine
+        What :data:`.spread` runs.
     """
 
     groups: int
@@ -78,6 +85,12 @@ class CorrelationExtent(NamedTuple):
     x_step: int
     piece_width: int
     scratch_step: int
+    per_panel: int
+    taken: int
+    piece: int
+    copied: int
+    through: int
+    multiplier: Routine | int
 
 
 @kernel
@@ -115,36 +128,46 @@ def pack(begin, end, worker, w, offsets, bias, group_step, output_step, outputs,
                 packed[base + k * per_panel + m] = 0
 
 
-def _multiplier(per_panel: int, vectors: int, piece: int, through: bool) -> Callable[..., None]:
-    """Return the function that computes some panels for the pieces ``start`` to ``last - 1``.
+@register_jitable
+def _multiply(g, source, base, k_offsets, places, start, last, w, group, first, end, out, out_base, sums):
+    """Compute the panels ``first`` to ``end - 1`` of a group for the pieces ``start`` to ``last - 1``.
 
-    ``multiply(g, source, base, k_offsets, places, start, last, w, group, first, end, out, out_base, sums)``: panels
-    ``first`` to ``end - 1`` of a group, whose results begin at ``out_base`` in ``out``; other arrays as in
-    :func:`correlation`, ``sums`` of one thread. Results go to ``out``, or where tiles cannot write them to their place
-    (``through``, or a last panel that is not full) to ``sums``.
+    Their results begin at ``out_base`` in ``out``; other arrays are as in :func:`correlation`, ``sums`` of one thread.
+    Results go to ``out``, or where tiles cannot write them to their place (``g.through``, or a last panel that is not
+    full) to ``sums``.
     """
-    shape = (per_panel, vectors, WIDTH, piece)
-    taken = vectors * (WIDTH // piece)
-
-    def multiply(g, source, base, k_offsets, places, start, last, w, group, first, end, out, out_base, sums):
-        count = len(k_offsets)
-        v_in, v_out, v_scratch = places[0], places[1], places[2]
-        at = start
-        while at < last:
-            if not through:
-                # The last ones are moved back to fill the vectors.
-                at = min(at, last - taken)
-            for panel in range(first, end):
-                weights = (group * g.panels + panel) * (count + 1) * per_panel
-                target, step, table, to = out, g.out_plane, v_out, out_base + panel * per_panel * g.out_plane
-                if through or (panel + 1) * per_panel > g.outputs:
-                    target, step, table, to = sums, g.scratch_step, v_scratch, -v_scratch[start]
-                    if through:
-                        to += (panel - first) * per_panel * g.scratch_step
-                spread(source, base, k_offsets, count, v_in, at, w, weights, target, to, step, table, shape)
-            at += taken
-
-    return register_jitable(multiply)
+    count, per_panel, shape = len(k_offsets), g.per_panel, (g.per_panel, g.piece)
+    v_in, v_out, v_scratch = places[0], places[1], places[2]
+    at = start
+    while at < last:
+        if not g.through:
+            # The last ones are moved back to fill the vectors.
+            at = min(at, last - g.taken)
+        for panel in range(first, end):
+            weights = (group * g.panels + panel) * (count + 1) * per_panel
+            target, step, table, to = out, g.out_plane, v_out, out_base + panel * per_panel * g.out_plane
+            if g.through or (panel + 1) * per_panel > g.outputs:
+                target, step, table, to = sums, g.scratch_step, v_scratch, -v_scratch[start]
+                if g.through:
+                    to += (panel - first) * per_panel * g.scratch_step
+            spread(
+                g.multiplier,
+                source,
+                base,
+                k_offsets,
+                count,
+                v_in,
+                at,
+                at + g.taken,
+                w,
+                weights,
+                target,
+                to,
+                step,
+                table,
+                shape,
+            )
+        at += g.taken
 
 
 @register_jitable
@@ -159,17 +182,13 @@ def _bring(g, sums, places, start, last, held, end, out, out_base):
 
 
 @specialised
-def correlation(
-    per_panel: int, vectors: int, piece: int, step: int, copied: bool, through: bool, *chain: str
-) -> Callable[..., None]:
+def correlation(step: int, *chain: str) -> Callable[..., None]:
     """The kernel of a correlation.
 
-    Its tile has ``per_panel`` outputs for ``vectors`` vectors of pieces of ``piece`` pixels; ``step`` is the horizontal
-    stride; rows are ``copied`` or read where they are; results go ``through`` scratch memory where tiles cannot write
-    them to their place; ``chain`` names the element-wise functions of the results.
+    ``step`` is the horizontal stride of rows that are copied, else 1; ``chain`` names the element-wise functions of the
+    results.
     """
-    deal, multiply = dealer(step), _multiplier(per_panel, vectors, piece, through)
-    value = elementwise.of_result(chain)
+    deal, value = dealer(step), elementwise.of_result(chain)
 
     def correlate(begin, end, worker, g, x, w, out, k_offsets, places, phases, row_used, band, sums, p, other):
         """A task is a part of the panels, for a band of lines of one group of one image.
@@ -195,7 +214,7 @@ def correlation(
             y_first, y_end = number * g.lines // g.bands, (number + 1) * g.lines // g.bands
             # Without a copy the tables hold for the whole map, else for a band.
             source, base, start, place = x, image_group * g.channels * g.height * g.width, y_first * g.pieces, g.first
-            if copied:
+            if g.copied:
                 if task % g.parts == 0 or task == begin:
                     deal(g, x, base, y_first * len(row_used) - g.top, row_used, phases, band[worker])
                 source, base, start, place = band[worker], 0, 0, g.first + y_first * g.row_step
@@ -203,14 +222,16 @@ def correlation(
             panel_end = (task % g.parts + 1) * g.panels // g.parts
             for first in range(task % g.parts * g.panels // g.parts, panel_end, g.at_once):
                 after, group = min(first + g.at_once, panel_end), image_group % g.groups
-                multiply(g, source, base, k_offsets, places, start, last, w, group, first, after, out, to, sums[worker])
-                ends = min(after * per_panel, g.outputs)
-                held = first * per_panel if through else g.outputs // per_panel * per_panel
+                _multiply(
+                    g, source, base, k_offsets, places, start, last, w, group, first, after, out, to, sums[worker]
+                )
+                ends = min(after * g.per_panel, g.outputs)
+                held = first * g.per_panel if g.through else g.outputs // g.per_panel * g.per_panel
                 _bring(g, sums[worker], places, start, last, held, ends, out, to)
-                for output in range(first * per_panel, ends if len(chain) else 0):
+                for output in range(first * g.per_panel, ends if len(chain) else 0):
                     # The lines lie one behind the other.
                     plane = to - place + output * g.out_plane
-                    begins = plane + place + (0 if copied else y_first * g.row_step)
+                    begins = plane + place + (0 if g.copied else y_first * g.row_step)
                     for i in range(begins, min(begins + (y_end - y_first) * g.row_step, plane + g.out_plane)):
                         out[i] = value(out[i], p, other, i)
 

@@ -23,7 +23,8 @@ from caffelite.kernels.convolution.padding import copy_band
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.calls import Call, call
 from caffelite.kernels.engine.compiling import kernel, specialised
-from caffelite.kernels.tiles.tile import SUMS, tile, transpose
+from caffelite.kernels.engine.routines import Routine
+from caffelite.kernels.tiles.tile import SUMS, tile, tiler, transpose
 from caffelite.kernels.tiles.vectors import WIDTH
 
 #: Output pixels, and floats of input, of a band at most.
@@ -61,6 +62,10 @@ class WeightsWalk(NamedTuple):
         Taps of an output channel; the last group of tap rows may hold more, which are not used.
     parts, runs : int
         Parts that the bands of all images are dealt out to, and runs that the panels of a group are cut into.
+    tile_rows, tile_step : int
+        Tap rows of a group, and the pixels from one tap of a row to the next.
+    tile : Routine
+        What :data:`.tile` runs.
     """
 
     images: int
@@ -84,6 +89,9 @@ class WeightsWalk(NamedTuple):
     per_output: int
     parts: int
     runs: int
+    tile_rows: int
+    tile_step: int
+    tile: Routine | int
 
 
 def _turner(lanes: int) -> Callable[..., None]:
@@ -129,9 +137,8 @@ def _bias_adder(lanes: int) -> Callable[..., None]:
 
 
 @specialised
-def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., None]:
-    """The kernel whose tile has ``rows`` tap rows of ``columns`` taps, ``step`` pixels apart, and ``vectors`` a tap."""
-    shape = (rows, columns, vectors, step, WIDTH, 1, 0)
+def _weights(vectors: int) -> Callable[..., None]:
+    """The kernel whose tile has ``vectors`` vectors of output channels."""
     lanes = vectors * WIDTH
     turn, add_bias = _turner(lanes), _bias_adder(lanes)
 
@@ -156,7 +163,8 @@ def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., 
         bias_sums : ndarray, [parts][groups * panels][lanes]
             Are set.
         """
-        plane, size = g.out_height * g.out_width, rows * columns * lanes
+        plane, size = g.out_height * g.out_width, g.positions * lanes
+        shape = (g.tile_rows, g.positions // g.tile_rows, vectors, g.tile_step, 1)
         for task in range(begin, end):
             part, group, run = task // g.runs // g.groups, task // g.runs % g.groups, task % g.runs
             total = g.images * g.bands
@@ -176,12 +184,24 @@ def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., 
                             bias_sums[part, numbered * lanes : (numbered + 1) * lanes] = 0
                         add_bias(turned[worker], pixels, bias_sums[part], numbered * lanes)
                     for row_group in range(g.row_groups):
-                        place, taps = (numbered * g.row_groups + row_group) * size, row_offsets[row_group * rows :]
+                        place = (numbered * g.row_groups + row_group) * size
+                        taps = row_offsets[row_group * g.tile_rows :]
                         if number == begins:
                             # Here, where the tile reads them next: all at once they would leave the cache again.
                             sums[part, place : place + size] = 0
                         tile(
-                            band[worker], 0, pixel_offsets, pixels, taps, turned[worker], 0, 0, sums[part], place, shape
+                            g.tile,
+                            band[worker],
+                            0,
+                            pixel_offsets,
+                            pixels,
+                            taps,
+                            turned[worker],
+                            0,
+                            0,
+                            sums[part],
+                            place,
+                            shape,
                         )
 
     return weights
@@ -246,7 +266,7 @@ def _rows(g: Geometry, height: int, bands: int) -> int:
     return (-(-height // bands) - 1) * g.stride[0] + g.extent[0]
 
 
-def _walk(g: Geometry) -> tuple[WeightsWalk, tuple[int, int, int]]:
+def _walk(g: Geometry, dtype: np.dtype) -> tuple[WeightsWalk, tuple[int, int, int]]:
     """Return the geometry of the sums, and the tap rows, their taps and the vectors of a tile."""
     channels, outputs = g.channels // g.group, g.outputs // g.group
     size, result = g.size, g.output_size
@@ -285,6 +305,9 @@ def _walk(g: Geometry) -> tuple[WeightsWalk, tuple[int, int, int]]:
         per_output=channels * g.kernel[0] * g.kernel[1],
         parts=parts,
         runs=runs,
+        tile_rows=rows,
+        tile_step=g.dilation[1],
+        tile=tiler(rows, row_length, vectors, g.dilation[1], True, False, dtype),
     )
     return walk, (rows, row_length, vectors)
 
@@ -315,13 +338,13 @@ def backward_weights(
     dw : ndarray of float32 or None, outputs x channels / group x kernel height x kernel width
     db : ndarray of float32 or None, outputs
     """
-    walk, (rows, row_length, vectors) = _walk(g)
+    walk, (rows, row_length, vectors) = _walk(g, x.dtype)
     pixel_offsets, row_offsets = _tables(g, walk, rows, row_length)
     threads, row_sums = settings.threads(), g.group * walk.panels * walk.row_groups
     sums = arrays.zeros((walk.parts, row_sums * walk.positions * walk.lanes), x.dtype)
     bias_sums = arrays.zeros((walk.parts, g.group * walk.panels * walk.lanes), x.dtype)
     gather = call(
-        _weights(rows, row_length, vectors, g.dilation[1]),
+        _weights(vectors),
         walk.parts * g.group * walk.runs,
         walk,
         x.reshape(-1),

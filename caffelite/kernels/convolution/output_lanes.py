@@ -11,6 +11,7 @@ from caffelite.kernels.convolution.output_lanes_kernel import OutputLanesExtent,
 from caffelite.kernels.convolution.views import Filters, Layout, View, layout_of
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.tiles.tile import tiler
 from caffelite.kernels.tiles.vectors import WIDTH
 
 #: Floats of a band's input at most: they stay in the second cache.
@@ -81,7 +82,7 @@ def correlate(
     return [
         call(pack, groups * g.panels, *weights, *sizes, packed, work=packed.size, once=True),
         call(
-            output_lanes(tile.rows, tile.columns, tile.vectors, view.stride[1], copied, *chain.keys),
+            output_lanes(view.stride[1] if copied else 1, *chain.keys),
             x.shape[0] * groups * g.bands * g.parts,
             g,
             x.reshape(-1),
@@ -121,7 +122,7 @@ def _geometry(
         line_step = line
     else:
         line_step = view.stride[0] * (layout.row_pitch if lines.copied else x.shape[3])
-    tall = -(-height // bands)
+    tall, step = -(-height // bands), 1 if lines.copied else view.stride[1]
     g = OutputLanesExtent(
         groups=groups,
         channels=channels,
@@ -143,5 +144,11 @@ def _geometry(
         blocks=max(-(-count * tile.vectors * WIDTH // _WEIGHTS), 1),
         # Not a multiple of more vectors than one: lines so far apart would meet in the cache.
         pixels=(-(-tall * line // WIDTH) | 1) * WIDTH,
+        copied=int(lines.copied),
+        tile_rows=tile.rows,
+        tile_columns=tile.columns,
+        tile_vectors=tile.vectors,
+        tile_step=step,
+        tile=tiler(tile.rows, tile.columns, tile.vectors, step, False, True, x.dtype),
     )
     return g, layout

@@ -21,6 +21,7 @@ from numba.extending import register_jitable
 from caffelite.kernels import elementwise
 from caffelite.kernels.convolution.padding import dealer
 from caffelite.kernels.engine.compiling import specialised
+from caffelite.kernels.engine.routines import Routine
 from caffelite.kernels.tiles.tile import tile, transpose
 from caffelite.kernels.tiles.vectors import WIDTH
 
@@ -58,6 +59,13 @@ class OutputLanesExtent(NamedTuple):
     pixels : int
         Of the largest band, and some more: from one output channel to the next in the scratch memory for transposed
         results.
+    copied : int
+        Whether rows of input are copied or read where they are.
+    tile_rows, tile_columns, tile_vectors, tile_step : int
+        What a register tile makes: lines and columns of pixels (of more than one line, whole ones) for vectors of
+        output channels; and from one column to the next.
+    tile : Routine
+        What :data:`.tile` runs.
     """
 
     groups: int
@@ -79,32 +87,33 @@ class OutputLanesExtent(NamedTuple):
     out_plane: int
     blocks: int
     pixels: int
+    copied: int
+    tile_rows: int
+    tile_columns: int
+    tile_vectors: int
+    tile_step: int
+    tile: Routine | int
 
 
-def _multiplier(rows: int, columns: int, vectors: int, step: int) -> Callable[..., None]:
-    """Return the function that computes the products of some k for a panel, in all pixels of a band.
+@register_jitable
+def _multiply(g, source, base, k_offsets, r_offsets, w, weights, ahead, fetched, lines, line, sums, to):
+    """Compute the products of some k for a panel, in all pixels of a band.
 
-    ``multiply(source, base, line_step, k_offsets, r_offsets, w, weights, ahead, fetched, lines, line, sums, to)``: what
-    pixels read begins at ``base`` in ``source``, ``step`` apart, and from line to line ``line_step``; the weights of
-    these k begin at ``weights`` in ``w``, and at ``ahead`` those that come next, of which ``fetched`` vectors of each k
-    are brought nearer; the band has ``lines`` lines of ``line`` pixels. Results go to ``sums``, from ``to`` on.
+    What pixels read begins at ``base`` in ``source``; the weights of these k begin at ``weights`` in ``w``, and at
+    ``ahead`` those that come next, of which ``fetched`` vectors of each k are brought nearer; the band has ``lines``
+    lines of ``line`` pixels. Results go to ``sums``, from ``to`` on.
     """
-    lanes = vectors * WIDTH
-    shape = (rows, columns, vectors, step, WIDTH, 0, 1)
-
-    def multiply(source, base, line_step, k_offsets, r_offsets, w, weights, ahead, fetched, lines, line, sums, to):
-        for y in range(0, lines, rows):
-            # The last ones are moved back to fill the tile.
-            top = min(y, lines - rows)
-            for place in range(0, line, columns):
-                column = min(place, line - columns)
-                read, write = base + top * line_step + column * step, to + (top * line + column) * lanes
-                # Where there is no more to be brought, what is read now stays near.
-                near = ahead if fetched > 0 else weights
-                tile(source, read, k_offsets, len(k_offsets), r_offsets, w, weights, near, sums, write, shape)
-                ahead, fetched = ahead + WIDTH, fetched - 1
-
-    return register_jitable(multiply)
+    lanes, shape = g.tile_vectors * WIDTH, (g.tile_rows, g.tile_columns, g.tile_vectors, g.tile_step, 0)
+    for y in range(0, lines, g.tile_rows):
+        # The last ones are moved back to fill the tile.
+        top = min(y, lines - g.tile_rows)
+        for place in range(0, line, g.tile_columns):
+            column = min(place, line - g.tile_columns)
+            read, write = base + top * g.line_step + column * g.tile_step, to + (top * line + column) * lanes
+            # Where there is no more to be brought, what is read now stays near.
+            near = ahead if fetched > 0 else weights
+            tile(g.tile, source, read, k_offsets, len(k_offsets), r_offsets, w, weights, near, sums, write, shape)
+            ahead, fetched = ahead + WIDTH, fetched - 1
 
 
 @register_jitable
@@ -116,16 +125,13 @@ def _add_blocks(sums, blocks, size, used):
 
 
 @specialised
-def output_lanes(rows: int, columns: int, vectors: int, step: int, copied: bool, *chain: str) -> Callable[..., None]:
+def output_lanes(step: int, *chain: str) -> Callable[..., None]:
     """The kernel of a correlation.
 
-    Its tile has ``rows`` times ``columns`` pixels for ``vectors`` vectors of output channels; of more than one row it
-    takes whole lines. ``step`` is the horizontal stride; rows of input are ``copied`` or read where they are; ``chain``
-    names the element-wise functions of the results.
+    ``step`` is the horizontal stride of rows that are copied, else 1; ``chain`` names the element-wise functions of the
+    results.
     """
-    deal, multiply = dealer(step), _multiplier(rows, columns, vectors, 1 if copied else step)
-    value = elementwise.of_result(chain)
-    lanes = vectors * WIDTH
+    deal, value = dealer(step), elementwise.of_result(chain)
 
     def correlate(
         begin, end, worker, g, x, w, out, k_offsets, r_offsets, phases, row_used, band, sums, turned, p, other
@@ -151,7 +157,7 @@ def output_lanes(rows: int, columns: int, vectors: int, step: int, copied: bool,
             Constants of the chain of element-wise functions, which runs over the results at the end, and what it adds
             to them: like ``out``, or empty.
         """
-        count = len(k_offsets)
+        count, lanes = len(k_offsets), g.tile_vectors * WIDTH
         made, across = sums[worker], turned[worker]
         for task in range(begin, end):
             image_group, number, part = task // g.parts // g.bands, task // g.parts % g.bands, task % g.parts
@@ -159,7 +165,7 @@ def output_lanes(rows: int, columns: int, vectors: int, step: int, copied: bool,
             first, last = y_first * g.line, min(y_end * g.line, g.out_plane)
             image = image_group * g.channels * g.height * g.width
             source, base = x, image + y_first * g.line_step
-            if copied:
+            if g.copied:
                 if task % g.parts == 0 or task == begin:
                     deal(g, x, image, y_first * len(row_used) - g.top, row_used, phases, band[worker])
                 source, base = band[worker], 0
@@ -170,14 +176,14 @@ def output_lanes(rows: int, columns: int, vectors: int, step: int, copied: bool,
                 for block in range(g.blocks):
                     k, k_end = block * count // g.blocks, (block + 1) * count // g.blocks
                     weights, ahead = bias + (1 + k) * lanes, bias + (1 + k_end) * lanes
-                    fetched = vectors
+                    fetched = g.tile_vectors
                     if block == g.blocks - 1:
                         # The bias of the next panel lies between.
-                        ahead, fetched = ahead + lanes, vectors if panel + 1 < panel_end else 0
-                    multiply(
+                        ahead, fetched = ahead + lanes, g.tile_vectors if panel + 1 < panel_end else 0
+                    _multiply(
+                        g,
                         source,
                         base,
-                        g.line_step,
                         k_offsets[k:k_end],
                         r_offsets,
                         w,

@@ -1,6 +1,7 @@
 """A band of rows of an image, copied with the zeros around it, so that a convolution needs no case for the edge."""
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from numba.extending import register_jitable
@@ -44,6 +45,7 @@ def copy_band(g, source, base, first_row, band):
                 band[place + i] = np.float32(0)
 
 
+@cache
 def dealer(step: int) -> Callable[..., None]:
     """Return the function that copies a band and deals each row out: element i to row i % step, for the phases asked.
 

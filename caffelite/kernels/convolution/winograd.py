@@ -9,10 +9,11 @@ from caffelite.kernels import elementwise
 from caffelite.kernels.convolution.blocking import RegisterTile, tile_for
 from caffelite.kernels.convolution.geometry import Geometry
 from caffelite.kernels.convolution.winograd_kernel import Winograd, convolution, filters
-from caffelite.kernels.convolution.winograd_tile import FREQUENCIES, TILE, spectrum
+from caffelite.kernels.convolution.winograd_tile import FREQUENCIES, TILE, raiser, spectrum
 from caffelite.kernels.convolution.winograd_tiling import Tiling, tiling
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.tiles.tile import spreader
 from caffelite.kernels.tiles.vectors import WIDTH
 
 #: Floats of a block's tiles, and of the results of some output channels, at most: they stay in the second cache.
@@ -68,7 +69,8 @@ def _geometry(
     parts = min(range(1, min(panels, 2 * threads) + 1), key=time)
     at_once = min(max(_BLOCK // (FREQUENCIES * t.lanes * tile.outputs), 1), -(-panels // parts))
     sizes = x.shape[2], x.shape[3], pads[0], out.shape[2], out.shape[3]
-    g = Winograd(images, groups, channels, outputs, *sizes, panels, parts, at_once)
+    routines = spreader(tile.outputs, tile.vectors, WIDTH, x.dtype), raiser("input", size, t.piece, x.dtype)
+    g = Winograd(images, groups, channels, outputs, *sizes, panels, tile.outputs, parts, at_once, *routines)
     return g, t, tile
 
 
@@ -118,14 +120,13 @@ def _correlate(
             w,
             np.ascontiguousarray(table, x.dtype),
             *steps,
-            tile.outputs,
             packed,
             arrays.zeros((threads, tile.outputs, FREQUENCIES), x.dtype),
             work=packed.size * size * size / WIDTH,
             once=True,
         ),
         call(
-            convolution(size, t.piece, tile.outputs, tile.vectors, *chain.keys),
+            convolution(size, *chain.keys),
             blocks * g.parts,
             g,
             t,

@@ -21,6 +21,7 @@ from caffelite.kernels import elementwise
 from caffelite.kernels.convolution.winograd_tile import FREQUENCIES, TILE, from_tiles
 from caffelite.kernels.convolution.winograd_tiling import map_raiser
 from caffelite.kernels.engine.compiling import specialised
+from caffelite.kernels.engine.routines import Routine
 from caffelite.kernels.tiles.tile import spread
 from caffelite.kernels.tiles.vectors import WIDTH
 
@@ -40,9 +41,14 @@ class Winograd(NamedTuple):
     out_height, out_width : int
         Pixels of an output map.
     panels : int
-        Panels of output channels of a group: as many channels as the register tile has.
+        Panels of output channels of a group.
+    per_panel : int
+        Channels of one: as many as the register tile has.
     parts, at_once : int
         Parts that the panels are cut into, and panels of a part whose results are held at a time.
+    multiplier, raiser : Routine
+        What :data:`.spread` runs, for vectors of the lanes, and what takes input to frequencies:
+        :func:`.winograd_tile.to_tiles`.
     """
 
     images: int
@@ -55,8 +61,11 @@ class Winograd(NamedTuple):
     out_height: int
     out_width: int
     panels: int
+    per_panel: int
     parts: int
     at_once: int
+    multiplier: Routine | int
+    raiser: Routine | int
 
 
 @specialised
@@ -64,7 +73,7 @@ def filters(size: int) -> Callable[..., None]:
     """The kernel that takes filters of ``size`` x ``size`` to frequencies: ``G g G^T``."""
     taps = size * size
 
-    def to_frequencies(begin, end, worker, g, w, table, group_step, output_step, channel_step, per_panel, packed, room):
+    def to_frequencies(begin, end, worker, g, w, table, group_step, output_step, channel_step, packed, room):
         """A task is a panel of a group: the frequencies of ``per_panel`` outputs.
 
         Parameters
@@ -80,7 +89,7 @@ def filters(size: int) -> Callable[..., None]:
         room : ndarray, [threads][per_panel][FREQUENCIES]
         """
         values = room[worker]
-        length = (g.channels + 1) * per_panel
+        per_panel, length = g.per_panel, (g.channels + 1) * g.per_panel
         for task in range(begin, end):
             group, panel = task // g.panels, task % g.panels
             filled = min(per_panel, g.outputs - panel * per_panel)
@@ -101,31 +110,35 @@ def filters(size: int) -> Callable[..., None]:
     return to_frequencies
 
 
-def _multiplier(per_panel: int, vectors: int) -> Callable[..., None]:
-    """Return the function that multiplies the tiles of a block with some panels, at all frequencies.
+@register_jitable
+def _multiply(g, t, tiles, along, at, packed, group, first, end, sums):
+    """Multiply the tiles of a block with the panels ``first`` to ``end - 1`` of a group, at all frequencies.
 
-    ``multiply(g, t, tiles, along, at, packed, group, first, end, sums)``: panels ``first`` to ``end - 1`` of a group;
-    the results go to ``sums``, arrays as in :func:`convolution`, of one thread.
+    The results go to ``sums``, arrays as in :func:`convolution`, of one thread.
     """
-    shape = (per_panel, vectors, WIDTH, WIDTH)
-
-    def multiply(g, t, tiles, along, at, packed, group, first, end, sums):
-        tile_step, sum_step = len(tiles) // FREQUENCIES, len(sums) // FREQUENCIES
-        length, last = (g.channels + 1) * per_panel, t.lanes // WIDTH
-        for f in range(FREQUENCIES):
-            for panel in range(first, end):
-                weights = ((group * FREQUENCIES + f) * g.panels + panel) * length
-                to = f * sum_step + (panel - first) * per_panel * t.lanes
-                v = 0
-                while v < last:
-                    # The last ones are moved back to fill the tile.
-                    v = min(v, last - vectors)
-                    spread(
-                        tiles, f * tile_step, along, g.channels, at, v, packed, weights, sums, to, t.lanes, at, shape
-                    )
-                    v += vectors
-
-    return register_jitable(multiply)
+    tile_step, sum_step = len(tiles) // FREQUENCIES, len(sums) // FREQUENCIES
+    length, last, shape = (g.channels + 1) * g.per_panel, t.lanes // WIDTH, (g.per_panel, WIDTH)
+    for f in range(FREQUENCIES):
+        for panel in range(first, end):
+            weights = ((group * FREQUENCIES + f) * g.panels + panel) * length
+            to = f * sum_step + (panel - first) * g.per_panel * t.lanes
+            spread(
+                g.multiplier,
+                tiles,
+                f * tile_step,
+                along,
+                g.channels,
+                at,
+                0,
+                last,
+                packed,
+                weights,
+                sums,
+                to,
+                t.lanes,
+                at,
+                shape,
+            )
 
 
 def _placer(step: int, chain: tuple[str, ...]) -> Callable[..., None]:
@@ -151,11 +164,10 @@ def _placer(step: int, chain: tuple[str, ...]) -> Callable[..., None]:
 
 
 @specialised
-def convolution(size: int, piece: int, per_panel: int, vectors: int, *chain: str) -> Callable[..., None]:
-    """The kernel for filters of ``size`` x ``size``, pieces of ``piece`` tiles and register tiles of such a size."""
+def convolution(size: int, *chain: str) -> Callable[..., None]:
+    """The kernel for filters of ``size`` x ``size``."""
     step = TILE - size + 1
-    raise_maps, multiply, put = map_raiser("input", size, piece), _multiplier(per_panel, vectors), _placer(step, chain)
-    back = from_tiles(size)
+    raise_maps, put, back = map_raiser("input", size), _placer(step, chain), from_tiles(size)
 
     def convolve(begin, end, worker, g, t, x, packed, bias, out, tables, band, tiles, sums, results, p, other):
         """A task is a part of the output channels, for a block of one group.
@@ -185,15 +197,27 @@ def convolution(size: int, piece: int, per_panel: int, vectors: int, *chain: str
                 for c in range(g.channels):
                     plane, to = (image * g.groups + group) * g.channels + c, c * t.lanes
                     raise_maps(
-                        t, x, map_size, plane, g.groups * g.channels, images, top, taps, starts, here, tiles[worker], to
+                        g.raiser,
+                        t,
+                        x,
+                        map_size,
+                        plane,
+                        g.groups * g.channels,
+                        images,
+                        top,
+                        taps,
+                        starts,
+                        here,
+                        tiles[worker],
+                        to,
                     )
             panel_end = (part + 1) * g.panels // g.parts
             for first in range(part * g.panels // g.parts, panel_end, g.at_once):
                 after = min(first + g.at_once, panel_end)
-                multiply(g, t, tiles[worker], along, at, packed, group, first, after, sums[worker])
-                for output in range(first * per_panel, min(after * per_panel, g.outputs)):
+                _multiply(g, t, tiles[worker], along, at, packed, group, first, after, sums[worker])
+                for output in range(first * g.per_panel, min(after * g.per_panel, g.outputs)):
                     for v in range(t.lanes // WIDTH):
-                        place = (output - first * per_panel) * t.lanes + v * WIDTH
+                        place = (output - first * g.per_panel) * t.lanes + v * WIDTH
                         back(sums[worker], place, sum_step, results[worker], v * WIDTH * step, t.lanes * step)
                     added = bias[group * g.outputs + output] if len(bias) else x.dtype.type(0)
                     plane = (image * g.groups + group) * g.outputs + output

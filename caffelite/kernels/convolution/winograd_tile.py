@@ -18,7 +18,8 @@ from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
 from caffelite.kernels.engine import settings
-from caffelite.kernels.tiles.vectors import I32, I64, WIDTH, at, element_of, joined, load, multiply_add, store
+from caffelite.kernels.engine.routines import Routine, address_of, pointer, routine, run_routine
+from caffelite.kernels.tiles.vectors import I32, I64, WIDTH, at, element_of, joined, load, loop, multiply_add, store
 
 #: Rows and columns of a tile, and its frequencies.
 TILE = 6
@@ -108,35 +109,30 @@ class _Emitter:
 _KINDS = ("input", "result", "gradient")
 
 
-@intrinsic(prefer_literal=True)
-def _vector_to_tiles(typing_context, source, base, taps, pieces, first, target, to, step, shape):
-    # ``shape`` is a tuple of literals: kind, size, width, piece.
-    kind, size, width, piece = (int(item.literal_value) for item in shape)
-    number = types.intp
-    signature = types.void(source, number, taps, pieces, number, target, number, number, shape)
+def _write_to_tiles(builder, element, shape, source, taps, starts, target, step, lanes):
+    """Write the routine of :func:`to_tiles`; ``shape`` is kind, size, piece."""
+    kind, size, piece = shape
+    part, vector = ir.VectorType(element, piece), ir.VectorType(element, WIDTH)
+    read, table = pointer(builder, source, element), pointer(builder, taps, I64)
+    matrix = _matrix(_KINDS[kind], size)
+    across = matrix.shape[1]
 
-    def generate(context, builder, sig, args):
-        element = element_of(context, sig.args[0])
-        part, vector = ir.VectorType(element, piece), ir.VectorType(element, width)
-        read = builder.gep(at(context, builder, sig.args[0], args[0]), [args[1]])
-        table = at(context, builder, sig.args[2], args[2])
-        starts = builder.gep(at(context, builder, sig.args[3], args[3]), [args[4]])
-        places = [builder.gep(read, [builder.load(builder.gep(starts, [I64(i)]))]) for i in range(width // piece)]
+    def one_vector(lane: Any) -> list[Any]:
+        begins = pointer(builder, starts, I64, builder.sdiv(lane, I64(piece)))
+        places = [builder.gep(read, [builder.load(builder.gep(begins, [I64(i)]))]) for i in range(WIDTH // piece)]
 
         def gathered(tap: int) -> Any:
             offset = builder.load(builder.gep(table, [I64(tap)]))
             return joined(builder, [load(builder, builder.gep(place, [offset]), part) for place in places])
 
-        matrix = _matrix(_KINDS[kind], size)
-        across = matrix.shape[1]
         values = [[gathered(i * across + j) for j in range(across)] for i in range(across)]
-        write = builder.gep(at(context, builder, sig.args[5], args[5]), [args[6]])
+        write = pointer(builder, target, element, lane)
         frequencies = _Emitter(builder, vector).both(matrix, values)
         for i, value in enumerate(value for row in frequencies for value in row):
-            store(builder, value, builder.gep(write, [builder.mul(args[7], I64(i))]))
-        return context.get_dummy_value()
+            store(builder, value, builder.gep(write, [builder.mul(step, I64(i))]))
+        return [builder.add(lane, I64(WIDTH))]
 
-    return signature, generate
+    loop(builder, [I64(0)], lambda lane: builder.icmp_signed("<", lane, lanes), one_vector)
 
 
 @intrinsic(prefer_literal=True)
@@ -175,32 +171,39 @@ def _interleaved(builder: Any, line: list[Any], width: int) -> list[Any]:
     return [v for pair in zip(even, odd, strict=True) for v in _interleaved(builder, list(pair), width)]
 
 
-def to_tiles(kind: str, size: int, piece: int) -> Callable[..., None]:
-    """Return ``transform(source, base, taps, pieces, first, target, to, step)``, which takes tiles to frequencies.
+def raiser(kind: str, size: int, piece: int, dtype: np.dtype) -> Routine | int:
+    """Return what a function of :func:`to_tiles` runs, for pieces of ``piece`` tiles."""
+    shape = (_KINDS.index(kind), size, piece)
+    return routine(_write_to_tiles, shape, dtype) if settings.vector_width() else 0
 
-    With ``kind`` "input" ``B^T x B`` of 6 x 6 pixels, with "gradient" ``A y A^T`` of (7 - size) x (7 - size). Lane l of
-    a vector is element ``l % piece`` of piece ``p = first + l // piece``; the elements of a piece lie side by side. The
-    function's arrays:
+
+@cache
+def to_tiles(kind: str, size: int) -> Callable[..., None]:
+    """Return ``transform(raiser, source, taps, starts, piece, target, to, step, lanes)``: tiles to frequencies.
+
+    With ``kind`` "input" ``B^T x B`` of 6 x 6 pixels, with "gradient" ``A y A^T`` of (7 - size) x (7 - size). Lane l
+    is element ``l % piece`` of piece ``p = l // piece``; the elements of a piece lie side by side. ``lanes`` is a
+    multiple of WIDTH. The function's arrays:
 
     source : ndarray of float32 (or float64), one axis
-        Pixel t of a tile lies at ``base + taps[t] + pieces[p]``.
-    taps : ndarray of int64, [pixels of a tile]; pieces : ndarray of int64, [pieces]
+        Pixel t of a tile lies at ``taps[t] + starts[p]``.
+    taps : ndarray of int64, [pixels of a tile]; starts : ndarray of int64, [pieces]
     target : ndarray, one axis
         Frequency f goes to ``target[to + f * step:]``, lane by lane.
     """
     if settings.vector_width():
-        shape = (_KINDS.index(kind), size, WIDTH, piece)
 
-        def vectors(source, base, taps, pieces, first, target, to, step):
-            _vector_to_tiles(source, base, taps, pieces, first, target, to, step, shape)
+        def vectors(raiser, source, taps, starts, piece, target, to, step, lanes):
+            arrays = address_of(source, 0), address_of(taps, 0), address_of(starts, 0), address_of(target, to)
+            run_routine(raiser, (*arrays, step, lanes))
 
         return register_jitable(vectors)
     matrix = _matrix(kind, size)
     rows, across = matrix.shape
 
-    def loops(source, base, taps, pieces, first, target, to, step):
-        for lane in range(WIDTH):
-            here = base + pieces[first + lane // piece] + lane % piece
+    def loops(raiser, source, taps, starts, piece, target, to, step, lanes):
+        for lane in range(lanes):
+            here = starts[lane // piece] + lane % piece
             for i in range(rows):
                 for j in range(rows):
                     total = 0.0
@@ -212,6 +215,7 @@ def to_tiles(kind: str, size: int, piece: int) -> Callable[..., None]:
     return register_jitable(loops)
 
 
+@cache
 def from_tiles(size: int) -> Callable[..., None]:
     """Return ``transform(source, base, step, target, to, row)``, which takes frequencies to results: ``A^T m A``.
 

@@ -1,6 +1,7 @@
 """How the tiles of images become lanes of vectors, and how the rows they are read from lie in scratch memory."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from math import gcd
 from typing import NamedTuple
 
@@ -109,6 +110,7 @@ def tiling(images: int, size: int, width: int, left: int, result: tuple[int, int
     return min([t for t in choices if 2 * t.lanes <= 3 * most] or [min(choices, key=lambda t: t.lanes)], key=time)
 
 
+@cache
 def row_dealer(step: int) -> Callable[..., None]:
     """Return ``deal_rows(t, x, plane, height, width, first, rows, band, base)``, for tilings ``t`` of this step.
 
@@ -126,27 +128,27 @@ def row_dealer(step: int) -> Callable[..., None]:
     return register_jitable(deal_rows)
 
 
-def map_raiser(kind: str, size: int, piece: int) -> Callable[..., None]:
+@cache
+def map_raiser(kind: str, size: int) -> Callable[..., None]:
     """Return the function that takes one channel of a block to frequencies: of ``kind`` "input" or "gradient".
 
-    ``raise_maps(t, x, map_size, plane, plane_step, images, first_row, taps, starts, band, target, to)``: the block's
-    maps of ``map_size`` (rows, columns) pixels are number ``plane``, ``plane + plane_step`` … of ``x``, ``images`` of
-    them, read from ``first_row`` on. They go through ``band``, and frequency f of the block's tiles to
-    ``target[f][to:]``; ``taps`` and ``starts`` are those of the tiling.
+    ``raise_maps(raiser, t, x, map_size, plane, plane_step, images, first_row, taps, starts, band, target, to)``: the
+    block's maps of ``map_size`` (rows, columns) pixels are number ``plane``, ``plane + plane_step`` … of ``x``,
+    ``images`` of them, read from ``first_row`` on. They go through ``band``, and frequency f of the block's tiles to
+    ``target[f][to:]``; ``taps`` and ``starts`` are those of the tiling, ``raiser`` is from
+    :func:`.winograd_tile.raiser` for its pieces.
     """
     step = TILE - size + 1
-    deal_rows, transform = row_dealer(step), to_tiles(kind, size, piece)
+    deal_rows, transform = row_dealer(step), to_tiles(kind, size)
     of_input = kind == "input"
 
-    def raise_maps(t, x, map_size, plane, plane_step, images, first_row, taps, starts, band, target, to):
+    def raise_maps(raiser, t, x, map_size, plane, plane_step, images, first_row, taps, starts, band, target, to):
         height, width = map_size
         rows = t.rows if of_input else t.tall * step
         # Tiles beyond the last image have no gradient; what they have of the input does not matter then.
         for n in range(images if of_input else t.together):
             here = (plane + n * plane_step) * height * width
             deal_rows(t, x, here, height if n < images else 0, width, first_row, rows, band, n * t.image_step)
-        for v in range(t.lanes // WIDTH):
-            first = v * (WIDTH // piece)
-            transform(band, 0, taps, starts, first, target, to + v * WIDTH, len(target) // FREQUENCIES)
+        transform(raiser, band, taps, starts, t.piece, target, to, len(target) // FREQUENCIES, t.lanes)
 
     return register_jitable(raise_maps)

@@ -22,11 +22,12 @@ from numba.extending import register_jitable
 from caffelite.kernels import scale
 from caffelite.kernels.convolution.blocking import parts_and_runs
 from caffelite.kernels.convolution.geometry import Geometry
-from caffelite.kernels.convolution.winograd_tile import FREQUENCIES, TILE, spectrum
+from caffelite.kernels.convolution.winograd_tile import FREQUENCIES, TILE, raiser, spectrum
 from caffelite.kernels.convolution.winograd_tiling import map_raiser, tiling
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.calls import Call, call
 from caffelite.kernels.engine.compiling import specialised
+from caffelite.kernels.engine.routines import Routine
 from caffelite.kernels.inner_product import ROWS, lane_vectors
 from caffelite.kernels.tiles.matrix_tile import lanes_tile
 from caffelite.kernels.tiles.tile import transpose
@@ -62,6 +63,8 @@ class WinogradSums(NamedTuple):
         Output channels of a group, and those that fill the rows of the last tile.
     blocks, parts, runs : int
         Blocks of a group, the parts that they are dealt out to, and runs that the panels of a group are cut into.
+    raiser, gradient_raiser : Routine
+        What takes input and gradients to frequencies: :func:`.winograd_tile.to_tiles`.
     """
 
     images: int
@@ -79,6 +82,8 @@ class WinogradSums(NamedTuple):
     blocks: int
     parts: int
     runs: int
+    raiser: Routine | int
+    gradient_raiser: Routine | int
 
 
 def _turner(lanes: int) -> Callable[..., None]:
@@ -135,11 +140,11 @@ def _multiplier(vectors: int) -> Callable[..., None]:
 
 
 @specialised
-def _gather(size: int, piece: int, vectors: int) -> Callable[..., None]:
-    """The kernel for filters of ``size`` x ``size``, pieces of ``piece`` tiles and register tiles of such lanes."""
+def _gather(size: int, vectors: int) -> Callable[..., None]:
+    """The kernel for filters of ``size`` x ``size`` and register tiles of such lanes."""
     step, lanes = TILE - size + 1, vectors * WIDTH
     turn, multiply = _turner(lanes), _multiplier(vectors)
-    raise_maps, raise_gradient = map_raiser("input", size, piece), map_raiser("gradient", size, piece)
+    raise_maps, raise_gradient = map_raiser("input", size), map_raiser("gradient", size)
 
     def gather(
         begin, end, worker, g, t, x, dy, taps, gradient_taps, starts, band, tiles, turned, gradients, sums, nothing
@@ -174,13 +179,25 @@ def _gather(size: int, piece: int, vectors: int) -> Callable[..., None]:
                     for c in range(c_first, min(c_first + WIDTH, channel_end)):
                         plane, to = (image * g.groups + group) * g.channels + c, (c - c_first) * t.lanes
                         step_in, target = g.groups * g.channels, tiles[worker]
-                        raise_maps(t, x, size_in, plane, step_in, images, top, taps, starts, here, target, to)
+                        raise_maps(g.raiser, t, x, size_in, plane, step_in, images, top, taps, starts, here, target, to)
                     turn(t, tiles[worker], c_first, turned[worker])
                 for o in range(g.outputs):
                     plane, to = (image * g.groups + group) * g.outputs + o, o * t.lanes
                     step_out, target = g.groups * g.outputs, gradients[worker]
                     raise_gradient(
-                        t, dy, size_out, plane, step_out, images, line * step, gradient_taps, starts, here, target, to
+                        g.gradient_raiser,
+                        t,
+                        dy,
+                        size_out,
+                        plane,
+                        step_out,
+                        images,
+                        line * step,
+                        gradient_taps,
+                        starts,
+                        here,
+                        target,
+                        to,
                     )
                 fresh, held = block == begins, gradients[worker]
                 multiply(g, t, group, panel_first, panel_end, held, turned[worker], sums[part], nothing, fresh)
@@ -256,7 +273,9 @@ def backward_weights(
     again, products = g.outputs * vectors_of_tiles * _GRADIENT, floats * vectors_of_tiles * WIDTH
     parts, runs = parts_and_runs(blocks, g.group, panels, floats, again, products)
     maps = *g.size, g.pad[0], *g.output_size
-    sizes = WinogradSums(g.images, g.group, channels, outputs, *maps, panels, lanes, padded, blocks, parts, runs)
+    cut = panels, lanes, padded, blocks, parts, runs
+    raisers = [raiser(kind, size, t.piece, x.dtype) for kind in ("input", "gradient")]
+    sizes = WinogradSums(g.images, g.group, channels, outputs, *maps, *cut, *raisers)
 
     def held(floats: int) -> np.ndarray:
         # A line of the cache more, so that frequencies do not all fall on the same ones.
@@ -264,7 +283,7 @@ def backward_weights(
 
     sums = arrays.zeros((parts, floats), x.dtype)
     gather = call(
-        _gather(size, t.piece, vectors),
+        _gather(size, vectors),
         parts * g.group * runs,
         sizes,
         t,

@@ -8,14 +8,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from caffelite.kernels.engine import settings
-from caffelite.kernels.engine.compiling import Kernel
+from caffelite.kernels.engine.compiling import Compiled, Kernel
 from caffelite.kernels.engine.entry import Argument, pack, version_of
 from caffelite.kernels.engine.processes import compile_missing
+from caffelite.kernels.engine.routines import routines_of
 from caffelite.kernels.engine.team import TEAM, run
 
 
@@ -38,9 +39,9 @@ def together() -> Iterator[None]:
         yield
     finally:
         _waiting.calls = None
-    needed = {(call.kernel, version_of(call.arguments)) for call in calls}
-    missing = [(kernel, version) for kernel, version in needed if not kernel.kept(version)]
-    compile_missing(sorted(missing, key=lambda one: one[0].name))
+    needed: set[tuple[Compiled[Any], Any]] = {(call.kernel, version_of(call.arguments)) for call in calls}
+    needed |= {(one, None) for call in calls for one in routines_of(call.arguments)}
+    compile_missing([one for one in needed if not one[0].kept(one[1])])
     for call in calls:
         call.compile()
 
@@ -68,7 +69,7 @@ class Call:
         self.tasks = tasks
         self.workers = min(workers, max(tasks, 1))
         self.blocks = blocks
-        self._table = pack(arguments)
+        self._table = np.empty(0, np.int64)
         self._address = 0
         self._row = Row([self])
         if _waiting.calls is None:
@@ -77,7 +78,8 @@ class Call:
             _waiting.calls.append(self)
 
     def compile(self) -> None:
-        """See to it that there is machine code."""
+        """See to it that there is machine code, of the kernel and the routines that it takes."""
+        self._table = pack(self.arguments)
         self._address = self.kernel.address(version_of(self.arguments))
 
     def words(self) -> tuple[int, int, int, int, int]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from numba.core import types
 
@@ -38,31 +38,34 @@ def listening(listener: Callable[[str], None] | None) -> Iterator[None]:
         _listener = outer
 
 
-class Kernel:
-    """A compiled function of arrays, in as many versions as there are argument types and ways of working in place.
+_Version = TypeVar("_Version")
+
+
+class Compiled(Generic[_Version]):
+    """What there is machine code of, in one version or several.
 
     Attributes
     ----------
-    function : callable
-        The Python function ``f(begin, end, worker, *arguments)``.
     name : str
-        Module, function and static values: what the machine code is kept under.
+        What the machine code is kept under.
     """
 
-    def __init__(self, function: Callable[..., None], name: str) -> None:
-        self.function = function
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.__doc__ = function.__doc__
-        self._addresses: dict[KernelVersion, int] = {}
+        self._addresses: dict[_Version, int] = {}
 
-    def address(self, version: KernelVersion) -> int:
+    def address(self, version: _Version) -> int:
         """Return the address of the machine code, compiling it if it is not kept."""
         if not self.kept(version):
             key = self._key(version)
-            self._addresses[version] = loading.load(self._compile(version, key), _symbol(key))
+            if _listener is not None:
+                _listener(self.name)
+            code = self._compiled(version, _symbol(key))
+            keeping.keep(keeping.code_file(key), {"kernel": self.name}, code)
+            self._addresses[version] = loading.load(code, _symbol(key))
         return self._addresses[version]
 
-    def kept(self, version: KernelVersion) -> bool:
+    def kept(self, version: _Version) -> bool:
         """Whether the machine code is in this process, which it is loaded into if it is kept."""
         if version not in self._addresses:
             key = self._key(version)
@@ -70,20 +73,37 @@ class Kernel:
                 self._addresses[version] = loading.load(kept[1], _symbol(key))
         return version in self._addresses
 
-    def _key(self, version: KernelVersion) -> str:
+    def _key(self, version: _Version) -> str:
         return hashlib.sha256(f"{self.name} {version}".encode()).hexdigest()[:32]
 
-    def _compile(self, version: KernelVersion, key: str) -> bytes:
-        if _listener is not None:
-            _listener(self.name)
-        code = private.compiled(
+    def _compiled(self, version: _Version, symbol: str) -> bytes:
+        """Compile a version to machine code, in which its entry has this name."""
+        raise NotImplementedError
+
+
+class Kernel(Compiled[KernelVersion]):
+    """A compiled function of arrays, in as many versions as there are argument types and ways of working in place.
+
+    Attributes
+    ----------
+    function : callable
+        The Python function ``f(begin, end, worker, *arguments)``.
+    name : str
+        Module, function and static values.
+    """
+
+    def __init__(self, function: Callable[..., None], name: str) -> None:
+        super().__init__(name)
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    def _compiled(self, version: KernelVersion, symbol: str) -> bytes:
+        return private.compiled(
             self.function,
             (types.intp, types.intp, types.intp, *version.types),
             {"fastmath": settings.FASTMATH, "error_model": "numpy", "boundscheck": False},
-            partial(entry.add, version=version, symbol=_symbol(key)),
+            partial(entry.add, version=version, symbol=symbol),
         )
-        keeping.keep(keeping.code_file(key), {"kernel": self.name}, code)
-        return code
 
 
 def _symbol(key: str) -> str:

@@ -6,7 +6,7 @@ language reads them, and calls the function, which is inlined into it.
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsInt
 
 import numba
 import numpy as np
@@ -17,8 +17,9 @@ from caffelite.kernels.engine import private
 
 _WORD = ir.IntType(64)
 
-#: An array, a number, or a record: a NamedTuple of numbers, whose fields a kernel reads by name.
-Argument = np.ndarray | int | float | tuple[int | float, ...]
+#: An array, a number, or a record: a NamedTuple of numbers, whose fields a kernel reads by name. Whatever is a whole
+#: number for ``int`` may stand for one, as a routine does.
+Argument = np.ndarray | SupportsInt | tuple[SupportsInt, ...]
 
 
 class KernelVersion(NamedTuple):

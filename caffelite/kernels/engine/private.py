@@ -63,6 +63,9 @@ for _method in ("_optimize_functions", "_optimize_final_module", "_get_module_fo
     _find("numba.core.codegen", f"CPUCodeLibrary.{_method}")
 for _method in ("create_library", "_module_pass_manager"):
     _find("numba.core.codegen", f"CPUCodegen.{_method}")
+#: Writes the options of kernels into LLVM's code.
+_use_fastmath = _find("numba.core.fastmathpass", "rewrite_module")
+_FastMathOptions = _find("numba.core.cpu_options", "FastMathOptions")
 #: What numba would make of a helper for Python: see :func:`_compiling`.
 _find("numba.core.cpu", "CPUContext.get_executable")
 
@@ -71,7 +74,10 @@ def _check_attributes() -> None:
     """Look for what only instances have."""
     codegen = _cpu.target_context.codegen()
     library = codegen.create_library("caffelite")
-    for owner, names in ((library, ("_final_module", "_linking_libraries")), (codegen, ("_tm", "_library_class"))):
+    for owner, names in (
+        (library, ("_final_module", "_linking_libraries")),
+        (codegen, ("_tm", "_data_layout", "_library_class")),
+    ):
         for name in names:
             if not hasattr(owner, name):
                 raise _missing(f"numba.core.codegen.{'CPUCodeLibrary' if owner is library else 'CPUCodegen'}.{name}")
@@ -177,6 +183,17 @@ def compiled(
         options = {"nopython": True, "_nrt": False, **options}
         result = _Compiler(function, _cpu, options, {}, _Pipeline).compile(types, numba.void)
         return finish(result)
+
+
+def machine_code(module: Any, symbol: str, fastmath: set[str]) -> bytes:
+    """Return the machine code of a function that is written in LLVM's language, with the options of kernels."""
+    with _compiler_lock:
+        codegen = _cpu.target_context.codegen()
+        module.triple, module.data_layout = codegen._tm.triple, codegen._data_layout
+        _use_fastmath(module, _FastMathOptions(fastmath))
+        library = _Library(codegen, symbol)
+        library.add_ir_module(module)
+        return link(library, symbol)
 
 
 def link(library: Any, symbol: str) -> bytes:

@@ -4,21 +4,24 @@ import os
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from caffelite.kernels.engine import keeping, settings
-from caffelite.kernels.engine.compiling import Kernel, listening
-from caffelite.kernels.engine.entry import KernelVersion
+from caffelite.kernels.engine.compiling import Compiled, Kernel, listening
+
+#: What has to be compiled, and in which version.
+Missing = tuple[Compiled[Any], Any]
 
 
-def compile_missing(missing: Sequence[tuple[Kernel, KernelVersion]]) -> None:
+def compile_missing(missing: Sequence[Missing]) -> None:
     """Compile kernels that are not kept, where that is faster on several cores than on one.
 
-    A kernel takes at least a tenth of a second, a process about as long to start and to end. What a copy has compiled
-    reaches this process through the folder of kept code.
+    A kernel takes up to a second, a routine a twentieth, a process about as long to start and to end: kernels come
+    first. What a copy has compiled reaches this process through the folder of kept code.
     """
     if len(missing) < 3 or settings.compilers() == 1 or not keeping.can_keep(keeping.code_folder()):
         return
+    missing = sorted(missing, key=lambda one: (not isinstance(one[0], Kernel), one[0].name))
     # Whoever is free takes the number of the next one from the pipe.
     queue, fill = os.pipe()
     os.set_blocking(queue, False)
@@ -43,11 +46,11 @@ def compile_missing(missing: Sequence[tuple[Kernel, KernelVersion]]) -> None:
         os.close(fill)
 
 
-def _work(queue: int, missing: Sequence[tuple[Kernel, KernelVersion]]) -> None:
+def _work(queue: int, missing: Sequence[Missing]) -> None:
     with suppress(BlockingIOError):
         while True:
-            kernel, version = missing[int.from_bytes(os.read(queue, 2), "little")]
-            kernel.address(version)
+            needed, version = missing[int.from_bytes(os.read(queue, 2), "little")]
+            needed.address(version)
 
 
 def _empty(queue: int) -> None:
@@ -56,7 +59,7 @@ def _empty(queue: int) -> None:
             os.read(queue, 1 << 16)
 
 
-def _work_as_copy(queue: int, missing: Sequence[tuple[Kernel, KernelVersion]]) -> NoReturn:
+def _work_as_copy(queue: int, missing: Sequence[Missing]) -> NoReturn:
     # What goes wrong here is told where it goes wrong again: in the process that needs the kernel.
     try:
         with listening(None):

@@ -8,16 +8,20 @@ which run where the machine has no such vectors, and ``tile``, ``spread``, ``tra
 ``tests/naive.py``. The idea: Georganas et al., "High-Performance Deep Learning via a Single Building Block",
 2019, where the building block is a product of small matrices whose blocks are given by their addresses.
 
-A shape is a tuple of constants: each gives machine code of its own.
+``tile`` and ``spread`` are routines (:mod:`caffelite.kernels.engine.routines`), each shape of its own; for the two
+others a shape is constants of the kernel.
 """
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, register_jitable
+from numpy.typing import DTypeLike
 
 from caffelite.kernels.engine import settings
+from caffelite.kernels.engine.routines import Routine, address_of, pointer, routine, run_routine
 from caffelite.kernels.tiles.vectors import (
     I32,
     I64,
@@ -34,57 +38,52 @@ from caffelite.kernels.tiles.vectors import (
 )
 
 
-@intrinsic(prefer_literal=True)
-def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, out_base, shape):
-    # ``shape`` is a tuple of literals: rows, columns, vectors, step, width, accumulate, fetches.
-    rows, columns, vectors, step, width, accumulate, fetches = (int(item.literal_value) for item in shape)
-    whole = types.intp
-    signature = types.void(x, whole, k_offsets, whole, r_offsets, w, whole, whole, out, whole, shape)
+def _write_tile(builder, element, shape, x, k_offsets, count, r_offsets, w, ahead, out):
+    """Write the routine of :data:`tile`; ``shape`` is that of :func:`tiler`."""
+    rows, columns, vectors, step, accumulate, fetches = shape
+    vector, lanes = ir.VectorType(element, WIDTH), I64(vectors * WIDTH)
+    x_pointer, w_pointer, ahead_pointer, out_pointer = (pointer(builder, a, element) for a in (x, w, ahead, out))
+    k_pointer, r_pointer = pointer(builder, k_offsets, I64), pointer(builder, r_offsets, I64)
+    row_offsets = [builder.load(builder.gep(r_pointer, [I64(r)])) for r in range(rows)]
+    places = [builder.gep(out_pointer, [I64(i * WIDTH)]) for i in range(rows * columns * vectors)]
 
-    def generate(context, builder, sig, args):
-        vector = ir.VectorType(element_of(context, sig.args[5]), width)
-        x_pointer = builder.gep(at(context, builder, sig.args[0], args[0]), [args[1]])
-        k_pointer = at(context, builder, sig.args[2], args[2])
-        r_pointer = at(context, builder, sig.args[4], args[4])
-        w_pointer = builder.gep(at(context, builder, sig.args[5], args[5]), [args[6]])
-        ahead_pointer = at(context, builder, sig.args[5], args[5], args[7])
-        out_pointer = builder.gep(at(context, builder, sig.args[8], args[8]), [args[9]])
-        row_offsets = [builder.load(builder.gep(r_pointer, [I64(r)])) for r in range(rows)]
-        count = rows * columns * vectors
-        if accumulate:
-            start = [load(builder, builder.gep(out_pointer, [I64(i * width)]), vector) for i in range(count)]
-        else:
-            start = [ir.Constant(vector, [0.0] * width)] * count
+    def step_of_k(k: Any, *sums: Any) -> list[Any]:
+        here = builder.gep(x_pointer, [builder.load(builder.gep(k_pointer, [k]))])
+        weights_here = builder.gep(w_pointer, [builder.mul(k, lanes)])
+        weights = [load(builder, builder.gep(weights_here, [I64(v * WIDTH)]), vector) for v in range(vectors)]
+        if fetches:
+            fetch(builder, builder.gep(ahead_pointer, [builder.mul(k, lanes)]))
+        results: list[Any] = []
+        for r in range(rows):
+            row = builder.gep(here, [row_offsets[r]])
+            for c in range(columns):
+                value = splat(builder, builder.load(builder.gep(row, [I64(c * step)])), vector)
+                for v in range(vectors):
+                    results.append(multiply_add(builder, value, weights[v], sums[len(results)]))
+        return [builder.add(k, I64(1)), *results]
 
-        def step_of_k(k, *sums):
-            here = builder.gep(x_pointer, [builder.load(builder.gep(k_pointer, [k]))])
-            weights_here = builder.gep(w_pointer, [builder.mul(k, I64(vectors * width))])
-            weights = [load(builder, builder.gep(weights_here, [I64(v * width)]), vector) for v in range(vectors)]
-            if fetches:
-                fetch(builder, builder.gep(ahead_pointer, [builder.mul(k, I64(vectors * width))]))
-            results = []
-            for r in range(rows):
-                row = builder.gep(here, [row_offsets[r]])
-                for c in range(columns):
-                    value = splat(builder, builder.load(builder.gep(row, [I64(c * step)])), vector)
-                    for v in range(vectors):
-                        results.append(multiply_add(builder, value, weights[v], sums[len(results)]))
-            return [builder.add(k, I64(1)), *results]
-
-        finals = loop(builder, [I64(0), *start], lambda k: builder.icmp_signed("<", k, args[3]), step_of_k)[1:]
-        for i, value in enumerate(finals):
-            store(builder, value, builder.gep(out_pointer, [I64(i * width)]))
-        return context.get_dummy_value()
-
-    return signature, generate
+    zero = ir.Constant(vector, [0.0] * WIDTH)
+    start = [load(builder, place, vector) if accumulate else zero for place in places]
+    finals = loop(builder, [I64(0), *start], lambda k: builder.icmp_signed("<", k, count), step_of_k)[1:]
+    for place, value in zip(places, finals, strict=True):
+        store(builder, value, place)
 
 
 @register_jitable
-def _plain_tile(x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, out_base, shape):
+def _vector_tile(routine, x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, out_base, shape):
+    tables = address_of(k_offsets, 0), count, address_of(r_offsets, 0)
+    weights = address_of(w, w_base), address_of(w, ahead)
+    run_routine(routine, (address_of(x, x_base), *tables, *weights, address_of(out, out_base)))
+
+
+@register_jitable
+def _plain_tile(routine, x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, out_base, shape):
     """out[r, c, lane] (+)= sum over k of x[k_offsets[k] + r_offsets[r] + c * step] * w[k, lane].
 
     Parameters
     ----------
+    routine : int
+        What :func:`tiler` returns.
     x : ndarray of float32 (or float64), one axis
         Its offsets count from ``x_base``.
     k_offsets : ndarray of int64, [count] or more
@@ -94,11 +93,11 @@ def _plain_tile(x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, o
         Where in ``w`` the weights begin that are needed next: with ``fetches`` their lines are brought to the second
         cache, one for each k.
     out : ndarray, [rows][columns][vectors * WIDTH], from ``out_base``
-    shape : tuple of constants
-        ``rows, columns, vectors, step, WIDTH, accumulate, fetches``; without ``accumulate`` ``out`` is set.
+    shape : tuple of int
+        ``rows, columns, vectors, step, accumulate``; without ``accumulate`` (1) ``out`` is set.
     """
-    rows, columns, vectors, step, width, accumulate, _ = shape
-    lanes = vectors * width
+    rows, columns, vectors, step, accumulate = shape
+    lanes = vectors * WIDTH
     for r in range(rows):
         for c in range(columns):
             place = out_base + (r * columns + c) * lanes
@@ -174,38 +173,35 @@ def _plain_move(source, source_base, target, target_base, step, width):
         target[target_base + i] = source[source_base + i * step]
 
 
-@intrinsic(prefer_literal=True)
-def _vector_spread(
-    typing_context, x, x_base, k_offsets, count, v_in, first, w, w_base, out, out_base, out_step, v_out, shape
-):
-    # ``shape`` is a tuple of literals: outputs, vectors, width, piece.
-    outputs, vectors, width, piece = (int(item.literal_value) for item in shape)
-    of_vector = width // piece
-    whole = types.intp
-    signature = types.void(x, whole, k_offsets, whole, v_in, whole, w, whole, out, whole, whole, v_out, shape)
+def _write_spread(builder, element, shape, x, k_offsets, count, v_in, w, out, out_step, v_out, pieces):
+    """Write the routine of :data:`spread`, for ``pieces`` pieces; ``shape`` is outputs, vectors, piece."""
+    outputs, vectors, piece = shape
+    of_vector = WIDTH // piece
+    taken = vectors * of_vector
+    part, vector = ir.VectorType(element, piece), ir.VectorType(element, WIDTH)
+    x_pointer, w_pointer, out_pointer = (pointer(builder, address, element) for address in (x, w, out))
+    k_pointer = pointer(builder, k_offsets, I64)
+    rows = [builder.gep(out_pointer, [builder.mul(out_step, I64(m))]) for m in range(outputs)]
+    places = [(m, v) for m in range(outputs) for v in range(vectors)]
 
-    def generate(context, builder, sig, args):
-        element = element_of(context, sig.args[6])
-        part, vector = ir.VectorType(element, piece), ir.VectorType(element, width)
-        x_pointer, w_pointer, out_pointer = (at(context, builder, sig.args[i], args[i], args[i + 1]) for i in (0, 6, 8))
-        k_pointer = at(context, builder, sig.args[2], args[2])
+    def weight_of(weights: Any, m: int) -> Any:
+        return splat(builder, builder.load(builder.gep(weights, [I64(m)])), vector)
 
-        def offsets(index: int) -> list[Any]:
-            # Of each piece of each vector.
-            start = at(context, builder, sig.args[index], args[index], args[5])
-            return [builder.load(builder.gep(start, [I64(i)])) for i in range(vectors * of_vector)]
+    def one_tile(first: Any) -> list[Any]:
+        # The last ones are moved back to fill the vectors.
+        last = builder.sub(pieces, I64(taken))
+        first = builder.select(builder.icmp_signed("<", first, last), first, last)
 
-        sources, targets = offsets(4), offsets(11)
-        rows = [builder.gep(out_pointer, [builder.mul(args[10], I64(m))]) for m in range(outputs)]
-        places = [(m, v) for m in range(outputs) for v in range(vectors)]
+        def offsets(address: Any) -> list[Any]:
+            start = pointer(builder, address, I64, first)
+            return [builder.load(builder.gep(start, [I64(i)])) for i in range(taken)]
 
-        def weight_of(pointer: Any, m: int) -> Any:
-            return splat(builder, builder.load(builder.gep(pointer, [I64(m)])), vector)
+        sources, targets = offsets(v_in), offsets(v_out)
 
         def step_of_k(k: Any, *sums: Any) -> list[Any]:
             here = builder.gep(x_pointer, [builder.load(builder.gep(k_pointer, [k]))])
-            pieces = [load(builder, builder.gep(here, [source]), part) for source in sources]
-            values = [joined(builder, pieces[v * of_vector : (v + 1) * of_vector]) for v in range(vectors)]
+            loaded = [load(builder, builder.gep(here, [source]), part) for source in sources]
+            values = [joined(builder, loaded[v * of_vector : (v + 1) * of_vector]) for v in range(vectors)]
             following = builder.add(k, I64(1))
             weights = builder.gep(w_pointer, [builder.mul(following, I64(outputs))])
             results: list[Any] = []
@@ -217,14 +213,23 @@ def _vector_spread(
 
         start = [weight_of(w_pointer, m) for m in range(outputs)]
         sums = [I64(0), *(start[m] for m, _ in places)]
-        results = loop(builder, sums, lambda k: builder.icmp_signed("<", k, args[3]), step_of_k)[1:]
+        results = loop(builder, sums, lambda k: builder.icmp_signed("<", k, count), step_of_k)[1:]
         for value, (m, v) in zip(results, places, strict=True):
             for j in range(of_vector):
                 piece_of = value if of_vector == 1 else _lanes(builder, value, j * piece, piece)
                 store(builder, piece_of, builder.gep(rows[m], [targets[v * of_vector + j]]))
-        return context.get_dummy_value()
+        return [builder.add(first, I64(taken))]
 
-    return signature, generate
+    loop(builder, [I64(0)], lambda first: builder.icmp_signed("<", first, pieces), one_tile)
+
+
+@register_jitable
+def _vector_spread(
+    routine, x, x_base, k_offsets, count, v_in, first, last, w, w_base, out, out_base, out_step, v_out, shape
+):
+    arrays = address_of(x, x_base), address_of(k_offsets, 0), count, address_of(v_in, first), address_of(w, w_base)
+    pieces = out_step, address_of(v_out, first), last - first
+    run_routine(routine, (*arrays, address_of(out, out_base), *pieces))
 
 
 def _lanes(builder: Any, value: Any, first: int, count: int) -> Any:
@@ -234,14 +239,18 @@ def _lanes(builder: Any, value: Any, first: int, count: int) -> Any:
 
 
 @register_jitable
-def _plain_spread(x, x_base, k_offsets, count, v_in, first, w, w_base, out, out_base, out_step, v_out, shape):
+def _plain_spread(
+    routine, x, x_base, k_offsets, count, v_in, first, last, w, w_base, out, out_base, out_step, v_out, shape
+):
     """out[m, v_out[j] + i] = w[0, m] + sum over k of w[1 + k, m] * x[k_offsets[k] + v_in[j] + i].
 
     Here the lanes are positions that lie side by side, in pieces of ``piece`` of them: for m below ``outputs``, i below
-    ``piece``, and the pieces j, from ``first`` on, that fill the vectors.
+    ``piece``, and the pieces j from ``first`` to ``last - 1``, which fill the vectors of a tile at least.
 
     Parameters
     ----------
+    routine : int
+        What :func:`spreader` returns.
     x : ndarray of float32 (or float64), one axis
         Its offsets count from ``x_base``.
     k_offsets : ndarray of int64, [count] or more
@@ -251,12 +260,12 @@ def _plain_spread(x, x_base, k_offsets, count, v_in, first, w, w_base, out, out_
         Before the weights is what the sums begin with.
     out : ndarray, one axis
         Its offsets count from ``out_base``; from one m to the next it is ``out_step``.
-    shape : tuple of constants
-        ``outputs, vectors, WIDTH, piece``.
+    shape : (int, int)
+        ``outputs, piece``.
     """
-    outputs, vectors, width, piece = shape
+    outputs, piece = shape
     for m in range(outputs):
-        for j in range(first, first + vectors * (width // piece)):
+        for j in range(first, last):
             source, target = x_base + v_in[j], out_base + m * out_step + v_out[j]
             for i in range(piece):
                 out[target + i] = w[w_base + m]
@@ -272,12 +281,28 @@ REGISTERS = 32 if WIDTH == 16 else 16
 #: Vector registers that may hold sums: the machine's, less what the operands need.
 SUMS = 28 if WIDTH == 16 else 12
 
-#: ``tile(x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, out_base, shape)``: see :func:`_plain_tile`.
+#: ``tile(routine, x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, out_base, shape)``: see
+#: :func:`_plain_tile`. The shape of the tile is that of the routine.
 tile = _vector_tile if settings.vector_width() else _plain_tile
 
-#: ``spread(x, x_base, k_offsets, count, v_in, first, w, w_base, out, out_base, out_step, v_out, shape)``: see
-#: :func:`_plain_spread`.
+
+def tiler(
+    rows: int, columns: int, vectors: int, step: int, accumulate: bool, fetches: bool, dtype: DTypeLike
+) -> Routine | int:
+    """Return what :data:`tile` runs; ``step`` is from column to column, ``fetches`` brings the next weights nearer."""
+    shape = rows, columns, vectors, step, int(accumulate), int(fetches)
+    return routine(_write_tile, shape, np.dtype(dtype)) if settings.vector_width() else 0
+
+
+#: ``spread(routine, x, x_base, k_offsets, count, v_in, first, last, w, w_base, out, out_base, out_step, v_out, …)``:
+#: see :func:`_plain_spread`. The shape of the tile is that of the routine.
 spread = _vector_spread if settings.vector_width() else _plain_spread
+
+
+def spreader(outputs: int, vectors: int, piece: int, dtype: DTypeLike) -> Routine | int:
+    """Return what :data:`spread` runs: tiles of ``outputs`` times ``vectors`` vectors, in pieces of ``piece``."""
+    return routine(_write_spread, (outputs, vectors, piece), np.dtype(dtype)) if settings.vector_width() else 0
+
 
 #: ``transpose(source, source_base, source_step, target, target_base, target_step, WIDTH)`` transposes one
 #: WIDTH x WIDTH block between flat float32 arrays; the steps are the distances of lines.

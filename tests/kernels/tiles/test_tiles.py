@@ -10,9 +10,9 @@ from agreement import check_with_vectors_of, close
 
 from caffelite.kernels.convolution.padding import copy_band, dealer
 from caffelite.kernels.engine.calls import call
-from caffelite.kernels.engine.compiling import specialised
+from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.kernels.tiles import lanes, matrix_tile
-from caffelite.kernels.tiles.tile import move, spread, tile, transpose
+from caffelite.kernels.tiles.tile import move, spread, spreader, tile, tiler, transpose
 from caffelite.kernels.tiles.vectors import WIDTH
 
 
@@ -20,12 +20,17 @@ def values(*shape: int) -> np.ndarray:
     return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
 
 
-@specialised
-def _tile(*shape: int) -> Callable[..., None]:
-    def run(begin, end, worker, x, k_offsets, r_offsets, w, out):
-        tile(x, 3, k_offsets, len(k_offsets), r_offsets, w, 2, 2, out, 1, shape)
+class _TileShape(NamedTuple):
+    rows: int
+    columns: int
+    vectors: int
+    step: int
+    accumulate: int
 
-    return run
+
+@kernel
+def _tile(begin, end, worker, routine, x, k_offsets, r_offsets, w, out, shape):
+    tile(routine, x, 3, k_offsets, len(k_offsets), r_offsets, w, 2, 2, out, 1, shape)
 
 
 def check_tile(accumulate: int) -> None:
@@ -34,27 +39,33 @@ def check_tile(accumulate: int) -> None:
     k_offsets, r_offsets = np.array([0, 7, 2, 30, 1]), np.array([5, 9])
     start = out[1:].reshape(rows, columns, -1) * accumulate
     expected = naive.tile(x[3:], k_offsets, r_offsets, columns, step, w[2:].reshape(5, -1), start)
-    call(_tile(rows, columns, vectors, step, WIDTH, accumulate, 1 - accumulate), 1, x, k_offsets, r_offsets, w, out)()
+    routine = tiler(rows, columns, vectors, step, bool(accumulate), not accumulate, x.dtype)
+    shape = _TileShape(rows, columns, vectors, step, accumulate)
+    call(_tile, 1, routine, x, k_offsets, r_offsets, w, out, shape)()
     close(out[1:].reshape(expected.shape), expected)
 
 
-@specialised
-def _spread(*shape: int) -> Callable[..., None]:
-    def run(begin, end, worker, x, k_offsets, count, v_in, w, out, out_step, v_out):
-        spread(x, 2, k_offsets, count, v_in, 1, w, 3, out, 4, out_step, v_out, shape)
+@kernel
+def _spread(begin, end, worker, routine, x, k_offsets, count, v_in, last, w, out, out_step, v_out, shape):
+    spread(routine, x, 2, k_offsets, count, v_in, 1, last, w, 3, out, 4, out_step, v_out, shape)
 
-    return run
+
+class _SpreadShape(NamedTuple):
+    outputs: int
+    piece: int
 
 
 def check_spread(piece: int, count: int) -> None:
     outputs, vectors = 3, 2
-    pieces = vectors * WIDTH // piece
-    x, w = values(200), values(3 + 3 * (1 + count))
+    # The last tile is moved back to end with the last piece.
+    pieces = 2 * vectors * WIDTH // piece - 1
+    x, w = values(400), values(3 + 3 * (1 + count))
     k_offsets, v_in = np.array([0, 9, 4][:count], np.int64), np.arange(1 + pieces) * (piece + 1)
     v_out = np.arange(1 + pieces)[::-1] * piece
     step = (1 + pieces) * piece
     out = np.zeros(4 + outputs * step, np.float32)
-    call(_spread(outputs, vectors, WIDTH, piece), 1, x, k_offsets, count, v_in, w, out, step, v_out.copy())()
+    routine, shape = spreader(outputs, vectors, piece, x.dtype), _SpreadShape(outputs, piece)
+    call(_spread, 1, routine, x, k_offsets, count, v_in, 1 + pieces, w, out, step, v_out.copy(), shape)()
     expected = naive.spread(x[2:], k_offsets, v_in[1:], piece, w[3:].reshape(1 + count, outputs))
     found = out[4:].reshape(outputs, 1 + pieces, piece)
     close(found[:, ::-1][:, 1:], expected)
