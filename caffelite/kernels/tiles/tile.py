@@ -28,9 +28,14 @@ from caffelite.kernels.tiles.vectors import (
     load,
     loop,
     multiply_add,
+    prefetch,
     splat,
     store,
 )
+
+#: How many weights ahead of those that are multiplied lie the ones that are asked for. Where a net is larger than the
+#: caches, each pass reads its weights from memory, and what the machine fetches by itself comes too late.
+_AHEAD = 1024
 
 
 @intrinsic(prefer_literal=True)
@@ -200,6 +205,7 @@ def _vector_spread(
             values = [joined(builder, pieces[v * of_vector : (v + 1) * of_vector]) for v in range(vectors)]
             following = builder.add(k, I64(1))
             weights = builder.gep(w_pointer, [builder.mul(following, I64(outputs))])
+            prefetch(builder, builder.gep(weights, [I64(_AHEAD)]), element, outputs)
             results: list[Any] = []
             # One weight after the other: with all of them at once, sums would have to leave the registers.
             for m in range(outputs):
