@@ -120,6 +120,7 @@ def _correlate(
             *steps,
             tile.outputs,
             packed,
+            arrays.zeros((threads, tile.outputs, FREQUENCIES), x.dtype),
             work=packed.size * size * size / WIDTH,
             once=True,
         ),

@@ -15,7 +15,6 @@ What it computes on the way stays in the second cache.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels import elementwise
@@ -65,7 +64,7 @@ def filters(size: int) -> Callable[..., None]:
     """The kernel that takes filters of ``size`` x ``size`` to frequencies: ``G g G^T``."""
     taps = size * size
 
-    def to_frequencies(begin, end, worker, g, w, table, group_step, output_step, channel_step, per_panel, packed):
+    def to_frequencies(begin, end, worker, g, w, table, group_step, output_step, channel_step, per_panel, packed, room):
         """A task is a panel of a group: the frequencies of ``per_panel`` outputs.
 
         Parameters
@@ -78,8 +77,9 @@ def filters(size: int) -> Callable[..., None]:
             :func:`.winograd_tile.spectrum`.
         packed : ndarray, [groups][frequencies][panels][1 + channels][per_panel]
             Before the channels are zeros: what the sums begin with.
+        room : ndarray, [threads][per_panel][FREQUENCIES]
         """
-        values = np.empty((per_panel, FREQUENCIES), w.dtype)
+        values = room[worker]
         length = (g.channels + 1) * per_panel
         for task in range(begin, end):
             group, panel = task // g.panels, task % g.panels

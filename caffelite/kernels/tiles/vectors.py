@@ -10,8 +10,6 @@ from caffelite.kernels.engine import settings
 
 #: Lanes of a vector; on the plain path still a block size.
 WIDTH = settings.vector_width() or 8
-#: Bytes of a line of the cache.
-_LINE = 64
 I64 = ir.IntType(64)
 I32 = ir.IntType(32)
 
@@ -53,15 +51,11 @@ def store(builder: Any, value: Any, pointer: Any, number: int = 0) -> None:
     builder.store(value, builder.bitcast(place, value.type.as_pointer())).align = _bytes(value.type.element)
 
 
-def prefetch(builder: Any, pointer: Any, element: Any, count: int) -> None:
-    """Ask for the lines of the cache that hold ``count`` elements behind an address; any address does no harm."""
-    byte = ir.IntType(8).as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
-    ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    start = builder.bitcast(pointer, byte)
-    for line in range(0, count * _bytes(element), _LINE):
-        # To read, into the second cache, data.
-        builder.call(ask, [builder.gep(start, [I64(line)]), I32(0), I32(2), I32(1)])
+def fetch(builder: Any, pointer: Any) -> None:
+    """Have the line of an address brought to the second cache, whatever lies there."""
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [pointer, I32(0), I32(2), I32(1)])
 
 
 def _masked(builder: Any, action: str, vector: Any, types: list[Any], result: Any) -> Any:
