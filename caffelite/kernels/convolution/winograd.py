@@ -3,6 +3,9 @@
 What is computed, the source, and the picture of a task stand in :mod:`.winograd_kernel`.
 """
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import numpy as np
 
 from caffelite.kernels import elementwise
@@ -24,6 +27,8 @@ _LANES = 128
 _CHANNELS = 8
 #: Of the time that direct sums are predicted to take.
 _GAIN = 0.9
+#: Time of the busiest thread that makes parts worth while: a share of them is not divided again where a thread is late.
+_ALONE = 1.03
 #: Cycles of the transforms of a vector of tiles, for an input channel and for an output channel.
 _INPUT, _RESULT = 250, 150
 
@@ -58,20 +63,32 @@ def _geometry(
     """Choose the tiling, the register tile and the parts of a correlation."""
     images, channels, outputs = x.shape[0], x.shape[1] // groups, out.shape[1] // groups
     t = tiling(images, size, x.shape[3], pads[1], (out.shape[2], out.shape[3]), _lanes(channels))
-    tile = tile_for(1, t.lanes, outputs, channels)
+    blocks = -(-images // t.together) * t.bands * groups
+    _, parts, tile = min(_cuts(t, blocks, channels, outputs), key=lambda cut: cut[0])
     panels = -(-outputs // tile.outputs)
-    blocks, threads = -(-images // t.together) * t.bands * groups, settings.threads()
-
-    def time(parts: int) -> float:
-        task = FREQUENCIES * tile.time * -(-panels // parts) / panels + t.lanes // WIDTH * channels * _INPUT
-        return -(-blocks * parts // threads) * task
-
-    parts = min(range(1, min(panels, 2 * threads) + 1), key=time)
     at_once = min(max(_BLOCK // (FREQUENCIES * t.lanes * tile.outputs), 1), -(-panels // parts))
     sizes = x.shape[2], x.shape[3], pads[0], out.shape[2], out.shape[3]
     routines = spreader(tile.outputs, tile.vectors, WIDTH, x.dtype), raiser("input", size, t.piece, x.dtype)
     g = Winograd(images, groups, channels, outputs, *sizes, panels, tile.outputs, parts, at_once, *routines)
     return g, t, tile
+
+
+def _cuts(t: Tiling, blocks: int, channels: int, outputs: int) -> Iterator[tuple[float, int, RegisterTile]]:
+    """Yield ways to cut the output channels of blocks into parts: cycles of the busiest thread, parts, tile."""
+    threads, vectors = settings.threads(), t.lanes // WIDTH
+    for parts in range(1, min(2 * threads, outputs) + 1):
+        own = -(-outputs // parts)
+        tile = tile_for(1, t.lanes, own, channels)
+        panels = -(-outputs // tile.outputs)
+        panel = FREQUENCIES * tile.time / -(-own // tile.outputs) + vectors * tile.outputs * _RESULT
+        times = []
+        for begin, end in pairwise(blocks * parts * i // threads for i in range(threads + 1)):
+            # Each thread takes the tiles of all blocks that it has a part of to frequencies.
+            raised = -(-end // parts) - begin // parts
+            multiplied = end // parts * panels + end % parts * panels // parts
+            multiplied -= begin // parts * panels + begin % parts * panels // parts
+            times.append(raised * vectors * channels * _INPUT + multiplied * panel)
+        yield max(times) * (1 if parts == 1 else _ALONE), parts, tile
 
 
 def _tables(g: Winograd, t: Tiling, left: int) -> np.ndarray:

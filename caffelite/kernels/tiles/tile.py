@@ -37,6 +37,10 @@ from caffelite.kernels.tiles.vectors import (
     store,
 )
 
+#: How many weights ahead of those that are multiplied lie the ones that are asked for. Where a net is larger than the
+#: caches, each pass reads its weights from memory, and what the machine fetches by itself comes too late.
+_AHEAD = 1024
+
 
 def _write_tile(builder, element, shape, x, k_offsets, count, r_offsets, w, ahead, out):
     """Write the routine of :data:`tile`; ``shape`` is that of :func:`tiler`."""
@@ -204,6 +208,8 @@ def _write_spread(builder, element, shape, x, k_offsets, count, v_in, w, out, ou
             values = [joined(builder, loaded[v * of_vector : (v + 1) * of_vector]) for v in range(vectors)]
             following = builder.add(k, I64(1))
             weights = builder.gep(w_pointer, [builder.mul(following, I64(outputs))])
+            for line in range(0, outputs, 16):
+                fetch(builder, builder.gep(weights, [I64(_AHEAD + line)]))
             results: list[Any] = []
             # One weight after the other: with all of them at once, sums would have to leave the registers.
             for m in range(outputs):
