@@ -2,9 +2,12 @@
 
 Rows are read where they lie; what is read beside a map counts as zero, by masks at the sides, and above and below it
 from a row of zeros. Each row of input is read once, and goes to all the rows of output that need it, whose sums are
-carried in registers from row to row. A row adds up alone before it joins a sum: the chain from row to row is then
-one addition long. The plain twins are the loops over planes (:mod:`.depthwise_planes`), which run where the machine
-has no masks, and ``convolution`` and ``convolution_gradients`` of ``tests/naive.py``.
+carried in registers from row to row. A row adds up alone before it joins a sum: the chain from row to row is then one
+addition long. No machine foresees an access that goes down the rows of a map, so that memory is asked at each row for
+what lies as far on as the next band of rows.
+
+The plain twins are the loops over planes (:mod:`.depthwise_planes`), which run where the machine has no masks, and
+``convolution`` and ``convolution_gradients`` of ``tests/naive.py``.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,6 +26,7 @@ from caffelite.kernels.tiles.vectors import (
     load_some,
     loop,
     multiply_add,
+    prefetch,
     splat,
     store,
     store_some,
@@ -58,6 +62,12 @@ class _Rows:
         """Return the address of a row's first element, or that of a row of zeros."""
         nothing = self.builder.gep(self.nothing, [self.column])
         return self.builder.select(self.inside(row), self.place(row), nothing)
+
+    def prefetch(self, row: Any, distance: Any, lines: int, write: bool = False) -> None:
+        """Ask for what lies ``distance`` elements behind a row, so many vectors."""
+        place = self.builder.gep(self.place(row), [distance])
+        for number in range(lines):
+            prefetch(self.builder, self.builder.gep(place, [I64(number * WIDTH)]), write)
 
 
 def _masks(context: Any, builder: Any, kind: Any, array: Any, strip: Any, count: int) -> list[Any]:
@@ -141,6 +151,8 @@ def sums(typing_context, g, x, x_at, nothing, w, w_at, start, y, y_at, masks, st
         weights = _weights(builder, pointer[4], (height, width), vector)
         bias = splat(builder, context.cast(builder, args[6], sig.args[6], sig.args[1].dtype), vector)
         ahead = (height - 1) // down
+        x_ahead = builder.mul(builder.mul(record["band"], I64(down)), record["width"])
+        y_ahead = builder.mul(record["band"], record["out_width"])
 
         def add(row: Any, distances: range, carried: list[Any]) -> list[Any]:
             # The input rows at some distances from an output row's first, to that row and those ahead.
@@ -156,6 +168,9 @@ def sums(typing_context, g, x, x_at, nothing, w, w_at, start, y, y_at, masks, st
         def body(row: Any, carried: list[Any]) -> list[Any]:
             value, *others = add(row, range(max(height - down, 0), height), [*carried, bias])
             store_some(builder, value, results.place(row), 0, written)
+            for t in range(down):
+                rows.prefetch(builder.add(builder.mul(row, I64(down)), I64(t)), x_ahead, across)
+            results.prefetch(row, y_ahead, 1, write=True)
             return others
 
         before = add(args[11], range(height - down), [bias] * (ahead + 1))
@@ -203,6 +218,8 @@ def spread_sums(typing_context, g, dy, dy_at, nothing, w, w_at, dx, dx_at, masks
         weights = _weights(builder, pointer[4], (height, width), vector)
         # How many rows each vertical phase adds to after the first.
         ahead = [(height - 1 - phase) // down for phase in range(down)]
+        dx_ahead = builder.mul(builder.mul(record["band"], I64(down)), record["width"])
+        dy_ahead = builder.mul(record["band"], record["out_width"])
         carried_places = [(phase, k) for phase in range(down) for k in range(ahead[phase])]
 
         def add(row: Any, passed: int, found: dict[tuple[int, int], list[Any]]) -> dict[tuple[int, int], list[Any]]:
@@ -236,6 +253,8 @@ def spread_sums(typing_context, g, dy, dy_at, nothing, w, w_at, dx, dx_at, masks
                     value = pick(builder, result[phase, 0], [e % across * WIDTH + e // across for e in elements])
                     mask = builder.select(inside, mask, ir.Constant(mask.type, [0] * WIDTH))
                     store_some(builder, value, results.place(target), number, mask)
+                results.prefetch(target, dx_ahead, across, write=True)
+            rows.prefetch(row, dy_ahead, 1)
             return carried_of(result, 1)
 
         before: dict[tuple[int, int], list[Any]] = {}
@@ -248,7 +267,9 @@ def spread_sums(typing_context, g, dy, dy_at, nothing, w, w_at, dx, dx_at, masks
 
 
 @intrinsic(prefer_literal=True)
-def add_products(typing_context, g, x, x_at, nothing, dy, dy_at, totals, masks, strip, first, end, shape):
+def add_products(
+    typing_context, g, x, x_at, nothing, dy, dy_at, totals, masks, strip, first, end, x_next, dy_next, shape
+):
     """Add to ``totals``, lane by lane, what each tap reads in x times rows ``first`` to ``end - 1`` of dy.
 
     Parameters
@@ -259,6 +280,8 @@ def add_products(typing_context, g, x, x_at, nothing, dy, dy_at, totals, masks, 
     nothing : ndarray
         Zeros, a row of x.
     totals : ndarray, [taps][WIDTH]
+    x_next, dy_next : int
+        How far behind what is worked on lies what will be next.
     masks, shape
         As in :func:`sums`.
     """
@@ -287,6 +310,9 @@ def add_products(typing_context, g, x, x_at, nothing, dy, dy_at, totals, masks, 
             values = carried[:kept] + rows_of(row, range(kept // width, height))
             factor = load_some(builder, factors.place(row), 0, of_dy, ir.Constant(vector, [0.0] * WIDTH))
             pairs = zip(values, carried[kept:], strict=True)
+            for t in range(down):
+                rows.prefetch(builder.add(builder.mul(row, I64(down)), I64(t)), args[11], across)
+            factors.prefetch(row, args[12], 1)
             added = [multiply_add(builder, value, factor, total) for value, total in pairs]
             return values[len(values) - kept :] + added
 
@@ -296,4 +322,4 @@ def add_products(typing_context, g, x, x_at, nothing, dy, dy_at, totals, masks, 
             store(builder, value, totals, t)
         return context.get_dummy_value()
 
-    return types.void(g, x, whole, nothing, dy, whole, totals, masks, whole, whole, whole, shape), generate
+    return types.void(g, x, whole, nothing, dy, whole, totals, masks, *[whole] * 5, shape), generate

@@ -21,6 +21,8 @@ from caffelite.kernels.tiles.vectors import WIDTH
 
 #: Floats of a band, of input and output together: half of a first cache.
 _BAND = 6144
+#: Rows of a strip whose products are added up in the precision of the arrays, about.
+_ROWS = 512
 
 
 class DepthwiseStrips(NamedTuple):
@@ -67,7 +69,7 @@ def fits_backward_data(g: Geometry) -> bool:
 
 def _strips_of(g: Geometry, columns: int) -> DepthwiseStrips:
     """Return the geometry for results of ``columns`` columns."""
-    band = max(_BAND // (g.size[1] * g.stride[0] + g.output_size[1]), 8)
+    band = min(max(_BAND // (g.size[1] * g.stride[0] + g.output_size[1]), 8), g.output_size[0])
     return DepthwiseStrips(
         *g.size, *g.pad, *g.output_size, g.channels, g.outputs // g.channels, -(-columns // WIDTH), band
     )
@@ -179,24 +181,36 @@ def _backward_weights(height: int, width: int, down: int, across: int) -> Callab
         nothing, masks
             As in :func:`.depthwise_strip_vectors.add_products`.
         lanes : ndarray, [threads][taps * WIDTH]
-            Sums over a map.
+            Sums over a few maps.
         totals : ndarray of float64, [threads][taps * WIDTH]
             Sums over all images.
         """
         lane, total = lanes[worker], totals[worker]
+        plane, out_plane = g.height * g.width, g.out_height * g.out_width
+        images = len(x) // (g.channels * plane)
+        at_once = max(_ROWS // (g.out_height * g.strips), 1)
         for output in range(begin * g.filters, end * g.filters):
             channel = output // g.filters
             total[:] = 0
-            for image in range(len(x) // (g.channels * g.height * g.width)):
-                x_at = (image * g.channels + channel) * g.height * g.width
-                dy_at = (image * g.channels * g.filters + output) * g.out_height * g.out_width
-                lane[:] = 0
+            lane[:] = 0
+            for image in range(images):
+                x_at = (image * g.channels + channel) * plane
+                dy_at = (image * g.channels * g.filters + output) * out_plane
                 for first in range(0, g.out_height, g.band):
                     last = min(first + g.band, g.out_height)
+                    # The next band of rows, or the first of the next image.
+                    x_next, dy_next = g.band * down * g.width, g.band * g.out_width
+                    if last == g.out_height:
+                        x_next = g.channels * plane - first * down * g.width
+                        dy_next = g.channels * g.filters * out_plane - first * g.out_width
                     for strip in range(g.strips):
-                        add_products(g, x, x_at, nothing, dy, dy_at, lane, masks, strip, first, last, shape)
-                for i in range(taps * WIDTH):
-                    total[i] += lane[i]
+                        add_products(
+                            g, x, x_at, nothing, dy, dy_at, lane, masks, strip, first, last, x_next, dy_next, shape
+                        )
+                if (image + 1) % at_once == 0 or image == images - 1:
+                    for i in range(taps * WIDTH):
+                        total[i] += lane[i]
+                        lane[i] = 0
             for t in range(taps):
                 product = 0.0
                 for i in range(WIDTH):
