@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from caffelite.kernels.cuda.host import Gpu, HostBatchNorm, HostBatchNormSettings
-from caffelite.layers.batchnorm import STATISTICS, BatchNorm, learned_by
+from caffelite.layers.batchnorm import STATISTICS, BatchNorm
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
@@ -24,7 +24,7 @@ class GpuBatchNorm(BatchNorm):
         return self.facts.but(
             affine=False,
             absorbs_affine=not self.scales,
-            absorbs_activation=True,
+            absorbs_activation=frozenset({"ReLU", "Sigmoid"}),
             # What was in the bottom stays on the GPU.
             backward_reads=frozenset(),
         )
@@ -39,25 +39,20 @@ class GpuBatchNorm(BatchNorm):
     def batch_statistics(self) -> None:
         """They stay on the GPU."""
 
-    def _affine(self, followers: Sequence[Layer]) -> tuple[Blob | None, Blob | None]:
-        """Return gamma and beta, of this layer or of one behind it."""
-        affine = [layer for layer in followers if layer.facts.activation is None]
-        return learned_by(affine) if affine else self.own_affine()
-
     def forward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         assert isinstance(self.context.device, Gpu)
         channels, length = self.channels_and_length(bottoms[0].shape)
         shape = (-1, channels, length)
         mean_sum, variance_sum, stored_count = (blob.data for blob in self.blobs[:STATISTICS])
-        gamma, beta = (None if blob is None else blob.data for blob in self._affine(followers))
-        activation, slope = followers[-1].facts.activation or (None, 0.0) if followers else (None, 0.0)
+        gamma, beta, behind = self._behind(followers)
+        activation, slope = behind or (None, 0.0)
         settings = HostBatchNormSettings(
             self.eps,
             self.fraction,
             (mean_sum, variance_sum, stored_count),
             self.uses_stored,
-            gamma,
-            beta,
+            None if gamma is None else gamma.data,
+            None if beta is None else beta.data,
             activation,
             slope,
         )
@@ -70,7 +65,7 @@ class GpuBatchNorm(BatchNorm):
         channels, length = self.channels_and_length(bottoms[0].shape)
         shape = (-1, channels, length)
         dx = None if bottoms[0].diff is None else bottoms[0].diff.reshape(shape)
-        d_gamma, d_beta = (None if blob is None else blob.diff for blob in self._affine(followers))
+        d_gamma, d_beta = (None if blob is None else blob.diff for blob in self._behind(followers)[:2])
         return self.on_gpu.backward(tops[0].flat_diff.reshape(shape), dx, d_gamma, d_beta)
 
 

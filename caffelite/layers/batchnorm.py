@@ -116,9 +116,9 @@ class BatchNorm(Normalizing):
         self.uses_stored = use
 
     def specific_facts(self) -> Facts:
-        facts = self.facts.but(affine=self.uses_stored, absorbs_affine=not self.uses_stored and not self.scales)
         if self.uses_stored:
-            return facts.but(backward_reads=frozenset())
+            return self.facts.but(affine=True, backward_reads=frozenset())
+        facts = self.facts.but(absorbs_affine=not self.scales, absorbs_activation=frozenset({"ReLU"}))
         return facts.but(backward_reads=frozenset({"bottom"})) if self.scales else facts
 
     @staticmethod
@@ -198,7 +198,7 @@ class BatchNorm(Normalizing):
         x, y = bottoms[0].flat, tops[0].flat
         channels, length = self.channels_and_length(bottoms[0].shape)
         if not self.uses_stored:
-            return self._forward(bottoms, tops, *self.own_affine())
+            return self.forward_with([], bottoms, tops)
         stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
         self.inverse_std = np.zeros(channels, x.dtype)
         mean = np.zeros(channels, x.dtype)
@@ -210,12 +210,16 @@ class BatchNorm(Normalizing):
             steps.append(scale.forward(self.normal, y, self.blobs[3].data, self.blobs[4].data, channels, length))
         return steps
 
-    def _forward(
-        self, bottoms: Sequence[Blob], tops: Sequence[Blob], gamma: Blob | None, beta: Blob | None
-    ) -> list[Step]:
+    def _behind(self, followers: Sequence[Layer]) -> tuple[Blob | None, Blob | None, tuple[str, float] | None]:
+        """Return gamma and beta, of this layer or of one behind it, and the activation behind them."""
+        affine = next((values for layer in followers if (values := layer.learned_affine())), self.own_affine())
+        return *affine, followers[-1].facts.activation if followers else None
+
+    def forward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         x, y = bottoms[0].flat, tops[0].flat
         channels, length = self.channels_and_length(bottoms[0].shape)
         stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
+        gamma, beta, activation = self._behind(followers)
         self.mean, self.inverse_std = np.zeros(channels), np.zeros(channels, x.dtype)
         self.whole = self.whole_batch(stored[0], stored[2])
         return [
@@ -231,6 +235,7 @@ class BatchNorm(Normalizing):
                 None if gamma is None else gamma.data,
                 None if beta is None else beta.data,
                 self.whole,
+                None if activation is None else activation[1],
             )
         ]
 
@@ -240,7 +245,7 @@ class BatchNorm(Normalizing):
         dx = None if bottoms[0].diff is None else bottoms[0].flat_diff
         if not self.uses_stored:
             if self.scales:
-                return self._backward(bottoms, tops, *self.own_affine())
+                return self.backward_with([], bottoms, tops)
             if dx is None:
                 return []
             return [*backward.by_batch(tops[0].flat, dy, dx, channels, length, self.inverse_std, whole=self.whole)]
@@ -263,10 +268,9 @@ class BatchNorm(Normalizing):
             steps.append(backward.by_stored(dx if self.scales else dy, dx, channels, length, self.inverse_std))
         return steps
 
-    def _backward(
-        self, bottoms: Sequence[Blob], tops: Sequence[Blob], gamma: Blob | None, beta: Blob | None
-    ) -> list[Step]:
+    def backward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         channels, length = self.channels_and_length(bottoms[0].shape)
+        gamma, beta, activation = self._behind(followers)
         return [
             *backward.by_batch(
                 bottoms[0].flat,
@@ -277,22 +281,10 @@ class BatchNorm(Normalizing):
                 self.inverse_std,
                 self.mean,
                 None if gamma is None else gamma.data,
+                None if beta is None else beta.data,
                 None if gamma is None else gamma.diff,
                 None if beta is None else beta.diff,
                 self.whole,
+                None if activation is None else activation[1],
             )
         ]
-
-    def forward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        return self._forward(bottoms, tops, *learned_by(followers))
-
-    def backward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
-        return self._backward(bottoms, tops, *learned_by(followers))
-
-
-def learned_by(followers: Sequence[Layer]) -> tuple[Blob | None, Blob | None]:
-    """Return gamma and beta, which the one layer behind learns."""
-    (follower,) = followers
-    affine = follower.learned_affine()
-    assert affine is not None
-    return affine

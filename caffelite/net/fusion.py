@@ -111,10 +111,11 @@ def _is_learned_affine(chain: Sequence[Node], node: Node) -> bool:
 
 
 def _is_activation(chain: Sequence[Node], node: Node) -> bool:
+    activation = node.layer.facts.activation
     return (
-        chain[0].layer.facts.absorbs_activation
+        activation is not None
+        and activation[0] in chain[0].layer.facts.absorbs_activation
         and chain[-1].layer.facts.activation is None
-        and node.layer.facts.activation is not None
         and _learn_alike(chain[-1], node)
     )
 
@@ -145,8 +146,9 @@ RULES = (
     ),
     FusionRule(
         "activation",
-        "A layer that `absorbs_activation` (BatchNorm on a GPU) computes one `activation` that its kernels know, "
-        "behind it or behind what it has absorbed, forward and backward.",
+        "A layer that `absorbs_activation` (BatchNorm by the statistics of the batch: ReLU; on a GPU Sigmoid, too) "
+        "computes one `activation` that its kernels know, behind it or behind what it has absorbed, forward and "
+        "backward.",
         _is_activation,
     ),
     FusionRule(

@@ -2,9 +2,9 @@ import naive
 import numpy as np
 import pytest
 
-from caffelite.kernels.batchnorm import backward, forward
+from caffelite.kernels.batchnorm import backward, forward, statistics
 from caffelite.kernels.batchnorm.statistics import Constants
-from caffelite.kernels.engine import settings
+from caffelite.kernels.engine import arrays, settings
 
 #: Images, channels, elements: rows shorter than a vector, of whole blocks of vectors, of those and some more.
 SHAPES = [
@@ -62,15 +62,17 @@ def test_gradient_goes_through_mean_and_variance(shape: tuple[int, int, int]) ->
     np.testing.assert_allclose(dx.reshape(shape), expected, atol=2e-4 * np.abs(inverse_std).max())
 
 
-@pytest.mark.parametrize("shape", [(9, 5, 3), (18, 40, 49), (2, 33, 257), (20, 6, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(9, 5, 3), (18, 40, 49), (4, 6, 128), (20, 6, 1)], ids=str)
+@pytest.mark.parametrize("negative", [None, 0.25])
 @pytest.mark.parametrize("large", [False, True])
 def test_gradient_with_a_scale_and_a_shift(
-    shape: tuple[int, int, int], large: bool, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, int, int], large: bool, negative: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if large:
         # As if it did not fit into the cache.
-        monkeypatch.setattr(backward, "_CACHE", 0)
-        monkeypatch.setattr(backward, "_NEAR", 2 * shape[0] * shape[2] * 4 * 2)
+        monkeypatch.setattr(statistics, "_CACHE", 0)
+        monkeypatch.setattr(statistics, "_FEW", 2)
+        monkeypatch.setattr(statistics, "_NEAR", 2 * shape[0] * shape[2] * 4 * 2)
     rng = np.random.default_rng(7)
     n, c, length = shape
     x = (100 + 0.5 * rng.standard_normal(shape)).astype(np.float32)
@@ -79,15 +81,21 @@ def test_gradient_with_a_scale_and_a_shift(
     d_gamma, d_beta = np.full(c, 2, np.float32), np.full(c, 3, np.float32)
     stored = np.zeros(c, np.float32), np.zeros(c, np.float32), np.zeros(1, np.float32)
     mean, inverse_std = np.zeros(c), np.zeros(c, np.float32)
-    y, dx = np.zeros(x.size, np.float32), dy.copy().reshape(-1)
+    y, dx = arrays.zeros(x.size), arrays.zeros(x.size)
     constants = Constants(EPS, FRACTION)
-    there = forward.by_batch(x.reshape(-1), y, c, length, constants, stored, mean, inverse_std, gamma, beta)
-    back = backward.by_batch(x.reshape(-1), dx, dx, c, length, inverse_std, mean, gamma, d_gamma, d_beta)
-    assert len(back) == (1 if large or length == 1 else 3)
+    there = forward.by_batch(
+        x.reshape(-1), y, c, length, constants, stored, mean, inverse_std, gamma, beta, negative=negative
+    )
+    back = backward.by_batch(
+        x.reshape(-1), dy.reshape(-1), dx, c, length, inverse_std, mean, gamma, beta, d_gamma, d_beta, negative=negative
+    )
+    assert len(there) == (1 if large or length == 1 else 3) and len(back) == len(there)
     for call in [*there, *back]:
         call()
-    np.testing.assert_allclose(y.reshape(shape), naive.batchnorm(x, EPS, gamma, beta), atol=1e-3)
-    expected, exact_gamma, exact_beta = naive.batchnorm_gradients(x, dy, EPS, gamma)
+    exact = naive.batchnorm(x, EPS, gamma, beta)
+    bend = np.where(exact > 0, 1, 1 if negative is None else negative)
+    np.testing.assert_allclose(y.reshape(shape), exact * bend, atol=1e-3)
+    expected, exact_gamma, exact_beta = naive.batchnorm_gradients(x, dy * bend, EPS, gamma)
     np.testing.assert_allclose(d_gamma, 2 + exact_gamma, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(d_beta, 3 + exact_beta, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(dx.reshape(shape), expected, atol=1e-3 * np.abs(inverse_std).max())
@@ -140,7 +148,7 @@ def test_a_large_mean_costs_no_digits(middle: int, length: int) -> None:
     constants = Constants(1e-5, 0.999)
     steps = forward.by_batch(x.reshape(-1), y, channels, length, constants, stored, mean, inverse_std, gamma, beta)
     steps += backward.by_batch(
-        x.reshape(-1), dy.reshape(-1), dx, channels, length, inverse_std, mean, gamma, d_gamma, d_beta
+        x.reshape(-1), dy.reshape(-1), dx, channels, length, inverse_std, mean, gamma, beta, d_gamma, d_beta
     )
     for step in steps:
         step()

@@ -8,18 +8,26 @@ nearest cache.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.batchnorm import statistics
-from caffelite.kernels.batchnorm.statistics import Constants, Stored
+from caffelite.kernels.batchnorm.statistics import (
+    Constants,
+    Stored,
+    block_of,
+    goes_past_cache,
+    moments_of,
+    statistics_of,
+)
 from caffelite.kernels.batchnorm.statistics import extent as extent_of
 from caffelite.kernels.batchnorm.whole import WholeBatch
 from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.calls import Call, call
-from caffelite.kernels.engine.compiling import kernel
-from caffelite.kernels.maps import combine
+from caffelite.kernels.engine.compiling import kernel, specialised
+from caffelite.kernels.maps import combine, fence
 
 #: Channels a task takes where there are no spatial axes, so that vectors run over channels.
 BLOCK = 16
@@ -50,95 +58,193 @@ def _statistics_of_rows(x, channels, first, last, centre, squares, rest):
             rest[c] += d
 
 
-@kernel
-def _forward_rows(
-    begin,
-    end,
-    worker,
-    x,
-    y,
-    channels,
-    constants,
-    mean_sum,
-    variance_sum,
-    stored_count,
-    mean,
-    inverse_std,
-    gamma,
-    beta,
-    scratch,
-):
-    """All of it where a channel has one value an image; a task is BLOCK channels. In plain NumPy: ``naive.batchnorm``.
+@specialised
+def _forward_rows(negative: float | None) -> Callable[..., None]:
+    """Make the kernel for channels that have one value an image; ``negative`` as for :func:`_normalise`."""
+    below = np.float32(1 if negative is None else negative)
 
-    Parameters
-    ----------
-    x, y : ndarray of float, [images][channels]
-        ``y`` is set.
-    channels : int
-    constants : Constants
-    mean_sum, variance_sum : ndarray of float, [channels]
-    stored_count : ndarray of float, [1]
-        Caffe's blobs, which are updated.
-    mean : ndarray of float64, [channels]
-    inverse_std : ndarray of float, [channels]
-        Are set to the mean and to 1 / sqrt(variance + eps).
-    gamma, beta : ndarray of float, [channels] or [0]
-    scratch : ndarray of float, [3][channels]
-    """
-    images = len(x) // channels
-    centre, squares, rest = scratch[0], scratch[1], scratch[2]
-    first, last = begin * BLOCK, min(end * BLOCK, channels)
-    eps, fraction = np.float32(constants.eps), np.float32(constants.fraction)
-    _statistics_of_rows(x, channels, first, last, centre, squares, rest)
-    for c in range(first, last):
-        # What the first pass over the rows lost to rounding.
-        rest[c] /= np.float32(images)
-        squares[c] = max(squares[c] - np.float32(images) * rest[c] * rest[c], np.float32(0))
-        mean[c] = np.float64(centre[c]) + np.float64(rest[c])
-        variance = squares[c] / np.float32(images)
-        unbiased = squares[c] / np.float32(images - 1) if images > 1 else variance
-        mean_sum[c] = mean_sum[c] * fraction + mean_sum.dtype.type(mean[c])
-        variance_sum[c] = variance_sum[c] * fraction + unbiased
-        inverse_std[c] = inverse_std.dtype.type(1 / np.sqrt(np.float64(variance + eps)))
-    if begin == 0:
-        stored_count[0] = stored_count[0] * fraction + np.float32(1)
-    slope, constant = scratch[1], scratch[2]
-    for c in range(first, last):
-        slope[c] = inverse_std[c] * gamma[c] if len(gamma) else inverse_std[c]
-        # What the centre lacks of the mean is taken off here: added to the centre, it would be lost again.
-        constant[c] = (beta[c] if len(beta) else np.float32(0)) - rest[c] * slope[c]
-    for n in range(images):
-        row = n * channels
+    def forward_rows(
+        begin,
+        end,
+        worker,
+        x,
+        y,
+        channels,
+        constants,
+        mean_sum,
+        variance_sum,
+        stored_count,
+        mean,
+        inverse_std,
+        gamma,
+        beta,
+        scratch,
+    ):
+        """All of it where a channel has one value an image; a task is BLOCK channels.
+
+        In plain NumPy: ``naive.batchnorm``.
+
+        Parameters
+        ----------
+        x, y : ndarray of float, [images][channels]
+            ``y`` is set.
+        channels : int
+        constants : Constants
+        mean_sum, variance_sum : ndarray of float, [channels]
+        stored_count : ndarray of float, [1]
+            Caffe's blobs, which are updated.
+        mean : ndarray of float64, [channels]
+        inverse_std : ndarray of float, [channels]
+            Are set to the mean and to 1 / sqrt(variance + eps).
+        gamma, beta : ndarray of float, [channels] or [0]
+        scratch : ndarray of float, [3][channels]
+        """
+        images = len(x) // channels
+        centre, squares, rest = scratch[0], scratch[1], scratch[2]
+        first, last = begin * BLOCK, min(end * BLOCK, channels)
+        eps, fraction = np.float32(constants.eps), np.float32(constants.fraction)
+        _statistics_of_rows(x, channels, first, last, centre, squares, rest)
         for c in range(first, last):
-            y[row + c] = (x[row + c] - centre[c]) * slope[c] + constant[c]
+            # What the first pass over the rows lost to rounding.
+            rest[c] /= np.float32(images)
+            squares[c] = max(squares[c] - np.float32(images) * rest[c] * rest[c], np.float32(0))
+            mean[c] = np.float64(centre[c]) + np.float64(rest[c])
+            variance = squares[c] / np.float32(images)
+            unbiased = squares[c] / np.float32(images - 1) if images > 1 else variance
+            mean_sum[c] = mean_sum[c] * fraction + mean_sum.dtype.type(mean[c])
+            variance_sum[c] = variance_sum[c] * fraction + unbiased
+            inverse_std[c] = inverse_std.dtype.type(1 / np.sqrt(np.float64(variance + eps)))
+        if begin == 0:
+            stored_count[0] = stored_count[0] * fraction + np.float32(1)
+        slope, constant = scratch[1], scratch[2]
+        for c in range(first, last):
+            slope[c] = inverse_std[c] * gamma[c] if len(gamma) else inverse_std[c]
+            # What the centre lacks of the mean is taken off here: added to the centre, it would be lost again.
+            constant[c] = (beta[c] if len(beta) else np.float32(0)) - rest[c] * slope[c]
+        for n in range(images):
+            row = n * channels
+            for c in range(first, last):
+                value = (x[row + c] - centre[c]) * slope[c] + constant[c]
+                y[row + c] = value if negative is None or value > 0 else value * below
+
+    return forward_rows
 
 
-@kernel
-def _normalise(begin, end, worker, x, y, channels, length, mean, inverse_std, gamma, beta):
-    """y = (x - mean) · inverse_std · gamma + beta for given statistics; a task is a channel of an image.
+@register_jitable
+def line_of(mean, inverse_std, gamma, beta, c, kind):
+    """Return middle, slope and constant: ``y = (x - middle) · slope + constant`` for channel c.
 
-    In plain NumPy: ``naive.batchnorm``.
-
-    Parameters
-    ----------
-    x, y : ndarray of float, [images][channels][length]
-        ``y`` is set.
-    channels, length : int
-    mean : ndarray of float or float64, [channels]
-        What the type of x loses of it is taken off as well.
-    inverse_std : ndarray of float, [channels]
-    gamma, beta : ndarray of float, [channels] or [0]
+    Forward and backward take the same numbers from here, so that both find the same y above 0.
     """
-    zero = x.dtype.type(0)
-    for n in range((end - 1) // channels, begin // channels - 1, -1):
-        for task in range(max(begin, n * channels), min(end, (n + 1) * channels)):
-            c = task - n * channels
-            middle = x.dtype.type(mean[c])
-            rest = x.dtype.type(mean[c] - middle)
-            slope = inverse_std[c] * gamma[c] if len(gamma) else inverse_std[c]
-            constant = (beta[c] if len(beta) else x.dtype.type(0)) - rest * slope
-            # Not as an offset: LLVM may add that to the middle first, in which it is lost.
-            combine(x, None, y, task * length, length, middle, zero, zero, slope, constant)
+    middle = kind(mean[c])
+    # What the type of x loses of the mean.
+    rest = kind(mean[c] - middle)
+    slope = inverse_std[c] * gamma[c] if len(gamma) else inverse_std[c]
+    return middle, slope, (beta[c] if len(beta) else kind(0)) - rest * slope
+
+
+def kink_of(negative: float | None) -> Callable[..., Any]:
+    """Return ``kink(slope, constant, kind)`` as :data:`caffelite.kernels.maps.sums` reads it."""
+    if negative is None:
+        return register_jitable(lambda slope, constant, kind: None)
+    return register_jitable(lambda slope, constant, kind: (kind(slope), kind(constant), kind(negative)))
+
+
+def _normaliser(negative: float | None, past_cache: bool) -> Callable[..., None]:
+    """Return the function that does what :func:`_normalise` says for channels first to last - 1 of image n."""
+    kink = kink_of(negative)
+
+    def normalise(x, y, channels, length, n, first, last, mean, inverse_std, gamma, beta):
+        kind = x.dtype.type
+        zero = kind(0)
+        for c in range(first, last):
+            middle, slope, constant = line_of(mean, inverse_std, gamma, beta, c, kind)
+            bend, start = kink(slope, constant, kind), (n * channels + c) * length
+            # The constant is not an offset: LLVM may add that to the middle first, in which it is lost.
+            combine(x, None, y, start, length, middle, zero, zero, slope, constant, bend, past_cache)
+
+    return register_jitable(normalise)
+
+
+@specialised
+def _normalise(negative: float | None, past_cache: bool) -> Callable[..., None]:
+    """Make the kernel of the values; ``negative`` is the slope of a ReLU behind them, or None."""
+    normalise_channels = _normaliser(negative, past_cache)
+
+    def normalise(begin, end, worker, x, y, channels, length, mean, inverse_std, gamma, beta):
+        """y = (x - mean) · inverse_std · gamma + beta for given statistics; a task is a channel of an image.
+
+        In plain NumPy: ``naive.batchnorm``.
+
+        Parameters
+        ----------
+        x, y : ndarray of float, [images][channels][length]
+            ``y`` is set.
+        channels, length : int
+        mean : ndarray of float or float64, [channels]
+            What the type of x loses of it is taken off as well.
+        inverse_std : ndarray of float, [channels]
+        gamma, beta : ndarray of float, [channels] or [0]
+        """
+        for n in range((end - 1) // channels, begin // channels - 1, -1):
+            first, last = max(begin - n * channels, 0), min(end - n * channels, channels)
+            normalise_channels(x, y, channels, length, n, first, last, mean, inverse_std, gamma, beta)
+        if past_cache:
+            fence()
+
+    return normalise
+
+
+@specialised
+def _forward_blocks(negative: float | None, past_cache: bool) -> Callable[..., None]:
+    """Make the kernel of all of it, a block of channels after the other; as for :func:`_normalise`."""
+    normalise_channels = _normaliser(negative, past_cache)
+
+    def forward_blocks(
+        begin,
+        end,
+        worker,
+        x,
+        y,
+        extent,
+        constants,
+        group_sums,
+        mean_sum,
+        variance_sum,
+        stored_count,
+        mean,
+        variance,
+        inverse_std,
+        gamma,
+        beta,
+    ):
+        """Statistics and values of ``extent.block`` channels, which are read from memory once; a task is a block.
+
+        The arrays are those of :func:`.statistics.of_batch` and :func:`_normalise`.
+        """
+        for task in range(begin, end):
+            first, last = task * extent.block, min((task + 1) * extent.block, extent.channels)
+            for g in range(extent.groups):
+                moments_of(x, extent, g, first, last, group_sums)
+            statistics_of(
+                first,
+                last,
+                extent,
+                constants,
+                group_sums,
+                mean_sum,
+                variance_sum,
+                stored_count,
+                mean,
+                variance,
+                inverse_std,
+            )
+            for n in range(extent.images - 1, -1, -1):
+                normalise_channels(x, y, extent.channels, extent.length, n, first, last, mean, inverse_std, gamma, beta)
+        if past_cache:
+            fence()
+
+    return forward_blocks
 
 
 @kernel
@@ -170,6 +276,7 @@ def by_batch(
     gamma: np.ndarray | None = None,
     beta: np.ndarray | None = None,
     whole: WholeBatch | None = None,
+    negative: float | None = None,
 ) -> list[Callable[[], None]]:
     """Return the steps that normalise by the statistics of the batch and add them to the stored ones.
 
@@ -188,17 +295,38 @@ def by_batch(
         Of a scale and a shift behind it.
     whole : WholeBatch, optional
         The batch that ``x`` is a piece of; None: it is the batch.
+    negative : float, optional
+        The slope for negative values of a ReLU behind all of it; None: there is no ReLU.
     """
     learned = or_nothing(gamma, x), or_nothing(beta, x)
     if length == 1 and whole is None:
         scratch = arrays.zeros((3, channels), x.dtype)
         values = x, y, channels, constants, *stored, mean, inverse_std, *learned, scratch
-        return [call(_forward_rows, -(-channels // BLOCK), *values, work=x.size, whole=True)]
+        return [call(_forward_rows(negative), -(-channels // BLOCK), *values, work=x.size, whole=True)]
     extent = extent_of(x.size, channels, length)
+    past_cache = goes_past_cache(y, length, x)
+    if whole is None and (block := block_of(extent, x)):
+        extent = extent._replace(block=block)
+        group_sums = arrays.zeros((2, channels * extent.groups), np.float64)
+        variance = arrays.zeros(channels, np.float64)
+        values = extent, constants, group_sums, *stored, mean, variance, inverse_std, *learned
+        kernel_of_blocks = _forward_blocks(negative, past_cache)
+        return [call(kernel_of_blocks, -(-channels // block), x, y, *values, work=2 * x.size)]
     of_batch = statistics.of_batch if whole is None else whole.statistics
     return [
         *of_batch(x, extent, constants, stored, mean, inverse_std),
-        call(_normalise, x.size // length, x, y, channels, length, mean, inverse_std, *learned, work=x.size),
+        call(
+            _normalise(negative, past_cache),
+            x.size // length,
+            x,
+            y,
+            channels,
+            length,
+            mean,
+            inverse_std,
+            *learned,
+            work=x.size,
+        ),
     ]
 
 
@@ -222,5 +350,7 @@ def by_stored(
     learned = [np.empty(0, x.dtype)] * 2
     return [
         prepared,
-        call(_normalise, x.size // length, x, y, channels, length, mean, inverse_std, *learned, work=x.size),
+        call(
+            _normalise(None, False), x.size // length, x, y, channels, length, mean, inverse_std, *learned, work=x.size
+        ),
     ]

@@ -16,6 +16,7 @@ batches that the other two are sums of, each batch decayed as often as another o
 from typing import NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 
 from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.calls import Call, call
@@ -29,6 +30,9 @@ Stored = tuple[np.ndarray, np.ndarray, np.ndarray]
 #: Images of a group, at most, and elements of a channel in one from which on fewer do: short rows share the sum over
 #: the lanes of a vector, and there are no more places that are read at a time than the processor's prefetching follows.
 _GROUP, _LONG = 4, 1024
+#: Bytes that stay in the last cache; bytes of a block of channels that is read twice; the channels from which on there
+#: are blocks; and bytes of a line of the cache.
+_CACHE, _NEAR, _FEW, _LINE = 32 << 20, 512 << 10, 4, 64
 #: Squares lose digits when they are mostly the distance of the shift from the mean, in standard deviations squared.
 _FAR = 16
 
@@ -78,6 +82,46 @@ def extent(size: int, channels: int, length: int) -> Extent:
     return Extent(images, channels, length, group, -(-images // group))
 
 
+def block_of(extent: Extent, *read: np.ndarray) -> int:
+    """Return how many channels a block has, where ``read`` are read twice and an array as large is written.
+
+    A block stays in a processor's own cache meanwhile. 0 where all of it stays in the last cache, or there are too few
+    channels: the order in which memory lies is the faster one then. The numbers are the same.
+    """
+    size = sum(array.nbytes for array in read)
+    if size + read[0].nbytes <= _CACHE or extent.channels < _FEW:
+        return 0
+    return max(min(_NEAR * extent.channels // size, extent.channels // _FEW), 1)
+
+
+def goes_past_cache(out: np.ndarray, length: int, *read: np.ndarray) -> bool:
+    """Whether what is computed of ``read`` is better not kept in the cache: it is too large, and it is aligned."""
+    aligned = out.ctypes.data % _LINE == 0 and length * out.itemsize % _LINE == 0
+    apart = all(array.ctypes.data != out.ctypes.data for array in read)
+    return aligned and apart and out.nbytes + sum(array.nbytes for array in read) > _CACHE
+
+
+@register_jitable
+def moments_of(x, extent, g, first, last, group_sums):
+    """The same as :func:`_moments` for channels first to last - 1 of group g."""
+    channels, length, group = extent.channels, extent.length, extent.group
+    total, squares = group_sums[0], group_sums[1]
+    rows = min(group, extent.images - g * group)
+    share = 1 / (rows * length)
+    for c in range(first, last):
+        task, start = g * channels + c, (g * group * channels + c) * length
+        shift = x[start]
+        s, q = sums(x, None, start, length, channels * length, rows, shift, None)
+        offset = s * share
+        if s * offset * (1 + 1 / _FAR) > q:
+            # The first value lay far from the mean: once more, from the mean itself.
+            shift += x.dtype.type(offset)
+            s, q = sums(x, None, start, length, channels * length, rows, shift, None)
+            offset = s * share
+        total[task] = np.float64(shift) * (rows * length) + s
+        squares[task] = q - s * offset
+
+
 @kernel
 def _moments(begin, end, worker, x, extent, group_sums):
     """The sum of x, and of (x - their mean) squared, of each channel in each group of images.
@@ -91,23 +135,49 @@ def _moments(begin, end, worker, x, extent, group_sums):
     group_sums : ndarray of float64, [2][groups · channels]
         Is set: the sums of x, and those of squares.
     """
-    channels, length, group = extent.channels, extent.length, extent.group
-    total, squares = group_sums[0], group_sums[1]
+    channels = extent.channels
     for g in range(begin // channels, (end - 1) // channels + 1):
-        rows = min(group, extent.images - g * group)
-        share = 1 / (rows * length)
-        for task in range(max(begin, g * channels), min(end, (g + 1) * channels)):
-            start = (task + g * (group - 1) * channels) * length
-            shift = x[start]
-            s, q = sums(x, None, start, length, channels * length, rows, shift)
-            offset = s * share
-            if s * offset * (1 + 1 / _FAR) > q:
-                # The first value lay far from the mean: once more, from the mean itself.
-                shift += x.dtype.type(offset)
-                s, q = sums(x, None, start, length, channels * length, rows, shift)
-                offset = s * share
-            total[task] = np.float64(shift) * (rows * length) + s
-            squares[task] = q - s * offset
+        first, last = max(begin - g * channels, 0), min(end - g * channels, channels)
+        moments_of(x, extent, g, first, last, group_sums)
+
+
+@register_jitable
+def statistics_of(
+    begin,
+    end,
+    extent,
+    constants,
+    group_sums,
+    mean_sum,
+    variance_sum,
+    stored_count,
+    mean,
+    variance,
+    inverse_std,
+):
+    """The same as :func:`_statistics` for channels begin to end - 1."""
+    channels, group, fraction = extent.channels, extent.group, constants.fraction
+    total, squares = group_sums[0], group_sums[1]
+    count = extent.images * extent.length
+    for c in range(begin, end):
+        mean[c] = 0.0
+        variance[c] = 0.0
+    # Channels in the inner loops: they lie side by side, so that vectors run over them.
+    for g in range(extent.groups):
+        for c in range(begin, end):
+            mean[c] += total[g * channels + c] / count
+    for g in range(extent.groups):
+        size = min(group, extent.images - g * group) * extent.length
+        for c in range(begin, end):
+            distance = total[g * channels + c] / size - mean[c]
+            variance[c] += (squares[g * channels + c] + size * distance * distance) / count
+    unbiased = count / (count - 1) if count > 1 else 1.0
+    for c in range(begin, end):
+        mean_sum[c] = mean_sum[c] * np.float32(fraction) + mean_sum.dtype.type(mean[c])
+        variance_sum[c] = variance_sum[c] * np.float32(fraction) + mean_sum.dtype.type(variance[c] * unbiased)
+        inverse_std[c] = inverse_std.dtype.type(1 / np.sqrt(variance[c] + constants.eps))
+    if begin == 0:
+        stored_count[0] = stored_count[0] * np.float32(fraction) + np.float32(1)
 
 
 @kernel
@@ -144,28 +214,19 @@ def _statistics(
     inverse_std : ndarray of float, [channels]
         Is set to 1 / sqrt(variance + eps).
     """
-    channels, group, fraction = extent.channels, extent.group, constants.fraction
-    total, squares = group_sums[0], group_sums[1]
-    count = extent.images * extent.length
-    for c in range(begin, end):
-        mean[c] = 0.0
-        variance[c] = 0.0
-    # Channels in the inner loops: they lie side by side, so that vectors run over them.
-    for g in range(extent.groups):
-        for c in range(begin, end):
-            mean[c] += total[g * channels + c] / count
-    for g in range(extent.groups):
-        size = min(group, extent.images - g * group) * extent.length
-        for c in range(begin, end):
-            distance = total[g * channels + c] / size - mean[c]
-            variance[c] += (squares[g * channels + c] + size * distance * distance) / count
-    unbiased = count / (count - 1) if count > 1 else 1.0
-    for c in range(begin, end):
-        mean_sum[c] = mean_sum[c] * np.float32(fraction) + mean_sum.dtype.type(mean[c])
-        variance_sum[c] = variance_sum[c] * np.float32(fraction) + mean_sum.dtype.type(variance[c] * unbiased)
-        inverse_std[c] = inverse_std.dtype.type(1 / np.sqrt(variance[c] + constants.eps))
-    if begin == 0:
-        stored_count[0] = stored_count[0] * np.float32(fraction) + np.float32(1)
+    statistics_of(
+        begin,
+        end,
+        extent,
+        constants,
+        group_sums,
+        mean_sum,
+        variance_sum,
+        stored_count,
+        mean,
+        variance,
+        inverse_std,
+    )
 
 
 @kernel

@@ -60,6 +60,14 @@ def prefetch(builder: Any, pointer: Any, write: bool = False) -> None:
     builder.call(function, [place, I32(int(write)), I32(2), I32(1)])
 
 
+def store_past_cache(builder: Any, value: Any, pointer: Any, number: int = 0) -> None:
+    """The same where the vector is aligned to its size, and is not kept in the cache; a fence has to follow."""
+    place = builder.gep(pointer, [I64(number * WIDTH)])
+    written = builder.store(value, builder.bitcast(place, value.type.as_pointer()))
+    written.align = WIDTH * _bytes(value.type.element)
+    written.set_metadata("nontemporal", builder.module.add_metadata([I32(1)]))
+
+
 def _masked(builder: Any, action: str, vector: Any, types: list[Any], result: Any) -> Any:
     kind = ir.FunctionType(result, types)
     bits = 32 if vector.element == ir.FloatType() else 64

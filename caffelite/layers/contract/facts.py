@@ -58,10 +58,10 @@ class Facts:
     absorbs_affine : bool
         ``forward_with`` and ``backward_with`` do what one layer behind it does as well, if that has
         ``learned_affine``.
-    absorbs_activation : bool
-        They do an ``activation`` behind it, or behind what it absorbs, as well.
+    absorbs_activation : frozenset of str
+        They do an ``activation`` of one of these names behind it, or behind what it absorbs, as well.
     activation : (str, float) or None
-        The function that kernels for a GPU know the layer by, and its negative slope.
+        The function that kernels of other layers know the layer by, and its slope for negative values.
     dynamic : bool
         The shapes of the tops depend on the data: ``shapes`` returns the largest, ``resize`` those of each pass.
     kind : str
@@ -115,7 +115,7 @@ class Facts:
     adds: bool = False
     affine: bool = False
     absorbs_affine: bool = False
-    absorbs_activation: bool = False
+    absorbs_activation: frozenset[str] = frozenset()
     activation: tuple[str, float] | None = None
     dynamic: bool = False
     kind: str = "other"
