@@ -59,6 +59,7 @@ class Plan:
         self._may_prepare = not (keep or any(node.backward for node in graph.nodes))
         self._memory = Memory(graph, self.units, keep, np.dtype(dtype), beside)
         self.bytes = self._memory.bytes
+        self._scratch = arrays.Pool()
         self.seeds: dict[Version, Step] = {}
         for unit in self.units:
             if graph.stale.isdisjoint(unit.nodes):
@@ -150,7 +151,8 @@ class Plan:
     def _bind(self, unit: Unit) -> None:
         """Ask the layers of a unit for their steps."""
         try:
-            self._bind_steps(unit)
+            with arrays.sharing(self._scratch):
+                self._bind_steps(unit)
         except MemoryError:
             unit.first.layer.error("there is not enough memory for what it computes with, beside its blobs")
 

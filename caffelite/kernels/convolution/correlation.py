@@ -138,9 +138,12 @@ def correlate(
     k_offsets, places = _tables(g, tile, layout, view, out.shape[3], copied)
     threads = settings.threads()
     packed = arrays.zeros(groups * g.panels * (count + 1) * tile.outputs, x.dtype)
-    band = arrays.zeros((threads, g.channels * g.rows * layout.row_pitch + WIDTH if copied else 1), x.dtype)
     held = tile.outputs * (g.at_once if g.through else 1)
-    sums = arrays.zeros((threads, held * g.scratch_step), x.dtype)
+    band, sums = arrays.scratch(
+        (threads, g.channels * g.rows * layout.row_pitch + WIDTH if copied else 1),
+        (threads, held * g.scratch_step),
+        dtype=x.dtype,
+    )
     results = x.shape[0] * groups * g.outputs * view.result[0] * view.result[1]
     sizes = filters.group_step, filters.output_step, g.outputs, g.panels, tile.outputs
     weights = filters.values, filters.offsets, filters.bias

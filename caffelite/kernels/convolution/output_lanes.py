@@ -78,7 +78,12 @@ def correlate(
     packed = arrays.zeros(groups * g.panels * (count + 1) * lanes, x.dtype)
     weights = filters.values, filters.offsets, filters.bias
     sizes = filters.group_step, filters.output_step, g.outputs, g.panels, lanes
-    band = g.channels * g.rows * layout.row_pitch + WIDTH if copied else 1
+    band, sums, turned = arrays.scratch(
+        (threads, g.channels * g.rows * layout.row_pitch + WIDTH if copied else 1),
+        (threads, g.blocks * g.pixels * lanes),
+        (threads, lanes * g.pixels),
+        dtype=x.dtype,
+    )
     return [
         call(pack, groups * g.panels, *weights, *sizes, packed, work=packed.size, once=True),
         call(
@@ -92,9 +97,9 @@ def correlate(
             np.arange(tile.rows, dtype=np.int64) * g.line_step,
             layout.phases,
             layout.row_used,
-            arrays.zeros((threads, band), x.dtype),
-            arrays.zeros((threads, g.blocks * g.pixels * lanes), x.dtype),
-            arrays.zeros((threads, lanes * g.pixels), x.dtype),
+            band,
+            sums,
+            turned,
             chain.constants,
             chain.other,
             work=out.size * max(count, 1) / WIDTH,

@@ -127,8 +127,12 @@ def _correlate(
     blocks, threads = -(-g.images // t.together) * t.bands * groups, settings.threads()
     packed = arrays.zeros(groups * FREQUENCIES * g.panels * (g.channels + 1) * tile.outputs, x.dtype)
     # A line more than whole lines of the cache, so that frequencies do not all fall on the same ones.
-    tiles = arrays.zeros((threads, FREQUENCIES * (g.channels * t.lanes + WIDTH)), x.dtype)
-    sums = arrays.zeros((threads, FREQUENCIES * (g.at_once * tile.outputs * t.lanes + WIDTH)), x.dtype)
+    tiles, sums, results = arrays.scratch(
+        (threads, FREQUENCIES * (g.channels * t.lanes + WIDTH)),
+        (threads, FREQUENCIES * (g.at_once * tile.outputs * t.lanes + WIDTH)),
+        (threads, t.lanes * t.step * t.step),
+        dtype=x.dtype,
+    )
     return [
         call(
             filters(size),
@@ -152,10 +156,11 @@ def _correlate(
             bias,
             out.reshape(-1),
             _tables(g, t, pads[1]),
+            # Not with the others: nobody writes the zeros left of a map.
             arrays.zeros((threads, t.together * t.image_step), x.dtype),
             tiles,
             sums,
-            arrays.zeros((threads, t.lanes * t.step * t.step), x.dtype),
+            results,
             chain.constants,
             chain.other,
             work=blocks * t.lanes * FREQUENCIES * g.channels * g.outputs / WIDTH,

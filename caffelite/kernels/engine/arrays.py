@@ -1,6 +1,9 @@
 """Memory for kernels, and the two things done to whole arrays: copy and add."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +29,44 @@ def zeros(shape: Sequence[int] | int, dtype: DTypeLike = np.float32) -> np.ndarr
     raw = np.zeros(max(size, _APART) + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + size].view(dtype).reshape(shape)
+
+
+class Pool:
+    """Memory that is handed out again and again: what it gave before holds nothing any more."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+
+    def take(self, *shapes: Sequence[int], dtype: DTypeLike = np.float32) -> list[np.ndarray]:
+        """Return arrays of these shapes, next to each other, with any values in them."""
+        sizes = [int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize for shape in shapes]
+        places = list(itertools.accumulate((-(-max(size, _APART) // 64) * 64 for size in sizes), initial=0))
+        if len(self._memory) < places[-1]:
+            # What was handed out before stays with its users, so the steps are large. Pages that nobody writes to are
+            # no memory yet.
+            self._memory = zeros(max(places[-1], 2 * len(self._memory)), np.uint8)
+        return [
+            self._memory[begin : begin + size].view(dtype).reshape(shape)
+            for begin, size, shape in zip(places, sizes, shapes, strict=False)
+        ]
+
+
+_pool: ContextVar[Pool | None] = ContextVar("_pool", default=None)
+
+
+@contextmanager
+def sharing(pool: Pool) -> Iterator[None]:
+    """Let all calls that are made inside ``with``, which never run at the same time, have one :func:`scratch`."""
+    token = _pool.set(pool)
+    try:
+        yield
+    finally:
+        _pool.reset(token)
+
+
+def scratch(*shapes: Sequence[int], dtype: DTypeLike = np.float32) -> list[np.ndarray]:
+    """Return arrays that hold something only while one call runs, with any values in them before it."""
+    return (_pool.get() or Pool()).take(*shapes, dtype=dtype)
 
 
 @kernel

@@ -11,7 +11,7 @@ from caffelite.data.share import Share, whole
 from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.group import ALONE, PIECES, TURNS, Group
 from caffelite.user_code.permission import AllowPython
-from caffelite.words import TEST, TRAIN, Shape, count
+from caffelite.words import TEST, TRAIN, Shape
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class Context:
     dealing: str = PIECES
     piece: Share | None = None
     statistics: Group = ALONE
-    _shared: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
+    _shared: arrays.Pool = field(default_factory=arrays.Pool)
 
     @property
     def together(self) -> Group:
@@ -91,7 +91,4 @@ class Context:
 
     def scratch(self, shape: Shape, dtype: np.dtype) -> np.ndarray:
         """Return memory that holds something only from one step of a layer to its next one: all layers share it."""
-        size = count(shape) * dtype.itemsize
-        if self._shared.size < size:
-            self._shared = arrays.zeros(size, np.uint8)
-        return self._shared[:size].view(dtype).reshape(shape)
+        return self._shared.take(shape, dtype=dtype)[0]
