@@ -8,8 +8,9 @@ are ``convolution`` and ``convolution_gradients`` in ``tests/naive.py``. What is
 import numpy as np
 
 from caffelite.kernels import elementwise
-from caffelite.kernels.convolution.correlation import Filters, View, correlate
+from caffelite.kernels.convolution.correlation import correlate
 from caffelite.kernels.convolution.geometry import Geometry
+from caffelite.kernels.convolution.views import Filters, View
 from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.calls import Call
 from caffelite.kernels.inner_product import product
