@@ -17,7 +17,7 @@ from caffelite.kernels.engine.compiling import Compiled, Kernel
 from caffelite.kernels.engine.entry import Argument, pack, version_of
 from caffelite.kernels.engine.processes import compile_missing
 from caffelite.kernels.engine.routines import routines_of
-from caffelite.kernels.engine.team import TEAM, run
+from caffelite.kernels.engine.team import DRIVERS, TEAM, run
 
 
 class _Waiting(threading.local):
@@ -40,7 +40,7 @@ def together() -> Iterator[None]:
     finally:
         _waiting.calls = None
     needed: set[tuple[Compiled[Any], Any]] = {(call.kernel, version_of(call.arguments)) for call in calls}
-    needed |= {(one, None) for call in calls for one in routines_of(call.arguments)}
+    needed |= {(one, None) for call in calls for one in (*routines_of(call.arguments), *DRIVERS)}
     compile_missing([one for one in needed if not one[0].kept(one[1])])
     for call in calls:
         call.compile()

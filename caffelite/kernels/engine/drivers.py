@@ -6,27 +6,46 @@ that of kernels is.
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from caffelite.kernels.engine import entry, keeping, loading, private
+from caffelite.kernels.engine import keeping, loading
+from caffelite.kernels.engine.compiling import Compiled, source_digest
 
 
-def driver(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile a function of whole numbers (``intp``), or find it compiled. It runs without Python's lock."""
-    count = function.__code__.co_argcount
-    symbol = f"caffelite_{function.__name__}"
-    path = keeping.driver_folder() / f"{function.__name__}.driver"
-    loaded = keeping.load(path)
-    if loaded is None:
+class Driver(Compiled[None]):
+    """A compiled function of whole numbers (``intp``), for Python. It runs without Python's lock.
+
+    It is compiled, or found compiled, when it is first called, or asked for its address.
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        super().__init__(f"{function.__name__}:{source_digest(function)}")
+        self._function = function
+        self._call: Callable[..., None] | None = None
+
+    def __call__(self, *numbers: int) -> None:
+        if self._call is None:
+            self._call = loading.callable_at(self.address(None), self._function.__code__.co_argcount)
+        self._call(*numbers)
+
+    def _file(self, key: str) -> Path:
+        return keeping.driver_folder() / f"{key}.driver"
+
+    def _compiled(self, version: None, symbol: str) -> bytes:
+        from caffelite.kernels.engine import entry, private
+
+        kinds = (types.intp,) * self._function.__code__.co_argcount
         add = partial(entry.add_driver, symbol=symbol)
-        code = private.compiled(function, (types.intp,) * count, {"error_model": "numpy"}, add)
-        keeping.keep(path, {"driver": function.__name__}, code)
-    else:
-        code = loaded[1]
-    return loading.callable_at(loading.load(code, symbol), count)
+        return private.compiled(self._function, kinds, {"error_model": "numpy"}, add)
+
+
+def driver(function: Callable[..., None]) -> Driver:
+    """Turn a function of whole numbers into a :class:`Driver`."""
+    return Driver(function)
 
 
 @intrinsic

@@ -13,8 +13,6 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from caffelite.kernels.engine import private
-
 _WORD = ir.IntType(64)
 
 #: An array, a number, or a record: a NamedTuple of numbers, whose fields a kernel reads by name. Whatever is a whole
@@ -133,6 +131,8 @@ def add_driver(compiled: Any, symbol: str) -> bytes:
 
 
 def _with_entry(compiled: Any, kinds: list[Any], read: Callable[..., list[Any]], symbol: str) -> bytes:
+    from caffelite.kernels.engine import private
+
     context, library = compiled.target_context, compiled.library
     module = library.create_ir_module(symbol)
     function = context.declare_function(module, compiled.fndesc)

@@ -1,11 +1,24 @@
 """Machine code in the file format of compiled code, brought into the process: what is kept, and what is made now."""
 
+import os
 from collections.abc import Callable
 from ctypes import CFUNCTYPE, c_ssize_t
 from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
+from llvmlite.binding import ffi
+
+#: LLVM's own lock, which llvmlite promises nothing of; where it has another one, :mod:`.private` says so.
+_lock: Any = getattr(ffi.lib, "_lock", None)
+
+if hasattr(os, "register_at_fork") and _lock is not None:
+    # A copy of the process must not begin with the lock of a thread that it does not have.
+
+    def _release() -> None:
+        _lock.__exit__(None, None, None)
+
+    os.register_at_fork(before=_lock.__enter__, after_in_parent=_release, after_in_child=_release)
 
 
 @cache

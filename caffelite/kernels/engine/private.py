@@ -1,8 +1,8 @@
 """What the engine takes from inside numba and llvmlite, which promise nothing of it, and why.
 
-All of it is looked up when this module is imported: a version that lacks something is told with its number, before
-anything is compiled. What is public there, or documented for extensions (``numba.njit``, ``numba.extending``,
-``numba.core.types`` and ``cgutils``, ``numba.config``), is imported where it is used.
+All of it is looked up when this module is imported, which is when there is something to compile: a version that lacks
+something is told with its number. What is public there, or documented for extensions (``numba.njit``,
+``numba.extending``, ``numba.core.types`` and ``cgutils``, ``numba.config``), is imported where it is used.
 """
 
 import os
@@ -52,8 +52,8 @@ _Pipeline = _find("numba.core.compiler", "Compiler")
 _cpu = _find("numba.core.registry", "cpu_target")
 #: One thread compiles at a time.
 _compiler_lock = _find("numba.core.compiler_lock", "global_compiler_lock")
-#: LLVM's own lock: llvmlite takes it for every call of LLVM.
-_llvm_lock = _find("llvmlite.binding.ffi", "lib._lock")
+#: LLVM's own lock: llvmlite takes it for every call of LLVM. :mod:`.loading` holds it while the process is copied.
+_find("llvmlite.binding.ffi", "lib._lock")
 #: Adds the size to an index below zero: see :func:`_compiling`.
 _find("numba.cpython.slicing", "fix_index")
 _slicing: Any = import_module("numba.cpython.slicing")
@@ -86,20 +86,12 @@ def _check_attributes() -> None:
 _check_attributes()
 
 
-def _lock() -> None:
-    _compiler_lock.acquire()
-    _llvm_lock.__enter__()
-
-
-def _unlock() -> None:
-    _llvm_lock.__exit__(None, None, None)
-    _compiler_lock.release()
-
-
 if hasattr(os, "register_at_fork"):
     # A copy of the process must not begin with the lock of a thread that it does not have: whoever forks waits until
-    # no other thread compiles.
-    os.register_at_fork(before=_lock, after_in_parent=_unlock, after_in_child=_unlock)
+    # no other thread compiles. (LLVM's own lock, which :mod:`.loading` takes then, comes after this one, as elsewhere.)
+    os.register_at_fork(
+        before=_compiler_lock.acquire, after_in_parent=_compiler_lock.release, after_in_child=_compiler_lock.release
+    )
 
 
 def _without_wrappers(self: Any, flags: Any) -> Any:

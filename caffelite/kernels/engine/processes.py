@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, NoReturn
 
 from caffelite.kernels.engine import keeping, settings
@@ -22,6 +23,8 @@ def compile_missing(missing: Sequence[Missing]) -> None:
     if len(missing) < 3 or settings.compilers() == 1 or not keeping.can_keep(keeping.code_folder()):
         return
     missing = sorted(missing, key=lambda one: (not isinstance(one[0], Kernel), one[0].name))
+    # Numba's compiler is imported once, not in each copy.
+    import_module("caffelite.kernels.engine.private")
     # Whoever is free takes the number of the next one from the pipe.
     queue, fill = os.pipe()
     os.set_blocking(queue, False)

@@ -15,8 +15,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from caffelite.kernels.engine import private, settings
-from caffelite.kernels.engine.compiling import Compiled, source_digest
+from caffelite.kernels.engine import settings
+from caffelite.kernels.engine.compiling import Compiled, source_digest, tell
 
 _WORD = ir.IntType(64)
 
@@ -43,6 +43,9 @@ class Routine(Compiled[None]):
         return self.address(None)
 
     def _compiled(self, version: None, symbol: str) -> bytes:
+        from caffelite.kernels.engine import private
+
+        tell(self.name)
         count = self._write.__code__.co_argcount - 3
         module = ir.Module(symbol)
         function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_WORD] * count), symbol)

@@ -231,6 +231,10 @@ def stop(team):
     wake(team + SEQUENCE)
 
 
+#: What a team takes, to be compiled together with the kernels of a net.
+DRIVERS = (work, run, stop)
+
+
 class Team:
     """The threads of this process beside those that call.
 
@@ -274,6 +278,8 @@ class Team:
     def start(self) -> None:
         """Start the threads that are missing; those that the system does not give are done without."""
         with self._lock:
+            for needed in DRIVERS:  # here, and not while the process ends
+                needed.address(None)
             wanted = settings.threads()
             try:
                 while len(self._threads) < wanted - 1:
