@@ -7,7 +7,7 @@ import numpy as np
 
 from caffelite.kernels import elementwise
 from caffelite.kernels.convolution import output_lanes
-from caffelite.kernels.convolution.blocking import OutputTile, RegisterTile, bands_for, output_tile_for, tile_for
+from caffelite.kernels.convolution.blocking import RegisterTile, bands_for, output_tile_for, tile_for
 from caffelite.kernels.convolution.correlation_kernel import CorrelationExtent, correlation, pack
 from caffelite.kernels.convolution.views import Filters, Layout, View, layout_of, reads_the_image
 from caffelite.kernels.engine import arrays, settings
@@ -88,18 +88,20 @@ def _tables(
     return offsets.reshape(-1).astype(np.int64), places
 
 
-def _output_tile(
-    x: np.ndarray, out: np.ndarray, groups: int, count: int, view: View, copied: bool
-) -> OutputTile | None:
-    """Return the tile with output channels as lanes, where results are the output map and this is predicted to pay."""
+def _by_outputs(
+    x: np.ndarray, out: np.ndarray, groups: int, filters: Filters, view: View, chain: elementwise.Chain
+) -> list[Call]:
+    """Return the calls with output channels as lanes; none where results are not the output map or that is slower."""
     if view.steps != (1, 1) or view.first or view.result != out.shape[2:]:
-        return None
-    outputs, plane = out.shape[1] // groups, x.shape[2] * x.shape[3]
-    lines, width = view.result if copied else (1, plane)
-    by_outputs = output_tile_for(lines, width, outputs, count)
-    by_pixels = tile_for(*(view.result if copied else (-(-plane // WIDTH), WIDTH)), outputs, count)
+        return []
+    outputs, count = out.shape[1] // groups, len(filters.offsets)
+    lines = output_lanes.lines_of(x, view)
+    tile = output_tile_for(lines.count, lines.width, outputs, count)
+    vectors = (-(-lines.width // WIDTH), WIDTH) if reads_the_image(x, view) else view.result
     far = _FAR if count >= _MANY else 1.0
-    return by_outputs if by_outputs.time < far * by_pixels.time else None
+    if tile.time >= far * tile_for(*vectors, outputs, count).time:
+        return []
+    return output_lanes.correlate(x, out, groups, filters, view, lines, tile, chain)
 
 
 def correlate(
@@ -122,9 +124,9 @@ def correlate(
     chain : Chain
         Of the results; only where these fill the output map.
     """
+    if calls := _by_outputs(x, out, groups, filters, view, chain):
+        return calls
     count, copied = len(filters.offsets), not reads_the_image(x, view)
-    if (by_outputs := _output_tile(x, out, groups, count, view, copied)) is not None:
-        return output_lanes.correlate(x, out, groups, filters, view, by_outputs, copied, chain)
     g, tile, layout = _geometry(x, out, groups, count, view, copied)
     k_offsets, places = _tables(g, tile, layout, view, out.shape[3], copied)
     through = view.steps != (1, 1) or g.piece_width < tile.piece

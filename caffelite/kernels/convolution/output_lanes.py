@@ -1,5 +1,7 @@
 """Correlations with output channels as lanes, bound to their arrays: see :mod:`.output_lanes_kernel`."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from caffelite.kernels import elementwise
@@ -19,22 +21,52 @@ _WEIGHTS = 1 << 16
 _BAND_RESULTS = 448
 
 
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """How the pixels of a result map are walked through.
+
+    Attributes
+    ----------
+    copied : bool
+        The rows of input that a band needs are copied; else pixels are read where they lie in the image.
+    joined : bool
+        What is read lies side by side in the image as it does in the result: the map is one line.
+    count, width : int
+        Lines of the map, and their pixels.
+    """
+
+    copied: bool
+    joined: bool
+    count: int
+    width: int
+
+
+def lines_of(x: np.ndarray, view: View) -> Lines:
+    """Return the lines of the results of a view: with one tap and no padding nothing has to be copied."""
+    one_tap = len(view.down) == 1 and not view.down[0] and not view.across[0]
+    reach = [(n - 1) * step for n, step in zip(view.result, view.stride, strict=True)]
+    copied = not (one_tap and view.pads == (0, 0) and reach[0] < x.shape[2] and reach[1] < x.shape[3])
+    if not copied and view.stride == (1, 1) and view.result == x.shape[2:]:
+        return Lines(False, True, 1, x.shape[2] * x.shape[3])
+    return Lines(copied, False, *view.result)
+
+
 def correlate(
     x: np.ndarray,
     out: np.ndarray,
     groups: int,
     filters: Filters,
     view: View,
+    lines: Lines,
     tile: OutputTile,
-    copied: bool,
     chain: elementwise.Chain,
 ) -> list[Call]:
-    """Return the calls of one correlation; arrays as in :func:`.correlation.correlate`.
+    """Return the calls of one correlation, whose results fill the output map.
 
-    The results fill the output map. ``copied``: they do not lie side by side in the image as they do in the result.
+    Arguments as in :func:`.correlation.correlate`; ``tile`` is for a map of these ``lines``.
     """
-    count = len(filters.offsets)
-    g, layout = _geometry(x, out, groups, count, view, tile, copied)
+    count, copied = len(filters.offsets), lines.copied
+    g, layout = _geometry(x, out, groups, count, view, lines, tile)
     lanes, threads = tile.vectors * WIDTH, settings.threads()
     if copied:
         across = np.searchsorted(layout.phases, view.across % view.stride[1]) * g.pitch + view.across // view.stride[1]
@@ -71,21 +103,25 @@ def correlate(
 
 
 def _geometry(
-    x: np.ndarray, out: np.ndarray, groups: int, count: int, view: View, tile: OutputTile, copied: bool
+    x: np.ndarray, out: np.ndarray, groups: int, count: int, view: View, lines: Lines, tile: OutputTile
 ) -> tuple[OutputLanesExtent, Layout]:
     images, channels, outputs = x.shape[0], x.shape[1] // groups, out.shape[1] // groups
     plane = out.shape[2] * out.shape[3]
-    lines, line = view.result if copied else (-(-plane // tile.columns), tile.columns)
+    # The one line is cut into bands of some runs; a band of two has a whole one, however short the last one is.
+    height, line = (-(-plane // tile.columns), tile.columns) if lines.joined else (lines.count, lines.width)
     layout, panels = layout_of(view, line), -(-outputs // (tile.vectors * WIDTH))
 
     def fits(tall: int) -> bool:
-        inputs = layout.rows(tall) * layout.row_pitch if copied else tall * line
+        inputs = layout.rows(tall) * layout.row_pitch if lines.copied else tall * line
         return channels * inputs <= _BAND_INPUT and tall * line <= _BAND_RESULTS
 
-    # Of what is not copied, a band of two runs has a whole one, however short the last one is.
-    whole = tile.rows if copied else 2
-    bands, parts = bands_for(images * groups, 1, lines, -(-line // tile.columns), panels, fits, whole)
-    tall = -(-lines // bands)
+    whole = 2 if lines.joined else tile.rows
+    bands, parts = bands_for(images * groups, 1, height, -(-line // tile.columns), panels, fits, whole)
+    if lines.joined:
+        line_step = line
+    else:
+        line_step = view.stride[0] * (layout.row_pitch if lines.copied else x.shape[3])
+    tall = -(-height // bands)
     g = OutputLanesExtent(
         groups=groups,
         channels=channels,
@@ -98,9 +134,10 @@ def _geometry(
         rows=layout.rows(tall),
         bands=bands,
         parts=parts,
-        lines=lines,
+        lines=height,
         line=line,
-        line_step=view.stride[0] * layout.row_pitch,
+        line_step=line_step,
+        joined=int(lines.joined),
         panels=panels,
         out_plane=plane,
         blocks=max(-(-count * tile.vectors * WIDTH // _WEIGHTS), 1),

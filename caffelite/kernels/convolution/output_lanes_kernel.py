@@ -9,8 +9,8 @@ cost more than the products. The price is that results are made pixel by pixel: 
 scratch memory on the way to their maps.
 
 A result map is made of *lines*, a task is a band of lines of one group of one image, for all panels or a part of them.
-Where pixels lie side by side in the image itself (one tap, no stride, no padding), the map is one line, and a band is a
-run of its pixels; else the rows of input that a band needs are copied as in :mod:`.correlation_kernel`.
+Where there is one tap and no padding, pixels are read from the image itself; without a stride the map is one line, and
+a band is a run of its pixels. Else the rows of input that a band needs are copied as in :mod:`.correlation_kernel`.
 """
 
 from collections.abc import Callable
@@ -44,9 +44,11 @@ class OutputLanesExtent(NamedTuple):
     bands, parts : int
         Bands that the lines of a map are cut into, parts that the panels of a group are cut into.
     lines, line : int
-        Lines of a result map, results of a line. Where nothing is copied, bands are cut of as many runs of ``line``.
+        Lines of a result map, results of a line.
     line_step : int
-        From what one line reads to what the next one does, in the band.
+        From what one line reads to what the next one does, in the band or the image.
+    joined : int
+        Whether lines lie one behind the other in the image: then a band is one long line.
     panels : int
         Panels of a group.
     out_plane : int
@@ -72,22 +74,23 @@ class OutputLanesExtent(NamedTuple):
     lines: int
     line: int
     line_step: int
+    joined: int
     panels: int
     out_plane: int
     blocks: int
     pixels: int
 
 
-def _multiplier(rows: int, columns: int, vectors: int) -> Callable[..., None]:
+def _multiplier(rows: int, columns: int, vectors: int, step: int) -> Callable[..., None]:
     """Return the function that computes the products of some k for a panel, in all pixels of a band.
 
     ``multiply(source, base, line_step, k_offsets, r_offsets, w, weights, ahead, fetched, lines, line, sums, to)``: what
-    pixels read begins at ``base`` in ``source``, from line to line it is ``line_step``; the weights of these k begin at
-    ``weights`` in ``w``, and at ``ahead`` those that come next, of which ``fetched`` vectors of each k are brought
-    nearer; the band has ``lines`` lines of ``line`` pixels. Results go to ``sums``, from ``to`` on.
+    pixels read begins at ``base`` in ``source``, ``step`` apart, and from line to line ``line_step``; the weights of
+    these k begin at ``weights`` in ``w``, and at ``ahead`` those that come next, of which ``fetched`` vectors of each k
+    are brought nearer; the band has ``lines`` lines of ``line`` pixels. Results go to ``sums``, from ``to`` on.
     """
     lanes = vectors * WIDTH
-    shape = (rows, columns, vectors, 1, WIDTH, 0, 1)
+    shape = (rows, columns, vectors, step, WIDTH, 0, 1)
 
     def multiply(source, base, line_step, k_offsets, r_offsets, w, weights, ahead, fetched, lines, line, sums, to):
         for y in range(0, lines, rows):
@@ -95,7 +98,7 @@ def _multiplier(rows: int, columns: int, vectors: int) -> Callable[..., None]:
             top = min(y, lines - rows)
             for place in range(0, line, columns):
                 column = min(place, line - columns)
-                read, write = base + top * line_step + column, to + (top * line + column) * lanes
+                read, write = base + top * line_step + column * step, to + (top * line + column) * lanes
                 # Where there is no more to be brought, what is read now stays near.
                 near = ahead if fetched > 0 else weights
                 tile(source, read, k_offsets, len(k_offsets), r_offsets, w, weights, near, sums, write, shape)
@@ -120,7 +123,7 @@ def output_lanes(rows: int, columns: int, vectors: int, step: int, copied: bool,
     takes whole lines. ``step`` is the horizontal stride; rows of input are ``copied`` or read where they are; ``chain``
     names the element-wise functions of the results.
     """
-    deal, multiply = dealer(step), _multiplier(rows, columns, vectors)
+    deal, multiply = dealer(step), _multiplier(rows, columns, vectors, 1 if copied else step)
     value = elementwise.of_result(chain)
     lanes = vectors * WIDTH
 
@@ -154,12 +157,13 @@ def output_lanes(rows: int, columns: int, vectors: int, step: int, copied: bool,
             image_group, number, part = task // g.parts // g.bands, task // g.parts % g.bands, task % g.parts
             y_first, y_end = number * g.lines // g.bands, (number + 1) * g.lines // g.bands
             first, last = y_first * g.line, min(y_end * g.line, g.out_plane)
-            source, base = x, image_group * g.channels * g.height * g.width + first
-            lines, line = 1, last - first
+            image = image_group * g.channels * g.height * g.width
+            source, base = x, image + y_first * g.line_step
             if copied:
                 if task % g.parts == 0 or task == begin:
-                    deal(g, x, base - first, y_first * len(row_used) - g.top, row_used, phases, band[worker])
-                source, base, lines, line = band[worker], 0, y_end - y_first, g.line
+                    deal(g, x, image, y_first * len(row_used) - g.top, row_used, phases, band[worker])
+                source, base = band[worker], 0
+            lines, line = (1, last - first) if g.joined else (y_end - y_first, g.line)
             panel_end = (part + 1) * g.panels // g.parts
             for panel in range(part * g.panels // g.parts, panel_end):
                 bias = (image_group % g.groups * g.panels + panel) * (count + 1) * lanes

@@ -39,7 +39,7 @@ class Planes:
     ) -> list[Step]:
         g = self.geometry()
         if depthwise.fits(g):
-            return [*depthwise.forward(g, x, w, b, y), *chain.over(y.reshape(-1))]
+            return [*depthwise.forward(g, x, w, b, y, chain)]
         method = winograd if winograd.fits(g) else direct
         return [
             *method.forward(
