@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from agreement import check_convolution, check_with_vectors_of, close
@@ -76,6 +78,16 @@ def test_the_matrices_are_those_of_a_correlation(size: int) -> None:
     rng = np.random.default_rng(3)
     x, w = rng.standard_normal(6), rng.standard_normal(size)
     np.testing.assert_allclose(a @ ((g @ w) * (b @ x)), np.correlate(x, w, "valid"), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("outputs", "size"), [(64, 56), (128, 28), (256, 14), (208, 14)])
+def test_two_threads_have_about_as_much_to_do(outputs: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "threads", lambda: 2)
+    x, y = (np.empty((1, channels, size, size), np.float32) for channels in (outputs // 2, outputs))
+    g, t, _ = winograd._geometry(x, y, 1, 3, (1, 1))
+    panels = [task % g.parts * g.panels // g.parts for task in range(t.bands * g.parts + 1)]
+    panels = [(end - begin) % g.panels or g.panels for begin, end in pairwise(panels)]
+    assert abs(sum(panels[: len(panels) // 2]) - sum(panels[len(panels) // 2 :])) <= 1
 
 
 @pytest.mark.parametrize("case", [(4, 64, 64, (14, 14), (3, 3)), (4, 32, 32, (16, 16), (5, 5))], ids=str)
