@@ -7,7 +7,7 @@ import pytest
 from cases import Case, golden_cases, net_cases
 from example_nets import with_input
 
-from caffelite.kernels.batchnorm import backward
+from caffelite.kernels.batchnorm import statistics
 from caffelite.kernels.engine import calls, thread_count
 from caffelite.kernels.engine.team import TEAM, choose_threads
 from caffelite.net import Net
@@ -171,8 +171,8 @@ def test_training_of_an_example_net(name: str, monkeypatch: pytest.MonkeyPatch) 
 def test_training_of_layers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "large maps":
         # As if they did not fit into the cache.
-        monkeypatch.setattr(backward, "_CACHE", 1 << 16)
-        monkeypatch.setattr(backward, "_NEAR", 1 << 18)
+        monkeypatch.setattr(statistics, "_CACHE", 1 << 16)
+        monkeypatch.setattr(statistics, "_NEAR", 1 << 18)
     check_training(row_net(name), 3, monkeypatch, keep=True)
 
 
