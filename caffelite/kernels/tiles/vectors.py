@@ -51,6 +51,13 @@ def store(builder: Any, value: Any, pointer: Any, number: int = 0) -> None:
     builder.store(value, builder.bitcast(place, value.type.as_pointer())).align = _bytes(value.type.element)
 
 
+def fetch(builder: Any, pointer: Any) -> None:
+    """Have the line of an address brought to the second cache, whatever lies there."""
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [pointer, I32(0), I32(2), I32(1)])
+
+
 def _masked(builder: Any, action: str, vector: Any, types: list[Any], result: Any) -> Any:
     kind = ir.FunctionType(result, types)
     bits = 32 if vector.element == ir.FloatType() else 64
