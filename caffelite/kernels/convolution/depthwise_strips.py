@@ -99,9 +99,9 @@ def _forward_masks(g: Geometry, strips: int) -> np.ndarray:
 def _forward(height: int, width: int, down: int, across: int, *chain: str) -> Callable[..., None]:
     """The kernel for the size of the kernel, the strides, and the element-wise functions of the results."""
     shape = (height, width, down, across, WIDTH)
-    value, _ = elementwise.composed(chain)
+    value = elementwise.of_result(chain)
 
-    def forward(begin, end, worker, g, x, w, bias, y, nothing, masks, p):
+    def forward(begin, end, worker, g, x, w, bias, y, nothing, masks, p, other):
         """A task is a channel of an image, with its filters.
 
         Parameters
@@ -113,8 +113,8 @@ def _forward(height: int, width: int, down: int, across: int, *chain: str) -> Ca
         y : ndarray, [images][channels * filters][out_height][out_width]
         nothing, masks
             As in :func:`.depthwise_strip_vectors.sums`.
-        p : ndarray
-            Constants of the chain.
+        p, other : ndarrays
+            Constants of the chain, and what it adds to the results: like ``y``, or empty.
         """
         out_plane = g.out_height * g.out_width
         for task in range(begin, end):
@@ -128,7 +128,7 @@ def _forward(height: int, width: int, down: int, across: int, *chain: str) -> Ca
                         sums(g, x, x_at, nothing, w, w_at, start, y, y_at, masks, strip, first, last, shape)
                     if len(chain):
                         for i in range(y_at + first * g.out_width, y_at + last * g.out_width):
-                            y[i] = value(y[i], p)
+                            y[i] = value(y[i], p, other, i)
 
     return forward
 
@@ -237,6 +237,7 @@ def forward(
             arrays.zeros(record.width, x.dtype),
             _forward_masks(g, record.strips),
             chain.constants,
+            chain.other,
             work=g.multiplications / 4 + y.size,
         )
     ]
