@@ -22,11 +22,11 @@ from caffelite.kernels.tiles.vectors import (
     I64,
     WIDTH,
     at,
+    fetch,
     load,
     load_some,
     loop,
     multiply_add,
-    prefetch,
     splat,
     store,
     store_some,
@@ -63,11 +63,11 @@ class _Rows:
         nothing = self.builder.gep(self.nothing, [self.column])
         return self.builder.select(self.inside(row), self.place(row), nothing)
 
-    def prefetch(self, row: Any, distance: Any, lines: int, write: bool = False) -> None:
-        """Ask for what lies ``distance`` elements behind a row, so many vectors."""
+    def fetch(self, row: Any, distance: Any, lines: int, write: bool = False) -> None:
+        """Have what lies ``distance`` elements behind a row brought to the second cache: so many vectors."""
         place = self.builder.gep(self.place(row), [distance])
         for number in range(lines):
-            prefetch(self.builder, self.builder.gep(place, [I64(number * WIDTH)]), write)
+            fetch(self.builder, self.builder.gep(place, [I64(number * WIDTH)]), write)
 
 
 def _masks(context: Any, builder: Any, kind: Any, array: Any, strip: Any, count: int) -> list[Any]:
@@ -169,8 +169,8 @@ def sums(typing_context, g, x, x_at, nothing, w, w_at, start, y, y_at, masks, st
             value, *others = add(row, range(max(height - down, 0), height), [*carried, bias])
             store_some(builder, value, results.place(row), 0, written)
             for t in range(down):
-                rows.prefetch(builder.add(builder.mul(row, I64(down)), I64(t)), x_ahead, across)
-            results.prefetch(row, y_ahead, 1, write=True)
+                rows.fetch(builder.add(builder.mul(row, I64(down)), I64(t)), x_ahead, across)
+            results.fetch(row, y_ahead, 1, write=True)
             return others
 
         before = add(args[11], range(height - down), [bias] * (ahead + 1))
@@ -253,8 +253,8 @@ def spread_sums(typing_context, g, dy, dy_at, nothing, w, w_at, dx, dx_at, masks
                     value = pick(builder, result[phase, 0], [e % across * WIDTH + e // across for e in elements])
                     mask = builder.select(inside, mask, ir.Constant(mask.type, [0] * WIDTH))
                     store_some(builder, value, results.place(target), number, mask)
-                results.prefetch(target, dx_ahead, across, write=True)
-            rows.prefetch(row, dy_ahead, 1)
+                results.fetch(target, dx_ahead, across, write=True)
+            rows.fetch(row, dy_ahead, 1)
             return carried_of(result, 1)
 
         before: dict[tuple[int, int], list[Any]] = {}
@@ -311,8 +311,8 @@ def add_products(
             factor = load_some(builder, factors.place(row), 0, of_dy, ir.Constant(vector, [0.0] * WIDTH))
             pairs = zip(values, carried[kept:], strict=True)
             for t in range(down):
-                rows.prefetch(builder.add(builder.mul(row, I64(down)), I64(t)), args[11], across)
-            factors.prefetch(row, args[12], 1)
+                rows.fetch(builder.add(builder.mul(row, I64(down)), I64(t)), args[11], across)
+            factors.fetch(row, args[12], 1)
             added = [multiply_add(builder, value, factor, total) for value, total in pairs]
             return values[len(values) - kept :] + added
 

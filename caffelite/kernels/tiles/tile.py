@@ -28,11 +28,11 @@ from caffelite.kernels.tiles.vectors import (
     WIDTH,
     at,
     element_of,
+    fetch,
     joined,
     load,
     loop,
     multiply_add,
-    prefetch,
     splat,
     store,
 )
@@ -56,7 +56,7 @@ def _write_tile(builder, element, shape, x, k_offsets, count, r_offsets, w, ahea
         weights_here = builder.gep(w_pointer, [builder.mul(k, lanes)])
         weights = [load(builder, builder.gep(weights_here, [I64(v * WIDTH)]), vector) for v in range(vectors)]
         if fetches:
-            prefetch(builder, builder.gep(ahead_pointer, [builder.mul(k, lanes)]))
+            fetch(builder, builder.gep(ahead_pointer, [builder.mul(k, lanes)]))
         results: list[Any] = []
         for r in range(rows):
             row = builder.gep(here, [row_offsets[r]])
@@ -209,7 +209,7 @@ def _write_spread(builder, element, shape, x, k_offsets, count, v_in, w, out, ou
             following = builder.add(k, I64(1))
             weights = builder.gep(w_pointer, [builder.mul(following, I64(outputs))])
             for line in range(0, outputs, 16):
-                prefetch(builder, builder.gep(weights, [I64(_AHEAD + line)]))
+                fetch(builder, builder.gep(weights, [I64(_AHEAD + line)]))
             results: list[Any] = []
             # One weight after the other: with all of them at once, sums would have to leave the registers.
             for m in range(outputs):

@@ -51,21 +51,19 @@ def store(builder: Any, value: Any, pointer: Any, number: int = 0) -> None:
     builder.store(value, builder.bitcast(place, value.type.as_pointer())).align = _bytes(value.type.element)
 
 
-def prefetch(builder: Any, pointer: Any, write: bool = False) -> None:
-    """Ask for the cache line at an address, which may lie outside of any array, to be read or written later."""
-    place = builder.bitcast(pointer, cgutils.voidptr_t)
-    kind = ir.FunctionType(ir.VoidType(), [place.type, I32, I32, I32])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    # Into the second cache: the first is full of what is worked on.
-    builder.call(function, [place, I32(int(write)), I32(2), I32(1)])
-
-
 def store_past_cache(builder: Any, value: Any, pointer: Any, number: int = 0) -> None:
     """The same where the vector is aligned to its size, and is not kept in the cache; a fence has to follow."""
     place = builder.gep(pointer, [I64(number * WIDTH)])
     written = builder.store(value, builder.bitcast(place, value.type.as_pointer()))
     written.align = WIDTH * _bytes(value.type.element)
     written.set_metadata("nontemporal", builder.module.add_metadata([I32(1)]))
+
+
+def fetch(builder: Any, pointer: Any, write: bool = False) -> None:
+    """Have the line of an address brought to the second cache, whatever lies there, to be read (or written) later."""
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [pointer, I32(int(write)), I32(2), I32(1)])
 
 
 def _masked(builder: Any, action: str, vector: Any, types: list[Any], result: Any) -> Any:

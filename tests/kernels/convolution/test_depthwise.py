@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from agreement import check_convolution, check_with_vectors_of
 
+from caffelite.kernels import elementwise
 from caffelite.kernels.convolution import depthwise
 from caffelite.kernels.convolution.geometry import Geometry
+from caffelite.layers.relu import _FROM_TOP
 
 # images, channels, outputs, size, kernel, stride, pad, dilation, group
 CASES = [
@@ -22,6 +24,7 @@ CASES = [
     (2, 2, 2, (40, 37), (3, 3), (2, 2), (1, 1), (1, 1), 2),
     (1, 2, 4, (33, 50), (3, 3), (1, 2), (1, 2), (2, 1), 2),
     (1, 2, 2, (30, 95), (3, 4), (2, 5), (1, 1), (2, 1), 2),
+    (1, 2, 2, (19, 38), (5, 5), (2, 2), (2, 2), (1, 1), 2),
 ]
 
 
@@ -55,6 +58,20 @@ def test_without_bias() -> None:
     for call in depthwise.forward(g, np.ones((1, 2, 4, 4), np.float32), np.ones((2, 1, 3, 3), np.float32), None, y):
         call()
     assert (y == 9).all()
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (7, 7)], ids=["strips", "planes"])
+def test_what_follows_element_by_element(kernel: tuple[int, int]) -> None:
+    g = Geometry(1, 2, 2, (8, 8), kernel, pad=(1, 1), group=2)
+    rng = np.random.default_rng(1)
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 2, 8, 8), (2, 1, *kernel)))
+    plain, chained = (np.zeros((1, 2, *g.output_size), np.float32) for _ in range(2))
+    other = rng.standard_normal(plain.size).astype(np.float32)
+    relu = elementwise.chained([elementwise.ADD, _FROM_TOP.key], [0.5], other)
+    for call in [*depthwise.forward(g, x, w, None, plain), *depthwise.forward(g, x, w, None, chained, relu)]:
+        call()
+    added = plain + other.reshape(plain.shape)
+    assert (added < 0).any() and (chained == np.where(added > 0, added, added / 2)).all()
 
 
 def test_what_it_is_for() -> None:
