@@ -11,18 +11,31 @@ The nets are read from where their authors published them, a folder ``OWNER+NAME
     git clone https://github.com/KaimingHe/deep-residual-networks FOLDER/KaimingHe+deep-residual-networks
     git clone https://github.com/shicai/MobileNet-Caffe FOLDER/shicai+MobileNet-Caffe
     git clone https://github.com/forresti/SqueezeNet FOLDER/forresti+SqueezeNet
+    git clone https://github.com/shicai/DenseNet-Caffe FOLDER/shicai+DenseNet-Caffe
+    git clone https://github.com/soeaver/caffe-model FOLDER/soeaver+caffe-model
+    git clone https://github.com/xzgz/caffe-ssd FOLDER/xzgz+caffe-ssd
+    git clone https://github.com/CMU-Perceptual-Computing-Lab/openpose FOLDER/CMU-Perceptual-Computing-Lab+openpose
 
-Their parameters are random (``tools/programs.py``).
+SSD300 is as the scripts of https://github.com/weiliu89/caffe (branch ssd) write it, for VOC; its boxes and scores are
+compared, without PriorBox and DetectionOutput. OpenPose, body 25, takes images of 368x368. At the end stands the time
+of the better of ONNX Runtime and OpenVINO by caffelite's, for each net, and the geometric mean over nets.
+
+The parameters of all nets are random (``tools/programs.py``).
 """
 
 import argparse
 import dataclasses
 import json
+import math
+import statistics
 from contextlib import ExitStack
 from typing import Any
 
 from programs import PROGRAMS, Files, Passes, agree, asked, difference, passes_parser, prepared
 from turns import in_turns, machine, use_threads
+
+#: Programs whose better one is the measure.
+RIVALS = ("ONNX Runtime", "OpenVINO")
 
 
 def measure(name: str, files: Files, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -48,6 +61,15 @@ def measure(name: str, files: Files, options: argparse.Namespace) -> list[dict[s
         ]
 
 
+def beside_rivals(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the time of the faster rival by the first program's, for each net, and the geometric mean over nets."""
+    ratios: dict[str, float] = {}
+    for row in rows:
+        if row["program"] in RIVALS:
+            ratios[row["net"]] = min(row["ratio"], ratios.get(row["net"], math.inf))
+    return {**ratios, "geometric mean": statistics.geometric_mean(ratios.values())} if ratios else {}
+
+
 def main() -> None:
     parser = passes_parser(__doc__)
     parser.add_argument(
@@ -68,8 +90,14 @@ def main() -> None:
                 f"{r['peak_mb']:6.0f} MiB   difference {r['difference']:.0e}   awake {r['awake']:.1%}",
                 flush=True,
             )
-    facts = machine(options.threads)
-    print(json.dumps({"facts": facts, "rows": rows}, indent=1) if options.json else facts)
+    facts, ratios = machine(options.threads), beside_rivals(rows)
+    if options.json:
+        print(json.dumps({"facts": facts, "rows": rows, "beside rivals": ratios}, indent=1))
+        return
+    if ratios:
+        found = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
+        print(f"the better of {' and '.join(RIVALS)}, ratio: {found}")
+    print(facts)
 
 
 if __name__ == "__main__":

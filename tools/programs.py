@@ -22,13 +22,44 @@ import numpy as np
 from turns import peak_memory, timed
 from workers import Worker
 
-#: name -> folder of the repository, path in it
+
+@dataclass(frozen=True)
+class Published:
+    """Where a net is published, and what is done to its prototxt.
+
+    Attributes
+    ----------
+    repository, path : str
+        The folder of the repository, and the file in it.
+    size : tuple of int, optional
+        Height and width of an image, where the file leaves them open.
+    joined : tuple of str
+        Blobs that a Concat along axis 1 makes one result of; layers that they do not need are left out.
+    """
+
+    repository: str
+    path: str
+    size: tuple[int, int] | None = None
+    joined: tuple[str, ...] = ()
+
+
 NETS = {
-    "googlenet": ("BVLC+caffe", "models/bvlc_googlenet/deploy.prototxt"),
-    "resnet50": ("KaimingHe+deep-residual-networks", "prototxt/ResNet-50-deploy.prototxt"),
-    "mobilenet": ("shicai+MobileNet-Caffe", "mobilenet_deploy.prototxt"),
-    "mobilenet_v2": ("shicai+MobileNet-Caffe", "mobilenet_v2_deploy.prototxt"),
-    "squeezenet": ("forresti+SqueezeNet", "SqueezeNet_v1.1/deploy.prototxt"),
+    "googlenet": Published("BVLC+caffe", "models/bvlc_googlenet/deploy.prototxt"),
+    "resnet50": Published("KaimingHe+deep-residual-networks", "prototxt/ResNet-50-deploy.prototxt"),
+    "mobilenet": Published("shicai+MobileNet-Caffe", "mobilenet_deploy.prototxt"),
+    "mobilenet_v2": Published("shicai+MobileNet-Caffe", "mobilenet_v2_deploy.prototxt"),
+    "squeezenet": Published("forresti+SqueezeNet", "SqueezeNet_v1.1/deploy.prototxt"),
+    "densenet121": Published("shicai+DenseNet-Caffe", "DenseNet_121.prototxt"),
+    "inception_v3": Published("soeaver+caffe-model", "cls/inception/deploy_inception-v3.prototxt"),
+    # PriorBox depends on no image, and which boxes DetectionOutput keeps is arbitrary where parameters are random.
+    "ssd300": Published(
+        "xzgz+caffe-ssd",
+        "models/VGGNet/VOC0712/SSD_300x300/deploy.prototxt",
+        joined=("mbox_loc", "mbox_conf_flatten"),
+    ),
+    "openpose": Published(
+        "CMU-Perceptual-Computing-Lab+openpose", "models/pose/body_25/pose_deploy.prototxt", size=(368, 368)
+    ),
 }
 SEED = 1
 #: Images are like photographs less their mean.
@@ -65,8 +96,10 @@ class Files:
         return np.load(self.folder / "images.npy")
 
 
-def prepare(source: Path, files: Files, batch: int) -> None:
-    """Write a net for all programs."""
+def prepare(
+    source: Path, files: Files, batch: int, size: tuple[int, int] | None = None, joined: tuple[str, ...] = ()
+) -> None:
+    """Write a net for all programs; ``size`` and ``joined`` are those of :class:`Published`."""
     from caffelite.export.onnx.convert import convert
     from caffelite.export.onnx.files import save
     from caffelite.net import Net
@@ -77,21 +110,24 @@ def prepare(source: Path, files: Files, batch: int) -> None:
 
     rng = np.random.default_rng(SEED)
     document = read_net(source)
-    document.message.layer[0].input_param.shape[0].dim[0] = MEASURED
+    shape = document.message.layer[0].input_param.shape[0]
+    shape.dim[0] = MEASURED
+    shape.dim[2:] = size or shape.dim[2:]
+    if joined:
+        join(document, joined)
     measuring = Net(document, TRAIN, keep=True, learn=False, global_stats=False)
     for layer in measuring.layers:
         randomise(layer, rng)
     data = measuring.blobs[measuring.inputs[0]].data
     data[...] = rng.standard_normal(data.shape) * DEVIATION
     measuring.forward()
-    scores = measuring.graph.nodes[-1].bottoms[0].name
-    last = [blobs for blobs in measuring.params.values()][-1]
-    deviation = measuring.blobs[scores].data.std(axis=1).mean()
-    for blob in last:
-        blob.data /= deviation
+    for scores, layers in last_layers(measuring.graph):
+        deviation = measuring.blobs[scores].data.std(axis=1).mean()
+        for blob in (blob for layer in layers for blob in layer.blobs):
+            blob.data /= deviation
     measuring.save(files.weights)
 
-    document.message.layer[0].input_param.shape[0].dim[0] = batch
+    shape.dim[0] = batch
     write_text(document, files.prototxt)
     # Its kernels are compiled here, so that the process that is measured finds them.
     net = Net(files.prototxt, TEST, weights=files.weights)
@@ -111,8 +147,42 @@ def prepared(sources: Mapping[str, Path], batch: int) -> Iterator[tuple[str, Fil
         for name, path in sources.items():
             files = Files(Path(temporary) / name)
             files.folder.mkdir()
-            pool.apply(prepare, (path, files, batch))
+            net = NETS.get(name)
+            pool.apply(prepare, (path, files, batch, *((net.size, net.joined) if net else ())))
             yield name, files
+
+
+def join(document: Any, blobs: tuple[str, ...]) -> None:
+    """Put a Concat of blobs behind a net, in place of all layers that they do not need."""
+    layers = document.message.layer
+    read = set(blobs)
+    for layer in reversed(list(layers)):
+        if read.isdisjoint(layer.top):
+            layers.remove(layer)
+        else:
+            read.update(layer.bottom)
+    layers.add(name="result", type="Concat", bottom=blobs, top=["result"])
+
+
+def last_layers(graph: Any) -> Iterator[tuple[str, list[Any]]]:
+    """Return the scores of a net, by name, each with the layers that learn right before them.
+
+    Scores are what Softmax takes, and where there is none what the net returns.
+    """
+    paths = [(graph.names[name], graph.names[name]) for name in graph.outputs]
+    found: dict[Any, list[Any]] = {}
+    while paths:
+        scores, version = paths.pop()
+        node = version.producer
+        if node.layer.blobs:
+            found.setdefault(scores, []).append(node.layer)
+        elif node.layer.type == "Softmax":
+            paths += [(bottom, bottom) for bottom in node.bottoms]
+        else:
+            # What Concat joins may be of different sizes.
+            joins = node.layer.type == "Concat"
+            paths += [(bottom if joins else scores, bottom) for bottom in node.bottoms]
+    return ((scores.name, layers) for scores, layers in found.items())
 
 
 def randomise(layer: Any, rng: np.random.Generator) -> None:
@@ -285,7 +355,7 @@ def source(folder: Path, net: str) -> Path:
     """
     if net not in NETS:
         raise ValueError(f"there is no net {net}, but {', '.join(NETS)}")
-    path = folder.joinpath(*NETS[net])
+    path = folder / NETS[net].repository / NETS[net].path
     if not path.is_file():
         raise ValueError(f"{path} is missing; tools/bench_infer.py --help says where it is published")
     return path

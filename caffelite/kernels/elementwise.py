@@ -1,6 +1,7 @@
 """The one element-wise kernel: a chain of scalar functions, composed and compiled into one loop.
 
-This is the place where element-wise layers are fused: ``y = f3(f2(f1(x)))`` reads and writes memory once.
+This is the place where element-wise layers are fused: ``y = f3(f2(f1(x)))`` reads and writes memory once. Other kernels
+apply a chain to their results while these are in the cache; there it may also add another array to them.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,11 +64,14 @@ def _compiled(python: Callable[..., Any]) -> Any:
     return numba.njit(python, fastmath=settings.FASTMATH, error_model="numpy")
 
 
-def composed(chain: tuple[str, ...]) -> tuple[Any, Any]:
-    """Return ``value(x, p)`` and ``slope(x, p)`` of a chain of functions."""
+#: In a chain, the sum with another array, element by element; all else in it are keys of functions.
+ADD = "+"
+
+
+def composed(chain: tuple[str, ...], offset: int = 0) -> tuple[Any, Any]:
+    """Return ``value(x, p)`` and ``slope(x, p)`` of a chain of functions, whose constants begin at ``p[offset]``."""
     value: Any = _compiled(lambda x, p: x)
     slope: Any = _compiled(lambda x, p: np.float32(1))
-    offset = 0
     for key in chain:
         function = _FUNCTIONS[key]
         value, slope = _extended(value, slope, function, offset)
@@ -88,46 +92,61 @@ def _extended(value: Any, slope: Any, function: Function, offset: int) -> tuple[
     return _compiled(next_value), _compiled(next_slope)
 
 
+def of_result(chain: tuple[str, ...]) -> Any:
+    """Return ``value(x, p, other, i)``: a chain of the result ``x`` with number ``i``; ADD adds ``other[i]``."""
+    at = chain.index(ADD) if ADD in chain else len(chain)
+    before, _ = composed(chain[:at])
+    if at == len(chain):
+        return _compiled(lambda x, p, other, i: before(x, p))
+    after, _ = composed(chain[at + 1 :], sum(_FUNCTIONS[key].constants for key in chain[:at]))
+    return _compiled(lambda x, p, other, i: after(before(x, p) + other[i], p))
+
+
 @dataclass(frozen=True)
 class Chain:
-    """Functions one after the other, for a kernel that applies them to what it computes.
+    """Functions one after the other, for a kernel that applies them to what it computes; ADD may stand among them.
 
     Attributes
     ----------
     keys : tuple of str
-        What :func:`composed` knows the functions by.
+        What :func:`of_result` knows the functions by, and at most one ADD.
     constants : ndarray of float32
         Of all functions, one after the other; and a 0, so that there is something.
+    other : ndarray, one axis
+        What is added, as large as the results, and in other memory than these: kernels may write their results there
+        before they apply the chain. Empty where there is no ADD.
     """
 
     keys: tuple[str, ...]
     constants: np.ndarray
+    other: np.ndarray
 
     def over(self, y: np.ndarray) -> list[Call]:
         """Return the call that applies the chain to an array in its place; none for a chain of nothing."""
         if not self.keys:
             return []
         tasks = -(-y.size // CHUNK)
-        return [call(_forward(*self.keys), tasks, y, y, self.constants, work=y.size * _cost(self.keys))]
+        return [call(_forward(*self.keys), tasks, y, y, self.constants, self.other, work=y.size * _cost(self.keys))]
 
 
-NOTHING = Chain((), np.zeros(1, np.float32))
+def chained(keys: Sequence[str], constants: Sequence[float], other: np.ndarray | None = None) -> Chain:
+    """Return the chain of functions with these keys and constants, and of ADD, where there is something to add."""
+    added = np.empty(0, np.float32) if other is None else other
+    return Chain(tuple(keys), np.array([*constants, 0], np.float32), added)
 
 
-def chained(functions: Sequence[Function], constants: Sequence[float]) -> Chain:
-    """Return the chain of functions with their constants."""
-    return Chain(tuple(function.key for function in functions), np.array([*constants, 0], np.float32))
+NOTHING = chained((), ())
 
 
 @specialised
 def _forward(*chain: str) -> Callable[..., None]:
     """Make the kernel of a chain's values."""
-    value, _ = composed(chain)
+    value = of_result(chain)
 
-    def forward(begin, end, worker, x, y, p):
-        """y = f(x), both [elements], with constants p; a task is CHUNK elements."""
+    def forward(begin, end, worker, x, y, p, other):
+        """y = f(x), or f(x, other), all [elements], with constants p; a task is CHUNK elements."""
         for i in range(begin * CHUNK, min(end * CHUNK, len(x))):
-            y[i] = value(x[i], p)
+            y[i] = value(x[i], p, other, i)
 
     return forward
 
@@ -159,7 +178,7 @@ def _backward_from_top(key: str) -> Callable[..., None]:
 
 
 def _cost(keys: Sequence[str]) -> int:
-    return sum(_FUNCTIONS[key].cost for key in keys)
+    return sum(1 if key == ADD else _FUNCTIONS[key].cost for key in keys)
 
 
 def forward(chain: Sequence[Function], constants: Sequence[float], x: np.ndarray, y: np.ndarray) -> Call:
@@ -172,8 +191,9 @@ def forward(chain: Sequence[Function], constants: Sequence[float], x: np.ndarray
         Of all functions, one after the other.
     x, y : ndarray of float32, one axis
     """
-    made = chained(chain, constants)
-    return call(_forward(*made.keys), -(-x.size // CHUNK), x, y, made.constants, work=x.size * _cost(made.keys))
+    made = chained([function.key for function in chain], constants)
+    tasks, work = -(-x.size // CHUNK), x.size * _cost(made.keys)
+    return call(_forward(*made.keys), tasks, x, y, made.constants, made.other, work=work)
 
 
 def backward(

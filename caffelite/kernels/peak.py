@@ -17,7 +17,7 @@ from caffelite.kernels.tiles.vectors import WIDTH
 _VECTORS = 2
 _COLUMNS = SUMS // _VECTORS
 _PRODUCTS = 128
-_SHAPE = (1, _COLUMNS, _VECTORS, 1, WIDTH, 0)
+_SHAPE = (1, _COLUMNS, _VECTORS, 1, WIDTH, 0, 0)
 #: Tiles a thread computes between two looks at the clock, two or three milliseconds: where two threads have to share a
 #: core for a while, waiting for each other takes as long.
 _TILES = 8000
@@ -53,6 +53,7 @@ def _tiles(begin, end, worker, x, k_offsets, zero, w, out):
             zero,
             w,
             worker * _PRODUCTS * _VECTORS * WIDTH,
+            0,
             out,
             worker * _COLUMNS * _VECTORS * WIDTH,
             _SHAPE,

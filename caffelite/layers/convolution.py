@@ -171,7 +171,7 @@ class Convolution(Linear):
             scaled, offset = memory(weights.shape, weights.dtype), zeros(len(weights), weights.dtype)
             steps.append(Once(partial(_fold, affine, weights, bias, scaled, offset)))
         x, y = bottoms[0], tops[0]
-        return [*steps, *self._plane(x).forward(x.data, scaled, offset, y.data, chain_of(followers))]
+        return [*steps, *self._plane(x).forward(x.data, scaled, offset, y.data, chain_of(followers, bottoms[1:]))]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         steps: list[Step] = []

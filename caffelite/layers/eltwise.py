@@ -48,9 +48,9 @@ class Eltwise(Layer):
             self.coeffs = [1.0] * len(self.param.bottom)
 
     def specific_facts(self) -> Facts:
-        return (
-            self.facts.but(backward_reads=frozenset(), averages=True) if self.settings.operation == _SUM else self.facts
-        )
+        if self.settings.operation != _SUM:
+            return self.facts
+        return self.facts.but(backward_reads=frozenset(), averages=True, adds=self.coeffs == [1.0, 1.0])
 
     def shapes(self, *bottoms: Shape) -> Sequence[Shape]:
         for j, other in enumerate(bottoms):

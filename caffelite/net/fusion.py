@@ -1,8 +1,8 @@
 """Fusion: which layers run as one.
 
 A unit is a chain of layers in which each is the only reader of the one before. A layer joins the chain before it where
-one of :data:`RULES` lets it. The rules know no types: they read the facts of layers, and which of them learn. A net
-that is to be looked into (``keep``) has one layer a unit.
+one of :data:`RULES` lets it; what else it reads was made before the unit. The rules know no types: they read the facts
+of layers, and which of them learn. A net that is to be looked into (``keep``) has one layer a unit.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -44,8 +44,9 @@ class Unit:
 
     @property
     def bottoms(self) -> list[Version]:
-        """What the unit reads."""
-        return self.nodes[0].bottoms
+        """What the unit reads: the bottoms of its first layer, then those of the others that are not made in it."""
+        made = [top for node in self.nodes[:-1] for top in node.tops]
+        return [version for node in self.nodes for version in node.bottoms if version not in made]
 
     @property
     def tops(self) -> list[Version]:
@@ -90,9 +91,10 @@ class FusionRule(NamedTuple):
 def _is_absorbed(chain: Sequence[Node], node: Node) -> bool:
     first, before = chain[0], chain[-1]
     affine = node.layer.facts.affine and (len(chain) == 1 or before.layer.facts.affine)
+    adds = node.layer.facts.adds and not any(one.layer.facts.adds for one in chain)
     return (
         first.layer.facts.absorbs
-        and (affine or node.layer.facts.elementwise)
+        and (affine or adds or node.layer.facts.elementwise)
         and not first.backward
         and not node.backward
         and len(first.bottoms) == 1
@@ -132,8 +134,8 @@ RULES = (
     FusionRule(
         "inference",
         "Where nothing learns, a layer that `absorbs` (Convolution) takes the `affine` ones behind it (BatchNorm with "
-        "stored statistics, Scale, Bias) into its weights and its bias, and runs the `elementwise` ones behind those "
-        "over each block of results while that is in the cache.",
+        "stored statistics, Scale, Bias) into its weights and its bias, and runs the `elementwise` ones behind those, "
+        "and one that `adds` what was made earlier (Eltwise), over each block of results while that is in the cache.",
         _is_absorbed,
     ),
     FusionRule(
@@ -163,7 +165,7 @@ def rule_for(chain: Sequence[Node], node: Node) -> FusionRule | None:
     before = chain[-1]
     if len(chain) == LONGEST_CHAIN:
         return None
-    if len(before.tops) != 1 or before.tops[0].readers != [(node, 0)]:
+    if len(before.tops) != 1 or [reader for reader, _ in before.tops[0].readers] != [node]:
         return None
     if before.tops[0].loss_weight or before.tops[0].asked:
         return None

@@ -90,15 +90,15 @@ class Plan:
         """Ask the layers of a unit for their shapes and bind them anew, where what they are bound to has changed."""
         if self._graph.stale.isdisjoint(unit.nodes):
             return
-        for j, version in enumerate(unit.bottoms):
-            if not self._memory.holds(version):
-                unit.first.layer.error(
-                    f"bottom {quoted(version.name)} has the memory of a blob that was given another shape; run layer "
-                    f"{quoted(version.producer.name)}, which makes it, first",
-                    "bottom",
-                    j,
-                )
         for node in unit.nodes:
+            for j, version in enumerate(node.bottoms):
+                if not self._memory.holds(version):
+                    node.layer.error(
+                        f"bottom {quoted(version.name)} has the memory of a blob that was given another shape; run "
+                        f"layer {quoted(version.producer.name)}, which makes it, first",
+                        "bottom",
+                        j,
+                    )
             shapes = node.layer.shapes(*[version.shape for version in node.bottoms])
             check_parameters(node)
             self._graph.set_shapes(node, shapes)

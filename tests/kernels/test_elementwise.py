@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from caffelite.kernels import elementwise
-from caffelite.kernels.elementwise import Function, define
+from caffelite.kernels.elementwise import ADD, Function, chained, define
 from caffelite.kernels.functions import sigmoid32
 
 _F = np.float32
@@ -64,6 +64,22 @@ def test_a_chain_is_the_composition(chain: list[Function], constants: list[float
     dx = top if in_place else np.zeros_like(x)
     elementwise.backward(chain, constants, inner, y, top, dx)()
     np.testing.assert_allclose(dx, dy * slope, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_chain_adds_another_array_where_it_says(at: int) -> None:
+    functions = [AFFINE, LEAKY]
+    keys = [function.key for function in functions]
+    x, other = np.random.default_rng(at).standard_normal((2, 12_345)).astype(np.float32)
+    value, constants = x, [0.5, -2.0, 0.25]
+    for i in range(3):
+        if i == at:
+            value = value + other
+        if i < 2:
+            value = plain(functions[i : i + 1], constants[2 * i :], value)[0]
+    (call,) = chained([*keys[:at], ADD, *keys[at:]], constants, other).over(x)
+    call()
+    np.testing.assert_allclose(x, value, rtol=2e-5, atol=2e-6)
 
 
 def test_a_function_that_is_changed_is_compiled_anew(tmp_path: Path) -> None:

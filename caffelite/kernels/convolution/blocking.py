@@ -14,6 +14,8 @@ from caffelite.kernels.tiles.vectors import WIDTH
 LEAST_TASKS, _MOST_TASKS = 4, 16
 #: Cycles of clearing, and adding up, a float of the sums of a part.
 _SUM = 1.5
+#: Cycles of bringing a vector of results to its map, where its lanes are output channels.
+_FINISH = 7
 #: Of the time of the products: what more tasks than two parts may cost.
 _MORE = 0.01
 
@@ -69,6 +71,46 @@ def tile_for(lines: int, width: int, outputs: int, count: int) -> RegisterTile:
     return best
 
 
+@dataclass(frozen=True, slots=True)
+class OutputTile:
+    """What a tile computes at a time whose lanes are output channels.
+
+    Attributes
+    ----------
+    rows, columns : int
+        Pixels; more than one row only of whole lines.
+    vectors : int
+        Vectors of output channels.
+    time : float
+        The predicted time of a map, in cycles.
+    """
+
+    rows: int
+    columns: int
+    vectors: int
+    time: float
+
+
+def output_tile_for(lines: int, width: int, outputs: int, count: int) -> OutputTile:
+    """Choose the tile whose lanes are output channels; arguments as in :func:`tile_for`.
+
+    A step of k takes as long as its multiply-adds, its loads, its weights, which come from the second cache, or the
+    latency of a sum, whichever is longest; and the loop itself.
+    """
+    best = OutputTile(1, 1, 1, float("inf"))
+    for vectors in range(1, min(-(-outputs // WIDTH), 4) + 1):
+        for columns in range(1, min(width, SUMS // vectors) + 1):
+            for rows in range(1, min(lines, SUMS // vectors // columns) + 1 if columns == width else 2):
+                sums = rows * columns * vectors
+                loads = rows * columns + vectors + rows
+                step = max(sums / settings.vector_products(), 0.7 * loads, 4.3 * vectors, 5.0) + 0.5
+                tiles = -(-lines // rows) * -(-width // columns) * -(-outputs // (vectors * WIDTH))
+                time = tiles * (count * step + _FINISH * sums + 20)
+                if time < best.time:
+                    best = OutputTile(rows, columns, vectors, time)
+    return best
+
+
 def tile_of_taps(tap_rows: int, row_length: int, lanes: int) -> tuple[int, int]:
     """Choose the tile of a gradient to the weights: rows of taps, each a row of the kernel, and vectors of outputs."""
     best, best_time = (1, 1), float("inf")
@@ -85,18 +127,18 @@ def tile_of_taps(tap_rows: int, row_length: int, lanes: int) -> tuple[int, int]:
 
 
 def bands_for(
-    images: int, tile: RegisterTile, lines: int, pieces: int, panels: int, fits: Callable[[int], bool], whole: int
+    images: int, taken: int, lines: int, pieces: int, panels: int, fits: Callable[[int], bool], whole: int
 ) -> tuple[int, int]:
     """Choose into how many bands of lines a map is cut, and its panels into how many parts.
 
     A band is small enough for the cache (``fits`` says so of a number of lines), and all threads have about as much to
-    do; a band has at least ``whole`` lines, and pieces for a tile. A line has ``pieces`` pieces.
+    do; a band has at least ``whole`` lines, and the pieces that a tile takes, ``taken``. A line has ``pieces`` pieces.
     """
-    most = max(lines // max(whole, -(-tile.pieces // pieces)), 1)
+    most = max(lines // max(whole, -(-taken // pieces)), 1)
 
     def time(cut: tuple[int, int]) -> float:
         bands, parts = cut
-        tiles = -(-(-(-lines // bands) * pieces) // tile.pieces)
+        tiles = -(-(-(-lines // bands) * pieces) // taken)
         # In what a panel takes for a tile: reading its weights, and copying the band.
         task = (tiles + 1) * -(-panels // parts) + 0.5 * tiles
         return -(-images * bands * parts // threads) * task

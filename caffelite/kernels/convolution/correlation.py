@@ -3,13 +3,13 @@
 What is computed, and the picture of a task, stand in :mod:`.correlation_kernel`.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from caffelite.kernels import elementwise
-from caffelite.kernels.convolution.blocking import RegisterTile, bands_for, tile_for
+from caffelite.kernels.convolution import output_lanes
+from caffelite.kernels.convolution.blocking import RegisterTile, bands_for, output_tile_for, tile_for
 from caffelite.kernels.convolution.correlation_kernel import CorrelationExtent, correlation, pack
+from caffelite.kernels.convolution.views import Filters, Layout, View, layout_of, reads_the_image
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.calls import Call, call
 from caffelite.kernels.tiles.vectors import WIDTH
@@ -18,106 +18,14 @@ from caffelite.kernels.tiles.vectors import WIDTH
 _BAND_INPUT = 1 << 16
 #: Floats of the weights that pixels meet one after the other.
 _WEIGHTS = 1 << 15
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """The weights of a correlation, as they lie in memory.
-
-    Attributes
-    ----------
-    values : ndarray, one axis
-        The weight k of output o of group g is ``values[g * group_step + o * output_step + offsets[k]]``.
-    bias : ndarray, one axis
-        One value an output channel of all groups; empty where there is none.
-    offsets : ndarray of int64, [channels of a group * taps]
-    output_step, group_step : int
-    """
-
-    values: np.ndarray
-    bias: np.ndarray
-    offsets: np.ndarray
-    output_step: int
-    group_step: int
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """Which input pixels a correlation reads, and which output pixels it makes; pairs are (vertical, horizontal).
-
-    Attributes
-    ----------
-    down, across : ndarray of int64, [taps]
-        Offset of each tap from the first pixel of the padded map, in pixels.
-    pads : (int, int)
-        Zeros above and left of the map; negative to leave pixels out.
-    stride : (int, int)
-        From one output pixel to the next, in the input.
-    result : (int, int)
-        Number of output pixels that are made.
-    first : int
-        Where in the output map the first of them goes.
-    steps : (int, int)
-        From one of them to the next, in the output map.
-    """
-
-    down: np.ndarray
-    across: np.ndarray
-    pads: tuple[int, int]
-    stride: tuple[int, int]
-    result: tuple[int, int]
-    first: int = 0
-    steps: tuple[int, int] = (1, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How the rows of input that a band needs lie in scratch memory: [channels][rows][phases][pitch].
-
-    Attributes
-    ----------
-    phases : ndarray of int64
-        The horizontal phases that taps read.
-    row_used : ndarray of int64, [vertical stride]
-        Whether taps read the rows of a vertical phase.
-    span : int
-        Rows that the taps of one line span.
-    """
-
-    phases: np.ndarray
-    row_used: np.ndarray
-    span: int
-    pitch: int
-
-    @property
-    def row_pitch(self) -> int:
-        """Floats of a row."""
-        return len(self.phases) * self.pitch
-
-    def rows(self, lines: int) -> int:
-        """Rows of input that a number of lines needs."""
-        return (lines - 1) * len(self.row_used) + self.span
-
-
-def _layout(view: View, width: int) -> _Layout:
-    """Return the layout for lines of ``width`` results."""
-    down, across, stride = view.down, view.across, view.stride
-    phases = np.unique(across % stride[1]).astype(np.int64) if len(across) else np.zeros(1, np.int64)
-    row_used = np.isin(np.arange(stride[0]), down % stride[0]).astype(np.int64)
-    pitch = width + int(across.max(initial=0)) // stride[1]
-    return _Layout(phases, row_used, int(down.max(initial=0)) + 1, pitch)
-
-
-def _reads_the_image(x: np.ndarray, view: View) -> bool:
-    """Whether what the pixels of a vector read lies side by side in the input itself."""
-    one = len(view.down) == 1 and not view.down[0] and not view.across[0]
-    plain = view.stride == view.steps == (1, 1) and view.pads == (0, 0) and view.result == x.shape[2:]
-    return one and plain and x.shape[2] * x.shape[3] >= WIDTH
+#: From so many products of a result on, the vectors of pixels of a tile come from the second cache, each from a page of
+#: its own: how many times as long as predicted that takes.
+_MANY, _FAR = 192, 1.15
 
 
 def _geometry(
     x: np.ndarray, out: np.ndarray, groups: int, count: int, view: View, copied: bool
-) -> tuple[CorrelationExtent, RegisterTile, _Layout]:
+) -> tuple[CorrelationExtent, RegisterTile, Layout]:
     """Choose tile, bands and parts; return them as what the kernel and its tables are made with.
 
     ``count`` is the number of k; ``copied``: the rows of a band are copied.
@@ -125,13 +33,13 @@ def _geometry(
     images, channels, outputs = x.shape[0], x.shape[1] // groups, out.shape[1] // groups
     # Where nothing is copied, a line is a vector of the whole map; the last one is moved back.
     lines, width = view.result if copied else (-(-x.shape[2] * x.shape[3] // WIDTH), WIDTH)
-    tile, layout = tile_for(lines, width, outputs, count), _layout(view, width)
+    tile, layout = tile_for(lines, width, outputs, count), layout_of(view, width)
     pieces, panels = -(-width // tile.piece), -(-outputs // tile.outputs)
 
     def fits(tall: int) -> bool:
         return channels * (layout.rows(tall) * layout.row_pitch if copied else tall * WIDTH) <= _BAND_INPUT
 
-    bands, parts = bands_for(images * groups, tile, lines, pieces, panels, fits, 1 if copied else 2)
+    bands, parts = bands_for(images * groups, tile.pieces, lines, pieces, panels, fits, 1 if copied else 2)
     tall = -(-lines // bands)
     g = CorrelationExtent(
         groups=groups,
@@ -160,7 +68,7 @@ def _geometry(
 
 
 def _tables(
-    g: CorrelationExtent, tile: RegisterTile, layout: _Layout, view: View, out_pitch: int, copied: bool
+    g: CorrelationExtent, tile: RegisterTile, layout: Layout, view: View, out_pitch: int, copied: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return ``k_offsets`` and ``places`` as the kernel reads them."""
     if copied:
@@ -178,6 +86,22 @@ def _tables(
     places[0], places[1] = (np.pad(table, (0, tile.pieces), mode="edge") for table in (v_in, v_out))
     places[2] = np.arange(places.shape[1]) * tile.piece
     return offsets.reshape(-1).astype(np.int64), places
+
+
+def _by_outputs(
+    x: np.ndarray, out: np.ndarray, groups: int, filters: Filters, view: View, chain: elementwise.Chain
+) -> list[Call]:
+    """Return the calls with output channels as lanes; none where results are not the output map or that is slower."""
+    if view.steps != (1, 1) or view.first or view.result != out.shape[2:]:
+        return []
+    outputs, count = out.shape[1] // groups, len(filters.offsets)
+    lines = output_lanes.lines_of(x, view)
+    tile = output_tile_for(lines.count, lines.width, outputs, count)
+    vectors = (-(-lines.width // WIDTH), WIDTH) if reads_the_image(x, view) else view.result
+    far = _FAR if count >= _MANY else 1.0
+    if tile.time >= far * tile_for(*vectors, outputs, count).time:
+        return []
+    return output_lanes.correlate(x, out, groups, filters, view, lines, tile, chain)
 
 
 def correlate(
@@ -198,9 +122,11 @@ def correlate(
     filters : Filters
     view : View
     chain : Chain
-        Element-wise functions of the results; only where these fill the output map.
+        Of the results; only where these fill the output map.
     """
-    count, copied = len(filters.offsets), not _reads_the_image(x, view)
+    if calls := _by_outputs(x, out, groups, filters, view, chain):
+        return calls
+    count, copied = len(filters.offsets), not reads_the_image(x, view)
     g, tile, layout = _geometry(x, out, groups, count, view, copied)
     k_offsets, places = _tables(g, tile, layout, view, out.shape[3], copied)
     through = view.steps != (1, 1) or g.piece_width < tile.piece
@@ -228,6 +154,7 @@ def correlate(
             band,
             sums,
             chain.constants,
+            chain.other,
             work=results * max(count, 1) / WIDTH,
             whole=copied and g.parts > 1,
         ),

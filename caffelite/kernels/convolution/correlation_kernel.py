@@ -169,9 +169,9 @@ def correlation(
     them to their place; ``chain`` names the element-wise functions of the results.
     """
     deal, multiply = dealer(step), _multiplier(per_panel, vectors, piece, through)
-    value, _ = elementwise.composed(chain)
+    value = elementwise.of_result(chain)
 
-    def correlate(begin, end, worker, g, x, w, out, k_offsets, places, phases, row_used, band, sums, p):
+    def correlate(begin, end, worker, g, x, w, out, k_offsets, places, phases, row_used, band, sums, p, other):
         """A task is a part of the panels, for a band of lines of one group of one image.
 
         Parameters
@@ -186,8 +186,9 @@ def correlation(
         phases, row_used : ndarrays of int64; band : ndarray, [threads][channels][rows][phases][pitch]
             As in :func:`caffelite.kernels.convolution.padding.dealer`.
         sums : ndarray, [threads][output channels][scratch_step]
-        p : ndarray
-            Constants of the chain of element-wise functions, which runs over the results at the end.
+        p, other : ndarrays
+            Constants of the chain of element-wise functions, which runs over the results at the end, and what it adds
+            to them: like ``out``, or empty.
         """
         for task in range(begin, end):
             image_group, number = task // g.parts // g.bands, task // g.parts % g.bands
@@ -211,6 +212,6 @@ def correlation(
                     plane = to - place + output * g.out_plane
                     begins = plane + place + (0 if copied else y_first * g.row_step)
                     for i in range(begins, min(begins + (y_end - y_first) * g.row_step, plane + g.out_plane)):
-                        out[i] = value(out[i], p)
+                        out[i] = value(out[i], p, other, i)
 
     return correlate

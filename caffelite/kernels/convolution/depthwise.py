@@ -3,8 +3,9 @@
 ``y[o, i, j] = b[o] + sum over u, v of x[o // filters, i * s + u * d - p, j * s + v * d - p] * w[o, u, v]``; the plain
 loops are ``convolution`` and ``convolution_gradients`` in ``tests/naive.py``.
 
-A task is a channel (of an image, or of all where its weights are learned). Its map is copied into planes, where each
-tap is one long multiply-add (:mod:`.depthwise_planes`). Some sums lie between the rows of the output; they are left out
+The usual ones go by strips (:mod:`.depthwise_strips`); here are the others, and all where the machine has no masks. A
+task is a channel (of an image, or of all where its weights are learned). Its map is copied into planes, where each tap
+is one long multiply-add (:mod:`.depthwise_planes`). Some sums lie between the rows of the output; they are left out
 when it is copied. LLVM vectorises all of it, and no tap asks where the map ends. The gradient to the data is the same
 with the offsets negated, the gradient to the weights the products of both planes.
 """
@@ -13,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from caffelite.kernels.convolution import depthwise_strips as strips
 from caffelite.kernels.convolution.depthwise_planes import (
     WHOLE,
     correlate,
@@ -23,6 +25,7 @@ from caffelite.kernels.convolution.depthwise_planes import (
     widen,
 )
 from caffelite.kernels.convolution.geometry import Geometry
+from caffelite.kernels.elementwise import NOTHING, Chain
 from caffelite.kernels.engine import arrays, settings
 from caffelite.kernels.engine.calls import Call, call
 from caffelite.kernels.engine.compiling import kernel, specialised
@@ -163,8 +166,12 @@ def _backward_weights(begin, end, worker, g, x, dy, dw, offsets, planes, rows, s
             dw[channel * g.filters * taps + i] += total[i]
 
 
-def forward(g: Geometry, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> list[Call]:
+def forward(
+    g: Geometry, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, chain: Chain = NOTHING
+) -> list[Call]:
     """Return the calls that compute ``y`` from ``x``; arrays as in :func:`.direct.forward`."""
+    if strips.fits(g):
+        return strips.forward(g, x, w, bias, y, chain)
     p, phase, offset = planes_of(g)
     threads = settings.threads()
     # What lies behind the sums and the planes is only there to be read by the last whole run.
@@ -183,12 +190,15 @@ def forward(g: Geometry, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, 
             planes,
             arrays.zeros((threads, p.whole + WIDTH), x.dtype),
             work=g.multiplications / 4 + y.size,
-        )
+        ),
+        *chain.over(y.reshape(-1)),
     ]
 
 
 def backward_data(g: Geometry, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) -> list[Call]:
     """Return the calls that compute the gradient to the data; arrays as in :func:`.direct.backward_data`."""
+    if strips.fits_backward_data(g):
+        return strips.backward_data(g, dy, w, dx)
     p, phase, offset = planes_of(g)
     order = np.argsort(phase, kind="stable").astype(np.int64)
     phases = np.searchsorted(phase[order], np.arange(g.stride[0] * g.stride[1] + 1)).astype(np.int64)
@@ -215,6 +225,8 @@ def backward_weights(g: Geometry, x: np.ndarray, dy: np.ndarray, dw: np.ndarray)
 
     Arrays as in :func:`.direct_weights.backward_weights`.
     """
+    if strips.fits(g):
+        return strips.backward_weights(g, x, dy, dw)
     p, phase, offset = planes_of(g)
     threads = settings.threads()
     return [

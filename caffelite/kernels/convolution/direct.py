@@ -39,7 +39,7 @@ def forward(
         One value an output channel.
     y : ndarray of float32, images x outputs x output height x output width
     chain : Chain, optional
-        Element-wise functions that are applied to the results.
+        What is applied to the results.
     """
     if not packs(g):
         # One window, the whole image: an inner product.

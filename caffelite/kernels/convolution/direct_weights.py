@@ -131,7 +131,7 @@ def _bias_adder(lanes: int) -> Callable[..., None]:
 @specialised
 def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., None]:
     """The kernel whose tile has ``rows`` tap rows of ``columns`` taps, ``step`` pixels apart, and ``vectors`` a tap."""
-    shape = (rows, columns, vectors, step, WIDTH, 1)
+    shape = (rows, columns, vectors, step, WIDTH, 1, 0)
     lanes = vectors * WIDTH
     turn, add_bias = _turner(lanes), _bias_adder(lanes)
 
@@ -180,7 +180,9 @@ def _weights(rows: int, columns: int, vectors: int, step: int) -> Callable[..., 
                         if number == begins:
                             # Here, where the tile reads them next: all at once they would leave the cache again.
                             sums[part, place : place + size] = 0
-                        tile(band[worker], 0, pixel_offsets, pixels, taps, turned[worker], 0, sums[part], place, shape)
+                        tile(
+                            band[worker], 0, pixel_offsets, pixels, taps, turned[worker], 0, 0, sums[part], place, shape
+                        )
 
     return weights
 

@@ -15,7 +15,6 @@ What it computes on the way stays in the second cache.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels import elementwise
@@ -65,7 +64,7 @@ def filters(size: int) -> Callable[..., None]:
     """The kernel that takes filters of ``size`` x ``size`` to frequencies: ``G g G^T``."""
     taps = size * size
 
-    def to_frequencies(begin, end, worker, g, w, table, group_step, output_step, channel_step, per_panel, packed):
+    def to_frequencies(begin, end, worker, g, w, table, group_step, output_step, channel_step, per_panel, packed, room):
         """A task is a panel of a group: the frequencies of ``per_panel`` outputs.
 
         Parameters
@@ -78,8 +77,9 @@ def filters(size: int) -> Callable[..., None]:
             :func:`.winograd_tile.spectrum`.
         packed : ndarray, [groups][frequencies][panels][1 + channels][per_panel]
             Before the channels are zeros: what the sums begin with.
+        room : ndarray, [threads][per_panel][FREQUENCIES]
         """
-        values = np.empty((per_panel, FREQUENCIES), w.dtype)
+        values = room[worker]
         length = (g.channels + 1) * per_panel
         for task in range(begin, end):
             group, panel = task // g.panels, task % g.panels
@@ -131,12 +131,12 @@ def _multiplier(per_panel: int, vectors: int) -> Callable[..., None]:
 def _placer(step: int, chain: tuple[str, ...]) -> Callable[..., None]:
     """Return the function that writes the results of a block's tiles, for one output channel.
 
-    ``put(g, t, results, added, plane, images, line, out, p)``: the maps are number ``plane``, and every
-    ``groups * outputs`` from there, of ``out``; ``added`` is the bias.
+    ``put(g, t, results, bias, plane, images, line, out, p, other)``: the maps are number ``plane``, and every
+    ``groups * outputs`` from there, of ``out``; ``bias`` is the channel's.
     """
-    value, _ = elementwise.composed(chain)
+    value = elementwise.of_result(chain)
 
-    def put(g, t, results, added, plane, images, line, out, p):
+    def put(g, t, results, bias, plane, images, line, out, p, other):
         for n in range(images):
             for number in range(min(t.tall, t.lines - line)):
                 source = (n * t.tall + number) * t.pieces * t.piece * step
@@ -145,7 +145,7 @@ def _placer(step: int, chain: tuple[str, ...]) -> Callable[..., None]:
                     goal = ((plane + n * g.groups * g.outputs) * g.out_height + y + i) * g.out_width
                     row = source + i * t.lanes * step
                     for k in range(g.out_width):
-                        out[goal + k] = value(results[row + k] + added, p)
+                        out[goal + k] = value(results[row + k] + bias, p, other, goal + k)
 
     return register_jitable(put)
 
@@ -157,7 +157,7 @@ def convolution(size: int, piece: int, per_panel: int, vectors: int, *chain: str
     raise_maps, multiply, put = map_raiser("input", size, piece), _multiplier(per_panel, vectors), _placer(step, chain)
     back = from_tiles(size)
 
-    def convolve(begin, end, worker, g, t, x, packed, bias, out, tables, band, tiles, sums, results, p):
+    def convolve(begin, end, worker, g, t, x, packed, bias, out, tables, band, tiles, sums, results, p, other):
         """A task is a part of the output channels, for a block of one group.
 
         Parameters
@@ -171,7 +171,9 @@ def convolution(size: int, piece: int, per_panel: int, vectors: int, *chain: str
         tiles : ndarray, [threads][frequencies][channels][lanes], frequencies WIDTH floats further apart
         sums : ndarray, [threads][frequencies][output channels of ``at_once`` panels][lanes], likewise
         results : ndarray, [threads][rows of a tile's results][lanes][columns of them]; one output channel
-        p : ndarray, constants of the chain of element-wise functions that runs over the results
+        p, other : ndarrays
+            Constants of the chain of element-wise functions that runs over the results, and what it adds to them: like
+            ``out``, or empty.
         """
         taps, starts, along, at = tables[0], tables[1], tables[2], tables[3]
         map_size, here, sum_step = (g.height, g.width), band[worker], len(sums[worker]) // FREQUENCIES
@@ -195,6 +197,6 @@ def convolution(size: int, piece: int, per_panel: int, vectors: int, *chain: str
                         back(sums[worker], place, sum_step, results[worker], v * WIDTH * step, t.lanes * step)
                     added = bias[group * g.outputs + output] if len(bias) else x.dtype.type(0)
                     plane = (image * g.groups + group) * g.outputs + output
-                    put(g, t, results[worker], added, plane, images, line, out, p)
+                    put(g, t, results[worker], added, plane, images, line, out, p, other)
 
     return convolve

@@ -193,7 +193,7 @@ def _reduce(size: int) -> Callable[..., None]:
     """The kernel that adds up the sums of the parts, taken back from the frequencies: ``G^T [...] G``."""
     taps = size * size
 
-    def reduce(begin, end, worker, g, sums, table, dw):
+    def reduce(begin, end, worker, g, sums, table, dw, room):
         """dw += the sums of the parts; a task is an output channel.
 
         Parameters
@@ -203,9 +203,9 @@ def _reduce(size: int) -> Callable[..., None]:
         table : ndarray, [taps][FREQUENCIES]
             :func:`.winograd_tile.spectrum`.
         dw : ndarray, [groups * outputs][channels][taps]
+        room : ndarray, [threads][FREQUENCIES][panels * lanes]
         """
-        length = g.panels * g.lanes
-        values = np.empty((FREQUENCIES, length), dw.dtype)
+        length, values = g.panels * g.lanes, room[worker]
         for task in range(begin, end):
             group, output = task // g.outputs, task % g.outputs
             for f in range(FREQUENCIES):
@@ -282,5 +282,6 @@ def backward_weights(
         work=g.multiplications / WIDTH,
     )
     table = np.ascontiguousarray(spectrum(size), x.dtype)
-    reduce = call(_reduce(size), g.outputs, sizes, sums, table, dw.reshape(-1), work=sums.size)
+    room = arrays.zeros((threads, FREQUENCIES, panels * lanes), x.dtype)
+    reduce = call(_reduce(size), g.outputs, sizes, sums, table, dw.reshape(-1), room, work=sums.size)
     return [*calls, gather, reduce]

@@ -14,7 +14,7 @@ from typing import Any
 
 from numba.core import types
 
-from caffelite.kernels.engine import entry, keeping, private, settings
+from caffelite.kernels.engine import entry, keeping, loading, private, settings
 from caffelite.kernels.engine.entry import KernelVersion
 
 _listener: Callable[[str], None] | None = None
@@ -53,40 +53,37 @@ class Kernel:
         self.function = function
         self.name = name
         self.__doc__ = function.__doc__
-        self._versions: dict[KernelVersion, tuple[int, Any]] = {}
+        self._addresses: dict[KernelVersion, int] = {}
 
     def address(self, version: KernelVersion) -> int:
         """Return the address of the machine code, compiling it if it is not kept."""
-        if version not in self._versions:
-            self._versions[version] = self._load(version) or self._compile(version)
-        return self._versions[version][0]
+        if not self.kept(version):
+            key = self._key(version)
+            self._addresses[version] = loading.load(self._compile(version, key), _symbol(key))
+        return self._addresses[version]
 
     def kept(self, version: KernelVersion) -> bool:
         """Whether the machine code is in this process, which it is loaded into if it is kept."""
-        if version not in self._versions and (loaded := self._load(version)):
-            self._versions[version] = loaded
-        return version in self._versions
+        if version not in self._addresses:
+            key = self._key(version)
+            if kept := keeping.load(keeping.code_file(key)):
+                self._addresses[version] = loading.load(kept[1], _symbol(key))
+        return version in self._addresses
 
     def _key(self, version: KernelVersion) -> str:
         return hashlib.sha256(f"{self.name} {version}".encode()).hexdigest()[:32]
 
-    def _load(self, version: KernelVersion) -> tuple[int, Any] | None:
-        key = self._key(version)
-        loaded = keeping.load(keeping.code_file(key))
-        return (loaded[1].get_pointer_to_function(_symbol(key)), loaded[1]) if loaded else None
-
-    def _compile(self, version: KernelVersion) -> tuple[int, Any]:
+    def _compile(self, version: KernelVersion, key: str) -> bytes:
         if _listener is not None:
             _listener(self.name)
-        key = self._key(version)
-        library = private.compiled(
+        code = private.compiled(
             self.function,
             (types.intp, types.intp, types.intp, *version.types),
             {"fastmath": settings.FASTMATH, "error_model": "numpy", "boundscheck": False},
             partial(entry.add, version=version, symbol=_symbol(key)),
         )
-        keeping.keep(keeping.code_file(key), {"kernel": self.name}, library)
-        return library.get_pointer_to_function(_symbol(key)), library
+        keeping.keep(keeping.code_file(key), {"kernel": self.name}, code)
+        return code
 
 
 def _symbol(key: str) -> str:

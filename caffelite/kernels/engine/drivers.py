@@ -1,32 +1,32 @@
 """Compiled functions that Python calls, and that call kernels: the few that start them, in :mod:`.team`.
 
-Every kernel has the same machine-level signature, so these serve all of them. They go through numba's own compiler;
-their machine code is kept as that of kernels is, with numba's wrapper for Python in it, which differs from version to
-version of Python.
+Every kernel has the same machine-level signature, so these serve all of them. Their machine code is made and kept as
+that of kernels is.
 """
 
-import sys
 from collections.abc import Callable
+from functools import partial
 
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from caffelite.kernels.engine import keeping, private
-
-_PYTHON = f"{sys.implementation.cache_tag}{getattr(sys, 'abiflags', '')}"
+from caffelite.kernels.engine import entry, keeping, loading, private
 
 
 def driver(function: Callable[..., None]) -> Callable[..., None]:
     """Compile a function of whole numbers (``intp``), or find it compiled. It runs without Python's lock."""
-    path = keeping.driver_folder() / f"{function.__name__}.{_PYTHON}.driver"
+    count = function.__code__.co_argcount
+    symbol = f"caffelite_{function.__name__}"
+    path = keeping.driver_folder() / f"{function.__name__}.driver"
     loaded = keeping.load(path)
     if loaded is None:
-        names, library = private.compiled_for_python(function, (types.intp,) * function.__code__.co_argcount)
-        keeping.keep(path, {"names": names}, library)
+        add = partial(entry.add_driver, symbol=symbol)
+        code = private.compiled(function, (types.intp,) * count, {"error_model": "numpy"}, add)
+        keeping.keep(path, {"driver": function.__name__}, code)
     else:
-        names, library = loaded[0]["names"], loaded[1]
-    return private.python_function(function, names, library)
+        code = loaded[1]
+    return loading.callable_at(loading.load(code, symbol), count)
 
 
 @intrinsic

@@ -4,6 +4,7 @@ The table has the arguments, laid out in words of 8 bytes by :func:`pack`; the e
 language reads them, and calls the function, which is inlined into it.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from caffelite.kernels.engine import private
+
+_WORD = ir.IntType(64)
 
 #: An array, a number, or a record: a NamedTuple of numbers, whose fields a kernel reads by name.
 Argument = np.ndarray | int | float | tuple[int | float, ...]
@@ -92,8 +95,8 @@ def _words(kind: types.Type) -> int:
     return len(kind) if isinstance(kind, types.BaseAnonymousTuple | types.BaseNamedTuple) else 1
 
 
-def add(compiled: Any, version: KernelVersion, symbol: str) -> None:
-    """Add the entry to a compiled function, and make machine code of both.
+def add(compiled: Any, version: KernelVersion, symbol: str) -> bytes:
+    """Add the entry to a compiled function, and return the machine code of both.
 
     Arguments that are the same array are read once: LLVM then sees one pointer.
 
@@ -104,26 +107,38 @@ def add(compiled: Any, version: KernelVersion, symbol: str) -> None:
     symbol : str
         What the entry is called.
     """
+
+    def read(builder: Any, begin: Any, end: Any, worker: Any, table: Any) -> list[Any]:
+        table = builder.bitcast(table, _WORD.as_pointer())
+        values: list[Any] = []
+        position = 0
+        for kind, first in zip(version.types, version.same, strict=True):
+            if first == len(values):
+                address = builder.gep(table, [ir.Constant(ir.IntType(32), position)])
+                pointer = compiled.target_context.get_value_type(kind).as_pointer()
+                values.append(builder.load(builder.bitcast(address, pointer)))
+            else:
+                values.append(values[first])
+            position += _words(kind)
+        return [begin, end, worker, *values]
+
+    return _with_entry(compiled, [_WORD, _WORD, _WORD, cgutils.voidptr_t], read, symbol)
+
+
+def add_driver(compiled: Any, symbol: str) -> bytes:
+    """Add an entry with the same arguments to a compiled function of whole numbers, and return the machine code."""
+    kinds = [_WORD] * len(compiled.signature.args)
+    return _with_entry(compiled, kinds, lambda builder, *numbers: list(numbers), symbol)
+
+
+def _with_entry(compiled: Any, kinds: list[Any], read: Callable[..., list[Any]], symbol: str) -> bytes:
     context, library = compiled.target_context, compiled.library
     module = library.create_ir_module(symbol)
-    word = ir.IntType(64)
     function = context.declare_function(module, compiled.fndesc)
-    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [word, word, word, cgutils.voidptr_t]), symbol)
+    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), symbol)
     builder = ir.IRBuilder(entry.append_basic_block())
-    begin, end, worker, table = entry.args
-    table = builder.bitcast(table, word.as_pointer())
-    values: list[Any] = []
-    position = 0
-    for kind, first in zip(version.types, version.same, strict=True):
-        if first == len(values):
-            address = builder.gep(table, [ir.Constant(ir.IntType(32), position)])
-            values.append(builder.load(builder.bitcast(address, context.get_value_type(kind).as_pointer())))
-        else:
-            values.append(values[first])
-        position += _words(kind)
-    context.call_conv.call_function(
-        builder, function, types.void, compiled.signature.args, [begin, end, worker, *values]
-    )
+    arguments = read(builder, *entry.args)
+    context.call_conv.call_function(builder, function, types.void, compiled.signature.args, arguments)
     builder.ret_void()
     library.add_ir_module(module)
-    private.link(library, symbol)
+    return private.link(library, symbol)

@@ -19,7 +19,7 @@ import llvmlite.binding as llvm
 import numba
 
 from caffelite.cache import cache_folder
-from caffelite.kernels.engine import private, sealing
+from caffelite.kernels.engine import sealing
 
 _numba: Any = numba.config
 
@@ -95,26 +95,23 @@ def code_file(key: str) -> Path:
     return code_folder() / f"{key}.code"
 
 
-def load(path: Path) -> tuple[dict[str, Any], Any] | None:
-    """Return what was told of a kept library, and the library, which has to be held; None if it is not kept whole."""
+def load(path: Path) -> tuple[dict[str, Any], bytes] | None:
+    """Return what was told of kept machine code, and the code; None if it is not kept whole."""
     content = sealing.read(path)
     if content is None:
         return None
-    line, _, body = content.partition(b"\n")
-    head = json.loads(line)
-    return head, private.unserialized(head["library"], body[: head["code"]], body[head["code"] :])
+    line, _, code = content.partition(b"\n")
+    return json.loads(line), code
 
 
-def keep(path: Path, head: dict[str, Any], library: Any) -> None:
-    """Write a library for the next process; ``head`` is what :func:`load` tells of it.
+def keep(path: Path, head: dict[str, Any], code: bytes) -> None:
+    """Write machine code for the next process; ``head`` is what :func:`load` tells of it.
 
     A full disk or a folder that cannot be written costs a compile next time, and a warning, once.
     """
     if not can_keep(path.parent):
         return
-    name, code, bitcode = private.serialized(library)
-    line = json.dumps({**head, "library": name, "code": len(code)})
-    content = line.encode() + b"\n" + code + bitcode
+    content = json.dumps(head).encode() + b"\n" + code
     try:
         sealing.write(path, content)
     except OSError as error:

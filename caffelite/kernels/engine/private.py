@@ -6,7 +6,6 @@ anything is compiled. What is public there, or documented for extensions (``numb
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -14,6 +13,7 @@ from typing import Any
 
 import llvmlite
 import numba
+from llvmlite.binding import Linkage
 
 from caffelite.errors import NumbaError
 
@@ -54,31 +54,27 @@ _cpu = _find("numba.core.registry", "cpu_target")
 _compiler_lock = _find("numba.core.compiler_lock", "global_compiler_lock")
 #: LLVM's own lock: llvmlite takes it for every call of LLVM.
 _llvm_lock = _find("llvmlite.binding.ffi", "lib._lock")
-#: Adds the size to an index below zero: see :func:`_without_negative_indices`.
+#: Adds the size to an index below zero: see :func:`_compiling`.
 _find("numba.cpython.slicing", "fix_index")
 _slicing: Any = import_module("numba.cpython.slicing")
-#: The machine code of a function, as bytes and back: numba's cache keeps it so, but under a key by which it does not
-#: find closures over compiled functions again.
-_find("numba.core.codegen", "CPUCodeLibrary.serialize_using_object_code")
-_find("numba.core.codegen", "CPUCodegen.unserialize_library")
-#: Where LLVM's code of a function comes together with that of those it calls: see :func:`link`.
-_find("numba.core.codegen", "CPUCodeLibrary._get_module_for_linking")
-_find("numba.core.codegen", "CPUCodegen.create_library")
-#: Numba's wrapper for Python as a function of Python's, and what the wrapper asks for: see :func:`python_function`.
+#: Where LLVM's code of a function comes together with that of those it calls: see :class:`_Library`, :func:`link`.
+_JITCodeLibrary: Any = _find("numba.core.codegen", "JITCodeLibrary")
+for _method in ("_optimize_functions", "_optimize_final_module", "_get_module_for_linking", "add_linking_library"):
+    _find("numba.core.codegen", f"CPUCodeLibrary.{_method}")
+for _method in ("create_library", "_module_pass_manager"):
+    _find("numba.core.codegen", f"CPUCodegen.{_method}")
+#: What numba would make of a helper for Python: see :func:`_compiling`.
 _find("numba.core.cpu", "CPUContext.get_executable")
-_FunctionDescriptor = _find("numba.core.funcdesc", "FunctionDescriptor")
-_Environment = _find("numba._dynfunc", "Environment")
 
 
 def _check_attributes() -> None:
     """Look for what only instances have."""
-    library = _cpu.target_context.codegen().create_library("caffelite")
-    for name in ("_final_module", "_linking_libraries"):
-        if not hasattr(library, name):
-            raise _missing(f"numba.core.codegen.CPUCodeLibrary.{name}")
-    for name in ("env_name", "llvm_cpython_wrapper_name"):
-        if not hasattr(_FunctionDescriptor, name):
-            raise _missing(f"numba.core.funcdesc.FunctionDescriptor.{name}")
+    codegen = _cpu.target_context.codegen()
+    library = codegen.create_library("caffelite")
+    for owner, names in ((library, ("_final_module", "_linking_libraries")), (codegen, ("_tm", "_library_class"))):
+        for name in names:
+            if not hasattr(owner, name):
+                raise _missing(f"numba.core.codegen.{'CPUCodeLibrary' if owner is library else 'CPUCodegen'}.{name}")
 
 
 _check_attributes()
@@ -100,35 +96,73 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_lock, after_in_parent=_unlock, after_in_child=_unlock)
 
 
+def _without_wrappers(self: Any, flags: Any) -> Any:
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    return flags
+
+
 class _Compiler(_FunctionCompiler):
     """Numba's compiler up to LLVM's code: what calls the function is added before anything is optimised."""
 
     def _customize_flags(self, flags: Any) -> Any:
-        flags.no_cpython_wrapper = True
-        flags.no_cfunc_wrapper = True
         flags.no_compile = True
-        return flags
+        return _without_wrappers(self, flags)
+
+
+class _Library(_JITCodeLibrary):
+    """LLVM's code of a kernel, or of a helper that it calls.
+
+    Numba would optimise each helper, and make machine code of it, before the next one is looked at, and would then
+    optimise what has been inlined once more. Here nothing happens until all of a kernel's code is together.
+    """
+
+    def _optimize_functions(self, module: Any) -> None:
+        module.data_layout = self._codegen._data_layout
+
+    def add_linking_library(self, library: Any) -> None:
+        self._linking_libraries.append(library)
+
+    def _optimize_final_module(self) -> None:
+        # Numba has a cheap round before this one, for its counts of references; kernels count none.
+        made = self._codegen._module_pass_manager()
+        manager, *builder = made if isinstance(made, tuple) else (made,)  # from numba 0.62 on there is a builder, too
+        manager.run(self._final_module, *builder)
 
 
 @contextmanager
-def _without_negative_indices() -> Iterator[None]:
-    """Compile array accesses without numba's test for negative indices, which no kernel uses.
+def _compiling() -> Iterator[None]:
+    """Have numba compile for kernels: only what they take, and array accesses without a test for negative indices.
 
-    The test (``index + size if index < 0 else index``) keeps LLVM from seeing that a loop reads one element after the
-    other, and so from using vector instructions.
+    The test (``index + size if index < 0 else index``), which no kernel uses, keeps LLVM from seeing that a loop reads
+    one element after the other, and so from using vector instructions.
     """
-    original = _slicing.fix_index
-    _slicing.fix_index = lambda builder, index, size: index
+    context = _cpu.target_context
+    codegen = context.codegen()
+    changes = [
+        (_slicing, "fix_index", lambda builder, index, size: index),
+        (_FunctionCompiler, "_customize_flags", _without_wrappers),
+        # A helper's machine code, which nobody calls. Numba knows the helper by what it gets here: it has to be a
+        # built-in function, and another one each time. This one raises if Python calls it.
+        (context, "get_executable", lambda library, description, environment: {}.__getitem__),
+        (codegen, "_library_class", _Library),
+    ]
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    for owner, name, value in changes:
+        setattr(owner, name, value)
     try:
         yield
     finally:
-        _slicing.fix_index = original
+        for owner, name, value in originals:
+            setattr(owner, name, value)
 
 
 def compiled(
-    function: Callable[..., None], types: tuple[Any, ...], options: dict[str, Any], finish: Callable[[Any], None]
-) -> Any:
-    """Return the library of a function that was compiled for arguments of these types and returns nothing.
+    function: Callable[..., None], types: tuple[Any, ...], options: dict[str, Any], finish: Callable[[Any], bytes]
+) -> bytes:
+    """Return the machine code of a function that was compiled for arguments of these types and returns nothing.
+
+    No memory is taken in it (``np.empty`` is an error): without that, numba has no references to count.
 
     Parameters
     ----------
@@ -139,71 +173,47 @@ def compiled(
     finish : callable
         Takes numba's result, whose library holds LLVM's code, and makes machine code of it: see :func:`link`.
     """
-    with _compiler_lock, _without_negative_indices():
-        result = _Compiler(function, _cpu, {"nopython": True, **options}, {}, _Pipeline).compile(types, numba.void)
-        finish(result)
-    return result.library
+    with _compiler_lock, _compiling():
+        options = {"nopython": True, "_nrt": False, **options}
+        result = _Compiler(function, _cpu, options, {}, _Pipeline).compile(types, numba.void)
+        return finish(result)
 
 
-def link(library: Any, symbol: str) -> None:
-    """Join the code of all functions in a library, keep the name of one of them, and make machine code.
+def link(library: Any, symbol: str) -> bytes:
+    """Join the code of all functions in a library, keep the name of one of them, and return machine code.
 
-    Numba would link after each function; here the entry, which was added last, is optimised together with what it
-    calls.
+    The entry, which was added last, is optimised together with all that it calls.
     """
     code = library._final_module
-    for used in dict.fromkeys(library._linking_libraries):
-        code.link_in(used._get_module_for_linking(), preserve=True)
-    library._linking_libraries.clear()
+    for used in _used_by(library):
+        code.link_in(_module_of(used), preserve=True)
     # Numba numbers functions from 1 in each process: kept by several, two may have one name.
-    for function in code.functions:
-        if not function.is_declaration and function.name != symbol:
-            function.linkage = "internal"
-    library.finalize()
+    for named in (*code.functions, *code.global_variables):
+        if not named.is_declaration and named.name != symbol:
+            named.linkage = "internal"
+    library._optimize_final_module()
+    code = library._final_module
+    code.verify()
+    return bytes(library._codegen._tm.emit_object(code))
 
 
-def serialized(library: Any) -> tuple[str, bytes, bytes]:
-    """Return the name of a library, its machine code and LLVM's code."""
-    name, _, (code, bitcode) = library.serialize_using_object_code()
-    return name, code, bitcode
+def _used_by(library: Any) -> list[Any]:
+    """Return the libraries of all functions that those of a library call, each once."""
+    used: dict[Any, None] = {}
+    waiting = [library]
+    while waiting:
+        new = [one for one in waiting.pop()._linking_libraries if one not in used]
+        used.update(dict.fromkeys(new))
+        waiting += new
+    return list(used)
 
 
-def unserialized(name: str, code: bytes, bitcode: bytes) -> Any:
-    """Return the library that :func:`serialized` took apart."""
-    context = _cpu.target_context
-    context.refresh()
-    return context.codegen().unserialize_library((name, "object", (code, bitcode)))
-
-
-def compiled_for_python(function: Callable[..., None], types: tuple[Any, ...]) -> tuple[list[str], Any]:
-    """Return the names and the library for :func:`python_function` of a function that returns nothing."""
-    with _compiler_lock:
-        options = {"nopython": True, "nogil": True}
-        result = _FunctionCompiler(function, _cpu, options, {}, _Pipeline).compile(types, numba.void)
-    return [result.fndesc.llvm_cpython_wrapper_name, result.fndesc.env_name], result.library
-
-
-class _Described:
-    """What numba asks of a compiled function to make one of Python's."""
-
-    def __init__(self, function: Callable[..., None], names: list[str]) -> None:
-        self.qualname = function.__qualname__
-        self.llvm_cpython_wrapper_name, self.env_name = names
-        self._module = sys.modules[function.__module__]
-
-    def lookup_module(self) -> Any:
-        return self._module
-
-
-def python_function(function: Callable[..., None], names: list[str], library: Any) -> Callable[..., None]:
-    """Return machine code with numba's wrapper as a function that Python calls.
-
-    Parameters
-    ----------
-    function : callable
-        What it was compiled from.
-    names : list of str
-    library
-        See :func:`compiled_for_python`.
-    """
-    return _cpu.target_context.get_executable(library, _Described(function, names), _Environment({}))
+def _module_of(library: Any) -> Any:
+    """Return the code of a library alone, for several to link it in."""
+    if not isinstance(library, _Library):
+        return library._get_module_for_linking()
+    module = library._final_module.clone()
+    for function in module.functions:
+        if not function.is_declaration and function.linkage == Linkage.external:
+            function.linkage = "linkonce_odr"
+    return module

@@ -26,7 +26,7 @@ LANES = _VECTORS * WIDTH
 LOWEST = -3.4028234663852886e38
 
 
-def _pick(builder: Any, parts: list[Any], places: list[int]) -> Any:
+def pick(builder: Any, parts: list[Any], places: list[int]) -> Any:
     """Return the vector of the elements at ``places`` in the row of all ``parts``."""
     value = parts[0]
     for number, part in enumerate(parts[1:], 1):
@@ -81,7 +81,7 @@ def _vector_deal(typing_context, source, start, count, target, to, distance, pit
             here = builder.gep(read, [i])
             parts = [load(builder, here, vector, number) for number in range(phases)]
             for phase in range(phases):
-                value = _pick(builder, parts, [lane * phases + phase for lane in range(WIDTH)])
+                value = pick(builder, parts, [lane * phases + phase for lane in range(WIDTH)])
                 store(builder, value, builder.gep(write, [builder.add(builder.mul(distance, I64(phase)), k)]))
 
         def move_one(i):
@@ -140,7 +140,7 @@ def _vector_join(typing_context, source, start, distance, target, to, count, lim
             parts = [load(builder, builder.gep(read, [row]), vector) for row in rows]
             for number in range(phases):
                 elements = range(number * WIDTH, (number + 1) * WIDTH)
-                value = _pick(builder, parts, [e % phases * WIDTH + e // phases for e in elements])
+                value = pick(builder, parts, [e % phases * WIDTH + e // phases for e in elements])
                 store(builder, value, builder.gep(write, [i]), number)
 
         def move_one(i):

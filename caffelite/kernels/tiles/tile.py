@@ -24,6 +24,7 @@ from caffelite.kernels.tiles.vectors import (
     WIDTH,
     at,
     element_of,
+    fetch,
     joined,
     load,
     loop,
@@ -34,10 +35,11 @@ from caffelite.kernels.tiles.vectors import (
 
 
 @intrinsic(prefer_literal=True)
-def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base, shape):
-    # ``shape`` is a tuple of literals: rows, columns, vectors, step, width, accumulate.
-    rows, columns, vectors, step, width, accumulate = (int(item.literal_value) for item in shape)
-    signature = types.void(x, types.intp, k_offsets, types.intp, r_offsets, w, types.intp, out, types.intp, shape)
+def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, out_base, shape):
+    # ``shape`` is a tuple of literals: rows, columns, vectors, step, width, accumulate, fetches.
+    rows, columns, vectors, step, width, accumulate, fetches = (int(item.literal_value) for item in shape)
+    whole = types.intp
+    signature = types.void(x, whole, k_offsets, whole, r_offsets, w, whole, whole, out, whole, shape)
 
     def generate(context, builder, sig, args):
         vector = ir.VectorType(element_of(context, sig.args[5]), width)
@@ -45,7 +47,8 @@ def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_ba
         k_pointer = at(context, builder, sig.args[2], args[2])
         r_pointer = at(context, builder, sig.args[4], args[4])
         w_pointer = builder.gep(at(context, builder, sig.args[5], args[5]), [args[6]])
-        out_pointer = builder.gep(at(context, builder, sig.args[7], args[7]), [args[8]])
+        ahead_pointer = at(context, builder, sig.args[5], args[5], args[7])
+        out_pointer = builder.gep(at(context, builder, sig.args[8], args[8]), [args[9]])
         row_offsets = [builder.load(builder.gep(r_pointer, [I64(r)])) for r in range(rows)]
         count = rows * columns * vectors
         if accumulate:
@@ -57,6 +60,8 @@ def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_ba
             here = builder.gep(x_pointer, [builder.load(builder.gep(k_pointer, [k]))])
             weights_here = builder.gep(w_pointer, [builder.mul(k, I64(vectors * width))])
             weights = [load(builder, builder.gep(weights_here, [I64(v * width)]), vector) for v in range(vectors)]
+            if fetches:
+                fetch(builder, builder.gep(ahead_pointer, [builder.mul(k, I64(vectors * width))]))
             results = []
             for r in range(rows):
                 row = builder.gep(here, [row_offsets[r]])
@@ -75,7 +80,7 @@ def _vector_tile(typing_context, x, x_base, k_offsets, count, r_offsets, w, w_ba
 
 
 @register_jitable
-def _plain_tile(x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base, shape):
+def _plain_tile(x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, out_base, shape):
     """out[r, c, lane] (+)= sum over k of x[k_offsets[k] + r_offsets[r] + c * step] * w[k, lane].
 
     Parameters
@@ -85,11 +90,14 @@ def _plain_tile(x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base
     k_offsets : ndarray of int64, [count] or more
     r_offsets : ndarray of int64, [rows] or more
     w : ndarray, [count][vectors * WIDTH], from ``w_base``
+    ahead : int
+        Where in ``w`` the weights begin that are needed next: with ``fetches`` their lines are brought to the second
+        cache, one for each k.
     out : ndarray, [rows][columns][vectors * WIDTH], from ``out_base``
     shape : tuple of constants
-        ``rows, columns, vectors, step, WIDTH, accumulate``; without ``accumulate`` ``out`` is set.
+        ``rows, columns, vectors, step, WIDTH, accumulate, fetches``; without ``accumulate`` ``out`` is set.
     """
-    rows, columns, vectors, step, width, accumulate = shape
+    rows, columns, vectors, step, width, accumulate, _ = shape
     lanes = vectors * width
     for r in range(rows):
         for c in range(columns):
@@ -264,7 +272,7 @@ REGISTERS = 32 if WIDTH == 16 else 16
 #: Vector registers that may hold sums: the machine's, less what the operands need.
 SUMS = 28 if WIDTH == 16 else 12
 
-#: ``tile(x, x_base, k_offsets, count, r_offsets, w, w_base, out, out_base, shape)``: see :func:`_plain_tile`.
+#: ``tile(x, x_base, k_offsets, count, r_offsets, w, w_base, ahead, out, out_base, shape)``: see :func:`_plain_tile`.
 tile = _vector_tile if settings.vector_width() else _plain_tile
 
 #: ``spread(x, x_base, k_offsets, count, v_in, first, w, w_base, out, out_base, out_step, v_out, shape)``: see

@@ -59,6 +59,13 @@ def store_past_cache(builder: Any, value: Any, pointer: Any, number: int = 0) ->
     written.set_metadata("nontemporal", builder.module.add_metadata([I32(1)]))
 
 
+def fetch(builder: Any, pointer: Any) -> None:
+    """Have the line of an address brought to the second cache, whatever lies there."""
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [pointer, I32(0), I32(2), I32(1)])
+
+
 def _masked(builder: Any, action: str, vector: Any, types: list[Any], result: Any) -> Any:
     kind = ir.FunctionType(result, types)
     bits = 32 if vector.element == ir.FloatType() else 64

@@ -49,7 +49,10 @@ class Facts:
         Its top is a function of one number, taken of each element of its one bottom, and ``forward_with`` and
         ``backward_with`` compute such layers behind it as well: a chain of them is one function.
     absorbs : bool
-        ``forward_with`` computes the layers behind it as well: those that are ``affine``, then ``elementwise`` ones.
+        ``forward_with`` computes the layers behind it as well: those that are ``affine``, then ``elementwise`` ones and
+        one that ``adds``, whose other bottom is the last of the bottoms then.
+    adds : bool
+        Its top is the sum of its two bottoms, element by element.
     affine : bool
         Multiplies each channel (axis 1) by a number and adds one; ``to_affine`` says which.
     absorbs_affine : bool
@@ -109,6 +112,7 @@ class Facts:
     filled_by_caller: bool = False
     elementwise: bool = False
     absorbs: bool = False
+    adds: bool = False
     affine: bool = False
     absorbs_affine: bool = False
     absorbs_activation: frozenset[str] = frozenset()

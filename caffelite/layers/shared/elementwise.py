@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from caffelite.kernels import elementwise
-from caffelite.kernels.elementwise import Chain, Function, chained
+from caffelite.kernels.elementwise import ADD, Chain, Function, chained
 from caffelite.layers.contract.blobs import Blob, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
@@ -46,9 +46,14 @@ class ElementWise(Layer):
         return [elementwise.backward(functions, constants, bottom.flat, top.flat, top.flat_diff, bottom.flat_diff)]
 
 
-def chain_of(layers: Sequence[Layer]) -> Chain:
-    """Return the functions of those of the layers that are element-wise."""
-    return chained(*_functions(layers))
+def chain_of(layers: Sequence[Layer], operands: Sequence[Blob]) -> Chain:
+    """Return the functions of those of the layers that are element-wise, and the sum of one that adds its operand."""
+    keys = [
+        layer.function.key if isinstance(layer, ElementWise) else ADD
+        for layer in layers
+        if isinstance(layer, ElementWise) or layer.facts.adds
+    ]
+    return chained(keys, _functions(layers)[1], *[blob.flat for blob in operands])
 
 
 def _functions(layers: Sequence[Layer]) -> tuple[list[Function], list[float]]:

@@ -39,7 +39,7 @@ class Planes:
     ) -> list[Step]:
         g = self.geometry()
         if depthwise.fits(g):
-            return [*depthwise.forward(g, x, w, b, y), *chain.over(y.reshape(-1))]
+            return [*depthwise.forward(g, x, w, b, y, chain)]
         method = winograd if winograd.fits(g) else direct
         return [
             *method.forward(
@@ -132,7 +132,10 @@ class Volumes(Planes):
         target = y.reshape(self.volumes, self.outputs, self.slices, *self.result.shape[3:])
         turned = self.result.transpose(0, 2, 1, 3, 4)
         spread: Callable[[], None] = partial(np.copyto, target, turned)
-        return [self._gather(x), *super().forward(self.gathered, _filters(w), b, self.result, chain), spread]
+        # What is added lies as the target does.
+        inside, behind = (NOTHING, chain) if chain.other.size else (chain, NOTHING)
+        steps = super().forward(self.gathered, _filters(w), b, self.result, inside)
+        return [self._gather(x), *steps, spread, *behind.over(y.reshape(-1))]
 
     def backward(
         self,

@@ -14,6 +14,7 @@ from caffelite.kernels.convolution import (
 )
 from caffelite.kernels.convolution.geometry import Geometry
 from caffelite.kernels.convolution.winograd_tile import matrices
+from caffelite.kernels.elementwise import ADD, chained
 from caffelite.kernels.engine import settings
 
 # images, channels, outputs, size, kernel, stride, pad, dilation, group
@@ -43,6 +44,21 @@ def check(case: tuple, dtype: type = np.float32) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_agrees_with_loops(case: tuple) -> None:
     check(case)
+
+
+def test_results_are_added_to_what_was_made_earlier() -> None:
+    images, channels, outputs, size, kernel, stride, pad, dilation, group = CASES[0]
+    g = Geometry(images, channels, outputs, size, kernel, stride, pad, dilation, group)
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((images, channels, *size)).astype(np.float32)
+    w, b = rng.standard_normal((outputs, channels, *kernel)).astype(np.float32), np.ones(outputs, np.float32)
+    plain, other, y = rng.standard_normal((3, images, outputs, *g.output_size)).astype(np.float32)
+    for call in [
+        *winograd.forward(g, x, w, b, plain),
+        *winograd.forward(g, x, w, b, y, chained([ADD], [], other.reshape(-1))),
+    ]:
+        call()
+    close(y, plain + other)
 
 
 def test_agrees_with_loops_in_float64() -> None:

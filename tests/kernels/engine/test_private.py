@@ -22,7 +22,7 @@ sys.exit(main(["train", "no_such_file.prototxt"]))
     [
         ("import numba.core.dispatcher as d; del d._FunctionCompiler", "numba.core.dispatcher._FunctionCompiler"),
         ("import numba.cpython.slicing as s; del s.fix_index", "numba.cpython.slicing.fix_index"),
-        ("import numba, numba._dynfunc as d; del d.Environment", "numba._dynfunc.Environment"),
+        ("import numba.core.codegen as c; del c.JITCodeLibrary", "numba.core.codegen.JITCodeLibrary"),
         ("import numba, llvmlite.binding.ffi as f; del f.lib._lock", "llvmlite.binding.ffi.lib._lock"),
         (
             "import numba; sys.modules['numba.core.compiler_lock'] = None",
@@ -33,8 +33,10 @@ sys.exit(main(["train", "no_such_file.prototxt"]))
             "numba.core.codegen.CPUCodeLibrary._final_module",
         ),
         (
-            "from numba.core.funcdesc import FunctionDescriptor as f; del f.env_name",
-            "numba.core.funcdesc.FunctionDescriptor.env_name",
+            "from numba.core.codegen import CPUCodegen as c; f = c._init\n"
+            "def init(self, module): f(self, module); del self._tm\n"
+            "c._init = init",
+            "numba.core.codegen.CPUCodegen._tm",
         ),
     ],
 )

@@ -23,7 +23,7 @@ def values(*shape: int) -> np.ndarray:
 @specialised
 def _tile(*shape: int) -> Callable[..., None]:
     def run(begin, end, worker, x, k_offsets, r_offsets, w, out):
-        tile(x, 3, k_offsets, len(k_offsets), r_offsets, w, 2, out, 1, shape)
+        tile(x, 3, k_offsets, len(k_offsets), r_offsets, w, 2, 2, out, 1, shape)
 
     return run
 
@@ -34,7 +34,7 @@ def check_tile(accumulate: int) -> None:
     k_offsets, r_offsets = np.array([0, 7, 2, 30, 1]), np.array([5, 9])
     start = out[1:].reshape(rows, columns, -1) * accumulate
     expected = naive.tile(x[3:], k_offsets, r_offsets, columns, step, w[2:].reshape(5, -1), start)
-    call(_tile(rows, columns, vectors, step, WIDTH, accumulate), 1, x, k_offsets, r_offsets, w, out)()
+    call(_tile(rows, columns, vectors, step, WIDTH, accumulate, 1 - accumulate), 1, x, k_offsets, r_offsets, w, out)()
     close(out[1:].reshape(expected.shape), expected)
 
 
