@@ -309,9 +309,9 @@ def by_batch(
         extent = extent._replace(block=block)
         group_sums = arrays.zeros((2, channels * extent.groups), np.float64)
         variance = arrays.zeros(channels, np.float64)
-        values = extent, constants, group_sums, *stored, mean, variance, inverse_std, *learned
+        arguments = extent, constants, group_sums, *stored, mean, variance, inverse_std, *learned
         kernel_of_blocks = _forward_blocks(negative, past_cache)
-        return [call(kernel_of_blocks, -(-channels // block), x, y, *values, work=2 * x.size)]
+        return [call(kernel_of_blocks, -(-channels // block), x, y, *arguments, work=2 * x.size)]
     of_batch = statistics.of_batch if whole is None else whole.statistics
     return [
         *of_batch(x, extent, constants, stored, mean, inverse_std),
