@@ -19,7 +19,7 @@ from caffelite.kernels.functions import random32
 RAW, BROKEN, OTHER_SHAPE, NOT_RAW = 0, 1, 2, 3
 
 
-def _array_at(element: types.Type, shape: types.Type) -> tuple[Any, Callable[..., Any]]:
+def _array_at(element: Any, shape: Any) -> tuple[Any, Callable[..., Any]]:
     """Return what an intrinsic returns that makes an array of what lies at an address, with a tuple of lengths."""
     kind = types.Array(element, shape.count, "C")
 
