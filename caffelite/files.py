@@ -95,11 +95,14 @@ def scratch_folder(folder: Path, name: str) -> Iterator[Path]:
     """
     _make_folder(folder)
     _sweep(folder.absolute())
-    scratch, lock = _claim(folder, name)
-    try:
+    scratch, lock = _scratch_name(folder, name), None
+    try:  # from here on: a signal may end the command as soon as there is a folder
+        while (lock := _claim(scratch)) is None:
+            scratch = _scratch_name(folder, name)
         yield scratch
     finally:
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
         _remove(scratch)
 
 
@@ -149,17 +152,19 @@ def _host() -> str:
     return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
-def _claim(folder: Path, name: str) -> tuple[Path, int]:
-    """Make a scratch folder; return it, and the handle of its lock."""
-    while True:
-        scratch = folder / f".{name[:_NAME]}.{_host()}-{token_hex(4)}.unfinished"
-        scratch.mkdir(mode=0o700)
-        # A sweep between these lines takes it for one that was left; then another one is made.
-        with suppress(FileNotFoundError):
-            lock = os.open(scratch / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-            if _locked(lock) is not False and (scratch / _LOCK).exists():
-                return scratch, lock
-            os.close(lock)
+def _scratch_name(folder: Path, name: str) -> Path:
+    return folder / f".{name[:_NAME]}.{_host()}-{token_hex(4)}.unfinished"
+
+
+def _claim(scratch: Path) -> int | None:
+    """Make a scratch folder; return the handle of its lock, or None where a sweep took it for one that was left."""
+    scratch.mkdir(mode=0o700)
+    with suppress(FileNotFoundError):
+        lock = os.open(scratch / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        if _locked(lock) is not False and (scratch / _LOCK).exists():
+            return lock
+        os.close(lock)
+    return None
 
 
 def _locked(handle: int) -> bool | None:

@@ -202,3 +202,13 @@ def test_what_other_users_left_stays(tmp_path):
     files._sweep.cache_clear()
     write(tmp_path / "a", "one")
     assert not left.exists()
+
+
+def test_nothing_is_left_where_a_signal_comes_as_soon_as_there_is_a_folder(tmp_path, monkeypatch):
+    def interrupted(handle):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "_locked", interrupted)
+    with pytest.raises(KeyboardInterrupt), scratch_folder(tmp_path, "x"):
+        pass
+    assert not os.listdir(tmp_path)
