@@ -9,10 +9,11 @@ from caffelite.kernels import scale
 from caffelite.kernels.batchnorm import backward, forward
 from caffelite.kernels.batchnorm.statistics import Constants
 from caffelite.kernels.engine.arrays import zeros
-from caffelite.layers.contract.blobs import Blob, Parameter, Step
+from caffelite.layers.contract.blobs import Blob, Once, Parameter, Step
 from caffelite.layers.contract.facts import Facts
 from caffelite.layers.contract.layer import Layer
 from caffelite.layers.contract.registry import layer
+from caffelite.layers.shared.elementwise import chain_of
 from caffelite.layers.shared.normalizing import (
     CAFFE,
     NVCAFFE,
@@ -117,7 +118,7 @@ class BatchNorm(Normalizing):
 
     def specific_facts(self) -> Facts:
         if self.uses_stored:
-            return self.facts.but(affine=True, backward_reads=frozenset())
+            return self.facts.but(affine=True, absorbs=True, backward_reads=frozenset())
         facts = self.facts.but(absorbs_affine=not self.scales, absorbs_activation=frozenset({"ReLU"}))
         return facts.but(backward_reads=frozenset({"bottom"})) if self.scales else facts
 
@@ -180,9 +181,15 @@ class BatchNorm(Normalizing):
         mean, variance, factor = (blob.astype(np.float64).reshape(-1) for blob in self.sums)
         return Statistics(mean / factor[0], variance / factor[0], None, "") if factor[0] else None
 
+    @property
+    def _share(self) -> float:
+        """What the stored sums are multiplied by."""
+        stored_count = self.blobs[2].data[0]
+        return 0 if stored_count == 0 else 1 / stored_count
+
     def to_affine(self, factor: np.ndarray, offset: np.ndarray) -> None:
-        mean_sum, variance_sum, stored_count, *learned = (blob.data for blob in self.blobs)
-        share = 0 if stored_count[0] == 0 else 1 / stored_count[0]
+        mean_sum, variance_sum, _, *learned = (blob.data for blob in self.blobs)
+        share = self._share
         inverse_std = 1 / np.sqrt(variance_sum * share + self.eps)
         factor *= inverse_std
         offset[...] = (offset - mean_sum * share) * inverse_std
@@ -216,6 +223,8 @@ class BatchNorm(Normalizing):
         return *affine, followers[-1].facts.activation if followers else None
 
     def forward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        if self.uses_stored:
+            return self._forward_folded(followers, bottoms, tops)
         x, y = bottoms[0].flat, tops[0].flat
         channels, length = self.channels_and_length(bottoms[0].shape)
         stored = (self.blobs[0].data, self.blobs[1].data, self.blobs[2].data)
@@ -238,6 +247,25 @@ class BatchNorm(Normalizing):
                 None if activation is None else activation[1],
             )
         ]
+
+    def _forward_folded(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
+        """Return the steps of a chain where nothing learns: all that is affine is one function of each channel."""
+        x, y = bottoms[0].flat, tops[0].flat
+        channels, length = self.channels_and_length(bottoms[0].shape)
+        mean, factor, offset = (zeros(channels, x.dtype) for _ in range(3))
+
+        def fold() -> None:
+            factor[...], offset[...] = 1, 0
+            self.to_affine(factor, offset)
+            # The mean is taken off first: in one number with the offset, a large one would cost digits.
+            mean[...] = self.blobs[0].data * self._share
+            offset[...] = self.blobs[4].data if self.scales else 0
+            for follower in followers:
+                if follower.facts.affine:
+                    follower.to_affine(factor, offset)
+
+        chain = chain_of(followers, bottoms[1:])
+        return [Once(fold), forward.affine(x, y, length, mean, factor, offset, chain)]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         channels, length = self.channels_and_length(bottoms[0].shape)

@@ -133,9 +133,10 @@ def _learn_alike(before: Node, node: Node) -> bool:
 RULES = (
     FusionRule(
         "inference",
-        "Where nothing learns, a layer that `absorbs` (Convolution) takes the `affine` ones behind it (BatchNorm with "
-        "stored statistics, Scale, Bias) into its weights and its bias, and runs the `elementwise` ones behind those, "
-        "and one that `adds` what was made earlier (Eltwise), over each block of results while that is in the cache.",
+        "Where nothing learns, a layer that `absorbs` (Convolution; BatchNorm with stored statistics) takes the "
+        "`affine` ones behind it (BatchNorm with stored statistics, Scale, Bias) into what it multiplies by and what "
+        "it adds, and runs the `elementwise` ones behind those, and one that `adds` what was made earlier (Eltwise), "
+        "over each block of results while that is in the cache.",
         _is_absorbed,
     ),
     FusionRule(

@@ -54,7 +54,7 @@ def test_a_convolution_absorbs_what_is_behind_it(settings: str, behind: str) -> 
             + NORM.replace('top: "c" }', 'top: "c" batch_norm_param { use_global_stats: false } }', 1),
             [1, 1, 2],
         ),
-        (convolution("num_output: 8 kernel_size: 1") + RELU + NORM, [1, 2, 1, 1]),
+        (convolution("num_output: 8 kernel_size: 1") + RELU + NORM, [1, 2, 2]),
         # Another kind of layer, and a second axis as the channels.
         (convolution("num_output: 8 kernel_size: 1", "Deconvolution") + RELU, [1, 1, 1]),
         (convolution("num_output: 8 kernel_size: 1 axis: 2") + RELU, [1, 1, 1]),

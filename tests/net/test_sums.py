@@ -76,7 +76,7 @@ WINDOW = convolution("num_output: 4 kernel_h: 9 kernel_w: 11")
         # The convolution does not come last; a layer reads it, too; an affine layer behind the sum.
         (convolution(ONE) + OTHER + named("o", RELU) + added("c", "o"), [1, 1, 3]),
         (OTHER + convolution(ONE) + READER % "c" + added("o", "c"), [1, 1, 1, 1, 1]),
-        (OTHER + convolution(ONE) + added("o", "c") + named("e", NORM), [1, 1, 2, 1, 1]),
+        (OTHER + convolution(ONE) + added("o", "c") + named("e", NORM), [1, 1, 2, 2]),
     ],
 )
 def test_which_sums(text: str, units: list[int]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numba.extending import register_jitable
 
+from caffelite.kernels import elementwise
 from caffelite.kernels.batchnorm import statistics
 from caffelite.kernels.batchnorm.statistics import (
     Constants,
@@ -354,3 +355,61 @@ def by_stored(
             _normalise(None, False), x.size // length, x, y, channels, length, mean, inverse_std, *learned, work=x.size
         ),
     ]
+
+
+@specialised
+def _affine(*chain: str) -> Callable[..., None]:
+    """The kernel of an affine function of each channel, with a chain of element-wise functions behind it."""
+    value = elementwise.of_result(chain)
+
+    def affine(begin, end, worker, x, y, channels, length, mean, factor, offset, p, other):
+        """y = f((x - mean) · factor + offset); a task is a channel of an image, or with a length of 1 an image.
+
+        Parameters
+        ----------
+        x, y : ndarray of float, [images][channels][length]
+        channels, length : int
+        mean, factor, offset : ndarray of float, [channels]
+        p, other : ndarrays
+            Constants of the chain, and what it adds to its results: like ``y``, or empty.
+        """
+        if length == 1:
+            for n in range(begin * channels, end * channels, channels):
+                for c in range(channels):
+                    i = n + c
+                    y[i] = value((x[i] - mean[c]) * factor[c] + offset[c], p, other, i)
+            return
+        for task in range(begin, end):
+            c = task % channels
+            centre, slope, constant = mean[c], factor[c], offset[c]
+            for i in range(task * length, (task + 1) * length):
+                y[i] = value((x[i] - centre) * slope + constant, p, other, i)
+
+    return affine
+
+
+def affine(
+    x: np.ndarray,
+    y: np.ndarray,
+    length: int,
+    mean: np.ndarray,
+    factor: np.ndarray,
+    offset: np.ndarray,
+    chain: elementwise.Chain,
+) -> Call:
+    """Return the call that computes ``y = f((x - mean) * factor + offset)``, where nothing learns.
+
+    Parameters
+    ----------
+    x, y : ndarray of float32, one axis
+        [images][channels][length]; ``y`` may be ``x``.
+    length : int
+        Values of a channel of an image.
+    mean, factor, offset : ndarray of float32, [channels]
+    chain : Chain
+        What is applied to the results.
+    """
+    channels = len(mean)
+    tasks = x.size // (channels if length == 1 else length)
+    values = x, y, channels, length, mean, factor, offset, chain.constants, chain.other
+    return call(_affine(*chain.keys), tasks, *values, work=2 * x.size)
