@@ -27,7 +27,8 @@ from pathlib import Path
 
 from bench_checkouts import TRAINED, training
 from contention import CORES, Row, half_of_the_cores, more_threads, passes, two_at_once, verdict
-from programs import NETS, Files, agree, needed, prepared, source
+from inference_nets import NETS, Files, prepared, source
+from programs import agree, needed
 from turns import machine, spread, use_threads
 from workers import Load
 

@@ -20,7 +20,7 @@ SSD300 is as the scripts of https://github.com/weiliu89/caffe (branch ssd) write
 compared, without PriorBox and DetectionOutput. OpenPose, body 25, takes images of 368x368. At the end stands the time
 of the better of ONNX Runtime and OpenVINO by caffelite's, for each net, and the geometric mean over nets.
 
-The parameters of all nets are random (``tools/programs.py``).
+The parameters of all nets are random (``tools/inference_nets.py``).
 """
 
 import argparse
@@ -31,7 +31,8 @@ import statistics
 from contextlib import ExitStack
 from typing import Any
 
-from programs import PROGRAMS, Files, Passes, agree, asked, difference, passes_parser, prepared
+from inference_nets import Files, prepared
+from programs import PROGRAMS, Passes, agree, asked, difference, passes_parser
 from turns import in_turns, machine, use_threads
 
 #: Programs whose better one is the measure.

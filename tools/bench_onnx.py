@@ -17,7 +17,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import onnx
-from programs import Files, Passes, agree, asked, difference, passes_parser, prepared
+from inference_nets import Files, prepared
+from programs import Passes, agree, asked, difference, passes_parser
 from turns import in_turns, machine, use_threads
 
 TWIN, PLAIN, DECOMPOSED = "PyTorch", "caffelite", "caffelite --decompose-lrn"

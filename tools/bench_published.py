@@ -34,7 +34,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from programs import REST, SEED, randomise
+from inference_nets import SEED, randomise
+from programs import REST
 from turns import in_turns, machine, peak_memory, timed, use_threads
 from workers import Worker
 

@@ -35,19 +35,8 @@ from typing import Any
 
 import numpy as np
 from bench_train import MODELS
-from programs import (
-    DEVIATION,
-    TOLERANCE,
-    Files,
-    Forward,
-    caffelite_nets,
-    difference,
-    needed,
-    onnxruntime,
-    openvino_requests,
-    prepared,
-    source,
-)
+from inference_nets import DEVIATION, Files, prepared, source
+from programs import TOLERANCE, Forward, caffelite_nets, difference, needed, onnxruntime, openvino_requests
 from turns import machine, memory, spread, use_threads
 from workers import Worker
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench_checkouts import Steps
-from programs import Files, Passes, prepared
+from inference_nets import Files, prepared
+from programs import Passes
 from turns import in_turns, spread
 
 Row = dict[str, Any]

@@ -6,7 +6,7 @@ import numpy as np
 
 from caffelite.errors import WeightsError
 from caffelite.kernels import scale
-from caffelite.kernels.batchnorm import backward, forward
+from caffelite.kernels.batchnorm import backward, by_stored, forward
 from caffelite.kernels.batchnorm.statistics import Constants
 from caffelite.kernels.engine.arrays import zeros
 from caffelite.layers.contract.blobs import Blob, Once, Parameter, Step
@@ -211,7 +211,7 @@ class BatchNorm(Normalizing):
         mean = np.zeros(channels, x.dtype)
         self.normal = zeros(x.size, x.dtype) if self.scales else y
         steps: list[Step] = [
-            *forward.by_stored(x, self.normal, channels, length, self.eps, stored, mean, self.inverse_std)
+            *by_stored.forward(x, self.normal, channels, length, self.eps, stored, mean, self.inverse_std)
         ]
         if self.scales:
             steps.append(scale.forward(self.normal, y, self.blobs[3].data, self.blobs[4].data, channels, length))
@@ -265,7 +265,7 @@ class BatchNorm(Normalizing):
                     follower.to_affine(factor, offset)
 
         chain = chain_of(followers, bottoms[1:])
-        return [Once(fold), forward.affine(x, y, length, mean, factor, offset, chain)]
+        return [Once(fold), by_stored.affine(x, y, length, mean, factor, offset, chain)]
 
     def backward(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:
         channels, length = self.channels_and_length(bottoms[0].shape)
@@ -293,7 +293,7 @@ class BatchNorm(Normalizing):
                 )
             )
         if dx is not None:
-            steps.append(backward.by_stored(dx if self.scales else dy, dx, channels, length, self.inverse_std))
+            steps.append(by_stored.backward(dx if self.scales else dy, dx, channels, length, self.inverse_std))
         return steps
 
     def backward_with(self, followers: Sequence[Layer], bottoms: Sequence[Blob], tops: Sequence[Blob]) -> list[Step]:

@@ -2,7 +2,7 @@ import naive
 import numpy as np
 import pytest
 
-from caffelite.kernels.batchnorm import backward, forward, statistics
+from caffelite.kernels.batchnorm import backward, by_stored, forward, statistics
 from caffelite.kernels.batchnorm.statistics import Constants
 from caffelite.kernels.engine import arrays, settings
 
@@ -108,12 +108,12 @@ def test_stored_statistics(length: int) -> None:
     y, mean, inverse_std = np.zeros(x.size, np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32)
     for stored_count in (2, 0):
         stored[2][0] = stored_count
-        for call in forward.by_stored(x.reshape(-1), y, 3, length, 0.5, stored, mean, inverse_std):
+        for call in by_stored.forward(x.reshape(-1), y, 3, length, 0.5, stored, mean, inverse_std):
             call()
         m, v = (np.float32([1, 2, 3]), np.float32([4, 4, 1])) if stored_count else (np.zeros(3), np.zeros(3))
         np.testing.assert_allclose(y.reshape(x.shape), (x - m[:, None]) / np.sqrt(v + 0.5)[:, None], rtol=1e-6)
         dy, dx = np.ones_like(y), np.zeros_like(y)
-        backward.by_stored(dy, dx, 3, length, inverse_std)()
+        by_stored.backward(dy, dx, 3, length, inverse_std)()
         np.testing.assert_allclose(dx.reshape(x.shape), np.ones(x.shape) * inverse_std[:, None])
 
 
@@ -127,7 +127,7 @@ def test_bits_do_not_depend_on_the_threads(channels: int, monkeypatch: pytest.Mo
         stored = np.zeros(channels, np.float32), np.zeros(channels, np.float32), np.zeros(1, np.float32)
         mean, inverse_std, y, z = np.zeros(channels), np.zeros(channels, np.float32), x.copy(), x.copy()
         calls = forward.by_batch(x, y, channels, 1, Constants(EPS, FRACTION), stored, mean, inverse_std)
-        for call in [*calls, *forward.by_stored(x, z, channels, 1, EPS, stored, mean, inverse_std)]:
+        for call in [*calls, *by_stored.forward(x, z, channels, 1, EPS, stored, mean, inverse_std)]:
             call()
         results.append([y.tobytes(), z.tobytes(), inverse_std.tobytes()])
     assert all(result == results[0] for result in results)

@@ -5,7 +5,7 @@ from pathlib import Path
 import bench_infer
 import numpy as np
 import pytest
-from programs import Files, join, last_layers, prepare
+from inference_nets import Files, join, last_layers, prepare
 
 from caffelite.net import Net
 from caffelite.schema.text import net_from_text

@@ -7,7 +7,8 @@ import converters
 import numpy as np
 import pytest
 from bench_onnx import PLAIN, TWIN, of, write_all
-from programs import Files, difference, onnxruntime, prepare
+from inference_nets import Files, prepare
+from programs import difference, onnxruntime
 from published_onnx import Source
 
 from caffelite.cli import main

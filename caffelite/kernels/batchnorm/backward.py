@@ -20,13 +20,12 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
-from caffelite.kernels import scale
 from caffelite.kernels.batchnorm.forward import BLOCK, kink_of, line_of, or_nothing
 from caffelite.kernels.batchnorm.statistics import block_of, goes_past_cache
 from caffelite.kernels.batchnorm.statistics import extent as extent_of
 from caffelite.kernels.batchnorm.whole import WholeBatch
 from caffelite.kernels.engine import arrays
-from caffelite.kernels.engine.calls import Call, call
+from caffelite.kernels.engine.calls import call
 from caffelite.kernels.engine.compiling import kernel, specialised
 from caffelite.kernels.maps import combine, fence, sums
 
@@ -360,8 +359,3 @@ def by_batch(
         gradient = _gradient(negative, past_cache)
         steps.append(call(gradient, x.size // length, x, dy, dx, extent, mean, coefficients, work=x.size))
     return steps
-
-
-def by_stored(dy: np.ndarray, dx: np.ndarray, channels: int, length: int, inverse_std: np.ndarray) -> Call:
-    """Return the call of the gradient where the statistics are given: ``dx = dy · inverse_std``."""
-    return scale.forward(dy, dx, inverse_std, None, channels, length)

@@ -1,4 +1,4 @@
-"""Batch normalization, forward: by the statistics of the batch, or by the stored ones.
+"""Batch normalization, forward, by the statistics of the batch.
 
 ``y = (x - mean) / sqrt(variance + eps) · gamma + beta`` for each channel; gamma and beta are a scale and a shift that a
 layer behind it learns, or none. Ioffe and Szegedy, "Batch Normalization", 2015, algorithm 1.
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numba.extending import register_jitable
 
-from caffelite.kernels import elementwise
 from caffelite.kernels.batchnorm import statistics
 from caffelite.kernels.batchnorm.statistics import (
     Constants,
@@ -26,8 +25,8 @@ from caffelite.kernels.batchnorm.statistics import (
 from caffelite.kernels.batchnorm.statistics import extent as extent_of
 from caffelite.kernels.batchnorm.whole import WholeBatch
 from caffelite.kernels.engine import arrays
-from caffelite.kernels.engine.calls import Call, call
-from caffelite.kernels.engine.compiling import kernel, specialised
+from caffelite.kernels.engine.calls import call
+from caffelite.kernels.engine.compiling import specialised
 from caffelite.kernels.maps import combine, fence
 
 #: Channels a task takes where there are no spatial axes, so that vectors run over channels.
@@ -61,7 +60,7 @@ def _statistics_of_rows(x, channels, first, last, centre, squares, rest):
 
 @specialised
 def _forward_rows(negative: float | None) -> Callable[..., None]:
-    """Make the kernel for channels that have one value an image; ``negative`` as for :func:`_normalise`."""
+    """Make the kernel for channels that have one value an image; ``negative`` as for :func:`normalise_maps`."""
     below = np.float32(1 if negative is None else negative)
 
     def forward_rows(
@@ -152,7 +151,7 @@ def kink_of(negative: float | None) -> Callable[..., Any]:
 
 
 def _normaliser(negative: float | None, past_cache: bool) -> Callable[..., None]:
-    """Return the function that does what :func:`_normalise` says for channels first to last - 1 of image n."""
+    """Return the function that does what :func:`normalise_maps` says for channels first to last - 1 of image n."""
     kink = kink_of(negative)
 
     def normalise(x, y, channels, length, n, first, last, mean, inverse_std, gamma, beta):
@@ -168,7 +167,7 @@ def _normaliser(negative: float | None, past_cache: bool) -> Callable[..., None]
 
 
 @specialised
-def _normalise(negative: float | None, past_cache: bool) -> Callable[..., None]:
+def normalise_maps(negative: float | None, past_cache: bool) -> Callable[..., None]:
     """Make the kernel of the values; ``negative`` is the slope of a ReLU behind them, or None."""
     normalise_channels = _normaliser(negative, past_cache)
 
@@ -198,7 +197,7 @@ def _normalise(negative: float | None, past_cache: bool) -> Callable[..., None]:
 
 @specialised
 def _forward_blocks(negative: float | None, past_cache: bool) -> Callable[..., None]:
-    """Make the kernel of all of it, a block of channels after the other; as for :func:`_normalise`."""
+    """Make the kernel of all of it, a block of channels after the other; as for :func:`normalise_maps`."""
     normalise_channels = _normaliser(negative, past_cache)
 
     def forward_blocks(
@@ -221,7 +220,7 @@ def _forward_blocks(negative: float | None, past_cache: bool) -> Callable[..., N
     ):
         """Statistics and values of ``extent.block`` channels, which are read from memory once; a task is a block.
 
-        The arrays are those of :func:`.statistics.of_batch` and :func:`_normalise`.
+        The arrays are those of :func:`.statistics.of_batch` and :func:`normalise_maps`.
         """
         for task in range(begin, end):
             first, last = task * extent.block, min((task + 1) * extent.block, extent.channels)
@@ -246,18 +245,6 @@ def _forward_blocks(negative: float | None, past_cache: bool) -> Callable[..., N
             fence()
 
     return forward_blocks
-
-
-@kernel
-def _normalise_rows(begin, end, worker, x, y, channels, mean, inverse_std):
-    """y = (x - mean) · inverse_std for given statistics and x, y of [images][channels]; a task is an image.
-
-    ``mean`` and ``inverse_std`` are [channels].
-    """
-    for n in range(begin, end):
-        row = n * channels
-        for c in range(channels):
-            y[row + c] = (x[row + c] - mean[c]) * inverse_std[c]
 
 
 def or_nothing(values: np.ndarray | None, like: np.ndarray) -> np.ndarray:
@@ -317,7 +304,7 @@ def by_batch(
     return [
         *of_batch(x, extent, constants, stored, mean, inverse_std),
         call(
-            _normalise(negative, past_cache),
+            normalise_maps(negative, past_cache),
             x.size // length,
             x,
             y,
@@ -329,87 +316,3 @@ def by_batch(
             work=x.size,
         ),
     ]
-
-
-def by_stored(
-    x: np.ndarray,
-    y: np.ndarray,
-    channels: int,
-    length: int,
-    eps: float,
-    stored: Stored,
-    mean: np.ndarray,
-    inverse_std: np.ndarray,
-) -> list[Call]:
-    """Return the calls that normalise by the stored statistics; the parameters are those of :func:`by_batch`.
-
-    ``mean`` may be of the type of ``x``; it and ``inverse_std`` are set.
-    """
-    prepared = statistics.of_stored(eps, stored, mean, inverse_std)
-    if length == 1:
-        return [prepared, call(_normalise_rows, x.size // channels, x, y, channels, mean, inverse_std, work=x.size)]
-    learned = [np.empty(0, x.dtype)] * 2
-    return [
-        prepared,
-        call(
-            _normalise(None, False), x.size // length, x, y, channels, length, mean, inverse_std, *learned, work=x.size
-        ),
-    ]
-
-
-@specialised
-def _affine(*chain: str) -> Callable[..., None]:
-    """The kernel of an affine function of each channel, with a chain of element-wise functions behind it."""
-    value = elementwise.of_result(chain)
-
-    def affine(begin, end, worker, x, y, channels, length, mean, factor, offset, p, other):
-        """y = f((x - mean) · factor + offset); a task is a channel of an image, or with a length of 1 an image.
-
-        Parameters
-        ----------
-        x, y : ndarray of float, [images][channels][length]
-        channels, length : int
-        mean, factor, offset : ndarray of float, [channels]
-        p, other : ndarrays
-            Constants of the chain, and what it adds to its results: like ``y``, or empty.
-        """
-        if length == 1:
-            for n in range(begin * channels, end * channels, channels):
-                for c in range(channels):
-                    i = n + c
-                    y[i] = value((x[i] - mean[c]) * factor[c] + offset[c], p, other, i)
-            return
-        for task in range(begin, end):
-            c = task % channels
-            centre, slope, constant = mean[c], factor[c], offset[c]
-            for i in range(task * length, (task + 1) * length):
-                y[i] = value((x[i] - centre) * slope + constant, p, other, i)
-
-    return affine
-
-
-def affine(
-    x: np.ndarray,
-    y: np.ndarray,
-    length: int,
-    mean: np.ndarray,
-    factor: np.ndarray,
-    offset: np.ndarray,
-    chain: elementwise.Chain,
-) -> Call:
-    """Return the call that computes ``y = f((x - mean) * factor + offset)``, where nothing learns.
-
-    Parameters
-    ----------
-    x, y : ndarray of float32, one axis
-        [images][channels][length]; ``y`` may be ``x``.
-    length : int
-        Values of a channel of an image.
-    mean, factor, offset : ndarray of float32, [channels]
-    chain : Chain
-        What is applied to the results.
-    """
-    channels = len(mean)
-    tasks = x.size // (channels if length == 1 else length)
-    values = x, y, channels, length, mean, factor, offset, chain.constants, chain.other
-    return call(_affine(*chain.keys), tasks, *values, work=2 * x.size)

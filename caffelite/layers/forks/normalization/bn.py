@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffelite.kernels import scale as scaling
-from caffelite.kernels.batchnorm import backward, forward
+from caffelite.kernels.batchnorm import backward, by_stored, forward
 from caffelite.kernels.batchnorm.statistics import Constants
 from caffelite.kernels.engine import arrays
 from caffelite.layers.contract.blobs import Blob, Parameter, Step
@@ -166,7 +166,7 @@ class BN(Normalizing):
         if self.stored:
             stored_count, mean = np.ones(1, dtype), np.zeros(channels, dtype)
             stored = (self.blobs[2].flat, self.blobs[3].flat, stored_count)
-            steps += forward.by_stored(x, self.normalised, channels, length, self.eps, stored, mean, self.inverse_std)
+            steps += by_stored.forward(x, self.normalised, channels, length, self.eps, stored, mean, self.inverse_std)
         else:
             mean, variance, stored_count = np.zeros(channels, dtype), np.zeros(channels, dtype), np.zeros(1, dtype)
             # All processes have the same centre, and a resumed run has it too.
@@ -217,5 +217,5 @@ class BN(Normalizing):
         if dx is None or self.only_scales:
             return steps
         if self.stored:
-            return [*steps, backward.by_stored(dx, dx, channels, length, self.inverse_std)]
+            return [*steps, by_stored.backward(dx, dx, channels, length, self.inverse_std)]
         return [*steps, *backward.by_batch(source, dx, dx, channels, length, self.inverse_std, whole=self.whole)]
