@@ -79,20 +79,19 @@ def _tables(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return ``k_offsets`` and ``places`` as the kernel reads them."""
     if copied:
-        across = np.searchsorted(layout.phases, view.across % view.stride[1]) * g.pitch + view.across // view.stride[1]
-        offsets = np.arange(g.channels)[:, None] * g.rows * layout.row_pitch + view.down * layout.row_pitch + across
+        offsets = layout.offsets(view, g.channels, g.rows)
         line, column = np.divmod(np.arange(-(-g.lines // g.bands) * g.pieces), g.pieces)
         column = np.minimum(column * tile.piece, max(view.result[1] - tile.piece, 0))
         v_in = line * view.stride[0] * layout.row_pitch + column
         v_out = line * view.steps[0] * out_pitch + column * view.steps[1]
     else:
-        offsets = np.arange(g.channels)[:, None] * (g.height * g.width) + np.zeros(1, np.int64)
+        offsets = np.arange(g.channels, dtype=np.int64) * (g.height * g.width)
         vector, column = np.divmod(np.arange(g.lines * g.pieces), g.pieces)
         v_in = v_out = np.minimum(vector * WIDTH, g.height * g.width - WIDTH) + column * tile.piece
     places = np.zeros((3, len(v_in) + tile.pieces), np.int64)
     places[0], places[1] = (np.pad(table, (0, tile.pieces), mode="edge") for table in (v_in, v_out))
     places[2] = np.arange(places.shape[1]) * tile.piece
-    return offsets.reshape(-1).astype(np.int64), places
+    return offsets, places
 
 
 def _by_outputs(

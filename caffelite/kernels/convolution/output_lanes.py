@@ -44,9 +44,8 @@ class Lines:
 
 def lines_of(x: np.ndarray, view: View) -> Lines:
     """Return the lines of the results of a view: with one tap and no padding nothing has to be copied."""
-    one_tap = len(view.down) == 1 and not view.down[0] and not view.across[0]
     reach = [(n - 1) * step for n, step in zip(view.result, view.stride, strict=True)]
-    copied = not (one_tap and view.pads == (0, 0) and reach[0] < x.shape[2] and reach[1] < x.shape[3])
+    copied = not (view.one_tap and view.pads == (0, 0) and reach[0] < x.shape[2] and reach[1] < x.shape[3])
     if not copied and view.stride == (1, 1) and view.result == x.shape[2:]:
         return Lines(False, True, 1, x.shape[2] * x.shape[3])
     return Lines(copied, False, *view.result)
@@ -69,12 +68,8 @@ def correlate(
     count, copied = len(filters.offsets), lines.copied
     g, layout = _geometry(x, out, groups, count, view, lines, tile)
     lanes, threads = tile.vectors * WIDTH, settings.threads()
-    if copied:
-        across = np.searchsorted(layout.phases, view.across % view.stride[1]) * g.pitch + view.across // view.stride[1]
-        taps = view.down * layout.row_pitch + across
-        k_offsets = (np.arange(g.channels)[:, None] * g.rows * layout.row_pitch + taps).reshape(-1)
-    else:
-        k_offsets = np.arange(g.channels) * (g.height * g.width)
+    in_image = np.arange(g.channels, dtype=np.int64) * (g.height * g.width)
+    k_offsets = layout.offsets(view, g.channels, g.rows) if copied else in_image
     packed = arrays.zeros(groups * g.panels * (count + 1) * lanes, x.dtype)
     weights = filters.values, filters.offsets, filters.bias
     sizes = filters.group_step, filters.output_step, g.outputs, g.panels, lanes
@@ -93,7 +88,7 @@ def correlate(
             x.reshape(-1),
             packed,
             out.reshape(-1),
-            k_offsets.astype(np.int64),
+            k_offsets,
             np.arange(tile.rows, dtype=np.int64) * g.line_step,
             layout.phases,
             layout.row_used,

@@ -56,6 +56,11 @@ class View:
     first: int = 0
     steps: tuple[int, int] = (1, 1)
 
+    @property
+    def one_tap(self) -> bool:
+        """Whether a result reads one pixel of each channel, the first of its window."""
+        return len(self.down) == 1 and not self.down[0] and not self.across[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -81,6 +86,15 @@ class Layout:
         """Floats of a row."""
         return len(self.phases) * self.pitch
 
+    def offsets(self, view: View, channels: int, rows: int) -> np.ndarray:
+        """Return where each tap of each channel reads, from the first pixel on: int64, [channels * taps].
+
+        ``rows`` is the number of rows of a channel.
+        """
+        across = np.searchsorted(self.phases, view.across % view.stride[1]) * self.pitch + view.across // view.stride[1]
+        taps = view.down * self.row_pitch + across
+        return (np.arange(channels)[:, None] * rows * self.row_pitch + taps).reshape(-1).astype(np.int64)
+
     def rows(self, lines: int) -> int:
         """Rows of input that a number of lines needs."""
         return (lines - 1) * len(self.row_used) + self.span
@@ -97,6 +111,5 @@ def layout_of(view: View, width: int) -> Layout:
 
 def reads_the_image(x: np.ndarray, view: View) -> bool:
     """Whether what the pixels of a vector read lies side by side in the input itself."""
-    one = len(view.down) == 1 and not view.down[0] and not view.across[0]
     plain = view.stride == view.steps == (1, 1) and view.pads == (0, 0) and view.result == x.shape[2:]
-    return one and plain and x.shape[2] * x.shape[3] >= WIDTH
+    return view.one_tap and plain and x.shape[2] * x.shape[3] >= WIDTH

@@ -7,6 +7,7 @@ its kernels kept does without, and starts a fifth of a second earlier.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -48,7 +49,7 @@ def tell(name: str) -> None:
 _Version = TypeVar("_Version")
 
 
-class Compiled(Generic[_Version]):
+class Compiled(ABC, Generic[_Version]):
     """What there is machine code of, in one version or several.
 
     Attributes
@@ -84,9 +85,9 @@ class Compiled(Generic[_Version]):
     def _file(self, key: str) -> Path:
         return keeping.code_file(key)
 
+    @abstractmethod
     def _compiled(self, version: _Version, symbol: str) -> bytes:
         """Compile a version to machine code, in which its entry has this name."""
-        raise NotImplementedError
 
 
 class Kernel(Compiled[KernelVersion]):
