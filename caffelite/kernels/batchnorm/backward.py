@@ -20,8 +20,9 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
-from caffelite.kernels.batchnorm.forward import BLOCK, kink_of, line_of, or_nothing
-from caffelite.kernels.batchnorm.statistics import block_of, goes_past_cache
+from caffelite.kernels.batchnorm.forward import kink_of, or_nothing
+from caffelite.kernels.batchnorm.rows import BLOCK, backward_rows_of
+from caffelite.kernels.batchnorm.statistics import block_of, goes_past_cache, line_of
 from caffelite.kernels.batchnorm.statistics import extent as extent_of
 from caffelite.kernels.batchnorm.whole import WholeBatch
 from caffelite.kernels.engine import arrays
@@ -229,76 +230,6 @@ def _backward_blocks(negative: float | None, past_cache: bool) -> Callable[..., 
     return backward_blocks
 
 
-@specialised
-def _backward_rows(negative: float | None) -> Callable[..., None]:
-    """Make the kernel for channels that have one value an image; ``negative`` as for :func:`_products`."""
-    above, below = np.float32(1), np.float32(1 if negative is None else negative)
-
-    def backward_rows(
-        begin, end, worker, x, dy, dx, channels, mean, to_normal, inverse_std, gamma, beta, d_gamma, d_beta, scratch
-    ):
-        """All of it where a channel has one value an image; a task is BLOCK channels.
-
-        In plain NumPy: ``naive.batchnorm_gradients``.
-
-        Parameters
-        ----------
-        x, dy : ndarray of float, [images][channels]
-        dx : ndarray of float, [images][channels] or [0]
-            Is set.
-        channels : int
-        mean : ndarray of float64, [channels]
-        to_normal, inverse_std : ndarray of float, [channels]
-        gamma, beta : ndarray of float, [channels] or [0]
-        d_gamma, d_beta : ndarray of float, [channels] or [0]
-            Are added to.
-        scratch : ndarray of float, [7][channels]
-        """
-        images = len(x) // channels
-        centre, width, total, product = scratch[0], scratch[1], scratch[2], scratch[3]
-        # What the mean loses in the type of the values.
-        rest, gain, constant = scratch[4], scratch[5], scratch[6]
-        first, last = begin * BLOCK, min(end * BLOCK, channels)
-        for c in range(first, last):
-            centre[c] = mean[c]
-            rest[c] = mean[c] - np.float64(centre[c])
-            width[c] = to_normal[c]
-            _, gain[c], constant[c] = line_of(mean, inverse_std, gamma, beta, c, x.dtype.type)
-            total[c] = np.float32(0)
-            product[c] = np.float32(0)
-        for n in range(images):
-            row = n * channels
-            for c in range(first, last):
-                slope = dy[row + c]
-                if negative is not None:
-                    slope = slope * (above if (x[row + c] - centre[c]) * gain[c] + constant[c] > 0 else below)
-                total[c] += slope
-                product[c] += slope * ((x[row + c] - centre[c]) * width[c])
-        for c in range(first, last):
-            product[c] -= rest[c] * width[c] * total[c]
-        if len(d_gamma):
-            for c in range(first, last):
-                d_gamma[c] += product[c]
-        if len(d_beta):
-            for c in range(first, last):
-                d_beta[c] += total[c]
-        if not len(dx):
-            return
-        for c in range(first, last):
-            total[c] /= np.float32(images)
-            product[c] *= width[c] / np.float32(images)
-            total[c] -= rest[c] * product[c]
-        for n in range(images):
-            row = n * channels
-            for c in range(first, last):
-                slope = dy[row + c]
-                if negative is not None:
-                    slope = slope * (above if (x[row + c] - centre[c]) * gain[c] + constant[c] > 0 else below)
-                dx[row + c] = (slope - total[c] - (x[row + c] - centre[c]) * product[c]) * gain[c]
-
-    return backward_rows
-
-
 def by_batch(
     x: np.ndarray,
     dy: np.ndarray,
@@ -338,7 +269,7 @@ def by_batch(
     if length == 1 and whole is None:
         scratch = arrays.zeros((7, channels), x.dtype)
         values = x, dy, or_nothing(dx, x), channels, mean, to_normal, inverse_std, *learned, *gradients, scratch
-        return [call(_backward_rows(negative), -(-channels // BLOCK), *values, work=x.size, whole=True)]
+        return [call(backward_rows_of(negative), -(-channels // BLOCK), *values, work=x.size, whole=True)]
     extent = extent_of(x.size, channels, length)
     group_sums = arrays.zeros((2, channels * extent.groups), np.float64)
     coefficients = arrays.zeros((4, channels), np.float64)

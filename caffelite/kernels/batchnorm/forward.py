@@ -14,11 +14,13 @@ import numpy as np
 from numba.extending import register_jitable
 
 from caffelite.kernels.batchnorm import statistics
+from caffelite.kernels.batchnorm.rows import BLOCK, forward_rows_of
 from caffelite.kernels.batchnorm.statistics import (
     Constants,
     Stored,
     block_of,
     goes_past_cache,
+    line_of,
     moments_of,
     statistics_of,
 )
@@ -28,119 +30,6 @@ from caffelite.kernels.engine import arrays
 from caffelite.kernels.engine.calls import call
 from caffelite.kernels.engine.compiling import specialised
 from caffelite.kernels.maps import combine, fence
-
-#: Channels a task takes where there are no spatial axes, so that vectors run over channels.
-BLOCK = 16
-
-
-@register_jitable
-def _statistics_of_rows(x, channels, first, last, centre, squares, rest):
-    """Set ``centre`` to the mean of channels first to last - 1, nearly; then ``squares`` to sum((x - centre)²).
-
-    ``rest`` is set to sum(x - centre), what rounding lost. All in the type of the values.
-    """
-    images = len(x) // channels
-    for c in range(first, last):
-        centre[c] = np.float32(0)
-        squares[c] = np.float32(0)
-        rest[c] = np.float32(0)
-    for n in range(images):
-        row = n * channels
-        for c in range(first, last):
-            centre[c] += x[row + c] - x[c]
-    for c in range(first, last):
-        centre[c] = x[c] + centre[c] / np.float32(images)
-    for n in range(images):
-        row = n * channels
-        for c in range(first, last):
-            d = x[row + c] - centre[c]
-            squares[c] += d * d
-            rest[c] += d
-
-
-@specialised
-def _forward_rows(negative: float | None) -> Callable[..., None]:
-    """Make the kernel for channels that have one value an image; ``negative`` as for :func:`normalise_maps`."""
-    below = np.float32(1 if negative is None else negative)
-
-    def forward_rows(
-        begin,
-        end,
-        worker,
-        x,
-        y,
-        channels,
-        constants,
-        mean_sum,
-        variance_sum,
-        stored_count,
-        mean,
-        inverse_std,
-        gamma,
-        beta,
-        scratch,
-    ):
-        """All of it where a channel has one value an image; a task is BLOCK channels.
-
-        In plain NumPy: ``naive.batchnorm``.
-
-        Parameters
-        ----------
-        x, y : ndarray of float, [images][channels]
-            ``y`` is set.
-        channels : int
-        constants : Constants
-        mean_sum, variance_sum : ndarray of float, [channels]
-        stored_count : ndarray of float, [1]
-            Caffe's blobs, which are updated.
-        mean : ndarray of float64, [channels]
-        inverse_std : ndarray of float, [channels]
-            Are set to the mean and to 1 / sqrt(variance + eps).
-        gamma, beta : ndarray of float, [channels] or [0]
-        scratch : ndarray of float, [3][channels]
-        """
-        images = len(x) // channels
-        centre, squares, rest = scratch[0], scratch[1], scratch[2]
-        first, last = begin * BLOCK, min(end * BLOCK, channels)
-        eps, fraction = np.float32(constants.eps), np.float32(constants.fraction)
-        _statistics_of_rows(x, channels, first, last, centre, squares, rest)
-        for c in range(first, last):
-            # What the first pass over the rows lost to rounding.
-            rest[c] /= np.float32(images)
-            squares[c] = max(squares[c] - np.float32(images) * rest[c] * rest[c], np.float32(0))
-            mean[c] = np.float64(centre[c]) + np.float64(rest[c])
-            variance = squares[c] / np.float32(images)
-            unbiased = squares[c] / np.float32(images - 1) if images > 1 else variance
-            mean_sum[c] = mean_sum[c] * fraction + mean_sum.dtype.type(mean[c])
-            variance_sum[c] = variance_sum[c] * fraction + unbiased
-            inverse_std[c] = inverse_std.dtype.type(1 / np.sqrt(np.float64(variance + eps)))
-        if begin == 0:
-            stored_count[0] = stored_count[0] * fraction + np.float32(1)
-        slope, constant = scratch[1], scratch[2]
-        for c in range(first, last):
-            slope[c] = inverse_std[c] * gamma[c] if len(gamma) else inverse_std[c]
-            # What the centre lacks of the mean is taken off here: added to the centre, it would be lost again.
-            constant[c] = (beta[c] if len(beta) else np.float32(0)) - rest[c] * slope[c]
-        for n in range(images):
-            row = n * channels
-            for c in range(first, last):
-                value = (x[row + c] - centre[c]) * slope[c] + constant[c]
-                y[row + c] = value if negative is None or value > 0 else value * below
-
-    return forward_rows
-
-
-@register_jitable
-def line_of(mean, inverse_std, gamma, beta, c, kind):
-    """Return middle, slope and constant: ``y = (x - middle) · slope + constant`` for channel c.
-
-    Forward and backward take the same numbers from here, so that both find the same y above 0.
-    """
-    middle = kind(mean[c])
-    # What the type of x loses of the mean.
-    rest = kind(mean[c] - middle)
-    slope = inverse_std[c] * gamma[c] if len(gamma) else inverse_std[c]
-    return middle, slope, (beta[c] if len(beta) else kind(0)) - rest * slope
 
 
 def kink_of(negative: float | None) -> Callable[..., Any]:
@@ -290,7 +179,7 @@ def by_batch(
     if length == 1 and whole is None:
         scratch = arrays.zeros((3, channels), x.dtype)
         values = x, y, channels, constants, *stored, mean, inverse_std, *learned, scratch
-        return [call(_forward_rows(negative), -(-channels // BLOCK), *values, work=x.size, whole=True)]
+        return [call(forward_rows_of(negative), -(-channels // BLOCK), *values, work=x.size, whole=True)]
     extent = extent_of(x.size, channels, length)
     past_cache = goes_past_cache(y, length, x)
     if whole is None and (block := block_of(extent, x)):

@@ -229,6 +229,19 @@ def _statistics(
     )
 
 
+@register_jitable
+def line_of(mean, inverse_std, gamma, beta, c, kind):
+    """Return middle, slope and constant: ``y = (x - middle) · slope + constant`` for channel c.
+
+    Forward and backward take the same numbers from here, so that both find the same y above 0.
+    """
+    middle = kind(mean[c])
+    # What the type of x loses of the mean.
+    rest = kind(mean[c] - middle)
+    slope = inverse_std[c] * gamma[c] if len(gamma) else inverse_std[c]
+    return middle, slope, (beta[c] if len(beta) else kind(0)) - rest * slope
+
+
 @kernel
 def _stored_statistics(begin, end, worker, eps, mean_sum, variance_sum, stored_count, mean, inverse_std):
     """Divide the stored sums by their count; 0 where that is 0. A task is a channel.
